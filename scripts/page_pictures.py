@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
 """The pictures of the page in README.md and docs/page.md, from the demo's music: page_pictures.py [VOISIN]
 
-Writes docs/page.png, docs/page-map.png, docs/page-list.png and docs/page-phone.png. Needs chromium, and a voisin with the
-feature serve.
+Writes docs/page.png, docs/page-map.png, docs/page-list.png and docs/page-phone.png. Needs chromium.
 """
 import shutil, subprocess, sys, tempfile
 from pathlib import Path

@@ -79,10 +79,8 @@
 //!
 //! | feature | what it adds |
 //! |---|---|
-//! | `serve` | `voisin serve`, the HTTP server, and `voisin mcp`, its questions as tools of an assistant |
 //! | `parquet` | tracks as Parquet files |
 //! | `postgres` | libraries in PostgreSQL with pgvector |
-//! | `python` | the native half of the Python package |
 //! | `trace` | a span for each layer of a network, and `--trace` |
 //! | `cuda` | the encoder on an NVIDIA GPU |
 
@@ -105,25 +103,16 @@ pub(crate) use voisin_learn::metrics;
 pub(crate) use voisin_library as library;
 #[cfg(feature = "postgres")]
 pub(crate) use voisin_postgres as backend;
+pub(crate) use voisin_questions as questions;
+pub(crate) use voisin_questions::answers;
+pub(crate) use voisin_serve as serve;
 pub(crate) use voisin_train as train;
 
-mod answers;
 #[doc(hidden)]
 pub mod cli;
-mod error;
-#[cfg(feature = "python")]
-mod python;
-#[cfg_attr(
-    not(feature = "serve"),
-    allow(dead_code, reason = "part of it is for questions over a network alone")
-)]
-mod questions;
-#[cfg(feature = "serve")]
-mod serve;
 
 // What every part shares.
 pub use base::remedy::Remedy;
-pub use error::{Error, Result};
 pub use track::{ContentId, TrackId};
 
 // Files of audio.

@@ -253,7 +253,6 @@ impl Context {
     }
 
     /// Makes a library's model ready as [`embedder`](Self::embedder) does, on any thread.
-    #[cfg(feature = "serve")]
     pub(crate) fn model_loader(
         &self,
     ) -> impl Fn(&Library) -> Result<Arc<Embedder>, EngineError> + Send + Sync + 'static {
@@ -271,7 +270,6 @@ impl Context {
     }
 
     /// The global options, for another process of this program.
-    #[cfg(feature = "serve")]
     pub(crate) fn as_arguments(&self) -> Vec<std::ffi::OsString> {
         let mut arguments: Vec<std::ffi::OsString> = vec!["--library".into(), self.library_dir().into()];
         let global = &self.global;
@@ -289,7 +287,6 @@ impl Context {
         arguments
     }
 
-    #[cfg(feature = "serve")]
     pub(crate) fn is_verbose(&self) -> bool {
         self.global.verbose
     }

@@ -102,10 +102,8 @@ pub fn main() -> ExitCode {
 }
 
 /// The arguments; those of another program are brought into our own where this one was started by its name.
-#[cfg_attr(not(feature = "serve"), allow(clippy::unnecessary_wraps))]
 fn arguments() -> Result<Vec<std::ffi::OsString>, String> {
     let all: Vec<std::ffi::OsString> = std::env::args_os().collect();
-    #[cfg(feature = "serve")]
     if all
         .first()
         .and_then(|name| std::path::Path::new(name).file_stem())
@@ -177,13 +175,9 @@ fn run(cli: Cli) -> anyhow::Result<Ending> {
         Command::Artists(args) => verbs::artists::run(&context, &args),
         Command::Duplicates(args) => verbs::duplicates::run(&context, &args),
         Command::Outliers(args) => verbs::outliers::run(&context, &args),
-        #[cfg(feature = "serve")]
         Command::Serve(args) => verbs::serve::run(&context, args),
-        #[cfg(feature = "serve")]
         Command::Link(args) => verbs::link::run(&context, &args),
-        #[cfg(feature = "serve")]
         Command::Mpd(args) => verbs::mpd::run(&context, &args),
-        #[cfg(feature = "serve")]
         Command::Mcp(_) => verbs::mcp::run(&context),
         Command::Dataset(args) => verbs::dataset::run(&context, &args),
         Command::Features(args) => verbs::features::run(&context, &args),
@@ -247,7 +241,7 @@ fn shows_progress(command: &Command) -> bool {
 }
 
 // The reference speaks of the default features.
-#[cfg(all(test, not(any(feature = "trace", feature = "serve", feature = "parquet", feature = "postgres"))))]
+#[cfg(all(test, not(any(feature = "trace", feature = "parquet", feature = "postgres"))))]
 mod tests {
     use std::path::Path;
 

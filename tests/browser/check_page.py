@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Drives the page of `voisin serve` in a headless Chromium: check_page.py VOISIN AXE [SCREENSHOT_FOLDER]
 
-VOISIN is the program (built with the feature serve), AXE the file axe.min.js of npm's axe-core, or - to go without.
+VOISIN is the program, AXE the file axe.min.js of npm's axe-core, or - to go without.
 The server, the library (of data/demo) and the browser are real. Prints one line per check, and exits with 1 if one fails.
 """
 import base64, csv, http.client, json, os, shutil, struct, subprocess, sys, tempfile, time, wave, zlib

@@ -2,7 +2,6 @@
 
 #![allow(dead_code, reason = "each test program uses its share of this file")]
 
-#[cfg(feature = "serve")]
 pub(crate) mod server;
 
 use std::borrow::Borrow;

@@ -11,7 +11,6 @@ use super::common::server::small_library;
 use super::common::{Sandbox, code, fine, text};
 use super::{answered, skipped};
 
-#[cfg(feature = "serve")]
 #[test]
 fn an_assistant_gets_what_the_command_line_says() {
     let python = std::env::var("VOISIN_PLAYERS_PYTHON").unwrap_or_else(|_| "python3".to_owned());
@@ -123,7 +122,6 @@ fn an_assistant_gets_what_the_command_line_says() {
     assert!(!sandbox.path("nowhere").exists(), "nothing is made");
 }
 
-#[cfg(feature = "serve")]
 #[test]
 fn an_assistant_hears_nothing_but_the_protocol_and_ends_it_by_closing() {
     let sandbox = Sandbox::new();

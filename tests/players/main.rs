@@ -11,7 +11,6 @@
 #[path = "../common/mod.rs"]
 mod common;
 
-#[cfg(feature = "serve")]
 mod assistant;
 mod jellyfin;
 mod lyrion;

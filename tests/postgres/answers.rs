@@ -351,7 +351,6 @@ fn one_trait_two_stores() {
 }
 
 /// The server answers from a copy that follows the database: as from the library that was pushed.
-#[cfg(feature = "serve")]
 #[test]
 fn the_server_answers_from_there_as_from_here() {
     use super::common::server::Server as Web;

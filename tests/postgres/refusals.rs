@@ -116,9 +116,7 @@ fn push_and_pull_refuse_unfit_servers_and_libraries() {
         };
         questions.push([&[verb], names, &["--backend"]].concat());
     }
-    if cfg!(feature = "serve") {
-        questions.push(vec!["serve", "--backend"]);
-    }
+    questions.push(vec!["serve", "--backend"]);
     for question in &questions {
         let said = refused(sandbox.run(question.iter().chain(&[secret.as_str()])));
         assert!(said.contains("PGPASSFILE") && !said.contains("s3cret"), "{question:?}: {said}");

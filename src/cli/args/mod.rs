@@ -19,7 +19,6 @@ mod list;
 mod mistakes;
 mod model;
 mod search;
-#[cfg(feature = "serve")]
 mod serve;
 mod source;
 mod train;
@@ -61,9 +60,7 @@ pub(crate) use model::{
     BenchArgs, BenchKind, CompletionsArgs, LibraryNames, ManArgs, ModelArgs, ModelCommand, NamesArgs,
 };
 pub(crate) use search::{ListFormat, ListOutput, ReportFormat, SimilarArgs, TableFormat};
-#[cfg(feature = "serve")]
 pub(crate) use serve::McpArgs;
-#[cfg(feature = "serve")]
 pub(crate) use serve::{LMS_PORT, LinkArgs, MpdArgs, MpdCommand, MpdCommon, ServeArgs};
 pub(crate) use source::BackendArgs;
 pub(crate) use train::{TrainArgs, TrainCommand, TrainGenreArgs};
@@ -219,13 +216,9 @@ pub(crate) enum Command {
     Artists(ArtistsArgs),
     Duplicates(DuplicatesArgs),
     Outliers(OutliersArgs),
-    #[cfg(feature = "serve")]
     Serve(ServeArgs),
-    #[cfg(feature = "serve")]
     Link(LinkArgs),
-    #[cfg(feature = "serve")]
     Mpd(MpdArgs),
-    #[cfg(feature = "serve")]
     Mcp(McpArgs),
     Dataset(DatasetArgs),
     Features(FeaturesArgs),

@@ -170,7 +170,6 @@ pub(crate) struct MpdCommon {
 /// The assistant starts this itself; its settings name the command (docs/serve.md). What it can ask are tools called as the
 /// verbs are: similar, find, words, list, show, classify, path, playlist, genres, clusters, suspects, duplicates, status.
 /// None of them changes the library or a file. It ends when the assistant closes standard input.
-#[cfg(feature = "serve")]
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  voisin mcp\n  voisin mcp --library ~/jazz\n\nIn an assistant's settings:\n  {\"mcpServers\": {\"voisin\": {\"command\": \"voisin\", \"args\": [\"mcp\"]}}}"

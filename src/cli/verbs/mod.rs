@@ -22,16 +22,13 @@ pub(super) mod features;
 pub(super) mod find;
 pub(super) mod genres;
 pub(super) mod labels;
-#[cfg(feature = "serve")]
 pub(super) mod link;
 pub(super) mod list;
 pub(super) mod man;
 pub(super) mod map;
-#[cfg(feature = "serve")]
 pub(super) mod mcp;
 pub(super) mod merge;
 pub(super) mod model;
-#[cfg(feature = "serve")]
 pub(super) mod mpd;
 pub(super) mod outliers;
 pub(super) mod path;
@@ -44,7 +41,6 @@ pub(super) mod relocate;
 pub(super) mod remove;
 pub(super) mod repair;
 pub(super) mod retry;
-#[cfg(feature = "serve")]
 pub(super) mod serve;
 pub(super) mod show;
 pub(super) mod similar;

@@ -76,10 +76,10 @@ fn songs(context: &Context, mpd: &Mpd, engine: &Engine) -> anyhow::Result<MpdSon
     let songs = mpd.songs(engine.library())?;
     context.console.detail(&format!(
         "{} of {} of MPD are in the library",
-        songs.len(),
+        songs.count(),
         count(songs.files as u64, "file")
     ));
-    if songs.len() == 0 {
+    if songs.count() == 0 {
         let text = format!(
             "none of MPD's {} is in the library: run \"voisin add\" on MPD's music folder, and \"mpc update\"",
             count(songs.files as u64, "file")

@@ -1,0 +1,162 @@
+//! Recordings that are there several times.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::lossy;
+use voisin_base::track::TrackId;
+use voisin_engine::{Collection, Engine, EngineError};
+use voisin_explore::TrackMeta;
+use voisin_explore::duplicates::{DuplicateGroup, DuplicatePair};
+use voisin_library::StoredFile;
+
+/// The documented JSON of `duplicates`: a list of these.
+#[derive(Debug, Serialize)]
+pub struct GroupJson {
+    /// The file to keep.
+    pub keep: FileJson,
+    /// The reason, in words.
+    pub why: String,
+    /// The other files of the recording.
+    pub others: Vec<FileJson>,
+    /// What the other files take up, in bytes.
+    pub bytes_to_be_won: u64,
+    pub(crate) pairs: Vec<PairJson>,
+}
+
+/// Two tracks that are the same recording.
+#[derive(Debug, Serialize)]
+pub(crate) struct PairJson {
+    pub(crate) a: IdJson,
+    pub(crate) b: IdJson,
+    pub(crate) similarity: f32,
+    pub(crate) distinctness: f32,
+    pub(crate) correlation: Option<f32>,
+    pub(crate) offset: f32,
+    pub(crate) coverage: f32,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct IdJson {
+    pub(crate) id: TrackId,
+}
+
+impl From<DuplicatePair> for PairJson {
+    fn from(pair: DuplicatePair) -> Self {
+        let DuplicatePair { a, b, similarity, distinctness, correlation, offset, coverage } = pair;
+        let (a, b) = (IdJson { id: a }, IdJson { id: b });
+        Self { a, b, similarity, distinctness, correlation, offset, coverage }
+    }
+}
+
+/// One of the files of a recording.
+#[derive(Debug, Serialize)]
+pub struct FileJson {
+    /// The track's number.
+    pub id: TrackId,
+    /// Where its file is.
+    pub path: String,
+    pub(crate) codec: String,
+    pub(crate) kilobits_per_second: Option<f64>,
+    pub(crate) seconds: f64,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// The very same audio, bit for bit, as another file of the group.
+    pub exact: bool,
+    /// The path as the system has it.
+    #[serde(skip)]
+    pub(crate) file: PathBuf,
+}
+
+impl FileJson {
+    /// What describes it as a track.
+    pub fn meta(&self) -> TrackMeta {
+        TrackMeta { seconds: self.seconds, ..TrackMeta::of_file(self.id, &self.file) }
+    }
+
+    /// Its name and quality, in words.
+    pub fn describe(&self) -> String {
+        let size = format!("{:.1} MB", self.bytes as f64 / 1e6);
+        match self.kilobits_per_second {
+            _ if self.exact => format!("the same audio, {size}"),
+            Some(rate) => format!("{} at {rate:.0} kbit/s, {size}", self.codec),
+            None => format!("{}, {size}", self.codec),
+        }
+    }
+}
+
+/// Adds the files that hold the very same audio, which the library keeps as one track; most bytes to be won first.
+pub(crate) fn with_exact_copies(
+    engine: &Engine,
+    collection: &Collection,
+    similar: Vec<DuplicateGroup>,
+) -> Result<Vec<GroupJson>, EngineError> {
+    let mut several: HashMap<TrackId, Vec<StoredFile>> = HashMap::new();
+    engine.library().for_each_track(|track| {
+        if track.files.len() > 1 {
+            several.insert(track.id, track.files);
+        }
+        Ok(())
+    })?;
+    // A track's files: the first is what the rest of the library calls it by.
+    let files = |id: TrackId| -> Vec<FileJson> {
+        let Some(row) = collection.row(id) else { return Vec::new() };
+        let track = &collection.meta[row];
+        match several.get(&id) {
+            None => vec![file(track, track.system_path(), track.bytes, false)],
+            Some(files) => files
+                .iter()
+                .enumerate()
+                .map(|(i, stored)| file(track, &stored.record.path, stored.record.size, i > 0))
+                .collect(),
+        }
+    };
+    let mut told: std::collections::HashSet<TrackId> = std::collections::HashSet::new();
+    let mut groups = Vec::new();
+    for group in similar {
+        told.extend(group.others.iter().chain([&group.best]));
+        let mut all = group.others.iter().fold(files(group.best), |mut all, &id| {
+            all.extend(files(id));
+            all
+        });
+        if all.len() > 1 {
+            let keep = all.remove(0);
+            let bytes_to_be_won = all.iter().map(|file| file.bytes).sum();
+            groups.push(GroupJson {
+                keep,
+                why: group.reason,
+                others: all,
+                bytes_to_be_won,
+                pairs: group.pairs.into_iter().map(PairJson::from).collect(),
+            });
+        }
+    }
+    let mut alone: Vec<TrackId> = several.keys().copied().filter(|id| !told.contains(id)).collect();
+    alone.sort_unstable();
+    for id in alone {
+        let mut all = files(id);
+        if all.len() > 1 {
+            let keep = all.remove(0);
+            let bytes_to_be_won = all.iter().map(|file| file.bytes).sum();
+            let why = "the same audio in each: the file known longest".to_owned();
+            groups.push(GroupJson { keep, why, others: all, bytes_to_be_won, pairs: Vec::new() });
+        }
+    }
+    groups.sort_by(|a, b| b.bytes_to_be_won.cmp(&a.bytes_to_be_won).then(a.keep.id.cmp(&b.keep.id)));
+    Ok(groups)
+}
+
+fn file(track: &TrackMeta, path: &Path, bytes: u64, exact: bool) -> FileJson {
+    FileJson {
+        id: track.id,
+        path: lossy(path),
+        file: path.to_owned(),
+        codec: track.codec.clone(),
+        kilobits_per_second: track.kilobits_per_second(),
+        seconds: track.seconds,
+        bytes,
+        exact,
+    }
+}

@@ -1,0 +1,28 @@
+//! Answers as programs read them: the documented JSON (docs/json.md), the same from the command line and from the server.
+//!
+//! For: structures that serde writes, and how they are made of what the engine found. Not for: tables, playlists and other
+//! text (`cli`), nor how a question is read.
+
+pub mod artists;
+pub mod clusters;
+pub mod duplicates;
+pub mod find;
+pub mod genre;
+pub mod genres;
+pub mod graph;
+pub mod list;
+pub mod map;
+pub mod outliers;
+pub mod playlist;
+pub mod similar;
+pub mod status;
+pub mod suspects;
+pub mod track;
+pub mod walk;
+
+use std::path::Path;
+
+/// A path as text, with replacement characters where it is not UTF-8.
+pub fn lossy(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}

@@ -1,0 +1,30 @@
+//! Tracks far from all others.
+
+use serde::Serialize;
+
+use super::track::TrackRef;
+use voisin_engine::Collection;
+use voisin_explore::outliers::Outlier;
+
+/// The documented JSON of `outliers`: a list of these.
+#[derive(Serialize)]
+pub struct OutlierJson<'a> {
+    #[serde(flatten)]
+    track: TrackRef,
+    score: f32,
+    similarity: f32,
+    reasons: &'a [String],
+}
+
+impl<'a> OutlierJson<'a> {
+    /// All of them, in the order found.
+    pub fn list(collection: &Collection, found: &'a [Outlier]) -> Vec<Self> {
+        let json = found.iter().map(|outlier| Self {
+            track: TrackRef::of_meta(&collection.meta[outlier.row]),
+            score: outlier.score,
+            similarity: outlier.similarity,
+            reasons: &outlier.reasons,
+        });
+        json.collect()
+    }
+}

@@ -1,0 +1,134 @@
+//! A list of tracks around seeds, as `playlist` makes it.
+
+use std::collections::HashSet;
+
+use ndarray::ArrayView2;
+
+use super::graph::duplicate_groups;
+use voisin_base::track::is_same_recording;
+use voisin_base::vector::dot;
+use voisin_engine::{Collection, Engine, EngineError};
+use voisin_explore::playlist::{Entry, Length, PlaylistOptions, chain, playlist};
+use voisin_library::TrackSet;
+
+/// Tempos count as they are shown, rounded.
+const SHOWN: f64 = 0.5;
+/// So many times the length of a list are candidates where key and tempo choose among them.
+const MIX_REACH: usize = 8;
+
+/// What becomes of copies of one recording.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Copies {
+    /// Those that sound exactly alike are left out.
+    LeftOut,
+    /// The whole library is looked through for copies first, those of low bit rates among them.
+    LookedFor,
+    /// They stay.
+    Kept,
+}
+
+/// What is wanted of a list besides its options.
+#[derive(Debug, Clone, Copy)]
+pub struct PlaylistConstraints<'a> {
+    /// Copies of one recording that were left out.
+    pub copies: Copies,
+    /// Each track's key mixes with that of the one before.
+    pub harmonic: bool,
+    /// Beats a minute from one track to the next.
+    pub max_bpm_step: Option<f64>,
+    /// Which tracks may be in it besides those that are named as seeds; `None`: all.
+    pub allowed: Option<&'a TrackSet>,
+}
+
+/// A list, as rows of the collection.
+#[derive(Debug)]
+pub struct PlaylistRows {
+    /// Rows of the collection, in the order of the list.
+    pub rows: Vec<usize>,
+    /// Whether nothing else follows in key and tempo although the list is not full.
+    pub is_short: bool,
+}
+
+/// Makes a list.
+///
+/// - `seeds`: rows to start from, those that are named one by one first
+/// - `named`: how many those are
+pub fn listed(
+    engine: &mut Engine,
+    collection: &Collection,
+    seeds: &[usize],
+    named: usize,
+    wanted: &PlaylistConstraints<'_>,
+    options: &PlaylistOptions,
+) -> Result<PlaylistRows, EngineError> {
+    let length = options.length;
+    let mixed = wanted.harmonic || wanted.max_bpm_step.is_some();
+    let options =
+        PlaylistOptions { length: if mixed { length.times(MIX_REACH) } else { length }, ..options.clone() };
+    let mut excluded: HashSet<usize> = HashSet::new();
+    if wanted.copies == Copies::LookedFor {
+        for group in duplicate_groups(engine, collection, None)? {
+            // Of a recording that is named as a seed, every other copy is left out.
+            let copies: Vec<usize> =
+                group.others.iter().chain([&group.best]).filter_map(|&track| collection.row(track)).collect();
+            let kept = copies.iter().copied().find(|row| seeds[..named].contains(row));
+            let kept = kept.or_else(|| collection.row(group.best));
+            excluded.extend(copies.into_iter().filter(|&row| Some(row) != kept));
+        }
+    }
+    let vectors = collection.vectors.view();
+    let entries = loop {
+        let is_out = |row: usize| {
+            excluded.contains(&row) || wanted.allowed.is_some_and(|set| !set.contains(collection.ids[row]))
+        };
+        let entries = playlist(vectors, &collection.meta, seeds, &is_out, &options)?;
+        let copies = if wanted.copies == Copies::Kept {
+            Vec::new()
+        } else {
+            copies(vectors, &entries, &seeds[..named])
+        };
+        if copies.is_empty() {
+            break entries;
+        }
+        excluded.extend(copies);
+    };
+    let mut rows: Vec<usize> = entries.iter().map(|entry| entry.row).collect();
+    let mut is_short = false;
+    if mixed {
+        let known = engine.library().descriptors(&collection.ids)?;
+        let of = |row: usize| known.get(&collection.ids[row]).copied().unwrap_or_default();
+        let fits = |from: usize, to: usize| {
+            let (from, to) = (of(from), of(to));
+            let in_key = from.key.zip(to.key).is_some_and(|(from, to)| from.compatible().contains(&to));
+            let step = from.tempo.zip(to.tempo).map(|(from, to)| (from - to).abs());
+            (!wanted.harmonic || in_key)
+                && wanted.max_bpm_step.is_none_or(|most| step.is_some_and(|step| step <= most + SHOWN))
+        };
+        rows = chain(&rows, &collection.meta, length, &fits);
+        is_short = match length {
+            Length::Tracks(n) => rows.len() < n,
+            Length::Seconds(seconds) => {
+                rows.iter().map(|&row| collection.meta[row].seconds).sum::<f64>() < 0.8 * seconds
+            }
+        };
+    }
+    Ok(PlaylistRows { rows, is_short })
+}
+
+/// Rows of a list that are copies of one before them; a seed that was named is never one.
+fn copies(vectors: ArrayView2<'_, f32>, entries: &[Entry], named: &[usize]) -> Vec<usize> {
+    let same = |a: usize, b: usize| match (vectors.row(a).to_slice(), vectors.row(b).to_slice()) {
+        (Some(a), Some(b)) => is_same_recording(dot(a, b)),
+        _ => false,
+    };
+    let mut kept: Vec<usize> = named.to_vec();
+    let mut found = Vec::new();
+    for row in entries.iter().map(|entry| entry.row).filter(|row| !named.contains(row)) {
+        if kept.iter().any(|&other| same(row, other)) {
+            found.push(row);
+        } else {
+            kept.push(row);
+        }
+    }
+    found
+}

@@ -1,0 +1,132 @@
+//! Clusters, copies, and the way from one track to another.
+
+use clap::Args;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::QuestionError;
+use super::seed::{MOST_SEEDS, NamedSeed};
+use super::values::{ClusterDetail, Count, WholeNumber, at_most};
+use crate::answers::duplicates::{GroupJson, with_exact_copies};
+use crate::answers::graph::{clustered, duplicate_groups};
+use voisin_engine::{Collection, Engine, EngineError, FileListener, ListenEvent, Seed};
+use voisin_explore::KnnGraph;
+use voisin_explore::clusters::{ClusterOptions, Clustering};
+use voisin_explore::duplicates::PairListener;
+use voisin_explore::path::{PathOptions, Walk, path};
+
+/// Groups of tracks that sound alike
+#[derive(Debug, Clone, Default, Args, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Clusters {
+    /// How finely to divide
+    #[arg(long, default_value_t)]
+    pub(crate) detail: ClusterDetail,
+    /// This many clusters instead of what the music suggests
+    #[arg(long, value_name = "K")]
+    pub(crate) clusters: Option<WholeNumber<1, 10_000, 1000>>,
+}
+
+impl Clusters {
+    /// The groups.
+    ///
+    /// - `rows`: of the collection, where not all are meant
+    /// - `seed`: where random numbers start, if it matters
+    pub fn run(
+        &self,
+        engine: &mut Engine,
+        collection: &Collection,
+        graph: &KnnGraph,
+        rows: Option<&[usize]>,
+        seed: Option<u64>,
+    ) -> Result<Clustering, EngineError> {
+        let usual = ClusterOptions::default();
+        let count = self.clusters.map(WholeNumber::get);
+        let seed = seed.unwrap_or(usual.seed);
+        clustered(
+            engine,
+            collection,
+            graph,
+            rows,
+            &ClusterOptions { detail: self.detail.0, count, seed, ..usual },
+        )
+    }
+}
+
+/// Recordings that are there several times
+#[derive(Debug, Clone, Default, Args, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Duplicates {
+    /// Judge by the stored vectors alone: faster, reads no file, misses more copies of low bit rates
+    #[arg(long)]
+    pub(crate) rough: bool,
+}
+
+impl Duplicates {
+    /// The groups of files, most bytes to be won first.
+    ///
+    /// - `tell`: is told of the pairs that are listened to
+    pub fn run(
+        &self,
+        engine: &mut Engine,
+        collection: &Collection,
+        tell: impl Fn(ListenEvent) + Sync,
+    ) -> Result<Vec<GroupJson>, EngineError> {
+        let listener = FileListener::new(engine.library(), tell)?;
+        let listener = (!self.rough).then_some(&listener as &dyn PairListener);
+        let similar = duplicate_groups(engine, collection, listener)?;
+        with_exact_copies(engine, collection, similar)
+    }
+}
+
+/// The way from one track to another, in small steps
+#[derive(Debug, Clone, Args, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PathBetween {
+    /// Where it begins
+    #[arg(
+        value_name = "A",
+        help = "Where the walk begins: a file (in the library or not), `id:NUMBER`, or words"
+    )]
+    pub(crate) from: NamedSeed,
+    /// Where it ends
+    #[arg(value_name = "B")]
+    pub(crate) to: NamedSeed,
+    /// A track to pass (several: in this order)
+    #[arg(long, value_name = "TRACK")]
+    #[serde(default, deserialize_with = "at_most::<MOST_SEEDS, _, _>")]
+    #[schemars(length(max = MOST_SEEDS))]
+    pub(crate) via: Vec<NamedSeed>,
+    /// Number of steps [default: as many as it takes]
+    #[arg(long, value_name = "N")]
+    pub(crate) steps: Option<WholeNumber<1, 10_000, 999>>,
+    /// At most this many tracks of one artist
+    #[arg(long, value_name = "N")]
+    pub(crate) max_per_artist: Option<Count>,
+}
+
+impl PathBetween {
+    /// The tracks that are named: both ends, then those on the way.
+    pub fn stops(&self) -> Vec<NamedSeed> {
+        [&self.from, &self.to].into_iter().chain(&self.via).cloned().collect()
+    }
+
+    /// The way.
+    ///
+    /// - `stops`: the tracks that are named, in their order
+    pub fn run(
+        &self,
+        collection: &Collection,
+        graph: &KnnGraph,
+        stops: &[Seed],
+    ) -> Result<Walk, QuestionError> {
+        let mut rows = stops.iter().map(|seed| collection.row_of(seed)).collect::<Result<Vec<_>, _>>()?;
+        let via = rows.split_off(2);
+        let options = PathOptions {
+            via,
+            tracks: self.steps.map(|steps| steps.get() + 1),
+            max_per_artist: self.max_per_artist.map(Count::get),
+        };
+        Ok(path(collection.vectors.view(), graph, &collection.meta, rows[0], rows[1], &options)?)
+    }
+}

@@ -1,0 +1,170 @@
+//! Which tracks may be in an answer.
+
+use std::path::PathBuf;
+
+use clap::builder::{PathBufValueParser, TypedValueParser};
+use clap::{Args, ValueHint};
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer};
+
+use super::QuestionError;
+use super::read::Refused;
+use super::values::{KeyWish, LoudnessSpan, NotTag, Seconds, Tag, TempoSpan, YearSpan, at_most};
+use voisin_engine::{Engine, Seed};
+use voisin_library::{LibraryError, NameOf, TrackFilter, stored_path};
+
+/// Which tracks may be in an answer.
+#[derive(Debug, Clone, Default, Args, Deserialize, JsonSchema)]
+#[command(next_help_heading = "Filters")]
+#[serde(default, deny_unknown_fields)]
+pub struct Filters {
+    /// Only tracks of this genre (several: any of them)
+    #[arg(long, value_name = "GENRE")]
+    #[serde(deserialize_with = "at_most::<100, _, _>")]
+    #[schemars(length(max = 100))]
+    pub genre: Vec<String>,
+    /// No tracks of this genre (several: none of them)
+    #[arg(long, value_name = "GENRE")]
+    #[serde(deserialize_with = "at_most::<100, _, _>")]
+    #[schemars(length(max = 100))]
+    pub exclude_genre: Vec<String>,
+    /// Only tracks by this artist (several: any of them)
+    #[arg(long, value_name = "ARTIST")]
+    #[serde(deserialize_with = "at_most::<100, _, _>")]
+    #[schemars(length(max = 100))]
+    pub artist: Vec<String>,
+    /// No tracks by this artist
+    #[arg(long, value_name = "ARTIST")]
+    #[serde(deserialize_with = "at_most::<100, _, _>")]
+    #[schemars(length(max = 100))]
+    pub exclude_artist: Vec<String>,
+    /// Only tracks of this year, or of a span such as 1970-1979, 1990- or -1965
+    #[arg(long, value_name = "YEARS", allow_hyphen_values = true)]
+    pub(crate) year: Option<YearSpan>,
+    /// Only tracks below this folder, as the library has it (several: any of them)
+    #[arg(long, value_name = "DIR", value_parser = folder(), value_hint = ValueHint::DirPath, help = "Only tracks below this folder (several: any of them)")]
+    #[serde(deserialize_with = "at_most::<100, _, _>")]
+    #[schemars(length(max = 100))]
+    pub(crate) folder: Vec<PathBuf>,
+    /// No tracks below this folder, as the library has it (several: none of them)
+    #[arg(long, value_name = "DIR", value_parser = folder(), value_hint = ValueHint::DirPath, help = "No tracks below this folder (several: none of them)")]
+    #[serde(deserialize_with = "at_most::<100, _, _>")]
+    #[schemars(length(max = 100))]
+    pub(crate) exclude_folder: Vec<PathBuf>,
+    /// Only tracks under this licence: cc-by (any version of it), cc-by-4.0, cc (all of Creative Commons), or a part of
+    /// another licence's name (several: any of them)
+    #[arg(long, visible_alias = "license", value_name = "LICENCE")]
+    #[serde(deserialize_with = "at_most::<100, _, _>")]
+    #[schemars(length(max = 100))]
+    pub(crate) licence: Vec<String>,
+    /// Only tracks that are this word or tag, as `find` understands it, more than 80 % of the library is; `calm:95`: more
+    /// than 95 % (several: all of them)
+    #[arg(long, value_name = "WORD[:PERCENT]")]
+    #[serde(deserialize_with = "at_most::<100, _, _>")]
+    #[schemars(length(max = 100))]
+    pub(crate) tag: Vec<Tag>,
+    /// No tracks that are this word or tag more than half of the library is; `voice:80`: more than 80 %
+    #[arg(long, value_name = "WORD[:PERCENT]")]
+    #[serde(deserialize_with = "at_most::<100, _, _>")]
+    #[schemars(length(max = 100))]
+    pub(crate) not_tag: Vec<NotTag>,
+    /// Only tracks at least this long: seconds
+    #[arg(long, value_name = "TIME", help = "Only tracks at least this long: 90 (seconds), 1:30 or 2m")]
+    pub(crate) min_duration: Option<Seconds>,
+    /// Only tracks at most this long
+    #[arg(long, value_name = "TIME")]
+    pub(crate) max_duration: Option<Seconds>,
+    /// Only tracks of this tempo, in beats a minute, or of a span such as 120-128, 120- or -90
+    #[arg(long, value_name = "BPM", allow_hyphen_values = true)]
+    pub(crate) bpm: Option<TempoSpan>,
+    /// Half and twice that tempo as well
+    #[arg(long, requires = "bpm", help = "With --bpm: half and twice that tempo as well")]
+    pub(crate) bpm_octave: bool,
+    /// Only tracks in these keys: names (Am, F#), Camelot numbers (8A), several with commas, or `compatible`: those that mix
+    /// with the seeds' keys
+    #[arg(long, value_name = "KEY", value_delimiter = ',')]
+    #[serde(deserialize_with = "keys")]
+    #[schemars(length(max = 100))]
+    pub(crate) key: Vec<KeyWish>,
+    /// Only tracks of this loudness, in LUFS, or of a span such as -16..-9, -14.. or ..-9
+    #[arg(long, value_name = "LUFS", allow_hyphen_values = true)]
+    pub(crate) loudness: Option<LoudnessSpan>,
+}
+
+/// A folder of this disk, as a library stores it.
+fn folder() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().map(|folder| stored_path(&folder))
+}
+
+/// Keys, several of which may stand in one text.
+fn keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<KeyWish>, D::Error> {
+    let texts: Vec<String> = at_most::<100, _, _>(deserializer)?;
+    let parts = texts.iter().flat_map(|text| text.split(','));
+    parts
+        .map(|part| {
+            let text = serde::de::value::StrDeserializer::<D::Error>::new(part);
+            KeyWish::deserialize(text)
+        })
+        .collect()
+}
+
+impl Filters {
+    /// Whether a key is to fit those of the seeds.
+    pub(crate) fn wants_compatible_keys(&self) -> bool {
+        self.key.contains(&KeyWish::Compatible)
+    }
+
+    /// The filter, with names as the library has them.
+    ///
+    /// - `seeds`: whose keys `compatible` ones mix with
+    pub fn filter(&self, engine: &Engine, seeds: &[Seed]) -> Result<TrackFilter, QuestionError> {
+        let library = engine.library();
+        let artists = |names: &[String]| -> Result<Vec<String>, LibraryError> {
+            let meant = names.iter().map(|name| library.names_meant(NameOf::Artist, name));
+            Ok(meant.collect::<Result<Vec<_>, _>>()?.concat())
+        };
+        let mut keys: Vec<_> = self.key.iter().filter_map(|wish| wish.key()).collect();
+        if self.wants_compatible_keys() {
+            let compatible = engine.compatible_keys(seeds)?;
+            if compatible.is_empty() {
+                let expected = "a seed of the library whose key was measured, for \"compatible\"";
+                return Err(Refused::new("key", expected, "none").into());
+            }
+            keys.extend(compatible);
+        }
+        let (tempo, loudness) = (self.bpm.unwrap_or_default().0, self.loudness.unwrap_or_default().0);
+        Ok(TrackFilter {
+            genres: self.genre.clone(),
+            exclude_genres: self.exclude_genre.clone(),
+            artists: artists(&self.artist)?,
+            exclude_artists: artists(&self.exclude_artist)?,
+            year_from: self.year.and_then(YearSpan::from),
+            year_to: self.year.and_then(YearSpan::to),
+            licences: self.licence.clone(),
+            words: (self.tag.iter().map(|tag| &tag.0))
+                .chain(self.not_tag.iter().map(|tag| &tag.0))
+                .cloned()
+                .collect(),
+            folders: self.folder.clone(),
+            exclude_folders: self.exclude_folder.clone(),
+            seconds_from: self.min_duration.map(|time| time.0),
+            seconds_to: self.max_duration.map(|time| time.0),
+            tempo_from: tempo.from,
+            tempo_to: tempo.to,
+            tempo_octaves: self.bpm_octave,
+            keys,
+            loudness_from: loudness.from,
+            loudness_to: loudness.to,
+        })
+    }
+
+    /// All folders that are named.
+    pub fn folders(&self) -> impl Iterator<Item = &PathBuf> {
+        self.folder.iter().chain(&self.exclude_folder)
+    }
+
+    /// Refuses folders without a track, for somebody who can see which there are.
+    pub fn check_folders(&self, engine: &Engine) -> Result<(), LibraryError> {
+        self.folders().try_for_each(|folder| engine.library().folder_meant(folder).map(|_| ()))
+    }
+}

@@ -1,0 +1,69 @@
+//! Questions: what can be asked of a library, each said once. A structure's fields, their comments, defaults and bounds are
+//! what the command line (clap), the server and assistants (serde) and their descriptions (schemars) have.
+//!
+//! For: reading and checking what is asked, whichever door it came through, and asking the engine. Not for: names as a
+//! terminal or a player writes them, nor how an answer is shown; each door does that.
+
+pub mod answers;
+pub mod explore;
+pub(crate) mod filter;
+pub mod genre;
+pub mod list;
+pub mod page;
+pub mod playlist;
+pub mod read;
+pub mod schema;
+pub mod seed;
+pub(crate) mod similar;
+pub mod values;
+
+use read::Refused;
+use voisin_base::remedy::Remedy;
+use voisin_engine::EngineError;
+use voisin_explore::ExploreError;
+use voisin_learn::genre::GenreError;
+use voisin_library::LibraryError;
+
+pub use filter::Filters;
+pub use similar::Similar;
+
+/// Why a question has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum QuestionError {
+    /// It makes no sense.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// The library has no cluster of this number.
+    #[error("there is no cluster {0}")]
+    NoCluster(u32),
+    /// The filters leave nothing to start from.
+    #[error("no track passes the filters")]
+    NothingFits,
+    /// The library has no answer to it.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+impl QuestionError {
+    /// The next step, where the message does not have it.
+    pub fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::Refused(_) => None,
+            Self::NoCluster(_) => Some(Remedy::SeeClusters),
+            Self::NothingFits => Some("loosen the filters".into()),
+            Self::Engine(error) => error.remedy(),
+        }
+    }
+}
+
+macro_rules! of_engine {
+    ($($error:ty)*) => {$(
+        impl From<$error> for QuestionError {
+            fn from(error: $error) -> Self {
+                Self::Engine(error.into())
+            }
+        }
+    )*};
+}
+
+of_engine! { LibraryError ExploreError GenreError }

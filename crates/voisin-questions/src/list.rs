@@ -1,0 +1,93 @@
+//! What is in the library, and music by words.
+
+use clap::Args;
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer};
+
+use super::values::{Limit, ListOrder};
+use super::{Filters, QuestionError};
+use voisin_base::track::TrackId;
+use voisin_engine::{Engine, TrackQuery};
+
+/// The tracks of the library
+#[derive(Debug, Clone, Default, Args, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct List {
+    /// Words that artist, title, album or file name have
+    #[arg(
+        value_name = "WORD",
+        help = "Words that artist, title, album or file name have [default: all tracks]"
+    )]
+    #[serde(deserialize_with = "words")]
+    #[schemars(with = "String")]
+    pub(crate) query: Vec<String>,
+    /// Which tracks
+    #[command(flatten)]
+    pub filters: Filters,
+    /// What the order goes by; what a track lacks puts it last
+    #[arg(long, short, default_value_t, value_name = "WHAT")]
+    pub(crate) sort: ListOrder,
+    /// The other way round
+    #[arg(long, short)]
+    pub(crate) reverse: bool,
+    /// Say what the model hears in each track
+    #[arg(skip)]
+    pub words: bool,
+}
+
+/// Words, which are one text over a network.
+fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    Ok(vec![String::deserialize(deserializer)?])
+}
+
+impl List {
+    /// The engine's question.
+    ///
+    /// - `after`: the last track of the page before
+    pub fn query(
+        &self,
+        engine: &Engine,
+        limit: usize,
+        after: Option<TrackId>,
+    ) -> Result<TrackQuery, QuestionError> {
+        Ok(TrackQuery {
+            words: self.query.join(" "),
+            filter: self.filters.filter(engine, &[])?,
+            sort: self.sort.0,
+            descending: self.reverse,
+            limit: Some(limit),
+            after,
+        })
+    }
+}
+
+/// A track
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Show {
+    /// Say what the model hears in it
+    pub words: bool,
+}
+
+/// Music by what it sounds like, in words
+#[derive(Debug, Clone, Args, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Find {
+    /// What to look for
+    #[arg(value_name = "WORD", required_unless_present = "words", allow_hyphen_values = false)]
+    #[serde(deserialize_with = "words")]
+    #[schemars(with = "String")]
+    pub query: Vec<String>,
+    /// How many
+    #[arg(long, short, default_value_t = twenty(), value_name = "N|all", allow_negative_numbers = true)]
+    #[serde(default = "twenty")]
+    pub limit: Limit,
+    /// Which tracks
+    #[command(flatten)]
+    #[serde(default)]
+    pub filters: Filters,
+}
+
+fn twenty() -> Limit {
+    Limit::from(20)
+}

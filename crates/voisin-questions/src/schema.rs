@@ -1,0 +1,83 @@
+//! Questions as JSON schemas, for the server's description of itself and for assistants.
+
+use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
+use serde_json::{Map, Value};
+
+use super::read::SPREAD;
+
+/// The schema of a question's JSON object.
+pub fn of_body<T: JsonSchema>() -> Value {
+    let settings = SchemaSettings::draft2020_12().with(|settings| {
+        settings.meta_schema = None;
+        settings.inline_subschemas = true;
+    });
+    let mut schema = settings.into_generator().into_root_schema_for::<T>().to_value();
+    tidy(&mut schema);
+    schema
+}
+
+/// The schema of a question that is a query: what other fields hold stands beside them, and lists of objects are left out,
+/// which a query cannot hold.
+pub fn of_query<T: JsonSchema>() -> Value {
+    let mut schema = of_body::<T>();
+    for name in SPREAD {
+        let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) else { continue };
+        let inner = properties
+            .remove(name)
+            .and_then(|mut inner| inner["properties"].as_object_mut().map(std::mem::take));
+        properties.extend(inner.into_iter().flatten());
+    }
+    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.retain(|_, field| field["items"]["type"] != "object");
+    }
+    let names: Vec<String> =
+        schema["properties"].as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect();
+    if let Some(required) = schema.get_mut("required").and_then(Value::as_array_mut) {
+        required.retain(|name| name.as_str().is_some_and(|name| names.iter().any(|known| known == name)));
+    }
+    schema
+}
+
+/// Leaves out what says nothing: sizes of numbers in memory, defaults that are nothing, null beside another type.
+fn tidy(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            for name in ["title", "format"] {
+                if fields.get(name).is_some_and(Value::is_string) {
+                    fields.remove(name);
+                }
+            }
+            let is_nothing = |value: &Value| match value {
+                Value::Null | Value::Bool(false) => true,
+                Value::Array(items) => items.is_empty(),
+                Value::Object(fields) => fields.values().all(|field| {
+                    matches!(field, Value::Null | Value::Bool(false))
+                        || field.as_array().is_some_and(Vec::is_empty)
+                }),
+                _ => false,
+            };
+            if fields.get("default").is_some_and(is_nothing) {
+                fields.remove("default");
+            }
+            if let Some(Value::Array(types)) = fields.get_mut("type") {
+                types.retain(|of| of != "null");
+                if let [only] = types.as_slice() {
+                    let only = only.clone();
+                    fields.insert("type".to_owned(), only);
+                }
+            }
+            if let Some(Value::Array(kinds)) = fields.get_mut("anyOf") {
+                kinds.retain(|kind| kind["type"] != "null");
+                if let [only] = kinds.as_slice() {
+                    let only: Map<String, Value> = only.as_object().cloned().unwrap_or_default();
+                    fields.remove("anyOf");
+                    fields.extend(only);
+                }
+            }
+            fields.values_mut().for_each(tidy);
+        }
+        Value::Array(items) => items.iter_mut().for_each(tidy),
+        _ => {}
+    }
+}

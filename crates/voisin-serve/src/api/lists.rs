@@ -1,0 +1,104 @@
+//! What the page shows besides answers: covers, and lists as files.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::response::IntoResponse as _;
+use serde::Deserialize;
+
+use super::MOST;
+use crate::ask;
+use crate::problem::Problem;
+use crate::state::Shared;
+use voisin_audio::tags::read_cover;
+use voisin_base::track::TrackId;
+use voisin_engine::meta;
+use voisin_explore::TrackMeta;
+use voisin_explore::playlist::{Format, PathStyle, write};
+
+/// Longest title of a list.
+const LONGEST: usize = 500;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuestion {
+    tracks: Vec<TrackId>,
+    #[serde(default)]
+    title: String,
+    /// `m3u8`, `xspf` or `jspf`.
+    format: String,
+}
+
+/// These tracks as a playlist, with the paths that the library has.
+pub(super) async fn file(
+    State(state): State<Shared>,
+    ask::Body(asked): ask::Body<ListQuestion>,
+) -> Result<Response<Body>, Problem> {
+    let (format, kind) = match asked.format.as_str() {
+        "m3u8" => (Format::M3u8, "audio/x-mpegurl; charset=utf-8"),
+        "xspf" => (Format::Xspf, "application/xspf+xml"),
+        "jspf" => (Format::Jspf, "application/jspf+json"),
+        _ => return Err(Problem::bad("a format of m3u8, xspf or jspf", "another one")),
+    };
+    if asked.tracks.len() > MOST || asked.title.len() > LONGEST {
+        return Err(Problem::bad(format!("at most {MOST} tracks and a title of {LONGEST} bytes"), "more"));
+    }
+    let bytes = state
+        .ask(move |_, context| {
+            let taxonomy = context.engine.taxonomy()?;
+            let tracks = context.engine.library().tracks_by_id(&asked.tracks)?;
+            let tracks: Vec<TrackMeta> = tracks.iter().map(|track| meta(track, &taxonomy)).collect();
+            let tracks: Vec<&TrackMeta> = tracks.iter().collect();
+            Ok(write(&tracks, &asked.title, format, &PathStyle::Absolute)?)
+        })
+        .await?;
+    Ok(([(header::CONTENT_TYPE, HeaderValue::from_static(kind))], bytes).into_response())
+}
+
+/// The type of a picture, by its first bytes: those that browsers draw and that can hold no script.
+fn picture(bytes: &[u8]) -> Option<&'static str> {
+    match bytes {
+        [0xff, 0xd8, 0xff, ..] => Some("image/jpeg"),
+        [0x89, b'P', b'N', b'G', ..] => Some("image/png"),
+        [b'G', b'I', b'F', b'8', ..] => Some("image/gif"),
+        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Some("image/webp"),
+        _ => None,
+    }
+}
+
+/// The picture in a track's file; 204 where there is none.
+pub(super) async fn cover(
+    State(state): State<Shared>,
+    ask::Id(id): ask::Id,
+) -> Result<Response<Body>, Problem> {
+    let cover = state
+        .look(move |_, context| {
+            let track = context.engine.library().track(id)?;
+            // A file that is gone has no picture either.
+            Ok(read_cover(&track.path).ok().flatten())
+        })
+        .await?;
+    let mut answer = match cover.and_then(|bytes| Some((picture(&bytes)?, bytes))) {
+        Some((kind, bytes)) => {
+            ([(header::CONTENT_TYPE, HeaderValue::from_static(kind))], bytes).into_response()
+        }
+        None => StatusCode::NO_CONTENT.into_response(),
+    };
+    answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private, max-age=3600"));
+    Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::picture;
+
+    #[test]
+    fn pictures_are_told_by_their_bytes() {
+        assert_eq!(picture(&[0xff, 0xd8, 0xff, 0xe0]), Some("image/jpeg"));
+        assert_eq!(picture(b"\x89PNG\r\n"), Some("image/png"));
+        assert_eq!(picture(b"RIFF....WEBPVP8 "), Some("image/webp"));
+        for other in [&b""[..], b"<svg", b"RIFF....WAVE", b"\xff\xd8"] {
+            assert_eq!(picture(other), None);
+        }
+    }
+}

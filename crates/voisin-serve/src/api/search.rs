@@ -1,0 +1,235 @@
+//! What sounds like this, which genre is it, the way from here to there, a list for an evening.
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, Response, StatusCode};
+use axum::response::IntoResponse as _;
+use serde::Serialize;
+use tokio::io::AsyncWriteExt as _;
+
+use super::{Answer, bytes, written};
+use crate::ask;
+use crate::guard::LONGEST_FILE;
+use crate::problem::Problem;
+use crate::state::{Explored, RequestContext, Shared, State as Server};
+use voisin_engine::{Classifier, ClassifyOptions, Embedder, EngineError, Seed};
+use voisin_explore::TrackMeta;
+use voisin_questions::Similar;
+use voisin_questions::answers::genre::AnswerJson;
+use voisin_questions::answers::similar::{PassagesJson, SimilarJson};
+use voisin_questions::answers::track::ListedJson;
+use voisin_questions::answers::walk::WalkJson;
+use voisin_questions::explore::PathBetween;
+use voisin_questions::genre::Classify;
+use voisin_questions::playlist::Playlist;
+use voisin_questions::seed::{at_least_one, seeds};
+
+pub(super) async fn similar(
+    State(state): State<Shared>,
+    ask::Body(asked): ask::Body<Similar>,
+) -> Result<Response<Body>, Problem> {
+    asked.validate(asked.seeds.len())?;
+    if let Some((from, to)) = asked.passage() {
+        // All windows of the library are gone through, and files are listened to.
+        let answer = state.once(format!("passage {asked:?}"), false, move |state, context, _| {
+            let generation = state.index(context)?;
+            let seed = asked.seeds[0].seed(&context.engine)?;
+            let (passage, found) = asked.run_passage(&context.engine, seed, &*state.model(context)?)?;
+            bytes(generation, PassagesJson::new(&passage, from, to, &found))
+        });
+        return Ok(written((*answer.await?).clone()));
+    }
+    state
+        .ask(move |state, context| {
+            let generation = state.index(context)?;
+            let named = seeds(&asked.seeds, &context.engine)?;
+            let unlike = seeds(&asked.unlike, &context.engine)?;
+            let found = asked.run(&mut context.engine, &named, unlike)?;
+            Ok(Answer { generation, answer: SimilarJson::new(&named, &found) }.into_response())
+        })
+        .await
+}
+
+/// A copy of a body, which goes when it is dropped.
+async fn received(headers: &HeaderMap, body: Body) -> Result<tempfile::NamedTempFile, Problem> {
+    use futures_util::StreamExt as _;
+    ask::is_file(headers)?;
+    let fault =
+        |_| Problem::later(30, "the file cannot be kept for reading", "free some space, then ask again");
+    let copy = tempfile::NamedTempFile::new().map_err(fault)?;
+    let mut file = tokio::fs::File::from_std(copy.reopen().map_err(fault)?);
+    let (mut body, mut length) = (body.into_data_stream(), 0);
+    while let Some(piece) = body.next().await {
+        let piece = piece.map_err(|_| Problem::bad("a whole file", "one that ended early"))?;
+        length += piece.len() as u64;
+        if length > LONGEST_FILE {
+            let expected = format!("a file of at most {} MB", LONGEST_FILE / 1_000_000);
+            return Err(Problem::request(StatusCode::PAYLOAD_TOO_LARGE, expected, "a larger one"));
+        }
+        file.write_all(&piece).await.map_err(fault)?;
+    }
+    if length == 0 {
+        return Err(Problem::bad("the bytes of an audio file", "an empty body"));
+    }
+    file.flush().await.map_err(fault)?;
+    Ok(copy)
+}
+
+/// What an uploaded file is called in answers and messages.
+const UPLOADED: &str = "(uploaded)";
+
+/// Says of an uploaded file what would be said of its temporary copy.
+fn unnamed<E: Into<Problem>>(copy: &std::path::Path) -> impl Fn(E) -> Problem {
+    move |error| error.into().with_name(copy, UPLOADED)
+}
+
+fn seed_of_copy(state: &Server, context: &RequestContext, copy: &std::path::Path) -> Result<Seed, Problem> {
+    let seed = context.engine.seed(copy.as_os_str(), || state.model(context)).map_err(unnamed(copy))?;
+    Ok(Seed { path: UPLOADED.into(), ..seed })
+}
+
+pub(super) async fn similar_to_file(
+    State(state): State<Shared>,
+    ask::Query(asked): ask::Query<Similar>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response<Body>, Problem> {
+    asked.validate(1)?;
+    let copy = received(&headers, body).await?;
+    if let Some((from, to)) = asked.passage() {
+        let key = format!("passage {asked:?} of {}", copy.path().display());
+        let answer = state.once(key, false, move |state, context, _| {
+            let generation = state.index(context)?;
+            let seed = Seed { path: copy.path().to_owned(), ..seed_of_copy(state, context, copy.path())? };
+            let found = asked.run_passage(&context.engine, seed, &*state.model(context)?);
+            let (mut passage, found) = found.map_err(unnamed(copy.path()))?;
+            passage.seed.path = UPLOADED.into();
+            bytes(generation, PassagesJson::new(&passage, from, to, &found))
+        });
+        return Ok(written((*answer.await?).clone()));
+    }
+    state
+        .ask(move |state, context| {
+            let generation = state.index(context)?;
+            let seed = seed_of_copy(state, context, copy.path())?;
+            let seeds = [seed];
+            let found = asked.run(&mut context.engine, &seeds, Vec::new())?;
+            Ok(Answer { generation, answer: SimilarJson::new(&seeds, &found) }.into_response())
+        })
+        .await
+}
+
+#[derive(Serialize)]
+struct Genres<'a> {
+    items: Vec<AnswerJson<'a>>,
+    /// What is worth knowing about who answers.
+    notes: Vec<String>,
+}
+
+/// - `copy`: the tracks are this one file
+fn classified(
+    state: &Server,
+    context: &mut RequestContext,
+    options: &ClassifyOptions,
+    seeds: Vec<Seed>,
+    copy: Option<&std::path::Path>,
+) -> Result<Bytes, Problem> {
+    let generation = context.engine.library().generation()?;
+    let mut notes = Vec::new();
+    let model = state.model(context);
+    let embedder = |_: Option<&voisin_library::Library>| -> Result<Arc<Embedder>, EngineError> { model };
+    let classifier =
+        Classifier::open(Some(&mut context.engine), options, embedder, |news| notes.push(news.to_string()))?;
+    let answers = match &classifier {
+        Classifier::Labelled(labelled) => labelled.classify(&context.engine, seeds)?,
+        Classifier::FirstGuess(guess) => {
+            let named = seeds.iter().map(|seed| copy.unwrap_or(&seed.path));
+            let heard = named.map(|path| guess.listen(path).map_err(unnamed(path)));
+            let mut heard = heard.collect::<Result<Vec<_>, Problem>>()?;
+            for (answer, seed) in heard.iter_mut().zip(&seeds) {
+                answer.path.clone_from(&seed.path);
+            }
+            heard
+        }
+    };
+    let answer = Genres { items: answers.iter().map(AnswerJson::new).collect(), notes };
+    bytes(generation, answer)
+}
+
+pub(super) async fn classify(
+    State(state): State<Shared>,
+    ask::Body(asked): ask::Body<Classify>,
+) -> Result<Response<Body>, Problem> {
+    at_least_one("tracks", asked.tracks.len())?;
+    let answer = state
+        .ask(move |state, context| {
+            state.index(context)?;
+            let seeds = seeds(&asked.tracks, &context.engine)?;
+            classified(state, context, &asked.options(), seeds, None)
+        })
+        .await?;
+    Ok(written(answer))
+}
+
+pub(super) async fn classify_file(
+    State(state): State<Shared>,
+    ask::Query(asked): ask::Query<Classify>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response<Body>, Problem> {
+    let copy = received(&headers, body).await?;
+    let answer = state
+        .ask(move |state, context| {
+            state.index(context)?;
+            let seed = seed_of_copy(state, context, copy.path())?;
+            classified(state, context, &asked.options(), vec![seed], Some(copy.path()))
+        })
+        .await?;
+    Ok(written(answer))
+}
+
+pub(super) async fn path(
+    State(state): State<Shared>,
+    ask::Body(asked): ask::Body<PathBetween>,
+) -> Result<Response<Body>, Problem> {
+    state
+        .ask_explored(move |_, context, explored| {
+            let stops = seeds(&asked.stops(), &context.engine)?;
+            let walk = asked.run(&explored.collection, &explored.graph, &stops)?;
+            let answer = WalkJson::new(&explored.collection, &walk);
+            Ok(Answer { generation: explored.generation, answer }.into_response())
+        })
+        .await
+}
+
+#[derive(Serialize)]
+struct Listed<'a> {
+    items: Vec<ListedJson<'a>>,
+}
+
+pub(super) async fn playlist(
+    State(state): State<Shared>,
+    ask::Body(asked): ask::Body<Playlist>,
+) -> Result<Response<Body>, Problem> {
+    asked.validate()?;
+    // Clusters and copies are looked for in the whole library.
+    let is_whole = asked.cluster.is_some() || asked.no_duplicates;
+    let key = format!("playlist {asked:?}");
+    let work = move |context: &mut RequestContext, explored: &Explored| -> Result<Bytes, Problem> {
+        let collection = &explored.collection;
+        let named = seeds(&asked.seeds, &context.engine)?;
+        let list = asked.run(&mut context.engine, collection, Some(&explored.graph), &named, &[])?;
+        let tracks: Vec<&TrackMeta> = list.rows.iter().map(|&row| &collection.meta[row]).collect();
+        let items = ListedJson::list(&tracks).collect();
+        bytes(explored.generation, Listed { items })
+    };
+    let answer = if is_whole {
+        let answer = state.once_explored(key, false, move |_, context, explored, _| work(context, explored));
+        (*answer.await?).clone()
+    } else {
+        state.ask_explored(move |_, context, explored| work(context, explored)).await?
+    };
+    Ok(written(answer))
+}

@@ -1,0 +1,112 @@
+//! Questions as clients write them: JSON bodies and queries, read into the same structures.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use serde::de::DeserializeOwned;
+
+use super::problem::Problem;
+use voisin_base::track::TrackId;
+use voisin_questions::read::{from_json, from_query};
+
+/// Refuses a body that is not said to be JSON. Forms of other pages cannot say it without being asked where they are from.
+pub(super) fn is_json(headers: &HeaderMap) -> Result<(), Problem> {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let plain = kind.split(';').next().unwrap_or_default().trim();
+    if plain.eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    Err(wrong_type("Content-Type: application/json", kind))
+}
+
+/// Refuses a body that a form of any page can send, without that its origin is asked about.
+pub(super) fn is_file(headers: &HeaderMap) -> Result<(), Problem> {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let plain = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if matches!(
+        plain.as_str(),
+        "" | "text/plain" | "application/x-www-form-urlencoded" | "multipart/form-data"
+    ) {
+        return Err(wrong_type("the Content-Type of an audio file", kind));
+    }
+    Ok(())
+}
+
+fn wrong_type(expected: &str, kind: &str) -> Problem {
+    let found = if kind.is_empty() { "none".to_owned() } else { kind.chars().take(100).collect() };
+    Problem::request(StatusCode::UNSUPPORTED_MEDIA_TYPE, expected, found)
+}
+
+/// A JSON body.
+pub(super) struct Body<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        is_json(request.headers())?;
+        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
+            let status = rejection.status();
+            if status == StatusCode::PAYLOAD_TOO_LARGE {
+                Problem::request(
+                    status,
+                    "a body within this question's limit (1 MiB at most)",
+                    "a longer one",
+                )
+            } else {
+                Problem::bad("a whole body, in time", "one that ended early or came too slowly")
+            }
+        })?;
+        Ok(Self(from_json(&bytes)?))
+    }
+}
+
+/// The id of a track, as a path has it.
+pub(super) struct Id(pub(super) TrackId);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let text = Path::<String>::from_request_parts(parts, state)
+            .await
+            .map_or_else(|_| String::new(), |path| path.0);
+        let found: String = text.chars().take(50).collect();
+        text.parse()
+            .map(|id| Self(TrackId(id)))
+            .map_err(|_| Problem::bad("the number of a track", format!("{found:?}")))
+    }
+}
+
+/// A query: `?genre=Jazz&genre=Soul&limit=5`.
+pub(super) struct Query<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let query = parts.uri.query().unwrap_or_default();
+        Ok(Self(from_query(form_urlencoded::parse(query.as_bytes()).into_owned())?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms_are_told_from_files() {
+        let kind = |kind: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, kind.parse().unwrap());
+            headers
+        };
+        for form in ["", "text/plain", "Text/Plain; charset=utf-8", "multipart/form-data; boundary=x"] {
+            assert!(is_file(&kind(form)).is_err() && is_json(&kind(form)).is_err(), "{form}");
+        }
+        assert!(is_file(&kind("audio/mpeg")).is_ok() && is_file(&kind("application/octet-stream")).is_ok());
+        assert!(is_json(&kind("application/json;charset=utf-8")).is_ok());
+        assert!(is_file(&HeaderMap::new()).is_err() && is_json(&HeaderMap::new()).is_err());
+    }
+}

@@ -1,0 +1,253 @@
+//! The five questions that plugins for Jellyfin and Ampache ask AudioMuse-AI, by the ids of the media server that
+//! `voisin link` noted.
+
+use axum::Json;
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get};
+use form_urlencoded::parse;
+use serde_json::{Value, json};
+
+use super::problem::Problem;
+use super::state::{Shared, way};
+use super::upstream::ServerAddress;
+use voisin_base::track::TrackId;
+use voisin_base::vector::dot;
+use voisin_engine::SimilarOptions;
+use voisin_explore::artists::near_artists;
+use voisin_library::{Library, LibraryError, Resolution, Track};
+use voisin_questions::answers::track::title;
+
+/// Longest list.
+const MOST: usize = 500;
+
+/// An answer that is none, in the words of this interface.
+struct AudioMuseRefusal(StatusCode, String);
+
+impl IntoResponse for AudioMuseRefusal {
+    fn into_response(self) -> Response {
+        (self.0, Json(json!({"error": self.1}))).into_response()
+    }
+}
+
+impl From<Problem> for AudioMuseRefusal {
+    fn from(problem: Problem) -> Self {
+        Self(problem.status(), problem.detail().to_owned())
+    }
+}
+
+#[derive(Clone)]
+struct LinkedServer {
+    state: Shared,
+    server: ServerAddress,
+}
+
+/// The parameters of a question; what is not understood is passed over.
+struct Parameters(Vec<(String, String)>);
+
+impl Parameters {
+    fn of(uri: &Uri) -> Self {
+        let query = uri.query().unwrap_or_default();
+        Self(parse(query.as_bytes()).map(|(name, value)| (name.into_owned(), value.into_owned())).collect())
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        let found = self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.trim());
+        found.filter(|value| !value.is_empty())
+    }
+
+    fn required(&self, name: &str) -> Result<String, AudioMuseRefusal> {
+        self.get(name).map(str::to_owned).ok_or_else(|| {
+            AudioMuseRefusal(StatusCode::BAD_REQUEST, format!("expected the parameter {name}, found none"))
+        })
+    }
+
+    fn number(&self, name: &str, usual: usize) -> Result<usize, AudioMuseRefusal> {
+        let wrong = |text: &str| {
+            let text: String = text.chars().take(50).collect();
+            AudioMuseRefusal(StatusCode::BAD_REQUEST, format!("{name}: expected a number, found {text:?}"))
+        };
+        self.get(name).map_or(Ok(usual), |text| text.parse().map_err(|_| wrong(text)))
+    }
+}
+
+pub(super) fn router(state: &Shared, server: ServerAddress) -> Router<Shared> {
+    Router::new()
+        .route("/api/health", get(|| async { Json(json!({"status": "ok"})) }))
+        .route("/api/similar_tracks", get(similar_tracks))
+        .route("/api/find_path", get(find_path))
+        .route("/api/similar_artists", get(similar_artists))
+        .route("/api/search_tracks", get(search_tracks))
+        .route("/api/track", get(track))
+        .route("/api/{*rest}", any(something_else))
+        .with_state(LinkedServer { state: state.clone(), server })
+}
+
+async fn something_else(uri: Uri) -> AudioMuseRefusal {
+    // What is unknown below the server's own questions is unknown, not AudioMuse's.
+    if uri.path().contains("/api/v1/") {
+        return AudioMuseRefusal(StatusCode::NOT_FOUND, "there is nothing here".to_owned());
+    }
+    let text = "voisin answers similar_tracks, find_path, similar_artists, search_tracks and track";
+    AudioMuseRefusal(StatusCode::NOT_IMPLEMENTED, text.to_owned())
+}
+
+fn unknown(item: &str) -> Problem {
+    let item: String = item.chars().take(100).collect();
+    let next = "have the library linked with this server again, or its music added";
+    Problem::not_found(format!("no track is known as {item:?}"), next)
+}
+
+fn described(item: &str, track: &Track) -> Value {
+    json!({
+        "item_id": item,
+        "title": title(track),
+        "author": track.main_artist(),
+        "album": track.tags.album,
+        "album_artist": track.tags.album_artist,
+    })
+}
+
+/// Tracks as the server knows them, in their order, with what `more` says of each; those it does not have are left out.
+fn all_described<T: Copy>(
+    library: &Library,
+    server: &ServerAddress,
+    tracks: &[(TrackId, T)],
+    more: impl Fn(&mut Value, T),
+) -> Result<Vec<Value>, LibraryError> {
+    let ids: Vec<TrackId> = tracks.iter().map(|(track, _)| *track).collect();
+    let items = library.items_of(server.as_str(), &ids)?;
+    let described = library.tracks_by_id(&ids)?.into_iter().zip(tracks).filter_map(|(track, (id, value))| {
+        let mut described = described(items.get(id)?, &track);
+        more(&mut described, *value);
+        Some(described)
+    });
+    Ok(described.collect())
+}
+
+async fn similar_tracks(
+    State(linked): State<LinkedServer>,
+    uri: Uri,
+) -> Result<Json<Vec<Value>>, AudioMuseRefusal> {
+    let asked = Parameters::of(&uri);
+    let n = asked.number("n", 10)?.clamp(1, MOST);
+    let item = asked.get("item_id").map(str::to_owned);
+    let words = [asked.get("artist"), asked.get("title")].into_iter().flatten().collect::<Vec<_>>().join(" ");
+    if item.is_none() && asked.get("title").is_none() {
+        let text = "expected item_id, or title and artist, found neither";
+        return Err(AudioMuseRefusal(StatusCode::BAD_REQUEST, text.to_owned()));
+    }
+    let server = linked.server;
+    let answer = linked.state.ask(move |state, context| {
+        state.index(context)?;
+        let library = context.engine.library();
+        let track = match &item {
+            Some(item) => library.linked_track(server.as_str(), item)?.ok_or_else(|| unknown(item))?,
+            None => match library.resolve_words(&words, 1)? {
+                Resolution::One(track) => track,
+                Resolution::Ambiguous(tracks) => tracks.first().ok_or_else(|| unknown(&words))?.id,
+                Resolution::Nothing => return Err(unknown(&words)),
+            },
+        };
+        let seed = context.engine.seed_of(track)?;
+        let among = Some(context.engine.library().linked_tracks(server.as_str())?);
+        let options = SimilarOptions { limit: n, among, ..SimilarOptions::default() };
+        let found = context.engine.similar(std::slice::from_ref(&seed), &options)?;
+        let found: Vec<(TrackId, f32)> =
+            found.into_iter().map(|near| (near.track.id, 1.0 - near.similarity)).collect();
+        let with_distance = |described: &mut Value, distance: f32| described["distance"] = json!(distance);
+        Ok(all_described(context.engine.library(), &server, &found, with_distance)?)
+    });
+    Ok(Json(answer.await?))
+}
+
+async fn find_path(State(linked): State<LinkedServer>, uri: Uri) -> Result<Json<Value>, AudioMuseRefusal> {
+    let asked = Parameters::of(&uri);
+    let (start, end) = (asked.required("start_song_id")?, asked.required("end_song_id")?);
+    let most = asked.number("max_steps", 25)?.clamp(2, MOST);
+    let server = linked.server;
+    let answer = linked.state.ask_explored(move |_, context, explored| {
+        let library = context.engine.library();
+        let track = |item: &str| {
+            library.linked_track(server.as_str(), item).map_err(Problem::from)?.ok_or_else(|| unknown(item))
+        };
+        let found = way(explored, track(&start)?, track(&end)?, most)?;
+        let collection = &explored.collection;
+        let rows: Vec<usize> = found.iter().filter_map(|(track, _)| collection.row(*track)).collect();
+        let vector = |row: usize| collection.vectors.row(row).to_vec();
+        let total: f32 = rows.windows(2).map(|pair| 1.0 - dot(&vector(pair[0]), &vector(pair[1]))).sum();
+        let path = all_described(library, &server, &found, |_, _| ())?;
+        Ok(json!({"path": path, "total_distance": total}))
+    });
+    Ok(Json(answer.await?))
+}
+
+async fn similar_artists(
+    State(linked): State<LinkedServer>,
+    uri: Uri,
+) -> Result<Json<Vec<Value>>, AudioMuseRefusal> {
+    let asked = Parameters::of(&uri);
+    let n = asked.number("n", 10)?.clamp(1, MOST);
+    // An artist's id means nothing here: the server's ids are known of songs alone.
+    let name = asked.required("artist")?;
+    let with_songs = asked.get("include_component_matches") == Some("true");
+    let server = linked.server;
+    let answer = linked.state.ask_explored(move |_, context, explored| {
+        let collection = &explored.collection;
+        let library = context.engine.library();
+        let near = near_artists(collection.vectors.view(), &collection.meta, &name, n)?;
+        let mut answer = Vec::new();
+        for artist in near {
+            let songs = |tracks: Vec<TrackId>| {
+                let tracks: Vec<(TrackId, ())> = tracks.into_iter().map(|track| (track, ())).collect();
+                all_described(library, &server, &tracks, |_, ()| ())
+            };
+            let mut one =
+                json!({"artist": artist.artist, "artist_id": null, "divergence": 1.0 - artist.similarity});
+            if with_songs {
+                let own = songs(artist.because.iter().map(|pair| pair.own).collect())?;
+                let others = songs(artist.because.iter().map(|pair| pair.other).collect())?;
+                one["component_matches"] = json!([
+                    {"artist1_representative_songs": own, "artist2_representative_songs": others}
+                ]);
+            }
+            answer.push(one);
+        }
+        Ok(answer)
+    });
+    Ok(Json(answer.await?))
+}
+
+async fn search_tracks(
+    State(linked): State<LinkedServer>,
+    uri: Uri,
+) -> Result<Json<Vec<Value>>, AudioMuseRefusal> {
+    let asked = Parameters::of(&uri);
+    let words = ["search_query", "artist", "title"].into_iter().filter_map(|name| asked.get(name));
+    let words = words.collect::<Vec<_>>().join(" ");
+    let (start, end) = (asked.number("start", 0)?, asked.number("end", 20)?);
+    let server = linked.server;
+    let answer = linked.state.ask(move |_, context| {
+        let library = context.engine.library();
+        let known = library.linked_tracks(server.as_str())?;
+        let found =
+            library.search_words(&words, usize::MAX)?.into_iter().filter(|track| known.contains(*track));
+        let page = found.skip(start).take(end.saturating_sub(start).min(MOST));
+        let page: Vec<(TrackId, ())> = page.map(|track| (track, ())).collect();
+        Ok(all_described(library, &server, &page, |_, ()| ())?)
+    });
+    Ok(Json(answer.await?))
+}
+
+async fn track(State(linked): State<LinkedServer>, uri: Uri) -> Result<Json<Value>, AudioMuseRefusal> {
+    let item = Parameters::of(&uri).required("item_id")?;
+    let server = linked.server;
+    let answer = linked.state.ask(move |_, context| {
+        let library = context.engine.library();
+        let track = library.linked_track(server.as_str(), &item)?.ok_or_else(|| unknown(&item))?;
+        Ok(described(&item, &library.track(track)?))
+    });
+    Ok(Json(answer.await?))
+}

@@ -1,0 +1,252 @@
+//! The server: answers over HTTP, the same as the command line's, for players, scripts and the page.
+//!
+//! For: who may ask ([`guard`]), how a question is read, how long it may wait, and what the answer looks like on the wire.
+//! Not for: answers themselves (`engine`, `explore`; their JSON is in `answers`), nor for arguments (`cli`).
+//!
+//! A request comes through [`listen`] (connections) and [`guard`] (host, origin, token, sizes, time) to a handler in
+//! [`api`], which asks an engine behind a permit ([`state`]). A path that a client names is only ever compared with stored
+//! ones; what is read from the disk is a stored file by its id, or the temporary copy of a body.
+
+#![allow(clippy::result_large_err, reason = "a problem is made at most once for a request")]
+
+mod api;
+mod ask;
+mod audio;
+mod audiomuse;
+mod gate;
+mod guard;
+mod link;
+mod listen;
+mod lms;
+mod mcp;
+mod mpd;
+#[cfg(test)]
+mod openapi;
+mod page;
+mod problem;
+mod scan;
+mod songs;
+mod state;
+mod subsonic;
+mod token;
+mod upstream;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+pub use link::{LinkReport, ServerKind, link};
+pub use listen::Listen;
+pub use lms::Lms;
+pub use mcp::assist;
+pub use mpd::{Mpd, MpdAddress, MpdError, MpdSongs, Playing};
+pub(crate) use state::LoadModel;
+
+/// Brings a copy of a library elsewhere up to date, or says why it cannot.
+pub type Follow = Box<dyn FnMut() -> Result<(), String> + Send>;
+
+/// From one look at a library elsewhere to the next.
+const FOLLOW_EVERY: Duration = Duration::from_secs(1);
+pub use token::Token;
+pub use upstream::ServerAddress;
+
+use guard::Guard;
+use listen::Listener;
+use scan::ScanProcess;
+use state::State;
+
+/// Why the server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// A place to listen at that cannot be had.
+    #[error("cannot listen on {place}: stop what listens there, or choose another --listen")]
+    Listen {
+        /// Where.
+        place: String,
+        /// The operating system's error.
+        source: std::io::Error,
+    },
+    /// The token's file cannot be used.
+    #[error("cannot use the token in {}: name another file with --token-file", path.display())]
+    TokenFile {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's error.
+        source: std::io::Error,
+    },
+    /// The token is too short, or of other characters.
+    #[error(
+        "{}: expected one line of at least {least} printable characters: remove the file, and a token is made", path.display()
+    )]
+    WeakToken {
+        /// The file.
+        path: PathBuf,
+        /// Characters that are needed.
+        least: usize,
+    },
+    /// Others can read the token's file.
+    #[cfg(unix)]
+    #[error(
+        "{}: expected a token that only its owner can read (mode 600), found mode {mode:o}: run \"chmod 600\" on it, or \
+         remove it, and another one is made",
+        path.display()
+    )]
+    OpenToken {
+        /// The file.
+        path: PathBuf,
+        /// The file's permissions.
+        mode: u32,
+    },
+    /// The system gives no random numbers.
+    #[error("this system gives no random numbers")]
+    Random,
+    /// The system gives no threads.
+    #[error("cannot start the server's threads")]
+    Runtime(#[source] std::io::Error),
+    /// Whoever started this is no assistant.
+    #[error(
+        "expected an assistant that speaks the Model Context Protocol: {reason}: name \"voisin mcp\" in its settings"
+    )]
+    Protocol {
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// How the server runs.
+pub struct Options {
+    /// The library's folder.
+    pub dir: PathBuf,
+    /// Where it listens.
+    pub listen: Vec<Listen>,
+    /// `None`: nobody is asked for one.
+    pub token: Option<Token>,
+    /// Host names that it answers for besides its own.
+    pub hosts: Vec<String>,
+    /// Pages of other origins that may ask it.
+    pub origins: Vec<String>,
+    /// Empty, or `/voisin`.
+    pub base_path: String,
+    /// The Subsonic server that it stands in front of.
+    pub subsonic: Option<ServerAddress>,
+    /// The linked media server whose plugins ask as they ask AudioMuse-AI.
+    pub audiomuse: Option<ServerAddress>,
+    /// Lyrion's port.
+    pub lms: Option<Lms>,
+    /// Folders of music that were named at the start.
+    pub folders: Vec<PathBuf>,
+    /// Whether each request is told.
+    pub logs: bool,
+    /// Makes the library's model ready.
+    pub load_model: LoadModel,
+    /// Brings a copy of a library elsewhere up to date, or says why it cannot; `None` where the library itself is here.
+    pub follow: Option<Follow>,
+    /// `voisin add` of the folders that a scan looks through; `None` where none was named.
+    pub add: Option<Box<dyn Fn() -> Command + Send + Sync>>,
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, ServeError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_io()
+        .enable_time()
+        .build()
+        .map_err(ServeError::Runtime)
+}
+
+/// Answers until `stop` is raised.
+///
+/// - `listener`: is told what happens
+/// - `ready`: is told the addresses once they answer
+pub fn serve(
+    options: Options,
+    stop: &Arc<AtomicBool>,
+    listener: impl Fn(&str) + Send + Sync + 'static,
+    ready: impl FnOnce(&[String]),
+) -> Result<(), ServeError> {
+    let runtime = runtime()?;
+    let (stopper, stopped) = watch::channel(false);
+    let guard = Guard {
+        token: options.token,
+        hosts: options.hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
+        origins: options.origins,
+        base_path: options.base_path,
+        ..Guard::default()
+    };
+    let mut state = State::new(
+        options.dir,
+        guard,
+        ScanProcess::new(options.add),
+        stopped.clone(),
+        options.load_model,
+        Box::new(listener),
+        options.logs,
+    )?;
+    state.is_copy = options.follow.is_some();
+    let state = Arc::new(state);
+    if let Some(mut follow) = options.follow {
+        let (state, stop) = (Arc::clone(&state), Arc::clone(stop));
+        // It may wait long for an answer: nobody waits for it at the end.
+        std::thread::spawn(move || {
+            while !stop.load(Ordering::Relaxed) {
+                state.set_away(follow().err());
+                std::thread::sleep(FOLLOW_EVERY);
+            }
+        });
+    }
+    let result = runtime.block_on(async {
+        let mut open = Vec::new();
+        for place in &options.listen {
+            open.push((place, Listener::open(place).await?));
+        }
+        let router = api::router(&state, options.subsonic, options.audiomuse)?;
+        let addresses: Vec<String> = open
+            .iter()
+            .map(|(place, listener)| match (listener.address(), place) {
+                (Some(address), _) => format!("http://{address}{}/", state.guard.base_path),
+                (None, Listen::Unix(path)) => format!("unix:{}", path.display()),
+                (None, Listen::Tcp(address)) => address.to_string(),
+            })
+            .collect();
+        let mut tasks: Vec<_> = open
+            .into_iter()
+            .map(|(_, listener)| tokio::spawn(listen::serve(listener, router.clone(), stopped.clone())))
+            .collect();
+        let mut addresses = addresses;
+        if let Some(lms) = &options.lms {
+            let place = Listen::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, lms.port)));
+            let listener = Listener::open(&place).await?;
+            let port = listener.address().map_or(lms.port, |address| address.port());
+            addresses.push(format!("http://127.0.0.1:{port}/api/mix"));
+            let router = lms::router(&state, &options.folders);
+            tasks.push(tokio::spawn(listen::serve(listener, router, stopped.clone())));
+            if let Some(server) = lms.report.clone() {
+                let state = Arc::clone(&state);
+                tokio::spawn(async move {
+                    if let Err(problem) = lms::report(server, port).await {
+                        state.say(&format!("Lyrion does not know the port {port}: {problem}"));
+                    }
+                });
+            }
+        }
+        ready(&addresses);
+        while !stop.load(Ordering::Relaxed) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            state.start_building();
+        }
+        stopper.send_replace(true);
+        state.scan.stop();
+        for task in tasks {
+            let _ = task.await;
+        }
+        Ok(())
+    });
+    // What still computes has nobody to answer any more.
+    runtime.shutdown_background();
+    result
+}

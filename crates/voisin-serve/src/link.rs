@@ -1,0 +1,321 @@
+//! Which track each song of a media server is, so that it can be asked about by the server's own ids.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::songs::{Everything, SongRef};
+use super::subsonic::{Login, ask, id_of, song_ref};
+use super::upstream::{ServerAddress, Upstream};
+use voisin_base::track::TrackId;
+use voisin_library::{Library, LibraryError};
+
+/// Songs that are asked for at once.
+const PAGE: usize = 500;
+
+/// Why a server's songs are not linked.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// What the server says, or what is wrong with it.
+    #[error("{0}")]
+    Server(String),
+    /// The server has no songs.
+    #[error("{0} has no songs: let it scan its music first, or log in as a user who may see it")]
+    NoSongs(String),
+    /// The catalogue.
+    #[error(transparent)]
+    Library(#[from] LibraryError),
+    /// The system gives no threads.
+    #[error("cannot start to ask the server")]
+    Runtime(#[source] std::io::Error),
+}
+
+/// A song that is not in the library, as far as can be told.
+#[derive(Debug, Serialize)]
+pub struct Unmatched {
+    pub(crate) item: String,
+    /// Its artist.
+    pub artist: Option<String>,
+    /// Its title.
+    pub title: String,
+    /// Its path, as the server has it.
+    pub path: Option<String>,
+}
+
+/// What became of a server's songs.
+#[derive(Debug, Serialize)]
+pub struct LinkReport {
+    /// The address of the server.
+    pub server: String,
+    pub(crate) songs: usize,
+    /// Songs that are tracks of the library.
+    pub linked: usize,
+    /// How they were found: `path`, `mbid`, `isrc`, `tags`.
+    pub found_by: HashMap<&'static str, usize>,
+    /// Tracks of the library that the server does not have.
+    pub unknown_to_server: usize,
+    /// Songs that are not in the library.
+    pub unmatched: Vec<Unmatched>,
+}
+
+/// How a server is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServerKind {
+    /// The Subsonic API, as Navidrome and others have it.
+    Subsonic,
+    /// Jellyfin's own API.
+    Jellyfin,
+}
+
+/// A song of a server.
+struct Song {
+    item: String,
+    song: SongRef,
+}
+
+/// Asks a server for all its songs and notes which tracks they are.
+pub fn link(
+    library: &mut Library,
+    address: ServerAddress,
+    kind: ServerKind,
+    user: &str,
+    password: &str,
+    progress: &dyn Fn(usize),
+) -> Result<LinkReport, LinkError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
+        .map_err(LinkError::Runtime)?;
+    let upstream = Upstream::new(address);
+    let songs = runtime.block_on(async {
+        match kind {
+            ServerKind::Subsonic => all_songs(&upstream, &Login::new(user, password), progress).await,
+            ServerKind::Jellyfin => jellyfin::all_songs(&upstream, user, password, progress).await,
+        }
+    })?;
+    if songs.is_empty() {
+        return Err(LinkError::NoSongs(upstream.address.to_string()));
+    }
+    let everything = Everything::of(library)?;
+    let mut linked = LinkReport {
+        server: upstream.address.to_string(),
+        songs: songs.len(),
+        linked: 0,
+        found_by: HashMap::new(),
+        unknown_to_server: 0,
+        unmatched: Vec::new(),
+    };
+    let mut links: Vec<(String, TrackId)> = Vec::with_capacity(songs.len());
+    for Song { item, song } in songs {
+        match song.find_linked(&everything)? {
+            Some((track, how)) => {
+                *linked.found_by.entry(how).or_default() += 1;
+                links.push((item, track));
+            }
+            None => linked.unmatched.push(Unmatched {
+                item,
+                artist: song.artist,
+                title: song.name,
+                path: song.path,
+            }),
+        }
+    }
+    library.set_links(upstream.address.as_str(), &links)?;
+    linked.linked = links.len();
+    let known = library.linked_tracks(upstream.address.as_str())?;
+    linked.unknown_to_server = everything.len().saturating_sub(known.len());
+    Ok(linked)
+}
+
+async fn all_songs(
+    upstream: &Upstream,
+    login: &Login,
+    progress: &dyn Fn(usize),
+) -> Result<Vec<Song>, LinkError> {
+    let question = async |endpoint: &str, parameters: &[(&str, &str)]| {
+        ask(upstream, login, endpoint, parameters).await.map_err(|refusal| {
+            let next =
+                if matches!(refusal.code, 40 | 41 | 50) { ": see --user and the password" } else { "" };
+            LinkError::Server(format!(
+                "{} says: {}{next}",
+                upstream.address,
+                refusal.message.trim_end_matches('.')
+            ))
+        })
+    };
+    let mut songs = Songs::default();
+    let size = PAGE.to_string();
+    loop {
+        let offset = songs.all.len().to_string();
+        let parameters = [
+            ("query", ""),
+            ("artistCount", "0"),
+            ("albumCount", "0"),
+            ("songCount", &*size),
+            ("songOffset", &*offset),
+        ];
+        let answer = question("search3", &parameters).await?;
+        let page = answer["searchResult3"]["song"].as_array().cloned().unwrap_or_default();
+        // A server that begins again, or says the same for ever, is not followed.
+        if songs.take(&page) == 0 {
+            break;
+        }
+        progress(songs.all.len());
+    }
+    if !songs.all.is_empty() {
+        return Ok(songs.all);
+    }
+    // Servers that find nothing for no words list their albums.
+    let mut offset = 0;
+    loop {
+        let text = offset.to_string();
+        let parameters = [("type", "alphabeticalByName"), ("size", &*size), ("offset", &*text)];
+        let answer = question("getAlbumList2", &parameters).await?;
+        let albums = answer["albumList2"]["album"].as_array().cloned().unwrap_or_default();
+        let before = songs.all.len();
+        for id in albums.iter().filter_map(id_of) {
+            let answer = question("getAlbum", &[("id", &id)]).await?;
+            songs.take(answer["album"]["song"].as_array().map_or(&[][..], Vec::as_slice));
+            progress(songs.all.len());
+        }
+        if albums.is_empty() || songs.all.len() == before {
+            return Ok(songs.all);
+        }
+        offset += albums.len();
+    }
+}
+
+/// Songs, each once.
+#[derive(Default)]
+struct Songs {
+    all: Vec<Song>,
+    seen: std::collections::HashSet<String>,
+}
+
+impl Songs {
+    /// Takes those that are new, and says how many.
+    fn take(&mut self, page: &[Value]) -> usize {
+        let before = self.all.len();
+        for song in page {
+            if let Some(item) = id_of(song) {
+                self.add(item, song_ref(song));
+            }
+        }
+        self.all.len() - before
+    }
+
+    fn add(&mut self, item: String, song: SongRef) {
+        if self.seen.insert(item.clone()) {
+            self.all.push(Song { item, song });
+        }
+    }
+}
+
+/// What Jellyfin says of its songs.
+mod jellyfin {
+    use axum::body::Bytes;
+    use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+    use serde_json::{Value, json};
+
+    use super::{LinkError, PAGE, Song, Songs};
+    use crate::songs::{ArtistRef, SongRef};
+    use crate::upstream::Upstream;
+
+    /// Units of its lengths in a second.
+    const TICKS: f64 = 10_000_000.0;
+
+    /// A connection to a Jellyfin server, with what it gave for name and password.
+    struct JellyfinSession<'a> {
+        upstream: &'a Upstream,
+        token: Option<String>,
+    }
+
+    impl JellyfinSession<'_> {
+        async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, LinkError> {
+            let server = &self.upstream.address;
+            let token = self.token.as_ref().map_or_else(String::new, |token| format!(", Token=\"{token}\""));
+            let version = env!("CARGO_PKG_VERSION");
+            let who = format!(
+                "MediaBrowser Client=\"voisin\", Device=\"voisin\", DeviceId=\"voisin\", Version=\"{version}\"{token}"
+            );
+            let mut who = HeaderValue::from_str(&who)
+                .map_err(|_| LinkError::Server(format!("{server} gave a token that is no text")))?;
+            who.set_sensitive(true);
+            let headers: [(HeaderName, HeaderValue); 2] = [
+                (header::AUTHORIZATION, who),
+                (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+            ];
+            let body = body.map_or_else(Bytes::new, |body| body.to_string().into());
+            let answer = self.upstream.ask(method, path, &headers, body).await;
+            let (status, body) = answer.map_err(|error| LinkError::Server(error.to_string()))?;
+            if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+                let text = format!("{server} refuses name or password: see --user and the password");
+                return Err(LinkError::Server(text));
+            }
+            if !status.is_success() {
+                let text = format!("{server} answers {status}: is it a Jellyfin server?");
+                return Err(LinkError::Server(text));
+            }
+            Ok(serde_json::from_slice(&body).unwrap_or_default())
+        }
+    }
+
+    pub(super) async fn all_songs(
+        upstream: &Upstream,
+        user: &str,
+        password: &str,
+        progress: &dyn Fn(usize),
+    ) -> Result<Vec<Song>, LinkError> {
+        let mut session = JellyfinSession { upstream, token: None };
+        let question = json!({"Username": user, "Pw": password});
+        let answer = session.ask(Method::POST, "/Users/AuthenticateByName", Some(&question)).await?;
+        session.token = answer["AccessToken"].as_str().map(str::to_owned);
+        let Some(user) = answer["User"]["Id"].as_str().filter(|_| session.token.is_some()) else {
+            let text = format!("{} gives no session: is it a Jellyfin server?", upstream.address);
+            return Err(LinkError::Server(text));
+        };
+        let user: String = form_urlencoded::byte_serialize(user.as_bytes()).collect();
+        let mut songs = Songs::default();
+        let mut start = 0;
+        loop {
+            let path = format!(
+                "/Items?userId={user}&recursive=true&includeItemTypes=Audio&fields=Path,ProviderIds&startIndex={start}&limit={PAGE}"
+            );
+            let page = session.ask(Method::GET, &path, None).await?;
+            let items = page["Items"].as_array().cloned().unwrap_or_default();
+            let before = songs.all.len();
+            for item in &items {
+                if let Some(id) = item["Id"].as_str() {
+                    // Plugins write ids without dashes.
+                    songs.add(id.replace('-', ""), song(item));
+                }
+            }
+            start += items.len();
+            progress(songs.all.len());
+            if songs.all.len() == before {
+                break;
+            }
+        }
+        // The session is of no more use to anybody.
+        let _ = session.ask(Method::POST, "/Sessions/Logout", None).await;
+        Ok(songs.all)
+    }
+
+    fn song(item: &Value) -> SongRef {
+        let text = |name: &str| item[name].as_str().map(str::to_owned);
+        let artists = item["Artists"].as_array().into_iter().flatten();
+        let artists = artists.filter_map(|name| Some(ArtistRef { name: name.as_str()?.to_owned() }));
+        SongRef {
+            name: text("Name").unwrap_or_default(),
+            mbid: item["ProviderIds"]["MusicBrainzRecording"].as_str().map(str::to_owned),
+            path: text("Path"),
+            artist: text("AlbumArtist"),
+            artists: artists.collect(),
+            album: text("Album"),
+            duration: item["RunTimeTicks"].as_f64().map(|ticks| ticks / TICKS),
+            ..SongRef::default()
+        }
+    }
+}

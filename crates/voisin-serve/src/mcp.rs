@@ -1,0 +1,258 @@
+//! The Model Context Protocol over standard input and output: questions of the server as tools of an assistant.
+//!
+//! A tool is a question of [`api`]: it takes what that takes, and answers the same JSON to the letter. What there is to
+//! take is described to the assistant by the question's own type. Nothing that changes a library or a file is a tool.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::Request;
+use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
+use hyper_util::service::TowerToHyperService;
+use rmcp::model::{
+    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorData, Implementation,
+    JsonObject, ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool,
+    ToolAnnotations,
+};
+use rmcp::service::{RequestContext, RoleServer, ServerInitializeError};
+use rmcp::{ServerHandler, ServiceExt as _};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::guard::{Guard, Peer};
+use super::problem::Problem;
+use super::scan::ScanProcess;
+use super::state::{LoadModel, Shared, State};
+use super::{ServeError, api, runtime};
+use voisin_questions::Similar;
+use voisin_questions::explore::{Clusters, Duplicates, PathBetween};
+use voisin_questions::genre::{Classify, GenreRelations, Suspects};
+use voisin_questions::list::{Find, List, Show};
+use voisin_questions::page::{Paged, Plain};
+use voisin_questions::playlist::Playlist;
+use voisin_questions::schema::{of_body, of_query};
+
+/// A tool: its name, the question that it is, and what that takes.
+type QuestionTool = (&'static str, Method, &'static str, fn() -> Value);
+
+static TOOLS: [QuestionTool; 13] = [
+    ("similar", Method::POST, "/similar", of_body::<Similar>),
+    ("find", Method::GET, "/find", of_query::<Find>),
+    ("words", Method::GET, "/words", of_query::<Plain>),
+    ("list", Method::GET, "/tracks", of_query::<Paged<List>>),
+    ("show", Method::GET, "/tracks/{id}", of_track),
+    ("classify", Method::POST, "/classify", of_body::<Classify>),
+    ("path", Method::POST, "/path", of_body::<PathBetween>),
+    ("playlist", Method::POST, "/playlist", of_body::<Playlist>),
+    ("genres", Method::GET, "/genres", of_query::<Paged<GenreRelations, usize>>),
+    ("clusters", Method::GET, "/clusters", of_query::<Paged<Clusters>>),
+    ("suspects", Method::GET, "/suspects", of_query::<Paged<Suspects>>),
+    ("duplicates", Method::GET, "/duplicates", of_query::<Paged<Duplicates>>),
+    ("status", Method::GET, "/status", of_query::<Plain>),
+];
+
+/// What `show` takes: the address's id, and the query.
+fn of_track() -> Value {
+    let mut schema = of_query::<Show>();
+    schema["properties"]["id"] = json!({"type": "integer", "minimum": 0});
+    schema["required"] = json!(["id"]);
+    schema
+}
+
+/// What an assistant is told before it asks.
+const INSTRUCTIONS: &str = "Answers about the user's own music library, by how the music sounds. Tracks are named by \
+    {\"id\": 17}, by {\"path\": \"...\"} as the library has it, or by {\"words\": \"artist title\"} that fit one track \
+    alone; `list` finds ids. `find` takes words for sounds, which `words` lists. Nothing is changed by any of these tools.";
+
+/// How long a question waits for an index that has to be built. Assistants wait for a minute.
+const PATIENCE: Duration = Duration::from_secs(45);
+/// How often it looks meanwhile.
+const GLANCE: Duration = Duration::from_millis(200);
+
+/// Answers an assistant until it closes standard input.
+///
+/// - `listener`: is told what happens
+pub fn assist(
+    dir: PathBuf,
+    load_model: LoadModel,
+    listener: Box<dyn Fn(&str) + Send + Sync>,
+) -> Result<(), ServeError> {
+    let runtime = runtime()?;
+    let (_stopper, stop) = watch::channel(false);
+    // Nobody but the process that started this one can ask: no token, nothing that scans.
+    let scan = ScanProcess::new(None);
+    let state = Arc::new(State::new(dir, Guard::default(), scan, stop, load_model, listener, false)?);
+    let router = api::router(&state, None, None)?;
+    let assistant = Assistant { state, questions: TowerToHyperService::new(router), tools: tools() };
+    let result = runtime.block_on(async {
+        let protocol = |reason: String| ServeError::Protocol { reason };
+        match assistant.serve(rmcp::transport::stdio()).await {
+            Ok(asking) => asking.waiting().await.map(|_| ()).map_err(|error| protocol(error.to_string())),
+            // It asked nothing.
+            Err(ServerInitializeError::ConnectionClosed(_)) => Ok(()),
+            Err(error) => Err(protocol(error.to_string())),
+        }
+    });
+    // What still computes has nobody to answer any more.
+    runtime.shutdown_background();
+    result
+}
+
+struct Assistant {
+    state: Shared,
+    questions: TowerToHyperService<Router>,
+    tools: Vec<Tool>,
+}
+
+impl ServerHandler for Assistant {
+    fn get_info(&self) -> ServerConfig {
+        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+            .with_server_info(Implementation::new("voisin", env!("CARGO_PKG_VERSION")))
+            .with_instructions(INSTRUCTIONS)
+    }
+
+    async fn list_tools(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        Ok(ListToolsResult::with_all_items(self.tools.clone()))
+    }
+
+    async fn call_tool(
+        &self,
+        asked: CallToolRequestParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let Some((_, method, path, _)) = TOOLS.iter().find(|(name, ..)| *name == asked.name) else {
+            let names: Vec<&str> = TOOLS.iter().map(|(name, ..)| *name).collect();
+            let text = format!("there is no tool {:?}: expected one of {}", asked.name, names.join(", "));
+            return Err(ErrorData::invalid_params(text, None));
+        };
+        let mut arguments = asked.arguments.unwrap_or_default();
+        // Assistants write null for what they leave out.
+        arguments.retain(|_, value| !value.is_null());
+        let (problem, answer) = self.ask(method, path, arguments).await?;
+        // Text alone: read and written again, numbers would not be those of the command line to the last digit.
+        Ok(match problem {
+            None => CallToolResult::success(vec![ContentBlock::text(answer)]),
+            Some(problem) => CallToolResult::error(vec![ContentBlock::text(problem.in_tools())]),
+        }
+        .into())
+    }
+}
+
+impl Assistant {
+    /// Asks the question, again and again while the index has to be built.
+    async fn ask(
+        &self,
+        method: &Method,
+        path: &str,
+        arguments: JsonObject,
+    ) -> Result<(Option<Problem>, String), ErrorData> {
+        let fault = |error: &dyn std::error::Error| ErrorData::internal_error(error.to_string(), None);
+        let (uri, body) = written(method, path, arguments);
+        let uri: Uri = uri.parse().map_err(|error: axum::http::uri::InvalidUri| fault(&error))?;
+        let start = Instant::now();
+        loop {
+            let mut request = Request::new(Body::from(body.clone()));
+            *request.method_mut() = method.clone();
+            *request.uri_mut() = uri.clone();
+            let headers = [(header::HOST, "localhost"), (header::CONTENT_TYPE, "application/json")];
+            let headers = headers.map(|(name, value)| (name, HeaderValue::from_static(value)));
+            request.headers_mut().extend(headers);
+            request.extensions_mut().insert(Peer::Unix);
+            let answer = hyper::service::Service::call(&self.questions, request);
+            let (head, body) = answer.await.map_err(|error| fault(&error))?.into_parts();
+            let is_for_later = head.status == StatusCode::SERVICE_UNAVAILABLE && self.state.is_building();
+            if is_for_later && start.elapsed() < PATIENCE {
+                self.state.start_building();
+                tokio::time::sleep(GLANCE).await;
+                continue;
+            }
+            let body = to_bytes(body, usize::MAX).await.map_err(|error| fault(&error))?;
+            let problem = head.extensions.get::<Problem>().cloned();
+            return Ok((problem, String::from_utf8_lossy(&body).into_owned()));
+        }
+    }
+}
+
+/// The address and the body of a question.
+fn written(method: &Method, path: &str, mut arguments: JsonObject) -> (String, String) {
+    fn plain(value: &Value) -> String {
+        value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    }
+    let mut path = format!("/api/v1{path}");
+    if path.contains("{id}") {
+        let id = plain(&arguments.remove("id").unwrap_or_default());
+        let id: String = form_urlencoded::byte_serialize(id.as_bytes()).collect();
+        path = path.replace("{id}", &id);
+    }
+    if *method == Method::POST {
+        return (path, Value::Object(arguments).to_string());
+    }
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    for (name, value) in &arguments {
+        match value {
+            Value::Array(items) => {
+                query.extend_pairs(items.iter().map(|item| (name, plain(item))));
+            }
+            value => {
+                query.append_pair(name, &plain(value));
+            }
+        }
+    }
+    (format!("{path}?{}", query.finish()), String::new())
+}
+
+/// The tools as they are described to an assistant.
+fn tools() -> Vec<Tool> {
+    let all: Value = serde_json::from_str(include_str!("openapi.json")).unwrap_or_default();
+    let tool = |(name, method, path, schema): &QuestionTool| {
+        let summary = &all["paths"][path][method.as_str().to_ascii_lowercase()]["summary"];
+        let Value::Object(schema) = schema() else { return None };
+        let hints = ToolAnnotations::new().read_only(true).open_world(false);
+        Some(
+            Tool::new(*name, summary.as_str().unwrap_or_default().to_owned(), Arc::new(schema))
+                .annotate(hints),
+        )
+    };
+    TOOLS.iter().filter_map(tool).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_tool_is_described() {
+        let tools = tools();
+        assert_eq!(tools.len(), TOOLS.len());
+        for tool in tools {
+            let schema = Value::Object((*tool.input_schema).clone());
+            assert_eq!(schema["type"], "object", "{}", tool.name);
+            assert_eq!(schema["additionalProperties"], false, "{}", tool.name);
+            assert!(!schema.to_string().contains("$ref"), "{}", tool.name);
+            assert!(tool.description.is_some_and(|text| !text.is_empty()), "{}", tool.name);
+        }
+    }
+
+    #[test]
+    fn arguments_become_addresses_and_bodies() {
+        let object = |value: Value| value.as_object().cloned().unwrap_or_default();
+        let of = |method, path, arguments| written(&method, path, object(arguments));
+        let (uri, body) =
+            of(Method::GET, "/tracks", json!({"genre": ["R&B", "Jazz"], "limit": 5, "words": true}));
+        assert_eq!(
+            (uri.as_str(), body.as_str()),
+            ("/api/v1/tracks?genre=R%26B&genre=Jazz&limit=5&words=true", "")
+        );
+        assert_eq!(of(Method::GET, "/tracks/{id}", json!({"id": 7})).0, "/api/v1/tracks/7?");
+        assert_eq!(of(Method::GET, "/tracks/{id}", json!({"id": "../x"})).0, "/api/v1/tracks/..%2Fx?");
+        let (uri, body) = of(Method::POST, "/similar", json!({"seeds": [{"id": 1}]}));
+        assert_eq!((uri.as_str(), body.as_str()), ("/api/v1/similar", r#"{"seeds":[{"id":1}]}"#));
+    }
+}

@@ -1,0 +1,352 @@
+//! MPD, the Music Player Daemon: what it plays, its queue, and which of its files are tracks of the library.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use mpd_client::Client;
+use mpd_client::client::{CommandError, ConnectWithPasswordError, ConnectionEvent, ConnectionEvents};
+use mpd_client::protocol::command::Command;
+use mpd_client::protocol::response::Frame;
+use tokio::runtime::Runtime;
+
+use super::songs::PathEnds;
+use voisin_base::track::TrackId;
+use voisin_library::{Library, LibraryError, TrackSet};
+
+/// Time to connect, and for an answer.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Where MPD listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MpdAddress {
+    place: MpdPlace,
+    password: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum MpdPlace {
+    Tcp(String, u16),
+    Socket(PathBuf),
+    /// A name that is no file, on Linux.
+    Abstract(String),
+}
+
+impl MpdAddress {
+    /// Reads what MPD's own programs read: a host, `PASSWORD@HOST`, the path of a socket, `@NAME`.
+    pub fn read(host: &str, port: u16) -> Self {
+        // The first @ that is not at the beginning ends the password: "secret@@name" has one, "@name" has none.
+        let (password, host) = match host.get(1..).and_then(|rest| rest.find('@')) {
+            Some(at) => (Some(host[..=at].to_owned()), &host[at + 2..]),
+            None => (None, host),
+        };
+        let place = if let Some(name) = host.strip_prefix('@') {
+            MpdPlace::Abstract(name.to_owned())
+        } else if host.starts_with(['/', '~']) {
+            let home = std::env::var_os("HOME").map(PathBuf::from);
+            MpdPlace::Socket(match (host.strip_prefix("~/"), home) {
+                (Some(below), Some(home)) => home.join(below),
+                _ => host.into(),
+            })
+        } else {
+            let host = if host.is_empty() { "localhost" } else { host };
+            MpdPlace::Tcp(host.to_owned(), port)
+        };
+        Self { place, password }
+    }
+}
+
+impl std::fmt::Display for MpdAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.place {
+            MpdPlace::Tcp(host, port) => write!(f, "{host}:{port}"),
+            MpdPlace::Socket(path) => write!(f, "{}", path.display()),
+            MpdPlace::Abstract(name) => write!(f, "@{name}"),
+        }
+    }
+}
+
+/// Why MPD does not do what is asked.
+#[derive(Debug, thiserror::Error)]
+pub enum MpdError {
+    /// Nobody answers there.
+    #[error(
+        "cannot reach MPD at {place}: is it running? --host and --port, or MPD_HOST and MPD_PORT, say where it is"
+    )]
+    Unreachable {
+        /// Where.
+        place: String,
+        /// The operating system's error.
+        source: std::io::Error,
+    },
+    /// What answers is no MPD, or it broke off.
+    #[error("MPD at {place} does not answer as it should: {reason}")]
+    Broken {
+        /// Where.
+        place: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Another password is needed.
+    #[error("MPD at {place} refuses the password: MPD_HOST or --host takes it as PASSWORD@HOST")]
+    Password {
+        /// Where.
+        place: String,
+    },
+    /// A command is refused.
+    #[error("MPD says to \"{command}\": {message}")]
+    Refused {
+        /// The command.
+        command: String,
+        /// What MPD says.
+        message: String,
+    },
+    /// The catalogue.
+    #[error(transparent)]
+    Library(#[from] LibraryError),
+}
+
+impl MpdError {
+    /// Whether it may be over when the connection is made anew.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Broken { .. })
+    }
+}
+
+/// What MPD does now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Playing {
+    /// Whether songs are played in random order.
+    pub is_random: bool,
+    /// Songs in the queue.
+    pub length: u32,
+    /// Place of the current song in the queue, its id there, and its file.
+    pub current: Option<(u32, u32, String)>,
+    /// It plays, or is paused.
+    pub is_on: bool,
+}
+
+/// A connection to MPD.
+pub struct Mpd {
+    address: MpdAddress,
+    client: Client,
+    events: ConnectionEvents,
+    // Dropped last: the connection lives on it.
+    runtime: Runtime,
+}
+
+impl Mpd {
+    /// Connects, and gives the password.
+    pub fn connect(address: &MpdAddress) -> Result<Self, MpdError> {
+        let place = address.to_string();
+        let unreachable = |source| MpdError::Unreachable { place: place.clone(), source };
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_io()
+            .enable_time()
+            .build()
+            .map_err(unreachable)?;
+        let password = address.password.as_deref();
+        let connecting = async {
+            match &address.place {
+                MpdPlace::Tcp(host, port) => {
+                    let stream = tokio::net::TcpStream::connect((host.as_str(), *port)).await;
+                    Ok(Client::connect_with_password_opt(stream?, password).await)
+                }
+                #[cfg(unix)]
+                MpdPlace::Socket(path) => {
+                    let stream = tokio::net::UnixStream::connect(path).await;
+                    Ok(Client::connect_with_password_opt(stream?, password).await)
+                }
+                #[cfg(target_os = "linux")]
+                MpdPlace::Abstract(name) => {
+                    use std::os::linux::net::SocketAddrExt as _;
+                    let name = std::os::unix::net::SocketAddr::from_abstract_name(name)?;
+                    let stream = std::os::unix::net::UnixStream::connect_addr(&name)?;
+                    stream.set_nonblocking(true)?;
+                    let stream = tokio::net::UnixStream::from_std(stream)?;
+                    Ok(Client::connect_with_password_opt(stream, password).await)
+                }
+                #[allow(unreachable_patterns, reason = "where all kinds of sockets are there")]
+                _ => Err(std::io::ErrorKind::Unsupported.into()),
+            }
+        };
+        let connected = runtime.block_on(async {
+            let late = || std::io::Error::from(std::io::ErrorKind::TimedOut);
+            tokio::time::timeout(PATIENCE, connecting).await.unwrap_or_else(|_| Err(late()))
+        });
+        match connected.map_err(unreachable)? {
+            Ok((client, events)) => Ok(Self { address: address.clone(), client, events, runtime }),
+            Err(ConnectWithPasswordError::IncorrectPassword) => Err(MpdError::Password { place }),
+            Err(error) => {
+                let reason = voisin_base::text::with_causes(&error);
+                Err(MpdError::Broken { place: place.clone(), reason })
+            }
+        }
+    }
+
+    fn ask(&self, command: &str, arguments: &[&str]) -> Result<Frame, MpdError> {
+        let broken = |reason: String| MpdError::Broken { place: self.address.to_string(), reason };
+        let mut question = Command::new(command);
+        for argument in arguments {
+            question.add_argument(*argument).map_err(|error| broken(error.to_string()))?;
+        }
+        let answer = self
+            .runtime
+            .block_on(async { tokio::time::timeout(PATIENCE, self.client.raw_command(question)).await });
+        match answer {
+            Ok(Ok(frame)) => Ok(frame),
+            Ok(Err(CommandError::ErrorResponse { error, .. })) => Err(MpdError::Refused {
+                command: [&[command], arguments].concat().join(" "),
+                message: error.message.to_string(),
+            }),
+            Ok(Err(error)) => Err(broken(voisin_base::text::with_causes(&error))),
+            Err(_) => Err(broken("no answer within 20 s".to_owned())),
+        }
+    }
+
+    /// Asks what plays.
+    pub fn playing(&self) -> Result<Playing, MpdError> {
+        let status = self.ask("status", &[])?;
+        let number = |name: &str| status.find(name).and_then(|text| text.parse::<u32>().ok());
+        let current = self.ask("currentsong", &[])?;
+        let file = current.find("file").map(str::to_owned);
+        let place = |name: &str| current.find(name).and_then(|text| text.parse::<u32>().ok());
+        Ok(Playing {
+            is_random: status.find("random") == Some("1"),
+            length: number("playlistlength").unwrap_or(0),
+            current: file.and_then(|file| Some((place("Pos")?, place("Id")?, file))),
+            is_on: status.find("state").is_some_and(|state| state != "stop"),
+        })
+    }
+
+    /// The files of the queue in order, with their ids there.
+    pub fn queue(&self) -> Result<Vec<(u32, String)>, MpdError> {
+        let frame = self.ask("playlistinfo", &[])?;
+        let mut queue = Vec::new();
+        let mut file = None;
+        for (name, value) in frame.fields() {
+            match name {
+                "file" => file = Some(value.to_owned()),
+                "Id" => queue.extend(value.parse().ok().zip(file.take())),
+                _ => {}
+            }
+        }
+        Ok(queue)
+    }
+
+    /// Puts a file into the queue: at a place, or at its end.
+    pub fn add(&self, file: &str, place: Option<u32>) -> Result<(), MpdError> {
+        match place {
+            Some(place) => self.ask("addid", &[file, &place.to_string()]),
+            None => self.ask("addid", &[file]),
+        }
+        .map(drop)
+    }
+
+    /// Takes a song out of the queue, by its id there.
+    pub fn delete(&self, id: u32) -> Result<(), MpdError> {
+        self.ask("deleteid", &[&id.to_string()]).map(drop)
+    }
+
+    /// Which of MPD's files are tracks of the library.
+    pub fn songs(&self, library: &Library) -> Result<MpdSongs, MpdError> {
+        let frame = self.ask("listall", &[])?;
+        let files = frame.fields().filter(|(name, _)| *name == "file").map(|(_, file)| file);
+        Ok(MpdSongs::new(files, &PathEnds::of(library)?))
+    }
+
+    /// What is said of a connection that ended by itself.
+    pub fn lost(&self) -> MpdError {
+        MpdError::Broken { place: self.address.to_string(), reason: "the connection ended".to_owned() }
+    }
+
+    /// Waits for something to happen there, but not for ever. False where the connection is gone.
+    pub fn wait(&mut self, most: Duration) -> bool {
+        let event = self.runtime.block_on(async { tokio::time::timeout(most, self.events.next()).await });
+        !matches!(event, Ok(None | Some(ConnectionEvent::ConnectionClosed(_))))
+    }
+}
+
+/// MPD's files and the tracks that they are.
+#[derive(Debug, Default)]
+pub struct MpdSongs {
+    track_of: HashMap<String, TrackId>,
+    file_of: HashMap<TrackId, String>,
+    /// Files of MPD in all.
+    pub files: usize,
+}
+
+impl MpdSongs {
+    fn new<'a>(files: impl Iterator<Item = &'a str>, ends: &PathEnds) -> Self {
+        let mut songs = Self::default();
+        // A bare name may be that of any file; below which folders MPD's files lie is told by the others.
+        let mut roots: HashSet<PathBuf> = HashSet::new();
+        let mut bare = Vec::new();
+        for file in files {
+            songs.files += 1;
+            let mut found: Vec<(&Path, TrackId)> = ends.find(Path::new(file)).collect();
+            found.dedup_by_key(|(_, track)| *track);
+            let [(path, track)] = found[..] else { continue };
+            let depth = Path::new(file).components().count();
+            let root = path.ancestors().nth(depth).map(Path::to_owned).unwrap_or_default();
+            if depth == 1 {
+                bare.push((file, track, root));
+            } else {
+                roots.insert(root);
+                songs.note(file, track);
+            }
+        }
+        for (file, track, root) in bare {
+            if roots.is_empty() || roots.contains(&root) {
+                songs.note(file, track);
+            }
+        }
+        songs
+    }
+
+    fn note(&mut self, file: &str, track: TrackId) {
+        self.track_of.insert(file.to_owned(), track);
+        self.file_of.entry(track).or_insert_with(|| file.to_owned());
+    }
+
+    /// The track that a file of MPD is.
+    pub fn track(&self, file: &str) -> Option<TrackId> {
+        self.track_of.get(file).copied()
+    }
+
+    /// A track's file, as MPD names it.
+    pub fn file(&self, track: TrackId) -> Option<&str> {
+        self.file_of.get(&track).map(String::as_str)
+    }
+
+    /// The tracks that MPD has, without some.
+    pub fn tracks_without(&self, without: &HashSet<TrackId>) -> TrackSet {
+        self.file_of.keys().copied().filter(|track| !without.contains(track)).collect()
+    }
+
+    /// How many tracks of the library MPD has.
+    pub fn count(&self) -> usize {
+        self.file_of.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_read_as_mpds_own_programs_read_them() {
+        let read = |host: &str| {
+            let address = MpdAddress::read(host, 6600);
+            (address.to_string(), address.password)
+        };
+        assert_eq!(read("nas.lan"), ("nas.lan:6600".to_owned(), None));
+        assert_eq!(read(""), ("localhost:6600".to_owned(), None));
+        assert_eq!(read("secret@nas"), ("nas:6600".to_owned(), Some("secret".to_owned())));
+        assert_eq!(read("/run/mpd/socket"), ("/run/mpd/socket".to_owned(), None));
+        assert_eq!(read("s@/run/mpd/socket"), ("/run/mpd/socket".to_owned(), Some("s".to_owned())));
+        assert_eq!(read("@mpd"), ("@mpd".to_owned(), None));
+        assert_eq!(read("secret@@mpd"), ("@mpd".to_owned(), Some("secret".to_owned())));
+    }
+}

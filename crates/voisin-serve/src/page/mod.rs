@@ -1,0 +1,114 @@
+//! The page to listen on, at `/`: plain files built into the program, which ask the same questions as everybody else.
+//!
+//! The files need no token: they hold nothing of the library. Nothing on the page comes from elsewhere, no script or style
+//! stands inside the HTML, and text is never taken for markup; the policy below makes browsers insist on all three.
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Path;
+use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::response::{IntoResponse, Redirect};
+use axum::routing::get;
+
+use super::state::Shared;
+
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+                      media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
+                      frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
+
+const INDEX: &str = include_str!("index.html");
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
+/// Name, type and contents of each file.
+const FILES: [(&str, &str, &str); 20] = [
+    ("page.css", "text/css; charset=utf-8", include_str!("page.css")),
+    ("icon.svg", "image/svg+xml", include_str!("icon.svg")),
+    ("api.js", SCRIPT, include_str!("api.js")),
+    ("app.js", SCRIPT, include_str!("app.js")),
+    ("canvas.js", SCRIPT, include_str!("canvas.js")),
+    ("card.js", SCRIPT, include_str!("card.js")),
+    ("cover.js", SCRIPT, include_str!("cover.js")),
+    ("dom.js", SCRIPT, include_str!("dom.js")),
+    ("genres.js", SCRIPT, include_str!("genres.js")),
+    ("library.js", SCRIPT, include_str!("library.js")),
+    ("list.js", SCRIPT, include_str!("list.js")),
+    ("listen.js", SCRIPT, include_str!("listen.js")),
+    ("map.js", SCRIPT, include_str!("map.js")),
+    ("passage.js", SCRIPT, include_str!("passage.js")),
+    ("player.js", SCRIPT, include_str!("player.js")),
+    ("playing.js", SCRIPT, include_str!("playing.js")),
+    ("review.js", SCRIPT, include_str!("review.js")),
+    ("sortable.js", SCRIPT, include_str!("sortable.js")),
+    ("states.js", SCRIPT, include_str!("states.js")),
+    ("tracks.js", SCRIPT, include_str!("tracks.js")),
+];
+
+/// The page below a base path (empty, or `/voisin`).
+pub(super) fn router(base: &str) -> Router<Shared> {
+    let mut router = Router::new()
+        .route(&format!("{base}/"), get(|| async { file("text/html; charset=utf-8", INDEX) }))
+        .route(&format!("{base}/page/{{name}}"), get(named));
+    if !base.is_empty() {
+        // The page's own addresses are relative to this folder.
+        let folder = format!("{base}/");
+        router = router.route(base, get(|| async move { Redirect::permanent(&folder) }));
+    }
+    router
+}
+
+async fn named(Path(name): Path<String>) -> Response<Body> {
+    match FILES.iter().find(|(known, ..)| *known == name) {
+        Some((_, kind, contents)) => file(kind, contents),
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+fn file(kind: &'static str, contents: &'static str) -> Response<Body> {
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
+        (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
+    ];
+    (headers, contents).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_of_the_folder_is_served() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/page");
+        let lies = |name: &String| name != "mod.rs" && name != "index.html";
+        let mut there: Vec<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(lies)
+            .collect();
+        there.sort();
+        let mut served: Vec<&str> = FILES.iter().map(|(name, ..)| *name).collect();
+        served.sort_unstable();
+        assert_eq!(there, served);
+    }
+
+    #[test]
+    fn nothing_stands_inside_the_page_and_nothing_comes_from_elsewhere() {
+        for (name, _, contents) in FILES.iter().chain([&("index.html", "", INDEX)]) {
+            let mut addresses = contents.match_indices("http").map(|(at, _)| &contents[at..]);
+            assert!(
+                addresses.all(|text| text.starts_with("http://www.w3.org/2000/svg")),
+                "{name}: an address of elsewhere"
+            );
+            for wrong in
+                ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "import("]
+            {
+                assert!(!contents.contains(wrong), "{name}: {wrong}");
+            }
+        }
+        let is_handler =
+            |rest: &str| rest.trim_start_matches(|c: char| c.is_ascii_lowercase()).starts_with('=');
+        assert!(!INDEX.split(" on").skip(1).any(is_handler), "an inline handler");
+        assert!(!INDEX.contains("style=") && !INDEX.contains("<style"), "an inline style");
+        assert_eq!(INDEX.matches("<script").count(), 1);
+        assert!(INDEX.contains("<script type=\"module\" src=\"page/app.js\"></script>"));
+    }
+}

@@ -1,0 +1,225 @@
+//! What a client is told when it gets no answer: RFC 9457 problem details.
+
+use axum::body::Body;
+use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::response::IntoResponse;
+use serde::Serialize;
+
+use voisin_base::remedy::Remedy;
+use voisin_base::text::{count, with_causes};
+use voisin_engine::EngineError;
+use voisin_explore::ExploreError;
+use voisin_learn::genre::GenreError;
+use voisin_library::LibraryError;
+use voisin_questions::QuestionError;
+use voisin_questions::read::Refused;
+
+/// Why there is no answer: what was expected, what was found, and the next step.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Problem {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    title: &'static str,
+    #[serde(serialize_with = "as_number")]
+    status: StatusCode,
+    detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    found: Option<String>,
+    /// The next step.
+    #[serde(serialize_with = "in_addresses")]
+    next: Remedy,
+    /// Seconds after which it is worth asking again.
+    #[serde(skip)]
+    retry_after: Option<u32>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
+fn as_number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u16(status.as_u16())
+}
+
+fn in_addresses<S: serde::Serializer>(next: &Remedy, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&words(next, |path, _| format!("GET /api/v1/{path}")))
+}
+
+/// The next step in the words of a client.
+///
+/// - `see`: words a question by its address and by its name as a tool
+fn words(next: &Remedy, see: impl Fn(&str, &str) -> String) -> String {
+    match next {
+        Remedy::NameTrack | Remedy::NameTracks | Remedy::SeeTracks | Remedy::SeeFolders => {
+            format!("see the tracks there are: {}", see("tracks?query=WORDS", "list"))
+        }
+        Remedy::LibraryOfOtherModel => {
+            format!("ask in other words: {}", see("tracks?query=WORDS", "list"))
+        }
+        Remedy::SeeGenres => format!("see those there are: {}", see("genres", "genres")),
+        Remedy::SeeClusters => format!("see those there are: {}", see("clusters", "clusters")),
+        Remedy::SeeWords(known) => {
+            format!("see the {} that are: {}", count(*known as u64, "word"), see("words", "words"))
+        }
+        Remedy::SeeQuestions => format!("send what is expected; {} describes it", see("openapi.json", "")),
+        other => other.to_string(),
+    }
+}
+
+impl Problem {
+    pub(super) fn new(status: StatusCode, detail: impl Into<String>, next: impl Into<Remedy>) -> Self {
+        Self {
+            kind: "about:blank",
+            title: status.canonical_reason().unwrap_or("Error"),
+            status,
+            detail: detail.into(),
+            expected: None,
+            found: None,
+            next: next.into(),
+            retry_after: None,
+        }
+    }
+
+    /// A request that cannot be understood.
+    pub(super) fn request(status: StatusCode, expected: impl Into<String>, found: impl Into<String>) -> Self {
+        let (expected, found) = (expected.into(), found.into());
+        Self {
+            detail: format!("expected {expected}, found {found}"),
+            expected: Some(expected),
+            found: Some(found),
+            ..Self::new(status, "", Remedy::SeeQuestions)
+        }
+    }
+
+    pub(super) fn bad(expected: impl Into<String>, found: impl Into<String>) -> Self {
+        Self::request(StatusCode::BAD_REQUEST, expected, found)
+    }
+
+    pub(super) fn not_found(detail: impl Into<String>, next: impl Into<Remedy>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, detail, next)
+    }
+
+    /// No answer now, but one later.
+    pub(super) fn later(seconds: u32, detail: impl Into<String>, next: impl Into<Remedy>) -> Self {
+        let retry_after = Some(seconds);
+        Self { retry_after, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail, next) }
+    }
+
+    pub(super) fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+
+    /// Says `name` instead of what is known to the server alone.
+    pub(super) fn with_name(mut self, known: &std::path::Path, name: &str) -> Self {
+        self.detail = self.detail.replace(&known.display().to_string(), name);
+        self
+    }
+
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// In the words of somebody who has tools and no addresses.
+    pub(super) fn in_tools(&self) -> String {
+        let see = |_: &str, tool: &str| match tool {
+            "" => "its schema".to_owned(),
+            tool => format!("the tool `{tool}`"),
+        };
+        format!("{}; next: {}", self.detail, words(&self.next, see))
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response<Body> {
+        let body = serde_json::to_vec(&self).unwrap_or_default();
+        let mut response = (self.status, body).into_response();
+        response.extensions_mut().insert(self.clone());
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+impl From<EngineError> for Problem {
+    fn from(error: EngineError) -> Self {
+        use StatusCode as Status;
+        let (status, wait, next) = match &error {
+            EngineError::NoSuchTrack { .. }
+            | EngineError::NotInLibrary { .. }
+            | EngineError::NoVector { .. }
+            | EngineError::Genre(GenreError::UnknownGenre { .. })
+            | EngineError::Words { .. }
+            | EngineError::Explore(ExploreError::UnknownArtist { .. })
+            | EngineError::Library(LibraryError::UnknownTrack(_) | LibraryError::UnknownName { .. }) => {
+                (Status::NOT_FOUND, None, Remedy::SeeTracks)
+            }
+            EngineError::Ambiguous { .. } => (Status::CONFLICT, None, "name one of them by its id".into()),
+            EngineError::NoTags { .. }
+            | EngineError::NoLabels
+            | EngineError::NoHead { .. }
+            | EngineError::Genre(GenreError::TooFew(_))
+            | EngineError::EmptyLibrary { .. } => (Status::CONFLICT, None, Remedy::AddMusic),
+            EngineError::SeedsCancel
+            | EngineError::Genre(_)
+            | EngineError::Explore(ExploreError::Parameter { .. } | ExploreError::TooFew { .. }) => {
+                (Status::UNPROCESSABLE_ENTITY, None, "change what is asked for".into())
+            }
+            EngineError::Audio(_)
+            | EngineError::TooShort { .. }
+            | EngineError::Silent { .. }
+            | EngineError::Features(_) => {
+                (Status::UNPROCESSABLE_ENTITY, None, "send an audio file that voisin can read".into())
+            }
+            EngineError::Library(_) | EngineError::Index(_) => {
+                (Status::SERVICE_UNAVAILABLE, Some(5), Remedy::Verify)
+            }
+            EngineError::Model { .. } | EngineError::Encoder(_) => {
+                (Status::SERVICE_UNAVAILABLE, Some(30), Remedy::SeeModels)
+            }
+            _ => (Status::INTERNAL_SERVER_ERROR, None, "please report it".into()),
+        };
+        let next = error.remedy().unwrap_or(next);
+        Self { retry_after: wait, ..Self::new(status, with_causes(&error), next) }
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        let detail = refused.to_string();
+        Self { detail, ..Self::bad(refused.expected, refused.found) }
+    }
+}
+
+impl From<QuestionError> for Problem {
+    fn from(error: QuestionError) -> Self {
+        match error {
+            QuestionError::Refused(refused) => refused.into(),
+            QuestionError::Engine(error) => error.into(),
+            QuestionError::NoCluster(_) | QuestionError::NothingFits => {
+                Self::not_found(error.to_string(), error.remedy().unwrap_or(Remedy::SeeTracks))
+            }
+        }
+    }
+}
+
+impl From<LibraryError> for Problem {
+    fn from(error: LibraryError) -> Self {
+        EngineError::from(error).into()
+    }
+}
+
+impl From<ExploreError> for Problem {
+    fn from(error: ExploreError) -> Self {
+        EngineError::from(error).into()
+    }
+}

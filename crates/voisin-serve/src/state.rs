@@ -1,0 +1,404 @@
+//! What all requests share: engines, permits to compute, and the state of the library that answers are of.
+
+mod whole;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::http::StatusCode;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use self::whole::WholeLibrary;
+use super::ServeError;
+use super::guard::Guard;
+use super::problem::Problem;
+use super::scan::ScanProcess;
+use voisin_base::text::with_causes;
+use voisin_base::track::TrackId;
+use voisin_base::vector::dot;
+use voisin_engine::{Collection, Embedder, Engine, EngineError};
+use voisin_explore::KnnGraph;
+use voisin_explore::path::{PathOptions, path};
+use voisin_library::{DATABASE, Library, LibraryError, OpenMode};
+
+/// Requests that wait for a permit, and for how long.
+const MOST_WAITING: usize = 256;
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// Requests that look something up at once, beside those that compute.
+const LOOKS: usize = 4;
+/// Memory for the database's pages, of each engine, in KiB: all of them read through the system's own cache.
+const PAGE_CACHE: u32 = 4096;
+
+pub(super) type Shared = Arc<State>;
+/// Makes the library's model ready.
+pub(crate) type LoadModel = Box<dyn Fn(&Library) -> Result<Arc<Embedder>, EngineError> + Send + Sync>;
+
+/// A state of the library as other processes leave it: equal ones have equal answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Version {
+    /// Grows when another database is found in the library's place.
+    pub(super) epoch: u64,
+    /// SQLite's own counter of what others commit.
+    commits: i64,
+}
+
+/// The connection that sees what others commit. It writes nothing itself, or it would not count.
+#[derive(Default)]
+struct Watch {
+    library: Option<(Library, (u64, u64))>,
+    epoch: u64,
+}
+
+/// An engine that answers one request at a time.
+pub(super) struct RequestContext {
+    pub(super) engine: Engine,
+    /// The library's state when the request came.
+    version: Version,
+    /// The state that the index is of, and its generation.
+    followed: Option<(Version, u64)>,
+}
+
+/// The library as exploring sees it.
+pub(super) struct Explored {
+    pub(super) collection: Collection,
+    pub(super) graph: KnnGraph,
+    pub(super) generation: u64,
+}
+
+/// When a request came, and how long it was before work on it began.
+pub(super) struct Waited {
+    since: Instant,
+    /// In microseconds; [`u64::MAX`] until it has begun.
+    begun: AtomicU64,
+}
+
+tokio::task_local! {
+    /// That of the request whose handler this is.
+    pub(super) static WAITED: Arc<Waited>;
+}
+
+impl Waited {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self { since: Instant::now(), begun: AtomicU64::new(u64::MAX) })
+    }
+
+    fn begin(&self) {
+        self.begun.fetch_min(self.since.elapsed().as_micros() as u64, Ordering::Relaxed);
+    }
+
+    /// Milliseconds before the work, and until now.
+    pub(super) fn milliseconds(&self) -> Option<(f64, f64)> {
+        let begun = self.begun.load(Ordering::Relaxed);
+        (begun < u64::MAX).then(|| (begun as f64 / 1e3, self.since.elapsed().as_secs_f64() * 1e3))
+    }
+}
+
+pub(super) struct State {
+    pub(super) dir: PathBuf,
+    pub(super) guard: Guard,
+    /// Whether requests are told.
+    pub(super) logs: bool,
+    pub(super) scan: ScanProcess,
+    /// Turns true when the server stops.
+    pub(super) stop: watch::Receiver<bool>,
+    pub(super) listener: Box<dyn Fn(&str) + Send + Sync>,
+    pub(super) load_model: LoadModel,
+    permits: Arc<Semaphore>,
+    /// For what computes nothing: where a file lies. Music plays on while all permits are taken.
+    looks: Arc<Semaphore>,
+    waiting: AtomicUsize,
+    watch: Mutex<Watch>,
+    contexts: Mutex<Vec<RequestContext>>,
+    /// Whether the index has to be built, and whether it is being built.
+    building: AtomicBool,
+    builds: AtomicBool,
+    model: Mutex<Option<(String, Arc<Embedder>)>>,
+    whole: WholeLibrary,
+    /// Whether the library is a copy of one elsewhere.
+    pub(super) is_copy: bool,
+    /// Why that one cannot be asked, as of the last look.
+    away: Mutex<Option<String>>,
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Which file it is, whatever its name.
+fn identity(path: &std::path::Path) -> std::io::Result<(u64, u64)> {
+    let metadata = std::fs::metadata(path)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        Ok((metadata.dev(), metadata.ino()))
+    }
+    #[cfg(not(unix))]
+    {
+        let made = metadata.created()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Ok((made.as_secs(), made.subsec_nanos().into()))
+    }
+}
+
+impl State {
+    pub(super) fn new(
+        dir: PathBuf,
+        guard: Guard,
+        scan: ScanProcess,
+        stop: watch::Receiver<bool>,
+        load_model: LoadModel,
+        listener: Box<dyn Fn(&str) + Send + Sync>,
+        logs: bool,
+    ) -> Result<Self, ServeError> {
+        let whole = WholeLibrary::new().map_err(|error| ServeError::Runtime(std::io::Error::other(error)))?;
+        Ok(Self {
+            dir,
+            guard,
+            logs,
+            scan,
+            stop,
+            listener,
+            load_model,
+            permits: Arc::new(Semaphore::new(rayon::current_num_threads())),
+            looks: Arc::new(Semaphore::new(LOOKS)),
+            waiting: AtomicUsize::new(0),
+            watch: Mutex::default(),
+            contexts: Mutex::default(),
+            building: AtomicBool::new(false),
+            builds: AtomicBool::new(false),
+            model: Mutex::default(),
+            whole,
+            is_copy: false,
+            away: Mutex::default(),
+        })
+    }
+
+    /// Notes whether the library that this one is a copy of can be asked.
+    pub(super) fn set_away(&self, why: Option<String>) {
+        let before = std::mem::replace(&mut *lock(&self.away), why.clone());
+        match (before, why) {
+            (None, Some(why)) => self.say(&format!("no answers until it is back: {why}")),
+            (Some(_), None) => self.say("the database is back"),
+            _ => {}
+        }
+    }
+
+    pub(super) fn say(&self, text: &str) {
+        (self.listener)(text);
+    }
+
+    /// As many requests compute at once as there are threads; some more may wait a little.
+    async fn permit(&self, of: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Problem> {
+        struct Waiting<'a>(&'a AtomicUsize);
+        impl Drop for Waiting<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+        // Who need not wait is not held up by how many wait for something else.
+        if let Ok(permit) = Arc::clone(of).try_acquire_owned() {
+            return Ok(permit);
+        }
+        let busy = || Problem::later(2, "too many requests at once", "ask again in a few seconds");
+        let before = self.waiting.fetch_add(1, Ordering::Relaxed);
+        let _waiting = Waiting(&self.waiting);
+        if before >= MOST_WAITING {
+            return Err(busy());
+        }
+        let permit = tokio::time::timeout(LONGEST_WAIT, Arc::clone(of).acquire_owned()).await;
+        permit.map_err(|_| busy())?.map_err(|_| busy())
+    }
+
+    /// Works something out with an engine, on a thread that may wait.
+    pub(super) async fn ask<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl Fn(&State, &mut RequestContext) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let permit = self.permit(&self.permits).await?;
+        self.with(permit, work).await
+    }
+
+    /// Looks something up that is there in a moment: it does not wait behind what computes.
+    pub(super) async fn look<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl Fn(&State, &mut RequestContext) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let permit = self.permit(&self.looks).await?;
+        self.with(permit, work).await
+    }
+
+    async fn with<T: Send + 'static>(
+        self: &Arc<Self>,
+        permit: OwnedSemaphorePermit,
+        work: impl Fn(&State, &mut RequestContext) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let (state, waited) = (Arc::clone(self), WAITED.try_with(Arc::clone));
+        // It counts as long as it computes, even where nobody waits for it any more. The permit comes back with the answer:
+        // given back before, it would let the next request start a thread beside the one that is just about to be free,
+        // and each thread keeps memory of its own.
+        let done = tokio::task::spawn_blocking(move || {
+            if let Ok(waited) = waited {
+                waited.begin();
+            }
+            (state.work(&work), permit)
+        });
+        done.await.map_or_else(|_| Err(fault()), |(answer, _permit)| answer)
+    }
+
+    fn work<T>(
+        &self,
+        work: &dyn Fn(&State, &mut RequestContext) -> Result<T, Problem>,
+    ) -> Result<T, Problem> {
+        let version = self.version()?;
+        let waiting = {
+            let mut contexts = lock(&self.contexts);
+            contexts.retain(|context| context.version.epoch == version.epoch);
+            contexts.pop()
+        };
+        let mut context = match waiting {
+            Some(context) => RequestContext { version, ..context },
+            None => RequestContext { engine: self.open_engine()?, version, followed: None },
+        };
+        let mut answer = work(self, &mut context);
+        if answer.is_err() && self.version()? != version {
+            // What was asked about may have changed between two reads.
+            answer = work(self, &mut context);
+        }
+        lock(&self.contexts).push(context);
+        answer
+    }
+
+    /// Opens the library as the command line does: for writing where that is possible, so that its index can be kept.
+    fn open_engine(&self) -> Result<Engine, Problem> {
+        let engine = match Engine::open(&self.dir, OpenMode::ReadWrite) {
+            Err(EngineError::Library(LibraryError::ReadOnly { .. })) => {
+                Engine::open(&self.dir, OpenMode::ReadOnly)?
+            }
+            engine => engine?,
+        };
+        engine.library().limit_page_cache(PAGE_CACHE)?;
+        Ok(engine)
+    }
+
+    /// The library's state now. Where the database was put away or exchanged, everything of the former one is forgotten.
+    pub(super) fn version(&self) -> Result<Version, Problem> {
+        if let Some(why) = &*lock(&self.away) {
+            let next = "start the database again: this server notices by itself";
+            return Err(Problem::later(5, why.clone(), next));
+        }
+        let mut watch = lock(&self.watch);
+        let path = self.dir.join(DATABASE);
+        let found = identity(&path);
+        if watch.library.as_ref().is_some_and(|(_, known)| found.as_ref().ok() != Some(known)) {
+            watch.library = None;
+            watch.epoch += 1;
+            lock(&self.contexts).clear();
+            self.whole.clear();
+        }
+        let found = found.map_err(|error| {
+            let detail = format!("the library is not there: {}: {error}", path.display());
+            Problem::later(10, detail, "add music to make a new one, or put it back: the server goes on")
+        })?;
+        if watch.library.is_none() {
+            watch.library = Some((Library::open(&self.dir, OpenMode::ReadOnly)?, found));
+        }
+        let commits = watch.library.as_ref().map_or(Ok(0), |(library, _)| library.data_version())?;
+        Ok(Version { epoch: watch.epoch, commits })
+    }
+
+    /// Brings a context's index up to date and returns the library's generation. An index that has to be built is built behind
+    /// the requests, which are told to come back.
+    pub(super) fn index(&self, context: &mut RequestContext) -> Result<u64, Problem> {
+        if let Some((version, generation)) = context.followed
+            && version == context.version
+            && context.engine.has_index()
+        {
+            return Ok(generation);
+        }
+        match context.engine.follow() {
+            Ok(generation) => {
+                context.followed = Some((context.version, generation));
+                Ok(generation)
+            }
+            Err(EngineError::Index(error)) => {
+                let reason = with_causes(&error);
+                if !self.building.swap(true, Ordering::AcqRel) {
+                    self.say(&format!("the index is built anew: {reason}"));
+                }
+                Err(Problem::later(
+                    2,
+                    format!("the index has to be built: {reason}"),
+                    "ask again in a few seconds",
+                ))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether requests wait for an index that has to be built.
+    pub(super) fn is_building(&self) -> bool {
+        self.building.load(Ordering::Acquire)
+    }
+
+    /// Builds the index on a thread of its own if a request found that it has to be built.
+    pub(super) fn start_building(self: &Arc<Self>) {
+        if !self.building.load(Ordering::Acquire) || self.builds.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let state = Arc::clone(self);
+        tokio::task::spawn_blocking(move || {
+            let built = state.open_engine().and_then(|mut engine| Ok(engine.refresh_index()?));
+            match built {
+                Ok(refresh) => state.say(&refresh.to_string()),
+                Err(problem) => state.say(&format!("the index cannot be built: {}", problem.detail())),
+            }
+            state.building.store(false, Ordering::Release);
+            state.builds.store(false, Ordering::Release);
+        });
+    }
+
+    /// The library's model, loaded once.
+    pub(super) fn model(&self, context: &RequestContext) -> Result<Arc<Embedder>, EngineError> {
+        let held = context.engine.model()?.fingerprint;
+        let mut model = lock(&self.model);
+        if let Some((fingerprint, embedder)) = &*model
+            && *fingerprint == held
+        {
+            return Ok(Arc::clone(embedder));
+        }
+        let embedder = (self.load_model)(context.engine.library())?;
+        *model = Some((held, Arc::clone(&embedder)));
+        Ok(embedder)
+    }
+}
+
+pub(super) fn fault() -> Problem {
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "an internal fault", "please report it with this request")
+}
+
+/// The way from one track to another, as it comes unless it is longer than is asked for, with similarities to its start.
+///
+/// - `count`: tracks, both ends among them
+pub(super) fn way(
+    explored: &Explored,
+    from: TrackId,
+    to: TrackId,
+    count: usize,
+) -> Result<Vec<(TrackId, f32)>, Problem> {
+    let collection = &explored.collection;
+    let row = |track: TrackId| collection.row(track).ok_or(EngineError::NoVector { id: track });
+    let (from, to) = (row(from)?, row(to)?);
+    let vectors = collection.vectors.view();
+    let walk = |tracks| {
+        let options = PathOptions { tracks, ..PathOptions::default() };
+        path(vectors, &explored.graph, &collection.meta, from, to, &options)
+    };
+    let mut found = walk(None)?;
+    if found.rows.len() > count {
+        found = walk(Some(count))?;
+    }
+    let start = vectors.row(from).to_vec();
+    let similarity = |row: usize| dot(&start, &vectors.row(row).to_vec()).clamp(0.0, 1.0);
+    Ok(found.rows.iter().map(|&row| (collection.ids[row], similarity(row))).collect())
+}

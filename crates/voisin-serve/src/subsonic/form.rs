@@ -1,0 +1,205 @@
+//! How Subsonic's questions are written, and its answers: XML, JSON and JSON in a call.
+
+use axum::body::Body;
+use axum::http::{HeaderValue, Response, header};
+use axum::response::IntoResponse as _;
+use serde_json::{Map, Value, json};
+
+use voisin_base::text::xml;
+
+/// Version of Subsonic's interface that is spoken.
+pub(super) const API_VERSION: &str = "1.16.1";
+
+/// The parameters of a question.
+#[derive(Debug, Clone, Default)]
+pub(super) struct SubsonicForm(Vec<(String, String)>);
+
+impl SubsonicForm {
+    /// From the query, and from the body of a form.
+    pub(super) fn read(query: &str, body: &[u8]) -> Self {
+        let all = form_urlencoded::parse(query.as_bytes()).chain(form_urlencoded::parse(body));
+        Self(all.map(|(name, value)| (name.into_owned(), value.into_owned())).collect())
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// A parameter without which there is no answer.
+    pub(super) fn required(&self, name: &str) -> Result<&str, Refusal> {
+        self.get(name)
+            .filter(|value| !value.is_empty())
+            .ok_or_else(|| Refusal::new(10, format!("Required parameter is missing: {name}")))
+    }
+
+    /// A number of answers, brought into 1 to 500; `usual` where none is said.
+    pub(super) fn count(&self, usual: usize) -> Result<usize, Refusal> {
+        match self.get("count") {
+            None => Ok(usual),
+            Some(text) => match text.trim().parse::<usize>() {
+                Ok(count) => Ok(count.clamp(1, 500)),
+                Err(_) => Err(Refusal::new(0, "count: expected a number from 1 to 500")),
+            },
+        }
+    }
+}
+
+/// Why there is no answer, with Subsonic's number for it.
+#[derive(Debug, Clone)]
+pub(crate) struct Refusal {
+    pub(crate) code: i64,
+    pub(crate) message: String,
+}
+
+impl Refusal {
+    pub(super) fn new(code: i64, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+/// Writes an answer in the form that was asked for.
+pub(super) fn written(form: &SubsonicForm, answer: Result<Value, Refusal>) -> Response<Body> {
+    let mut all = Map::new();
+    let (status, content) = match answer {
+        Ok(content) => ("ok", content),
+        Err(refusal) => ("failed", json!({"error": {"code": refusal.code, "message": refusal.message}})),
+    };
+    all.insert("status".to_owned(), status.into());
+    all.insert("version".to_owned(), API_VERSION.into());
+    all.insert("type".to_owned(), "voisin".into());
+    all.insert("serverVersion".to_owned(), env!("CARGO_PKG_VERSION").into());
+    all.insert("openSubsonic".to_owned(), true.into());
+    if let Value::Object(content) = content {
+        all.extend(content);
+    }
+    let (kind, text) = match form.get("f").unwrap_or("xml") {
+        "json" => ("application/json", json!({"subsonic-response": all}).to_string()),
+        "jsonp" => {
+            let callback = form.get("callback").filter(|name| is_callback(name)).unwrap_or("callback");
+            ("application/javascript", format!("{callback}({});", json!({"subsonic-response": all})))
+        }
+        _ => {
+            all.insert("xmlns".to_owned(), "http://subsonic.org/restapi".into());
+            let mut text = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
+            element("subsonic-response", &Value::Object(all), &mut text);
+            ("application/xml; charset=utf-8", text)
+        }
+    };
+    ([(header::CONTENT_TYPE, HeaderValue::from_static(kind))], text).into_response()
+}
+
+/// Whether a function may be so called: nothing else is written in front of an answer.
+fn is_callback(name: &str) -> bool {
+    (1..=100).contains(&name.len())
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '$' | '.'))
+}
+
+/// An element as Subsonic writes JSON in XML: plain values are attributes, lists are elements of their name.
+fn element(name: &str, value: &Value, out: &mut String) {
+    if !is_name(name) {
+        return;
+    }
+    let Value::Object(fields) = value else {
+        if let Some(text) = plain(value) {
+            out.push_str(&format!("<{name}>{}</{name}>", xml(&text)));
+        }
+        return;
+    };
+    out.push('<');
+    out.push_str(name);
+    for (name, value) in fields.iter().filter(|(name, _)| is_name(name) && !is_element(name)) {
+        if let Some(text) = plain(value) {
+            out.push_str(&format!(" {name}=\"{}\"", xml(&text)));
+        }
+    }
+    out.push('>');
+    for (name, value) in fields {
+        match value {
+            Value::Array(items) => items.iter().for_each(|item| element(name, item, out)),
+            Value::Object(_) => element(name, value, out),
+            value if is_element(name) => element(name, value, out),
+            _ => {}
+        }
+    }
+    out.push_str(&format!("</{name}>"));
+}
+
+/// Plain values that are elements all the same.
+fn is_element(name: &str) -> bool {
+    name == "similarity"
+}
+
+fn is_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
+}
+
+fn plain(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Bool(_) | Value::Number(_) => Some(value.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(form: &SubsonicForm, answer: Value) -> String {
+        let body = written(form, Ok(answer)).into_body();
+        let bytes = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap()
+            .block_on(axum::body::to_bytes(body, usize::MAX))
+            .unwrap();
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn matches_are_written_as_the_extension_has_them() {
+        let answer = json!({"sonicMatch": [
+            {"entry": {"id": "1", "isDir": false, "title": "Bohemian <Rhapsody> & \"more\"", "genres": [{"name": "Rock"}]},
+             "similarity": 0.95}]});
+        let xml = text(&SubsonicForm::default(), answer.clone());
+        let end = concat!(
+            r#"<sonicMatch><entry id="1" isDir="false" title="Bohemian &lt;Rhapsody&gt; &amp; &quot;more&quot;">"#,
+            r#"<genres name="Rock"></genres></entry><similarity>0.95</similarity></sonicMatch></subsonic-response>"#
+        );
+        assert!(xml.ends_with(end), "{xml}");
+        assert!(
+            xml.contains(r#" xmlns="http://subsonic.org/restapi""#) && xml.contains(r#" status="ok""#),
+            "{xml}"
+        );
+        let json = text(&SubsonicForm::read("f=json", b""), answer.clone());
+        let json: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(json["subsonic-response"]["sonicMatch"], answer["sonicMatch"]);
+        assert_eq!(json["subsonic-response"]["openSubsonic"], true);
+        let call = text(&SubsonicForm::read("f=jsonp&callback=my.call", b""), json!({}));
+        assert!(call.starts_with("my.call({") && call.ends_with("});"), "{call}");
+        let call = text(&SubsonicForm::read("f=jsonp&callback=alert(1)//", b""), json!({}));
+        assert!(call.starts_with("callback({"), "{call}");
+    }
+
+    #[test]
+    fn answers_of_a_server_cannot_break_out_of_xml() {
+        let hostile = json!({"similarSongs": {"song": [
+            {"id": "\"><x>\u{0}\u{1b}\n", "a b=\"c": "1", "<y>": "2", "n": null, "z": {"<w/>": "3"}}]}});
+        let xml = text(&SubsonicForm::default(), hostile);
+        assert!(xml.contains(r#"<song id="&quot;&gt;&lt;x&gt;&#10;"><z></z></song>"#), "{xml}");
+    }
+
+    #[test]
+    fn forms_are_read_from_query_and_body() {
+        let form = SubsonicForm::read("id=a%20b&count=7", b"u=me&p=enc%3A616263");
+        assert_eq!(
+            (form.get("id"), form.get("u"), form.get("p")),
+            (Some("a b"), Some("me"), Some("enc:616263"))
+        );
+        assert_eq!(form.count(10).unwrap(), 7);
+        assert_eq!(SubsonicForm::read("count=99999", b"").count(10).unwrap(), 500);
+        assert!(SubsonicForm::read("count=-1", b"").count(10).is_err());
+        assert_eq!(form.required("missing").unwrap_err().code, 10);
+    }
+}

@@ -1,0 +1,98 @@
+//! The secret that a client must show: 256 bits, in a file that only its owner can read.
+
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::path::Path;
+
+use super::ServeError;
+use voisin_base::regular_file;
+
+/// Hexadecimal digits of a token that voisin makes.
+const DIGITS: usize = 64;
+/// Bytes of a token's file.
+const LARGEST: u64 = 64 << 10;
+/// Fewer characters could be guessed.
+const LEAST: usize = 32;
+
+/// A token. It is compared as a digest, whose comparison takes the same time wherever the two differ, and never shown by
+/// `Debug`.
+#[derive(Clone)]
+pub struct Token {
+    text: String,
+    digest: blake3::Hash,
+    /// Digest of the page's cookie, which is not the token itself.
+    cookie: String,
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+impl Token {
+    fn new(text: String) -> Self {
+        let digest = blake3::hash(text.as_bytes());
+        let cookie =
+            blake3::Hash::from(blake3::derive_key("voisin serve, cookie of the page", text.as_bytes()));
+        Self { text, digest, cookie: cookie.to_hex().to_string() }
+    }
+
+    /// Reads the token in `path`, or makes one there.
+    pub fn of_file(path: &Path) -> Result<Self, ServeError> {
+        let fault = |source| ServeError::TokenFile { path: path.to_owned(), source };
+        match regular_file::read_text(path, LARGEST) {
+            Ok(text) => {
+                let text = text.trim().to_owned();
+                if text.len() < LEAST || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+                    return Err(ServeError::WeakToken { path: path.to_owned(), least: LEAST });
+                }
+                #[cfg(unix)]
+                {
+                    use std::os::unix::fs::PermissionsExt as _;
+                    let mode = std::fs::metadata(path).map_err(fault)?.permissions().mode() & 0o777;
+                    if mode & 0o077 != 0 {
+                        return Err(ServeError::OpenToken { path: path.to_owned(), mode });
+                    }
+                }
+                Ok(Self::new(text))
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let mut bytes = [0; DIGITS / 2];
+                getrandom::fill(&mut bytes).map_err(|error| fault(error.into()))?;
+                let text = blake3::Hash::from(bytes).to_hex().to_string();
+                let mut options = OpenOptions::new();
+                options.write(true).create_new(true);
+                #[cfg(unix)]
+                {
+                    use std::os::unix::fs::OpenOptionsExt as _;
+                    options.mode(0o600);
+                }
+                let mut file = options.open(path).map_err(fault)?;
+                file.write_all(format!("{text}\n").as_bytes())
+                    .and_then(|()| file.sync_all())
+                    .map_err(fault)?;
+                Ok(Self::new(text))
+            }
+            Err(error) => Err(fault(error)),
+        }
+    }
+
+    /// The token itself, to be shown to its owner.
+    pub fn reveal(&self) -> &str {
+        &self.text
+    }
+
+    pub(super) fn is(&self, offered: &str) -> bool {
+        blake3::hash(offered.as_bytes()) == self.digest
+    }
+
+    /// What the page gets in exchange for the token.
+    pub(super) fn cookie(&self) -> &str {
+        &self.cookie
+    }
+
+    pub(super) fn is_cookie(&self, offered: &str) -> bool {
+        blake3::hash(offered.as_bytes()) == blake3::hash(self.cookie.as_bytes())
+    }
+}
