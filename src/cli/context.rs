@@ -31,7 +31,6 @@ pub(crate) struct Context {
     /// Whether the model and its device are told although they were not asked for.
     announces: Cell<bool>,
     /// Temporary libraries, which go with the program.
-    #[cfg(feature = "postgres")]
     folders: std::cell::RefCell<Vec<tempfile::TempDir>>,
     /// Writes the trace when it is dropped.
     #[cfg(feature = "trace")]
@@ -58,7 +57,6 @@ impl Context {
             listens: Cell::default(),
             embedder: OnceCell::new(),
             announces: Cell::new(false),
-            #[cfg(feature = "postgres")]
             folders: std::cell::RefCell::default(),
         })
     }
@@ -121,14 +119,12 @@ impl Context {
         Ok(())
     }
 
-    #[cfg(feature = "postgres")]
     /// What happens to the index of a temporary library is of no interest.
     pub(crate) fn listen_quietly(&self, engine: &mut Engine) {
         let console = self.console;
         engine.on_index_news(move |news| console.detail(&news.to_string()));
     }
 
-    #[cfg(feature = "postgres")]
     /// Keeps a temporary folder until the program ends.
     pub(crate) fn keep(&self, folder: tempfile::TempDir) {
         self.folders.borrow_mut().push(folder);

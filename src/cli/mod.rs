@@ -8,8 +8,18 @@
 
 mod add_files;
 mod args;
+#[cfg(feature = "parquet")]
+mod columnar;
+#[cfg(not(feature = "parquet"))]
+#[path = "columnar/absent.rs"]
+mod columnar;
 mod context;
 mod crash_suspects;
+#[cfg(feature = "postgres")]
+mod database;
+#[cfg(not(feature = "postgres"))]
+#[path = "database/absent.rs"]
+mod database;
 mod lab;
 mod merge_outcome;
 mod meter;
@@ -129,8 +139,7 @@ fn is_nothing_found(error: &anyhow::Error) -> bool {
                 | E::Explore(ExploreError::UnknownArtist { .. })
         )
     };
-    #[cfg(feature = "postgres")]
-    if let Some(crate::backend::BackendError::Engine(error)) = error.downcast_ref() {
+    if let Some(error) = database::engine_error(error) {
         return of_engine(error);
     }
     match error.downcast_ref() {
@@ -190,12 +199,9 @@ fn run(cli: Cli) -> anyhow::Result<Ending> {
         Command::Repair(_) => verbs::repair::run(&context),
         Command::Export(args) => verbs::export::run(&context, &args),
         Command::Merge(args) => verbs::merge::run(&context, &args),
-        #[cfg(feature = "postgres")]
-        Command::Push(args) => verbs::push::run(&context, &args),
-        #[cfg(feature = "postgres")]
-        Command::Pull(args) => verbs::pull::run(&context, &args),
-        #[cfg(feature = "postgres")]
-        Command::Worker(args) => verbs::worker::run(&context, &args),
+        Command::Push(args) => database::push(&context, &args),
+        Command::Pull(args) => database::pull(&context, &args),
+        Command::Worker(args) => database::worker(&context, &args),
         Command::Train(args) => verbs::train::run(&context, &args.command),
         Command::Eval(args) => verbs::eval::run(&context, &args.command),
         Command::Bench(args) => verbs::bench::run(&context, &args),
@@ -240,8 +246,8 @@ fn shows_progress(command: &Command) -> bool {
     )
 }
 
-// The reference speaks of the default features.
-#[cfg(all(test, not(any(feature = "trace", feature = "parquet", feature = "postgres"))))]
+// The reference leaves out --trace.
+#[cfg(all(test, not(feature = "trace")))]
 mod tests {
     use std::path::Path;
 

@@ -1,86 +1,133 @@
-//! Where answers come from: the library on this disk, or, with `--backend`, a database from which a library for the
-//! occasion is fetched.
+//! Where answers come from: the library on this disk, or, with `--backend`, a database from which a temporary library is
+//! fetched.
 
 use std::ffi::OsString;
 
 use super::args::BackendArgs;
 use super::context::Context;
-#[cfg(feature = "postgres")]
-use crate::backend::{Place, Postgres, Remote, TracksNeeded};
+use super::database;
+use crate::answers::status::StatusJson;
 use crate::engine::{Engine, Seed, SimilarOptions, SimilarTrack};
 use crate::library::TrackFilter;
 use crate::questions::Filters;
 
 /// Tracks that are fetched where a verb compares all with all and nobody says how many.
-#[cfg(feature = "postgres")]
 const SAMPLE: usize = 20_000;
 
 /// Variable that names a database.
-#[cfg(feature = "postgres")]
-const VARIABLE: &str = "VOISIN_BACKEND";
+pub(crate) const VARIABLE: &str = "VOISIN_BACKEND";
+
+/// Where a database is, as it was given.
+pub(crate) struct DatabaseAddress {
+    pub(crate) text: String,
+    /// Others may read what stands on the command line; a password does not belong there.
+    pub(crate) on_command_line: bool,
+}
+
+/// A library in a database, as questions need it: what they are about is fetched into a temporary library.
+pub(crate) trait RemoteLibrary {
+    /// The temporary library.
+    fn engine(&mut self) -> &mut Engine;
+    /// How many tracks there are.
+    fn tracks(&mut self) -> anyhow::Result<usize>;
+    /// Says of the database what was said of the temporary library.
+    fn tell_status(&mut self, json: &mut StatusJson) -> anyhow::Result<()>;
+    /// Fetches the tracks that names may mean.
+    fn fetch_named(&mut self, names: &[OsString]) -> anyhow::Result<()>;
+    /// Fetches what filters name.
+    fn fetch_filters(&mut self, filters: &Filters) -> anyhow::Result<()>;
+    /// Fetches a sample of so many tracks, or all.
+    ///
+    /// - returns: how many there are, where the sample does not hold them all
+    fn fetch_some(&mut self, most: Option<usize>) -> anyhow::Result<Option<u64>>;
+    /// Fetches every track that fits.
+    ///
+    /// - returns: how many fit, where they are more than `most`
+    fn fetch_fitting(
+        &mut self,
+        filter: &TrackFilter,
+        words: &str,
+        most: usize,
+    ) -> anyhow::Result<Option<u64>>;
+    /// Window vectors are not needed of what is fetched from now on.
+    fn leave_windows(&mut self);
+    /// As [`Engine::similar`].
+    fn similar(&mut self, seeds: &[Seed], options: &SimilarOptions) -> anyhow::Result<Vec<SimilarTrack>>;
+    /// The temporary library, and the folder that it is in.
+    fn into_parts(self: Box<Self>) -> (Engine, tempfile::TempDir);
+}
 
 /// A library that can be asked.
 pub(crate) enum LibraryTarget {
     /// On this disk.
     Local(Box<Engine>),
     /// In a database.
-    #[cfg(feature = "postgres")]
-    Remote { remote: Box<Remote>, sample: Option<usize> },
+    Remote { remote: Box<dyn RemoteLibrary>, sample: Option<usize> },
 }
 
-#[cfg_attr(not(feature = "postgres"), allow(unused_variables, clippy::unnecessary_wraps))]
 impl LibraryTarget {
     /// - `windows`: window vectors will be needed
     pub(crate) fn open(context: &Context, args: &BackendArgs, windows: bool) -> anyhow::Result<Self> {
-        #[cfg(feature = "postgres")]
-        if let Some(place) = place(args.backend.as_deref())? {
-            let mut remote = Remote::open(Postgres::open(&place)?, windows)?;
-            context.listen_quietly(remote.engine());
-            context.check_options(remote.engine().library())?;
-            let sample = args.sample.map(|sample| sample.of(usize::MAX));
-            return Ok(Self::Remote { remote: Box::new(remote), sample });
+        match Self::open_remote(context, args, windows)? {
+            Some(mut there) => {
+                context.check_options(there.engine().library())?;
+                Ok(there)
+            }
+            None => Ok(Self::Local(Box::new(context.open_engine()?))),
         }
-        Ok(Self::Local(Box::new(context.open_engine()?)))
+    }
+
+    /// The database, where one is named.
+    pub(crate) fn open_remote(
+        context: &Context,
+        args: &BackendArgs,
+        windows: bool,
+    ) -> anyhow::Result<Option<Self>> {
+        let Some(address) = database_address(args.backend.as_deref()) else { return Ok(None) };
+        let mut remote = database::open(&address, windows)?;
+        context.listen_quietly(remote.engine());
+        let sample = args.sample.map(|sample| sample.of(usize::MAX));
+        Ok(Some(Self::Remote { remote, sample }))
     }
 
     /// Whether the library is in a database.
     pub(crate) fn is_remote(&self) -> bool {
-        match self {
-            Self::Local(_) => false,
-            #[cfg(feature = "postgres")]
-            Self::Remote { .. } => true,
-        }
+        matches!(self, Self::Remote { .. })
     }
 
     pub(crate) fn engine(&mut self) -> &mut Engine {
         match self {
             Self::Local(engine) => engine,
-            #[cfg(feature = "postgres")]
             Self::Remote { remote, .. } => remote.engine(),
         }
     }
 
     /// How many tracks there are, wherever they are.
     pub(crate) fn tracks(&mut self) -> anyhow::Result<usize> {
-        Ok(match self {
-            Self::Local(engine) => engine.library().status()?.vectors as usize,
-            #[cfg(feature = "postgres")]
-            Self::Remote { remote, .. } => remote.store().size()?.0 as usize,
-        })
+        match self {
+            Self::Local(engine) => Ok(engine.library().status()?.vectors as usize),
+            Self::Remote { remote, .. } => remote.tracks(),
+        }
+    }
+
+    /// What `status` says of it.
+    pub(crate) fn tell_status(&mut self, json: &mut StatusJson) -> anyhow::Result<()> {
+        match self {
+            Self::Local(_) => Ok(()),
+            Self::Remote { remote, .. } => remote.tell_status(json),
+        }
     }
 
     /// Makes sure that the tracks which names may mean can be found.
     pub(crate) fn resolve_names(&mut self, names: &[OsString]) -> anyhow::Result<()> {
-        #[cfg(feature = "postgres")]
-        if let Self::Remote { remote, .. } = self {
-            remote.fetch_named(names)?;
+        match self {
+            Self::Local(_) => Ok(()),
+            Self::Remote { remote, .. } => remote.fetch_named(names),
         }
-        Ok(())
     }
 
     /// Window vectors are not needed of what is fetched from now on.
     pub(crate) fn leave_windows(&mut self) {
-        #[cfg(feature = "postgres")]
         if let Self::Remote { remote, .. } = self {
             remote.leave_windows();
         }
@@ -88,24 +135,17 @@ impl LibraryTarget {
 
     /// Makes sure that the artists, genres and folders which filters name can be told.
     pub(crate) fn resolve_filters(&mut self, filters: &Filters) -> anyhow::Result<()> {
-        #[cfg(feature = "postgres")]
-        if let Self::Remote { remote, .. } = self {
-            for artist in filters.artist.iter().chain(&filters.exclude_artist) {
-                remote.fetch_artist(artist)?;
-            }
-            remote.fetch_genres(&filters.genre)?;
-            remote.fetch_genres(&filters.exclude_genre)?;
-            remote.fetch_folders(filters.folders())?;
+        match self {
+            Self::Local(_) => Ok(()),
+            Self::Remote { remote, .. } => remote.fetch_filters(filters),
         }
-        Ok(())
     }
 
     /// Makes all tracks known, or as many as `--sample` says, for what compares all with all.
     pub(crate) fn fetch_all(&mut self, context: &Context, what: &str) -> anyhow::Result<()> {
-        #[cfg(feature = "postgres")]
         if let Self::Remote { remote, sample } = self {
             let most = sample.unwrap_or(SAMPLE);
-            if let Some(all) = remote.fetch_some(TracksNeeded::Sample(most))? {
+            if let Some(all) = remote.fetch_some(Some(most))? {
                 context.console.note(&format!(
                     "{what} works on {most} of {all} tracks, which stand for all: --sample N takes more"
                 ));
@@ -116,7 +156,6 @@ impl LibraryTarget {
 
     /// Makes every track known that fits.
     pub(crate) fn fetch_fitting(&mut self, filter: &TrackFilter, words: &str) -> anyhow::Result<()> {
-        #[cfg(feature = "postgres")]
         if let Self::Remote { remote, sample } = self {
             let most = sample.unwrap_or(SAMPLE);
             if let Some(found) = remote.fetch_fitting(filter, words, most)? {
@@ -134,18 +173,16 @@ impl LibraryTarget {
         seeds: &[Seed],
         options: &SimilarOptions,
     ) -> anyhow::Result<Vec<SimilarTrack>> {
-        Ok(match self {
-            Self::Local(engine) => engine.similar(seeds, options)?,
-            #[cfg(feature = "postgres")]
-            Self::Remote { remote, .. } => remote.similar(seeds, options)?,
-        })
+        match self {
+            Self::Local(engine) => Ok(engine.similar(seeds, options)?),
+            Self::Remote { remote, .. } => remote.similar(seeds, options),
+        }
     }
 
     /// The temporary library stays as long as the program.
     pub(crate) fn into_engine(self, context: &Context) -> Engine {
         match self {
             Self::Local(engine) => *engine,
-            #[cfg(feature = "postgres")]
             Self::Remote { remote, .. } => {
                 let (engine, folder) = remote.into_parts();
                 context.keep(folder);
@@ -156,13 +193,8 @@ impl LibraryTarget {
 }
 
 /// The database that an option names, else the variable; `None` where nobody does.
-#[cfg(feature = "postgres")]
-pub(crate) fn place(option: Option<&str>) -> anyhow::Result<Option<Place>> {
-    if let Some(text) = option.filter(|text| !text.is_empty()) {
-        return Ok(Some(Place::parse(text, true)?));
-    }
-    match std::env::var(VARIABLE) {
-        Ok(text) if !text.is_empty() => Ok(Some(Place::parse(&text, false)?)),
-        _ => Ok(None),
-    }
+pub(crate) fn database_address(option: Option<&str>) -> Option<DatabaseAddress> {
+    let given = option.filter(|text| !text.is_empty());
+    let text = given.map(str::to_owned).or_else(|| std::env::var(VARIABLE).ok())?;
+    (!text.is_empty()).then_some(DatabaseAddress { text, on_command_line: given.is_some() })
 }

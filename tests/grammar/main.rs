@@ -41,6 +41,33 @@ fn said(line: &str, expected: i32) -> String {
     message
 }
 
+/// Verbs and options of features are known without them, and tell how to have them.
+#[test]
+#[cfg(not(any(feature = "postgres", feature = "parquet")))]
+fn verbs_without_their_feature_say_how_to_have_it() {
+    let sandbox = Sandbox::new();
+    for (line, feature) in [
+        ("push --to postgres://me@host/music", "postgres"),
+        ("pull", "postgres"),
+        ("worker", "postgres"),
+        ("eval index", "postgres"),
+        ("similar id:1 --backend postgres://me@host/music", "postgres"),
+        ("add --from-parquet x.parquet", "parquet"),
+        ("embed x.mp3 --format parquet -o out", "parquet"),
+    ] {
+        let output = sandbox.run(line.split(' '));
+        let said = text(&output.stderr);
+        assert_eq!(code(&output), 2, "{line}: {said}");
+        assert!(said.contains(&format!("\"cargo install --path . --features {feature}\"")), "{line}: {said}");
+    }
+    let said = sandbox.command(["status"]).env("VOISIN_BACKEND", "postgres://me:s3cret@host/music").output();
+    let said = text(&said.unwrap().stderr);
+    assert!(
+        said.contains("VOISIN_BACKEND") && said.contains("postgres") && !said.contains("s3cret"),
+        "{said}"
+    );
+}
+
 #[test]
 fn mistakes_have_one_style() {
     for (line, expected) in [

@@ -6,7 +6,6 @@ use clap::{Args, ValueEnum, ValueHint};
 
 use super::library::Depth;
 use super::{BackendArgs, ReportFormat, WindowCount};
-use crate::backend::ddl::Form;
 use crate::questions::values::{Fraction, Seconds, length};
 use crate::track::ContentKind;
 
@@ -50,16 +49,6 @@ pub(crate) enum DdlForm {
     Citus,
 }
 
-impl From<DdlForm> for Form {
-    fn from(form: DdlForm) -> Self {
-        match form {
-            DdlForm::Single => Self::Single,
-            DdlForm::Partitioned => Self::Partitioned,
-            DdlForm::Citus => Self::Citus,
-        }
-    }
-}
-
 /// Bring the library of a database here
 ///
 /// Into a new library, or one of the same model: all the first time, afterwards what changed there, and what was removed there
@@ -95,18 +84,15 @@ pub(crate) struct WorkerArgs {
     #[arg(long, value_name = "PATH", num_args = 1.., value_hint = ValueHint::AnyPath)]
     pub(crate) add: Vec<PathBuf>,
     /// Write Parquet files into this folder instead, as `embed --format parquet` does
-    #[cfg(feature = "parquet")]
     #[arg(long, short, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with = "add")]
     pub(crate) output: Option<PathBuf>,
     /// Windows per track, spread evenly over it; `all` for one every second [default: 24]
     #[arg(long, value_name = "N|all", conflicts_with = "add")]
     pub(crate) windows: Option<WindowCount>,
     /// Send the window vectors too: some twenty times as much
-    #[arg(long, conflicts_with = "add")]
-    #[cfg_attr(feature = "parquet", arg(conflicts_with = "output"))]
+    #[arg(long, conflicts_with_all = ["add", "output"])]
     pub(crate) with_windows: bool,
     /// With --output: leave out the window vectors
-    #[cfg(feature = "parquet")]
     #[arg(long, requires = "output")]
     pub(crate) no_windows: bool,
     /// Measure tempo, key and loudness, as `add` does [default: fast]

@@ -25,7 +25,6 @@ pub(crate) enum EvalCommand {
     Retrieval(RetrievalArgs),
     Embedding(EmbeddingArgs),
     Classifier(EvalClassifierArgs),
-    #[cfg(feature = "postgres")]
     Index(super::EvalIndexArgs),
 }
 

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
 
-#[cfg(feature = "postgres")]
 use super::BackendArgs;
 use super::units::Shard;
 use super::{ListOutput, ReportFormat};
@@ -37,12 +36,9 @@ pub(crate) struct DemoArgs {
 #[allow(clippy::struct_excessive_bools, reason = "switches, each of its own")]
 pub(crate) struct AddArgs {
     /// Folders, playlists or files; `-` for a list on standard input
-    #[cfg_attr(not(feature = "parquet"), arg(required = true))]
-    #[cfg_attr(feature = "parquet", arg(required_unless_present = "from_parquet"))]
-    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    #[arg(required_unless_present = "from_parquet", value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub(crate) paths: Vec<PathBuf>,
     /// Take in what `embed --format parquet` or `export --format parquet` wrote: files, or folders of them
-    #[cfg(feature = "parquet")]
     #[arg(long, value_name = "PATH", num_args = 1.., conflicts_with_all = ["paths", "dry_run", "force"], value_hint = ValueHint::AnyPath)]
     pub(crate) from_parquet: Vec<PathBuf>,
     /// Only the files of this share: of four machines that see the same folders each adds one of 0/4 to 3/4
@@ -150,13 +146,11 @@ pub(crate) struct EmbedArgs {
     /// Write again what is there
     #[arg(long)]
     pub(crate) force: bool,
-    #[cfg(feature = "parquet")]
     #[command(flatten)]
     pub(crate) parquet: EmbedParquetArgs,
 }
 
 /// What `embed --format parquet` takes besides.
-#[cfg(feature = "parquet")]
 #[derive(Debug, Args)]
 #[command(next_help_heading = "With --format parquet")]
 pub(crate) struct EmbedParquetArgs {
@@ -183,7 +177,6 @@ pub(crate) enum EmbedFormat {
     Npz,
     Npy,
     Csv,
-    #[cfg(feature = "parquet")]
     Parquet,
 }
 
@@ -193,7 +186,6 @@ impl EmbedFormat {
             Self::Npz => "npz",
             Self::Npy => "npy",
             Self::Csv => "csv",
-            #[cfg(feature = "parquet")]
             Self::Parquet => "parquet",
         }
     }
@@ -206,7 +198,6 @@ pub(crate) struct StatusArgs {
     /// How the answer is printed
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub(crate) format: ReportFormat,
-    #[cfg(feature = "postgres")]
     #[command(flatten)]
     pub(crate) backend: BackendArgs,
 }
@@ -274,15 +265,12 @@ pub(crate) struct ExportArgs {
     #[arg(long)]
     pub(crate) no_windows: bool,
     /// What is written: arrays and tables, or Parquet files (docs/parquet.md)
-    #[cfg(feature = "parquet")]
     #[arg(long, value_enum, default_value_t = ExportFormat::Npy)]
     pub(crate) format: ExportFormat,
-    #[cfg(feature = "postgres")]
     #[command(flatten)]
     pub(crate) backend: BackendArgs,
 }
 
-#[cfg(feature = "parquet")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ExportFormat {
     Npy,

@@ -3,8 +3,7 @@
 //! For: what can be typed, how it is read, and what is said of a mistake. Not for: doing anything about it; that is
 //! [`verbs`](super::verbs).
 
-#[cfg(feature = "postgres")]
-mod backend;
+pub(crate) mod backend;
 mod config;
 mod eval;
 mod eval_genre;
@@ -35,7 +34,6 @@ use crate::encoder::{CpuPath, DeviceChoice, Precision};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueHint};
 
-#[cfg(feature = "postgres")]
 pub(crate) use backend::{EvalIndexArgs, PullArgs, PushArgs, WorkerArgs};
 pub(crate) use config::ConfigArgs;
 pub(crate) use eval::{EmbeddingArgs, EvalArgs, EvalCommand, EvalOutput, RetrievalArgs};
@@ -52,7 +50,6 @@ pub(crate) use library::{
     AddArgs, DemoArgs, EmbedArgs, EmbedFormat, ExamineArgs, ExportArgs, FailedArgs, MergeArgs, RemoveArgs,
     RepairArgs, RetryArgs, StatusArgs, VerifyArgs, WindowCount,
 };
-#[cfg(feature = "parquet")]
 pub(crate) use library::{EmbedParquetArgs, ExportFormat};
 pub(crate) use list::{ListArgs, ShowArgs};
 pub(crate) use mistakes::message;
@@ -233,11 +230,8 @@ pub(crate) enum Command {
     Repair(RepairArgs),
     Export(ExportArgs),
     Merge(MergeArgs),
-    #[cfg(feature = "postgres")]
     Push(PushArgs),
-    #[cfg(feature = "postgres")]
     Pull(PullArgs),
-    #[cfg(feature = "postgres")]
     Worker(WorkerArgs),
     Bench(BenchArgs),
     Model(ModelArgs),

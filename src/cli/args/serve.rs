@@ -24,7 +24,6 @@ pub(crate) const LMS_PORT: u16 = 12_000;
 pub(crate) struct ServeArgs {
     /// Answer from the library in this database (see voisin push): from a copy in a temporary folder, which follows it [variable:
     /// `VOISIN_BACKEND`]
-    #[cfg(feature = "postgres")]
     #[arg(long, value_name = "URL", conflicts_with_all = ["folder", "watch", "subsonic", "audiomuse"])]
     pub(crate) backend: Option<String>,
     /// Where to listen: ADDRESS:PORT, or unix:PATH for a socket that only you can open (several: all of them)

@@ -2,7 +2,6 @@
 
 use clap::Args;
 
-#[cfg(feature = "postgres")]
 use crate::questions::values::Limit;
 
 /// Where a question goes.
@@ -10,11 +9,9 @@ use crate::questions::values::Limit;
 #[command(next_help_heading = "Backend")]
 pub(crate) struct BackendArgs {
     /// Ask the library in this database instead (see voisin push) [variable: `VOISIN_BACKEND`]
-    #[cfg(feature = "postgres")]
     #[arg(long, value_name = "URL")]
     pub(crate) backend: Option<String>,
     /// With a backend: fetch at most so many tracks to compare with each other or to put in order [default: 20000]
-    #[cfg(feature = "postgres")]
     #[arg(long, value_name = "N|all")]
     pub(crate) sample: Option<Limit>,
 }

@@ -2,6 +2,7 @@
 
 use crate::base::remedy::{Remedy, with_next};
 use crate::base::text::{count, with_causes};
+use crate::cli::database;
 use crate::encoder::EncoderError;
 use crate::engine::{EngineError, GenreNews};
 use crate::explore::ExploreError;
@@ -31,11 +32,7 @@ fn remedy(error: &(dyn std::error::Error + 'static)) -> Option<Remedy> {
             None$(.or_else(|| error.downcast_ref::<$error>().and_then(<$error>::remedy)))*
         };
     }
-    #[cfg(feature = "postgres")]
-    let of_backend = first_of! { crate::backend::BackendError };
-    #[cfg(not(feature = "postgres"))]
-    let of_backend: Option<Remedy> = None;
-    of_backend
+    database::remedy(error)
         .or_else(|| first_of! { QuestionError EngineError LibraryError EncoderError GenreError ExploreError })
         .or_else(|| remedy(error.source()?))
 }

@@ -9,14 +9,14 @@ use crate::audio::is_audio_candidate;
 use crate::cli::Ending;
 use crate::cli::add_files::{Folders, RunOptions, add_folders, is_unchanged};
 use crate::cli::args::{AddArgs, WindowCount};
+use crate::cli::columnar;
 use crate::cli::context::Context;
 use crate::engine::{Engine, WindowPlan};
 use crate::library::{DATABASE, OpenMode, scan};
 
 pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
-    #[cfg(feature = "parquet")]
     if !args.from_parquet.is_empty() {
-        return from_parquet(context, &args);
+        return columnar::add(context, &args);
     }
     let mut paths = Vec::new();
     let named: Vec<PathBuf> = args.paths.iter().filter(|path| path.as_os_str() != "-").cloned().collect();
@@ -104,35 +104,4 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
         return Ok(Ending::Partial);
     }
     Ok(ending)
-}
-
-/// Takes in what other machines have listened to. A file that cannot be read is told and the others go on.
-#[cfg(feature = "parquet")]
-fn from_parquet(context: &Context, args: &AddArgs) -> anyhow::Result<Ending> {
-    use crate::library::MergeOutcome;
-    use voisin_parquet::{add_from_parquet, parquet_files};
-
-    let mut files = Vec::new();
-    for path in &args.from_parquet {
-        files.extend(parquet_files(path)?);
-    }
-    if files.is_empty() {
-        return Err(crate::cli::NothingFound("expected Parquet files, found none".to_owned()).into());
-    }
-    let mut engine = context.open_engine_to_change(OpenMode::Create)?;
-    let lock = engine.library().lock_for_writing()?;
-    let (mut taken, mut failed) = (MergeOutcome::default(), false);
-    for file in &files {
-        match add_from_parquet(engine.library_mut(), file) {
-            Ok(of_file) => taken += of_file,
-            Err(error) if files.len() == 1 => return Err(error.into()),
-            Err(error) => {
-                crate::cli::render::print_error(&error.into());
-                failed = true;
-            }
-        }
-    }
-    let ending = crate::cli::merge_outcome::finish(context, &mut engine, taken, args.format)?;
-    drop(lock);
-    Ok(if failed { Ending::Partial } else { ending })
 }

@@ -1,8 +1,5 @@
 //! `voisin embed`: window embeddings of files, without a library.
 
-#[cfg(feature = "parquet")]
-mod parquet;
-
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +10,8 @@ use ndarray_npy::{NpzWriter, WriteNpyExt as _};
 
 use crate::audio;
 use crate::base::atomic_file::AtomicFile;
-use crate::cli::args::{EmbedArgs, EmbedFormat};
+use crate::cli::args::{EmbedArgs, EmbedFormat, EmbedParquetArgs};
+use crate::cli::columnar;
 use crate::cli::context::Context;
 use crate::cli::named::{named_paths, targets};
 use crate::cli::render::{self, count};
@@ -40,12 +38,10 @@ pub(crate) fn run(context: &Context, args: &EmbedArgs) -> anyhow::Result<Ending>
     for problem in &found.problems {
         context.console.warn(&format!("{}: {}", problem.path.display(), problem.reason));
     }
-    #[cfg(feature = "parquet")]
     if args.format == EmbedFormat::Parquet {
-        return parquet::run(context, args, &found);
+        return columnar::embed(context, args, &found);
     }
-    #[cfg(feature = "parquet")]
-    parquet::refuse_options(&args.parquet)?;
+    refuse_options_of_parquet(&args.parquet)?;
     let files: Vec<PathBuf> = found.files.into_iter().map(|file| file.path).collect();
     if files.is_empty() && found.problems.is_empty() {
         return Err(NothingFound("expected audio files, found none".to_owned()).into());
@@ -102,6 +98,22 @@ fn embed(
     Ok(embedding.windows.dim())
 }
 
+/// Refuses what other formats have no use for.
+fn refuse_options_of_parquet(args: &EmbedParquetArgs) -> anyhow::Result<()> {
+    let EmbedParquetArgs { windows, no_windows, descriptors, identity, per_file } = args;
+    let given = [
+        ("--windows", windows.is_some()),
+        ("--no-windows", *no_windows),
+        ("--descriptors", descriptors.is_some()),
+        ("--identity", identity.is_some()),
+        ("--per-file", per_file.is_some()),
+    ];
+    match given.into_iter().find(|(_, given)| *given) {
+        Some((name, _)) => bail!("{name}: expected with it --format parquet"),
+        None => Ok(()),
+    }
+}
+
 fn write(
     target: &Path,
     format: EmbedFormat,
@@ -128,7 +140,6 @@ fn write(
             }
             writer.into_inner().map_err(csv::IntoInnerError::into_error)?.flush()?;
         }
-        #[cfg(feature = "parquet")]
         EmbedFormat::Parquet => bail!("a Parquet file holds several tracks"),
     }
     Ok(file.commit()?)

@@ -1,25 +1,18 @@
 //! `voisin export`.
 
 use crate::cli::Ending;
-use crate::cli::args::ExportArgs;
+use crate::cli::args::{ExportArgs, ExportFormat};
+use crate::cli::columnar;
 use crate::cli::context::Context;
 use crate::cli::render::{self, count};
+use crate::cli::source::LibraryTarget;
 use crate::engine::{Engine, export};
 use crate::library::Library;
 
 pub(crate) fn run(context: &Context, args: &ExportArgs) -> anyhow::Result<Ending> {
     let engine = engine(context, args)?;
-    #[cfg(feature = "parquet")]
-    if args.format == crate::cli::args::ExportFormat::Parquet {
-        let summary = voisin_parquet::export_parquet(&engine, &args.output, !args.no_windows)?;
-        let text = format!(
-            "{} and {} in {}",
-            count(summary.tracks, "file"),
-            count(summary.failures, "failure"),
-            args.output.display()
-        );
-        render::print_line(&render::terminal_safe(&text))?;
-        return Ok(if summary.tracks == 0 { Ending::Partial } else { Ending::Fine });
+    if args.format == ExportFormat::Parquet {
+        return columnar::export(&engine, args);
     }
     let summary = export(&engine, &args.output, !args.no_windows)?;
     let text = format!(
@@ -33,18 +26,14 @@ pub(crate) fn run(context: &Context, args: &ExportArgs) -> anyhow::Result<Ending
     Ok(if summary.tracks == 0 { Ending::Partial } else { Ending::Fine })
 }
 
-#[cfg_attr(not(feature = "postgres"), allow(unused_variables))]
 fn engine(context: &Context, args: &ExportArgs) -> anyhow::Result<Engine> {
-    #[cfg(feature = "postgres")]
-    if let Some(place) = crate::cli::source::place(args.backend.backend.as_deref())? {
-        use crate::backend::{Postgres, Remote, TracksNeeded};
-        let mut remote = Remote::open(Postgres::open(&place)?, !args.no_windows)?;
-        context.listen_quietly(remote.engine());
-        let most = args.backend.sample.map(|sample| sample.of(usize::MAX));
-        remote.fetch_some(most.map_or(TracksNeeded::All, TracksNeeded::Sample))?;
-        let (engine, folder) = remote.into_parts();
-        context.keep(folder);
-        return Ok(engine);
+    match LibraryTarget::open_remote(context, &args.backend, !args.no_windows)? {
+        Some(LibraryTarget::Remote { mut remote, sample }) => {
+            remote.fetch_some(sample)?;
+            let (engine, folder) = remote.into_parts();
+            context.keep(folder);
+            Ok(engine)
+        }
+        _ => Ok(Engine::from_library(Library::open_to_read(&context.library_dir())?)),
     }
-    Ok(Engine::from_library(Library::open_to_read(&context.library_dir())?))
 }

@@ -33,10 +33,6 @@ pub(super) mod mpd;
 pub(super) mod outliers;
 pub(super) mod path;
 pub(super) mod playlist;
-#[cfg(feature = "postgres")]
-pub(super) mod pull;
-#[cfg(feature = "postgres")]
-pub(super) mod push;
 pub(super) mod relocate;
 pub(super) mod remove;
 pub(super) mod repair;
@@ -51,6 +47,4 @@ pub(super) mod train;
 pub(super) mod undo;
 pub(super) mod verify;
 pub(super) mod watch;
-#[cfg(feature = "postgres")]
-pub(super) mod worker;
 mod write_tags;

@@ -10,7 +10,9 @@ use anyhow::{Context as _, bail};
 use crate::cli::Ending;
 use crate::cli::args::{LMS_PORT, ServeArgs};
 use crate::cli::context::Context;
+use crate::cli::database;
 use crate::cli::render;
+use crate::cli::source::database_address;
 use crate::library::{Library, LibraryError, OpenMode, stored_path};
 use crate::serve::{Listen, Lms, Options, Token, serve};
 
@@ -62,12 +64,8 @@ const TOKEN_FILE: &str = "serve.token";
 
 pub(crate) fn run(context: &Context, args: ServeArgs) -> anyhow::Result<Ending> {
     let here = context.library_dir();
-    #[cfg(feature = "postgres")]
-    let place = crate::cli::source::place(args.backend.as_deref())?;
-    #[cfg(feature = "postgres")]
-    let is_there = place.is_some();
-    #[cfg(not(feature = "postgres"))]
-    let is_there = false;
+    let address = database_address(args.backend.as_deref());
+    let is_there = address.is_some();
     if is_there
         && (!args.folder.is_empty()
             || !args.watch.is_empty()
@@ -119,16 +117,13 @@ pub(crate) fn run(context: &Context, args: ServeArgs) -> anyhow::Result<Ending> 
         }
         return Ok(Ending::Fine);
     }
-    #[cfg(feature = "postgres")]
-    let (dir, follow) = match place {
-        Some(place) => {
-            let (dir, follow) = copy_of(context, &place)?;
+    let (dir, follow) = match address {
+        Some(address) => {
+            let (dir, follow) = database::mirror(context, &address)?;
             (dir, Some(follow))
         }
         None => (here, None),
     };
-    #[cfg(not(feature = "postgres"))]
-    let (dir, follow) = (here, None);
     for server in [&args.subsonic, &args.audiomuse].into_iter().flatten() {
         let known = Library::open_to_read(&dir)?.linked_servers()?;
         if known.iter().all(|(name, _)| name != server.as_str()) {
@@ -198,36 +193,6 @@ fn make_where_none_is(dir: &Path) -> Result<bool, LibraryError> {
         Err(LibraryError::NotFound { .. }) => Library::open(dir, OpenMode::Create).map(|_| true),
         opened => opened.map(|_| false),
     }
-}
-
-/// A copy of a database's library in a folder that goes with the program, and what keeps it up to date.
-#[cfg(feature = "postgres")]
-fn copy_of(
-    context: &Context,
-    place: &crate::backend::Place,
-) -> anyhow::Result<(PathBuf, crate::serve::Follow)> {
-    use crate::backend::{Mirror, Postgres};
-    let mut store = Postgres::open(place)?;
-    let tracks = store.size()?.0;
-    context
-        .console
-        .note(&format!("bringing {} here, to answer from", crate::cli::render::count(tracks, "track")));
-    let folder = tempfile::tempdir().context("cannot make a folder for the copy")?;
-    let dir = folder.path().to_owned();
-    context.keep(folder);
-    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let mut mirror = Mirror::open(store, &dir)?;
-    mirror.follow(&stop)?;
-    if tracks > 0 {
-        let mut engine = crate::engine::Engine::open(&dir, crate::library::OpenMode::ReadWrite)?;
-        context.listen_quietly(&mut engine);
-        engine.refresh_index()?;
-    }
-    let follow = move || match mirror.follow(&stop) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(crate::base::text::with_causes(&error)),
-    };
-    Ok((dir, Box::new(follow)))
 }
 
 /// The process that watches folders. It goes with the server, also where that is killed: its standard input ends then.

@@ -1,58 +1,25 @@
 //! `voisin status`.
 
 use crate::answers::status::StatusJson;
-#[cfg(feature = "postgres")]
-use crate::backend::{IndexState, Postgres, Remote};
 use crate::cli::Ending;
 use crate::cli::args::{ReportFormat, StatusArgs};
 use crate::cli::context::Context;
 use crate::cli::render::{self, count, grouped};
+use crate::cli::source::LibraryTarget;
 use crate::engine::Engine;
 use crate::library::{Library, StoredModel};
 
 pub(crate) fn run(context: &Context, args: &StatusArgs) -> anyhow::Result<Ending> {
-    #[cfg(feature = "postgres")]
-    if let Some(place) = crate::cli::source::place(args.backend.backend.as_deref())? {
-        let mut remote = Remote::open(Postgres::open(&place)?, false)?;
-        let status = remote.engine().library().status()?;
-        let mut json = StatusJson::new(remote.engine(), &status);
-        remote_status(&mut remote, &mut json)?;
+    if let Some(mut there) = LibraryTarget::open_remote(context, &args.backend, false)? {
+        let status = there.engine().library().status()?;
+        let mut json = StatusJson::new(there.engine(), &status);
+        there.tell_status(&mut json)?;
         return print(context, &json, status.model.as_ref(), args.format);
     }
     let engine = Engine::from_library(Library::open_to_read(&context.library_dir())?);
     let status = engine.library().status()?;
     let json = StatusJson::new(&engine, &status);
     print(context, &json, status.model.as_ref(), args.format)
-}
-
-/// What a database says of itself, in the places of what a library on this disk says.
-#[cfg(feature = "postgres")]
-fn remote_status(remote: &mut Remote, json: &mut StatusJson) -> anyhow::Result<()> {
-    let store = remote.store();
-    let (size, width, shards) = (store.counts()?, store.width(), store.shards().len());
-    let index = store.index_state()?;
-    json.library = store.place().to_string();
-    (json.tracks, json.files, json.windows) = (size.tracks, size.files, size.windows);
-    (json.index_generation, json.database_bytes) = (size.generation, size.bytes);
-    json.index.generation = Some(size.generation);
-    json.index.state = "current";
-    json.index.note = match index {
-        IndexState::There(bytes) => {
-            json.index_bytes = bytes;
-            String::new()
-        }
-        IndexState::OnShards => format!("each of {} has its own", count(shards as u64, "shard")),
-        IndexState::Missing => {
-            json.index.state = "none";
-            "the next push makes it; until then all tracks are compared".to_owned()
-        }
-    };
-    json.search.mode = "hnsw";
-    json.search.why = format!(
-        "{}; the database's own index, of width {width}; filters that leave few tracks are compared in full",
-        count(size.tracks, "track")
-    );
-    Ok(())
 }
 
 fn print(

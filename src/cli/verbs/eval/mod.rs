@@ -5,8 +5,6 @@
 mod classifier;
 mod embedding;
 mod genre;
-#[cfg(feature = "postgres")]
-mod index;
 mod retrieval;
 
 use std::collections::BTreeMap;
@@ -19,6 +17,7 @@ use ndarray::{Array2, Axis};
 use crate::cli::Ending;
 use crate::cli::args::{EvalCommand, EvalOutput};
 use crate::cli::context::Context;
+use crate::cli::database;
 use crate::eval::plots::bars;
 use crate::lab::document::Document;
 
@@ -28,8 +27,7 @@ pub(crate) fn run(context: &Context, command: &EvalCommand) -> anyhow::Result<En
         EvalCommand::Retrieval(args) => retrieval::run(context, args),
         EvalCommand::Embedding(args) => embedding::run(context, args),
         EvalCommand::Classifier(args) => classifier::run(context, args),
-        #[cfg(feature = "postgres")]
-        EvalCommand::Index(args) => index::run(context, args),
+        EvalCommand::Index(args) => database::eval_index(context, args),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use anyhow::bail;
 
 use crate::base::text::with_causes;
-use crate::cli::args::{EmbedArgs, EmbedParquetArgs, WindowCount};
+use crate::cli::args::{EmbedArgs, WindowCount};
 use crate::cli::context::Context;
 use crate::cli::render::{self, count};
 use crate::cli::{Ending, NothingFound};
@@ -16,23 +16,7 @@ use voisin_parquet::{EmbedOptions, embed_to_parquet};
 /// Audio files in one Parquet file, where nobody says.
 const PER_FILE: usize = 500;
 
-/// Refuses what other formats have no use for.
-pub(super) fn refuse_options(args: &EmbedParquetArgs) -> anyhow::Result<()> {
-    let EmbedParquetArgs { windows, no_windows, descriptors, identity, per_file } = args;
-    let given = [
-        ("--windows", windows.is_some()),
-        ("--no-windows", *no_windows),
-        ("--descriptors", descriptors.is_some()),
-        ("--identity", identity.is_some()),
-        ("--per-file", per_file.is_some()),
-    ];
-    match given.into_iter().find(|(_, given)| *given) {
-        Some((name, _)) => bail!("{name}: expected with it --format parquet"),
-        None => Ok(()),
-    }
-}
-
-pub(super) fn run(context: &Context, args: &EmbedArgs, found: &Scan) -> anyhow::Result<Ending> {
+pub(crate) fn run(context: &Context, args: &EmbedArgs, found: &Scan) -> anyhow::Result<Ending> {
     if args.hop.is_some() || args.no_center {
         bail!(
             "--hop and --no-center are for npz, npy and csv; --windows says how many windows a Parquet file has of each track"

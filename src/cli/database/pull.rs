@@ -1,14 +1,14 @@
 //! `voisin pull`.
 
 use anyhow::bail;
+use voisin_postgres::{BackendError, Postgres, pull};
 
-use crate::backend::{BackendError, Postgres, pull};
+use super::place;
 use crate::cli::Ending;
 use crate::cli::args::PullArgs;
 use crate::cli::context::Context;
 use crate::cli::merge_outcome::finish;
 use crate::cli::render::count;
-use crate::cli::source::place;
 use crate::library::OpenMode;
 
 pub(crate) fn run(context: &Context, args: &PullArgs) -> anyhow::Result<Ending> {

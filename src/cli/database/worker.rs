@@ -9,15 +9,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use serde::Serialize;
+use voisin_postgres::{Job, JobCounts, JobOutcome, Jobs, Place, Postgres, put};
 
+use super::place;
 use crate::audio;
-use crate::backend::{Job, JobCounts, JobOutcome, Jobs, Place, Postgres, put};
 use crate::base::text::with_causes;
 use crate::cli::args::{ReportFormat, WindowCount, WorkerArgs};
+use crate::cli::columnar;
 use crate::cli::context::Context;
 use crate::cli::named::named_paths;
 use crate::cli::render::{self, count};
-use crate::cli::source::place;
 use crate::cli::{Ending, NothingFound};
 use crate::engine::{
     AddEvent, AddOptions, DEFAULT_WINDOWS, DescriptorDepth, Embedder, Engine, Outcome, WindowPlan, add,
@@ -202,24 +203,15 @@ fn listen(
 
 /// Where vectors go.
 enum Results {
-    #[cfg(feature = "parquet")]
-    Files {
-        dir: PathBuf,
-        windows: bool,
-        kind: ContentKind,
-    },
-    Tables {
-        store: Box<Postgres>,
-        windows: bool,
-        kind: ContentKind,
-    },
+    Files { dir: PathBuf, windows: bool, kind: ContentKind },
+    Tables { store: Box<Postgres>, windows: bool, kind: ContentKind },
 }
 
 impl Results {
     fn open(embedder: &Embedder, place: &Place, args: &WorkerArgs) -> anyhow::Result<Self> {
         let kind = args.identity.unwrap_or_default();
-        #[cfg(feature = "parquet")]
         if let Some(dir) = &args.output {
+            columnar::make_folder(dir)?;
             return Ok(Self::Files { dir: dir.clone(), windows: !args.no_windows, kind });
         }
         let store = Postgres::open_or_create(place, &stored_model(embedder)?)?;
@@ -227,7 +219,6 @@ impl Results {
     }
 
     /// - `is_new`: what others may have written need not be looked at
-    #[cfg_attr(not(feature = "parquet"), allow(unused_variables))]
     fn listen(
         &mut self,
         embedder: &Embedder,
@@ -238,15 +229,9 @@ impl Results {
         stop: &AtomicBool,
     ) -> anyhow::Result<()> {
         match self {
-            #[cfg(feature = "parquet")]
             Self::Files { dir, windows, kind } => {
-                let options = voisin_parquet::EmbedOptions {
-                    add: AddOptions { force: is_new, ..*options },
-                    per_file: files.len().max(1),
-                    windows: *windows,
-                    kind: *kind,
-                };
-                voisin_parquet::embed_to_parquet(embedder, files, dir, &options, progress, stop)?;
+                let add = AddOptions { force: is_new, ..*options };
+                columnar::listen(embedder, files, dir, (add, *windows, *kind), progress, stop)?;
             }
             Self::Tables { store, windows, kind } => {
                 let scratch = tempfile::tempdir()?;

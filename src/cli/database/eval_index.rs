@@ -4,13 +4,13 @@ use std::time::Instant;
 
 use anyhow::bail;
 use serde::Serialize;
+use voisin_postgres::{Effort, Postgres, TrackStore};
 
-use crate::backend::{Effort, Postgres, TrackStore};
+use super::place;
 use crate::cli::Ending;
 use crate::cli::args::{EvalIndexArgs, ReportFormat};
 use crate::cli::context::Context;
 use crate::cli::render::{self, Align, Table, count};
-use crate::cli::source::place;
 use crate::engine::Engine;
 use crate::index::Neighbor;
 use crate::library::{Library, TrackFilter};
@@ -42,7 +42,7 @@ struct EvalIndexJson {
     kept: Option<u32>,
 }
 
-pub(super) fn run(context: &Context, args: &EvalIndexArgs) -> anyhow::Result<Ending> {
+pub(crate) fn run(context: &Context, args: &EvalIndexArgs) -> anyhow::Result<Ending> {
     let Some(place) = place(args.backend.backend.as_deref())? else {
         bail!(
             "expected the address of a database: --backend postgres://USER@HOST/DATABASE, or VOISIN_BACKEND"

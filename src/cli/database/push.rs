@@ -2,13 +2,14 @@
 
 use anyhow::{Context as _, bail};
 use serde::Serialize;
+use voisin_postgres::{BackendError, Postgres, PushEvent, PushOptions, PushSummary, ddl, push};
 
-use crate::backend::{Postgres, PushEvent, PushOptions, PushSummary, ddl, push};
+use super::place;
 use crate::cli::Ending;
+use crate::cli::args::backend::DdlForm;
 use crate::cli::args::{PushArgs, ReportFormat};
 use crate::cli::context::Context;
 use crate::cli::render::{self, count, grouped};
-use crate::cli::source::place;
 use crate::engine::Engine;
 use crate::library::Library;
 
@@ -28,7 +29,12 @@ pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> 
     let engine = Engine::from_library(Library::open_to_read(&context.library_dir())?);
     let model = engine.model()?;
     if let Some(form) = args.print_ddl {
-        render::print_line(&ddl::print(form.into(), model.dimension))?;
+        let form = match form {
+            DdlForm::Single => ddl::Form::Single,
+            DdlForm::Partitioned => ddl::Form::Partitioned,
+            DdlForm::Citus => ddl::Form::Citus,
+        };
+        render::print_line(&ddl::print(form, model.dimension))?;
         return Ok(Ending::Fine);
     }
     let Some(place) = place(args.to.as_deref())? else {
@@ -63,7 +69,7 @@ pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> 
         }
     };
     let summary = match push(&engine, &mut store, &options, &mut progress, &stop) {
-        Err(crate::backend::BackendError::Interrupted) => {
+        Err(BackendError::Interrupted) => {
             console.note("interrupted: what was sent is kept; the same command goes on from here");
             return Ok(Ending::Interrupted);
         }

@@ -1,0 +1,59 @@
+//! In place of what needs PostgreSQL, in a program that is built without it: the refusal.
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail};
+
+use super::Ending;
+use super::args::{EvalIndexArgs, PullArgs, PushArgs, WorkerArgs};
+use super::context::Context;
+use super::source::{DatabaseAddress, RemoteLibrary, VARIABLE};
+use crate::base::remedy::Remedy;
+use crate::engine::EngineError;
+use crate::serve::Follow;
+
+fn refuse<T>() -> anyhow::Result<T> {
+    bail!(
+        "this voisin knows no databases: it was built without the feature postgres, which released programs have: install it with \"cargo install --path . --features postgres\""
+    )
+}
+
+/// Says which place is meant, without the password that it may hold.
+fn refuse_address<T>(address: &DatabaseAddress) -> anyhow::Result<T> {
+    let named_by = if address.on_command_line { "--backend" } else { VARIABLE };
+    let scheme = address.text.split_once("://").map_or("a database", |(scheme, _)| scheme);
+    refuse().with_context(|| format!("{named_by} names {scheme}"))
+}
+
+pub(crate) fn open(address: &DatabaseAddress, _: bool) -> anyhow::Result<Box<dyn RemoteLibrary>> {
+    refuse_address(address)
+}
+
+pub(crate) fn mirror(_: &Context, address: &DatabaseAddress) -> anyhow::Result<(PathBuf, Follow)> {
+    refuse_address(address)
+}
+
+pub(crate) fn push(_: &Context, _: &PushArgs) -> anyhow::Result<Ending> {
+    refuse()
+}
+
+pub(crate) fn pull(_: &Context, _: &PullArgs) -> anyhow::Result<Ending> {
+    refuse()
+}
+
+pub(crate) fn worker(_: &Context, _: &WorkerArgs) -> anyhow::Result<Ending> {
+    refuse()
+}
+
+pub(crate) fn eval_index(_: &Context, _: &EvalIndexArgs) -> anyhow::Result<Ending> {
+    refuse()
+}
+
+pub(crate) fn engine_error(_: &anyhow::Error) -> Option<&EngineError> {
+    None
+}
+
+pub(crate) fn remedy(_: &(dyn Error + 'static)) -> Option<Remedy> {
+    None
+}
