@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 use voisin::internals::audio::tags::read_tags;
 
 use super::AUDIO;
-use super::common::{Sandbox, code, fine, fine_json, json as answers, samples_wav, six_tracks, text};
+use super::common::{
+    Sandbox, code, fine, fine_json, json as answers, samples_wav, six_tracks, text, tone_wav,
+};
 use super::shelf::Shelf;
 
 /// Demo music of which only what a table says is labelled.
@@ -17,7 +19,7 @@ struct RealMusic {
     sandbox: Sandbox,
     /// Three of metal, then three of ambient.
     files: Vec<PathBuf>,
-    /// Five seconds of white noise, in the library too.
+    /// Ten seconds of white noise, in the library too.
     noise: PathBuf,
 }
 
@@ -33,7 +35,7 @@ impl RealMusic {
             files.extend(of_genre);
         }
         let mut rng = StdRng::seed_from_u64(3);
-        let samples: Vec<f32> = (0..80_000).map(|_| rng.random_range(-0.3..0.3)).collect();
+        let samples: Vec<f32> = (0..160_000).map(|_| rng.random_range(-0.3..0.3)).collect();
         let noise = music.join("noise.wav");
         fs::write(&noise, samples_wav(16_000, &samples)).unwrap();
         fine(sandbox.run([Path::new("add"), &music]));
@@ -178,6 +180,76 @@ fn the_least_labels_answer_and_say_how_few_they_are() {
     // and is not asked once too few labels are left
     music.label((2, "Loud"), (1, "Quiet"));
     assert_eq!(music.ask(&music.files[2])["source"], "first_guess");
+}
+
+#[test]
+fn noise_and_tones_are_unknown_whoever_answers() {
+    let music = RealMusic::new();
+    let [tone, clicks] = ["tone.wav", "clicks.wav"].map(|name| music.sandbox.path(name));
+    fs::write(&tone, tone_wav(16_000, 10.0, 440.0, 0.3)).unwrap();
+    let click = |i: usize| if i % 4_000 < 8 { 0.5 } else { 0.0 };
+    fs::write(&clicks, samples_wav(16_000, &(0..160_000).map(click).collect::<Vec<f32>>())).unwrap();
+    let unknown = |source: &str, answer: Value| {
+        assert_eq!((&answer["source"], &answer["genre"]), (&json!(source), &Value::Null), "{answer}");
+        assert_eq!((&answer["unknown"], &answer["genres"]), (&json!("steady"), &json!([])), "{answer}");
+        assert!(answer["best"].is_string() && answer["kin"][0] == answer["best"], "{answer}");
+        let summary = answer["summary"].as_str().unwrap();
+        assert!(
+            summary.starts_with("unknown: it hardly changes, as a tone or noise; nearest to "),
+            "{summary}"
+        );
+    };
+    let files = [&music.noise, &tone, &clicks];
+    files.iter().for_each(|file| unknown("first_guess", music.guess(file)));
+    assert!(music.guess(&music.files[0])["genre"].is_string());
+    music.label((3, "Loud"), (3, "Quiet"));
+    for source in ["neighbours", "head"] {
+        if source == "head" {
+            fine(music.sandbox.run(["train", "genre", "--min-tracks", "3"]));
+        }
+        files.iter().for_each(|file| unknown(source, music.ask(file)));
+        for file in &music.files {
+            assert_eq!(music.ask(file)["unknown"], Value::Null, "music is not steady");
+        }
+        let table = fine(music.sandbox.run(["classify", "--all"]));
+        assert!(table.contains("a tone or noise"), "{table}");
+    }
+}
+
+#[test]
+fn strangers_are_unknown_to_neighbours_and_head() {
+    let sandbox = Sandbox::new();
+    let mut shelf = Shelf::new(&sandbox);
+    shelf.fill(2, 30, 0.7);
+    // like one of the genres, then like nothing that is labelled
+    shelf.put(Path::new("/music/known.mp3"), 0, "", 0.5);
+    for i in 0..5 {
+        shelf.put(Path::new(&format!("/music/stranger/{i}.mp3")), 6, "", 0.5);
+    }
+    for source in ["neighbours", "head"] {
+        if source == "head" {
+            fine(sandbox.run(["train", "genre"]));
+        }
+        let all = fine_json(sandbox.run(["classify", "--all", "--format", "json"]));
+        let answers = all.as_array().unwrap();
+        let (labelled, asked) = answers.split_at(60);
+        assert_eq!(
+            (&asked[0]["source"], &asked[0]["genre"]),
+            (&json!(source), &json!("Genre 0")),
+            "{}",
+            asked[0]
+        );
+        for answer in &asked[1..] {
+            assert_eq!((&answer["genre"], &answer["unknown"]), (&Value::Null, &json!("novel")), "{answer}");
+            assert!(answer["kin"][0].is_string() && answer["novelty"].as_f64().unwrap() > 0.9, "{answer}");
+            let summary = answer["summary"].as_str().unwrap();
+            assert!(summary.contains("unlike anything labelled here; nearest to Genre"), "{summary}");
+            let sure = source == "head" && answer["probability"].as_f64().unwrap() >= 0.85;
+            assert!(!sure, "{answer}");
+        }
+        let lost = labelled.iter().filter(|answer| answer["unknown"] == "novel").count();
+        assert!(lost <= 7, "{lost} of 60 labelled tracks are called unknown");
+    }
 }
 
 #[test]

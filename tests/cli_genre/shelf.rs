@@ -56,7 +56,7 @@ impl Shelf {
         let norm = vector.iter().map(|v| v * v).sum::<f32>().sqrt();
         let unit: Vec<f32> = vector.iter().map(|v| v / norm).collect();
         let windows = Array2::from_shape_fn((4, unit.len()), |(_, j)| {
-            f16::from_f32(3.0 * (unit[j] + 0.1 * (self.rng.random::<f32>() - 0.5)))
+            f16::from_f32(3.0 * (unit[j] + 0.2 * (self.rng.random::<f32>() - 0.5)))
         });
         self.tracks += 1;
         let mut track = testing::track(u64::from(self.tracks), unit, 0);

@@ -11,6 +11,7 @@ use super::descriptors::{self, DescriptorDepth};
 use voisin_audio::{self, AudioInfo, DecodeReport, Downsampler};
 use voisin_encoder::{Embedding, Encoder, Parts};
 use voisin_features::{MelConfig, MelFrontEnd, Scratch, windows};
+use voisin_learn::genre::{add_window, is_steady};
 use voisin_library::Descriptors;
 
 /// Spectrograms that are encoded together at least; bounds the memory of a file with many windows.
@@ -244,7 +245,8 @@ impl Embedder {
         Ok(self.read_windows(Sound::File(path), info, &starts, depth, &mut |_, _| {})?.1)
     }
 
-    /// Mean tag logits of a file, in the order of the model's tags; near-silent windows do not count.
+    /// Mean tag logits of a file, in the order of the model's tags, and whether its sound never changes; near-silent windows
+    /// do not count.
     ///
     /// # Errors
     /// As [`embed`](Self::embed), and for a model without tags.
@@ -253,18 +255,26 @@ impl Embedder {
         path: &Path,
         info: &AudioInfo,
         plan: WindowPlan,
-    ) -> Result<Vec<f32>, EngineError> {
+    ) -> Result<(Vec<f32>, bool), EngineError> {
         let mut sums = vec![0.0f64; self.encoder.tags()];
+        let mut directions = Vec::new();
         let (starts, ..) =
             self.each_batch(Sound::File(path), info, plan, DescriptorDepth::None, None, |mels, n| {
-                for row in self.encoder.encode_each_with_tags(mels, n)?.logits.rows() {
+                let heard = self.encoder.encode_each_with_tags(mels, n)?;
+                heard
+                    .embeddings
+                    .rows()
+                    .into_iter()
+                    .for_each(|row| add_window(&mut directions, row.iter().copied()));
+                for row in heard.logits.rows() {
                     for (sum, &x) in sums.iter_mut().zip(row) {
                         *sum += f64::from(x);
                     }
                 }
                 Ok(())
             })?;
-        Ok(sums.iter().map(|sum| (sum / starts.len() as f64) as f32).collect())
+        let logits = sums.iter().map(|sum| (sum / starts.len() as f64) as f32).collect();
+        Ok((logits, is_steady(&directions, starts.len())))
     }
 
     /// Reads windows with the margin that resampling needs.

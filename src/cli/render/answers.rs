@@ -36,6 +36,7 @@ pub(crate) fn print(answers: &[GenreAnswer], brief: bool, output: &ListOutput) -
                 let unknown = match answer.unknown() {
                     Some(UnknownReason::Novel) => "novel",
                     Some(UnknownReason::Unsure) => "unsure",
+                    Some(UnknownReason::Steady) => "steady",
                     None => "",
                 };
                 [
@@ -70,6 +71,7 @@ fn print_list(answers: &[GenreAnswer]) -> anyhow::Result<()> {
         let sure = match (answer.unknown(), &answer.finding) {
             (Some(UnknownReason::Novel), _) => "unlike anything labelled".to_owned(),
             (Some(UnknownReason::Unsure), _) => "too unsure".to_owned(),
+            (Some(UnknownReason::Steady), _) => "a tone or noise".to_owned(),
             (None, Finding::Head { prediction, .. }) => prediction.confidence.to_string(),
             (None, Finding::FirstGuess(_)) => "a first guess".to_owned(),
             (None, Finding::Vote { .. } | Finding::Nobody) => String::new(),

@@ -12,6 +12,7 @@ use crate::engine::{
     ClassifyOptions, Engine, EngineError, GenreAnswer, Labelled, PredictedTags, Seed, SimilarOptions,
 };
 use crate::explore::clusters::Detail;
+use crate::genre::UnknownReason;
 
 /// Neighbours on a card.
 const NEAREST: usize = 5;
@@ -85,8 +86,15 @@ fn predictions(
         Ok(labelled) => labelled.classify(engine, seeds)?,
         Err(too_few) => {
             let guess = |track| heard.and_then(|heard| heard.first_guess(track?));
-            let answer = |seed: Seed| GenreAnswer::guessed(guess(seed.track), seed, too_few);
-            seeds.into_iter().map(answer).collect()
+            let answer = |seed: Seed| {
+                let is_steady = engine.is_steady(&seed)?;
+                let mut answer = GenreAnswer::guessed(guess(seed.track), seed, too_few);
+                if is_steady {
+                    answer.reject(UnknownReason::Steady);
+                }
+                Ok(answer)
+            };
+            seeds.into_iter().map(answer).collect::<anyhow::Result<_>>()?
         }
     })
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::evidence::Evidence;
 use crate::Seed;
 use voisin_base::track::TrackId;
-use voisin_learn::genre::{Genre, GenrePrediction, Guess, LabelCount, UnknownReason, Votes};
+use voisin_learn::genre::{FOREIGN_BELOW, Genre, GenrePrediction, Guess, LabelCount, UnknownReason, Votes};
 
 /// The genre of one track, with reasons.
 #[derive(Debug, Clone)]
@@ -21,6 +21,10 @@ pub struct GenreAnswer {
     /// How much of the library is labelled (with the genres that were allowed): what the answer rests on, or why it is
     /// none of the library's own.
     pub labelled: LabelCount,
+    /// How usual it is among the labelled tracks to be as far from the others as this one is, above 0 to 1.
+    pub familiar: Option<f32>,
+    /// Why it is unknown whatever the voices say.
+    pub rejected: Option<UnknownReason>,
     /// What was found.
     pub finding: Finding,
 }
@@ -57,7 +61,8 @@ pub enum Finding {
 impl GenreAnswer {
     pub(super) fn new(seed: Seed, is_limited: bool, labelled: LabelCount, finding: Finding) -> Self {
         let Seed { track, path, is_named_file, .. } = seed;
-        Self { track, path, is_named_file, is_limited, labelled, finding }
+        let (familiar, rejected) = (None, None);
+        Self { track, path, is_named_file, is_limited, labelled, familiar, rejected, finding }
     }
 
     /// A first guess, or none, where too little is labelled.
@@ -68,6 +73,7 @@ impl GenreAnswer {
     /// The answer; `None` where it is unknown, or nobody could vote.
     pub fn genre(&self) -> Option<&Genre> {
         match &self.finding {
+            _ if self.rejected.is_some() => None,
             Finding::Nobody => None,
             Finding::FirstGuess(guess) => guess.genre.as_ref(),
             Finding::Vote { least_share, .. } => self.best().filter(|_| self.probability() >= *least_share),
@@ -108,6 +114,7 @@ impl GenreAnswer {
     pub fn unknown(&self) -> Option<UnknownReason> {
         match &self.finding {
             Finding::Nobody => None,
+            _ if self.rejected.is_some() => self.rejected,
             Finding::FirstGuess(guess) => guess.genre.is_none().then_some(UnknownReason::Unsure),
             Finding::Vote { .. } => {
                 (self.best().is_some() && self.genre().is_none()).then_some(UnknownReason::Unsure)
@@ -122,7 +129,7 @@ impl GenreAnswer {
         let limit = if self.is_limited { "of the genres allowed, " } else { "" };
         let genre = match (self.genre(), self.best()) {
             (Some(genre), _) => genre.to_string(),
-            (None, Some(best)) => format!("unknown: too unsure to say; perhaps {best}"),
+            (None, Some(best)) => self.unknown().unwrap_or(UnknownReason::Unsure).sentence(&[best.name()]),
             (None, None) => "unknown".to_owned(),
         };
         match &self.finding {
@@ -137,6 +144,26 @@ impl GenreAnswer {
             Finding::Head { prediction, .. } => {
                 format!("{limit}{}; from {}", prediction.summary(), self.labelled)
             }
+        }
+    }
+
+    /// Calls it unknown, or lowers its probability, by how familiar it is among the labelled tracks.
+    ///
+    /// - `threshold`: the least probability of a head that is an answer
+    pub(super) fn judge(&mut self, share: f32, threshold: f32) {
+        self.familiar = Some(share);
+        match &mut self.finding {
+            Finding::Head { prediction, .. } => prediction.doubt(share, threshold),
+            Finding::Vote { .. } if share < FOREIGN_BELOW => self.rejected = Some(UnknownReason::Novel),
+            _ => {}
+        }
+    }
+
+    /// Calls it unknown, whatever the voices say.
+    pub fn reject(&mut self, reason: UnknownReason) {
+        self.rejected = Some(reason);
+        if let Finding::Head { prediction, .. } = &mut self.finding {
+            prediction.reject(Some(reason));
         }
     }
 

@@ -9,12 +9,14 @@ use super::first_guess::FirstGuess;
 use super::head::GenreHead;
 use super::labels::{GroupBy, LabelSource, LabelledTracks};
 use super::vote::vote_options;
+use crate::search::stacked;
 use crate::{Embedder, Engine, EngineError, Seed};
 use voisin_base::remedy::Remedy;
 use voisin_base::text::with_causes;
 use voisin_index::SearchMode;
 use voisin_learn::genre::{
-    GenreError, GenreModel, LabelCount, Nesting, PredictOptions, Priors, Taxonomy, VoteOptions, Votes,
+    Familiarity, GenreError, GenreModel, LabelCount, Nesting, PredictOptions, Priors, Taxonomy,
+    UnknownReason, VoteOptions, Votes, add_window, is_steady,
 };
 use voisin_library::{Library, OpenMode};
 
@@ -156,6 +158,7 @@ pub struct Labelled {
     /// Those with genres that are allowed.
     count: LabelCount,
     voice: Voice,
+    familiarity: Box<Familiarity>,
     other_artists: bool,
 }
 
@@ -314,6 +317,7 @@ impl Labelled {
     ) -> Result<Self, EngineError> {
         let among = engine.taxonomy()?.named(&options.among);
         let count = tracks.label_count(&among);
+        let familiarity = Box::new(Familiarity::of(&tracks.set()));
         let voice = if let Some(head) = head {
             let model = up_to_date(engine, head, &tracks, tell).model.with_voters(&tracks.set())?;
             GenreError::check_among(&among, model.genres().iter())?;
@@ -340,7 +344,7 @@ impl Labelled {
                 is_limited: !among.is_empty(),
             }
         };
-        Ok(Self { tracks, count, voice, other_artists: options.other_artists })
+        Ok(Self { tracks, count, voice, familiarity, other_artists: options.other_artists })
     }
 
     /// The labelled tracks that are asked.
@@ -349,7 +353,38 @@ impl Labelled {
     }
 
     /// One answer a seed, in their order. A track never votes for itself, nor does another copy of it.
+    ///
+    /// What is unlike the labelled tracks, or never changes, is unknown, unless only some genres are allowed.
     pub fn classify(&self, engine: &Engine, seeds: Vec<Seed>) -> Result<Vec<GenreAnswer>, EngineError> {
+        let row =
+            |seed: &Seed| self.tracks.row(seed.track?).filter(|&row| !self.tracks.labels[row].is_empty());
+        let rows: Vec<Option<usize>> = seeds.iter().map(row).collect();
+        let groups: Vec<Option<usize>> =
+            rows.iter().map(|row| row.map(|row| self.tracks.groups[row])).collect();
+        let vectors = stacked(&seeds, self.tracks.vectors.ncols())?;
+        // a label is its owner's word that it is music
+        let steady = |(seed, row): (&Seed, &Option<usize>)| Ok(row.is_none() && engine.is_steady(seed)?);
+        let steady: Vec<bool> = seeds.iter().zip(&rows).map(steady).collect::<Result<_, EngineError>>()?;
+        let (threshold, is_limited) = match &self.voice {
+            Voice::Head { model, options } => {
+                (options.precision.map_or(0.0, |p| model.threshold(p)), !options.among.is_empty())
+            }
+            Voice::Vote { is_limited, .. } => (0.0, *is_limited),
+        };
+        let mut answers = self.ask(engine, seeds)?;
+        if !is_limited {
+            let shares = self.familiarity.shares(vectors.view(), &groups);
+            for ((answer, share), is_steady) in answers.iter_mut().zip(shares).zip(steady) {
+                answer.judge(share, threshold);
+                if is_steady {
+                    answer.reject(UnknownReason::Steady);
+                }
+            }
+        }
+        Ok(answers)
+    }
+
+    fn ask(&self, engine: &Engine, seeds: Vec<Seed>) -> Result<Vec<GenreAnswer>, EngineError> {
         match &self.voice {
             Voice::Head { model, options } => {
                 engine.ask_head(model, &self.tracks, self.count, seeds, options, self.other_artists)
@@ -365,6 +400,22 @@ impl Labelled {
                 Ok(seeds.into_iter().zip(votes).map(answer).collect())
             }
         }
+    }
+}
+
+impl Engine {
+    /// Whether a track never changes, as a tone or noise.
+    pub fn is_steady(&self, seed: &Seed) -> Result<bool, EngineError> {
+        let kept = match (&seed.windows, seed.track) {
+            (None, Some(track)) => {
+                self.library.windows(track)?.map(|windows| windows.vectors.mapv(f32::from))
+            }
+            _ => None,
+        };
+        let Some(windows) = seed.windows.as_ref().or(kept.as_ref()) else { return Ok(false) };
+        let mut directions = Vec::new();
+        windows.rows().into_iter().for_each(|row| add_window(&mut directions, row.iter().copied()));
+        Ok(is_steady(&directions, windows.nrows()))
     }
 }
 

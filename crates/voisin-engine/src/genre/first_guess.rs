@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::answer::{Finding, GenreAnswer};
 use crate::{DEFAULT_WINDOWS, Embedder, Engine, EngineError, WindowPlan};
-use voisin_learn::genre::{DefaultGenres, Genre, GenreError, Guess, LabelCount, Taxonomy};
+use voisin_learn::genre::{DefaultGenres, Genre, GenreError, Guess, LabelCount, Taxonomy, UnknownReason};
 
 /// Guesses genres by listening for the model's tags; answers "unknown" where the model has none.
 pub struct FirstGuess {
@@ -51,9 +51,12 @@ impl FirstGuess {
 
     /// Listens to a file.
     pub fn listen(&self, path: &Path) -> Result<GenreAnswer, EngineError> {
-        let finding = match &self.guesser {
-            Some(guesser) => Finding::FirstGuess(guesser.listen(path)?),
-            None => Finding::Nobody,
+        let (finding, rejected) = match &self.guesser {
+            Some(guesser) => {
+                let (guess, is_steady) = guesser.listen(path)?;
+                (Finding::FirstGuess(guess), is_steady.then_some(UnknownReason::Steady))
+            }
+            None => (Finding::Nobody, None),
         };
         Ok(GenreAnswer {
             track: None,
@@ -61,6 +64,8 @@ impl FirstGuess {
             is_named_file: true,
             is_limited: self.is_limited,
             labelled: self.labelled,
+            familiar: None,
+            rejected,
             finding,
         })
     }
@@ -85,9 +90,10 @@ impl Guesser {
         Ok(Some(Self { genres, embedder, windows, among: among.to_vec() }))
     }
 
-    fn listen(&self, path: &Path) -> Result<Guess, EngineError> {
+    /// A guess, and whether the sound never changes.
+    fn listen(&self, path: &Path) -> Result<(Guess, bool), EngineError> {
         let info = voisin_audio::probe(path)?;
-        let logits = self.embedder.tag_logits(path, &info, self.windows)?;
-        Ok(self.genres.guess(&logits[..self.genres.tags().len()], &self.among)?)
+        let (logits, is_steady) = self.embedder.tag_logits(path, &info, self.windows)?;
+        Ok((self.genres.guess(&logits[..self.genres.tags().len()], &self.among)?, is_steady))
     }
 }

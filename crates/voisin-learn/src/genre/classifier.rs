@@ -1,23 +1,12 @@
 //! The genre engine as an algorithm of the laboratory, beside the others of this crate.
 
 use ndarray::{Array2, ArrayView2};
-use serde::{Deserialize, Serialize};
 
-use super::{FitOptions, Genre, GenreError, GenreModel, LabelledVectors, Provenance, QueryVectors};
+use super::{
+    FitOptions, FusionPart, Genre, GenreError, GenreModel, LabelledVectors, Provenance, QueryVectors,
+};
 use crate::{FittedClassifier, Tensors, Training};
 use voisin_base::track::TrackId;
-
-/// What of a fitted engine answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FusionPart {
-    /// Head and vote joined; as the algorithm of a laboratory, what the engine chose to answer by.
-    Fused,
-    /// The head alone.
-    Head,
-    /// The vote of neighbours alone.
-    Vote,
-}
 
 /// A fitted engine whose genres are classes by their numbers.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{FusionPart, Genre, GenreShare, Votes};
+use super::{DOUBT_BELOW, FOREIGN_BELOW, FusionPart, Genre, GenreShare, Votes};
 
 /// What the engine says of one track.
 #[derive(Debug, Clone, Serialize)]
@@ -44,6 +44,32 @@ pub struct GenrePrediction {
 }
 
 impl GenrePrediction {
+    /// Calls it unknown, or lowers its probability, where it is less familiar than most of what is labelled.
+    ///
+    /// - `share`: of the labelled tracks that are as far from the others
+    /// - `threshold`: the least probability that is an answer
+    pub fn doubt(&mut self, share: f32, threshold: f32) {
+        self.novelty = 1.0 - share;
+        let factor = (share / DOUBT_BELOW).min(1.0);
+        self.probability *= factor;
+        self.probabilities.iter_mut().for_each(|genre| genre.share *= factor);
+        self.confidence = self.confidence.min(Confidence::of(self.probability));
+        let reason = match self.unknown {
+            _ if share < FOREIGN_BELOW => Some(UnknownReason::Novel),
+            None if self.probability < threshold => Some(UnknownReason::Unsure),
+            reason => reason,
+        };
+        self.reject(reason);
+    }
+
+    /// Calls it unknown, if there is a reason.
+    pub fn reject(&mut self, reason: Option<UnknownReason>) {
+        if reason.is_some() {
+            (self.genre, self.unknown) = (None, reason);
+            self.genres.clear();
+        }
+    }
+
     /// The genres it is nearest to: those with at least a tenth of the probability, three at most.
     pub fn kin(&self) -> Vec<&Genre> {
         let kin = self.probabilities.iter().enumerate().take(3);
@@ -82,12 +108,7 @@ impl GenrePrediction {
     pub fn sentence(&self) -> String {
         let kin: Vec<&str> = self.kin().into_iter().map(Genre::name).collect();
         match self.unknown {
-            Some(UnknownReason::Novel) => {
-                format!("unknown: unlike anything labelled here; nearest to {}", kin.join(", "))
-            }
-            Some(UnknownReason::Unsure) => {
-                format!("unknown: too unsure to say; perhaps {}", kin.join(" or "))
-            }
+            Some(reason) => reason.sentence(&kin),
             None => format!("{}, {}; {}", self.words, self.confidence, self.agreement),
         }
     }
@@ -101,6 +122,21 @@ pub enum UnknownReason {
     Novel,
     /// The probability is too low for the precision asked for.
     Unsure,
+    /// It never changes: a tone or noise.
+    Steady,
+}
+
+impl UnknownReason {
+    /// In words, with the genres that it is nearest to.
+    pub fn sentence(self, kin: &[&str]) -> String {
+        match self {
+            Self::Novel => format!("unknown: unlike anything labelled here; nearest to {}", kin.join(", ")),
+            Self::Unsure => format!("unknown: too unsure to say; perhaps {}", kin.join(" or ")),
+            Self::Steady => {
+                format!("unknown: it hardly changes, as a tone or noise; nearest to {}", kin.join(", "))
+            }
+        }
+    }
 }
 
 /// How sure, from the calibrated probability.

@@ -1,4 +1,4 @@
-//! What validation chooses: how neighbours vote, and how strongly the head is penalised.
+//! What validation chooses: how neighbours vote, how strongly the head is penalised, and which of them answers.
 
 use serde::{Deserialize, Serialize};
 
@@ -31,4 +31,16 @@ pub struct Settings {
     pub sharpness: f64,
     /// Classes that the head knows, ascending; empty when no two genres have enough tracks for one.
     pub head_classes: Vec<usize>,
+}
+
+/// What of a fitted engine answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FusionPart {
+    /// Head and vote joined; as the algorithm of a laboratory, what the engine chose to answer by.
+    Fused,
+    /// The head alone.
+    Head,
+    /// The vote of neighbours alone.
+    Vote,
 }

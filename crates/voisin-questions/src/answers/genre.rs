@@ -22,7 +22,7 @@ pub struct AnswerJson<'a> {
     /// The likeliest genre, also where the answer is unknown.
     best: Option<&'a Genre>,
     probability: f32,
-    /// `novel`, `unsure` or null.
+    /// `novel`, `unsure`, `steady` or null.
     unknown: Option<UnknownReason>,
     /// The likeliest genres where the answer is unknown.
     kin: Vec<&'a Genre>,
@@ -82,8 +82,12 @@ impl<'a> AnswerJson<'a> {
             best: answer.best(),
             probability: answer.probability(),
             unknown: answer.unknown(),
-            kin: prediction.filter(|p| p.unknown.is_some()).map(|p| p.kin()).unwrap_or_default(),
-            novelty: prediction.map(|p| p.novelty),
+            kin: match (answer.unknown(), prediction) {
+                (None, _) => Vec::new(),
+                (Some(_), Some(prediction)) => prediction.kin(),
+                (Some(_), None) => answer.best().into_iter().collect(),
+            },
+            novelty: prediction.map(|p| p.novelty).or(answer.familiar.map(|share| 1.0 - share)),
             answers_by: prediction.map(|p| p.answers_by),
             held_out: prediction.is_some_and(|p| p.held_out),
             confidence: prediction.map(|p| p.confidence),
