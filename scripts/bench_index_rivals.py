@@ -1,27 +1,28 @@
 #!/usr/bin/env python3
-"""Compares voisin's lists, graph and scan with FAISS, hnswlib, ScaNN, USearch and SVS, in one interleaved run.
+"""Compares voisin's lists, graph and scan with SymphonyQG and RaBitQ (rabitqlib), VSAG, FAISS, hnswlib, ScaNN, USearch and SVS, in one interleaved run.
 
     cargo build --release --example bench_index
-    python scripts/bench_index_rivals.py DIR [--rounds 5] [--venv FOLDER] [--only faiss,scann,...]
+    python scripts/bench_index_rivals.py DIR [--rounds 5] [--venv FOLDER] [--only rabitqlib,scann,...] [--recall .95,.99,.999]
 
 DIR holds base.npy, queries.npy, truth.npy (float32 unit vectors; exact neighbours by dot product).
 The rivals are installed with pip into FOLDER (default: .venv-rivals); those that cannot be are left
-out and named. Each is built on two threads with several sets of parameters; for each set the
-narrowest search with recall@10 >= 0.99 is found, then all are timed in turn, ROUNDS times, on one
-thread: one query at a time, and all queries in one call. Queries per second of processor time, and
-by the clock in brackets, medians; each set is printed with its parameters and version. voisin's
-lists and scan run with their default settings (their target is above 0.99, and the width is their
-own choice), its graph at the narrowest width with 0.99.
+out and named. Each is built on two threads with several sets of parameters; for each set and each
+recall@10 asked for, the narrowest search that reaches it is found, then all are timed in turn,
+ROUNDS times, on one thread: one query at a time, and all queries in one call. Queries per second of
+processor time, and by the clock in brackets, medians; each set is printed with its parameters and
+version. voisin's lists are built for each recall and searched as narrowly as reaches it, its graph,
+like the rivals, is built once; the scan, and the lists a second time, run with their default
+settings. Last, for each recall, the better of voisin's ways against the best rival.
 """
 import argparse, importlib.metadata, json, os, statistics, subprocess, sys, time, warnings
 
 p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 p.add_argument("dir"); p.add_argument("--rounds", type=int, default=5); p.add_argument("--venv", default=".venv-rivals")
-p.add_argument("--only", default="faiss,scann,hnswlib,usearch,svs"); p.add_argument("--recall", type=float, default=.99)
+p.add_argument("--only", default="rabitqlib,vsag,faiss,scann,hnswlib,usearch,svs"); p.add_argument("--recall", default=".99", help="recalls@10, ascending, with commas")
 p.add_argument("--binary", default="target/release/examples/bench_index"); p.add_argument("--threads", type=int, default=2)
 p.add_argument("--quick", action="store_true", help="one set of parameters for each rival: those that were best before")
-a = p.parse_args(); D, K = a.dir, 10
-PACKAGES = {"faiss": "faiss-cpu", "scann": "scann", "hnswlib": "hnswlib", "usearch": "usearch", "svs": "scalable-vs"}
+a = p.parse_args(); D, K = a.dir, 10; TARGETS = [float(x) for x in a.recall.split(",")]
+PACKAGES = {"rabitqlib": "rabitqlib", "vsag": "pyvsag", "faiss": "faiss-cpu", "scann": "scann", "hnswlib": "hnswlib", "usearch": "usearch", "svs": "scalable-vs"}
 python = os.path.join(os.path.abspath(a.venv), "bin", "python")
 if os.path.abspath(sys.executable) != python:
     if not os.path.exists(python): subprocess.check_call([sys.executable, "-m", "venv", a.venv])
@@ -33,7 +34,6 @@ if os.path.abspath(sys.executable) != python:
 os.environ.setdefault("OMP_NUM_THREADS", "1"); os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2"); warnings.filterwarnings("ignore")
 import numpy as np
 base, queries = np.load(f"{D}/base.npy"), np.load(f"{D}/queries.npy"); truth = np.load(f"{D}/truth.npy")[:, :K]; n, d = base.shape
-some = queries[:300]
 median = statistics.median
 
 
@@ -48,23 +48,42 @@ class Built:
 
 
 class Rival:
-    """One set of parameters: `search(index, queries, width)` returns ids."""
+    """One set of parameters: `search(index, queries, width)` returns ids. `widths`: by recall, the narrowest that reaches it, and what it finds."""
     def __init__(self, name, label, built, search, widths, alone=None):
-        self.name, self.label, self.built, self.search = name, label, built, search
+        self.name, self.label, self.built, self.search, self.widths, left = name, label, built, search, {}, iter(widths)
         self.one_by_one = alone or (lambda index, q, w: [search(index, q[i:i + 1], w) for i in range(len(q))])
-        self.rates = {"alone": [], "batch": []}
-        for self.width in widths:
-            self.recall = recall(search(built.index, queries, self.width))
-            if self.recall >= a.recall: break
+        self.rates, found, width = {}, 0, None
+        for target in TARGETS:
+            while found < target and (width := next(left, None)) is not None: found = recall(search(built.index, queries, width))
+            if found >= target: self.widths[target] = width, found
 
     def time(self):
-        for kind, run, q in (("alone", self.one_by_one, some), ("batch", self.search, queries)):
-            wall, cpu = time.perf_counter(), time.process_time(); run(self.built.index, q, self.width)
-            self.rates[kind].append((len(q) / (time.process_time() - cpu), len(q) / (time.perf_counter() - wall)))
+        for target, (width, _) in self.widths.items():
+            for kind, run in (("alone", self.one_by_one), ("batch", self.search)):
+                wall, cpu = time.perf_counter(), time.process_time(); run(self.built.index, queries, width)
+                self.rates.setdefault((target, kind), []).append((len(queries) / (time.process_time() - cpu), len(queries) / (time.perf_counter() - wall)))
 
 
 PROBES = [2, 4, 6, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 72, 80, 96, 112, 128, 160, 192, 256, 320, 400, 500]
 WIDTHS = [16, 20, 24, 28, 32, 40, 48, 56, 64, 72, 80, 96, 112, 128, 160, 192, 256, 384, 512]
+
+
+def rabitqlib_rivals():
+    import rabitqlib
+    def ids(found): return np.asarray(next(part for part in found if np.asarray(part).dtype.kind in "iu"))
+    for degree in (32, 64):
+        def make(): i = rabitqlib.SymqgIndex(d, degree, "ip"); i.build(base, 200, a.threads); return i
+        yield Rival("SymphonyQG", f"degree {degree}, ef_construction 200", Built(make), lambda i, q, w: ids(i.search_batch(q, K, w, 1)), [*WIDTHS, 768, 1024])
+
+
+def vsag_rivals():
+    import pyvsag
+    for degree, codes in [(32, "sq8")] if a.quick else [(32, "sq8"), (32, "sq8_uniform"), (64, "sq8_uniform")]:
+        def make():
+            i = pyvsag.Index("hgraph", json.dumps({"dtype": "float32", "metric_type": "ip", "dim": d, "index_param": {"base_quantization_type": codes, "max_degree": degree, "ef_construction": 200, "build_thread_count": a.threads, "use_reorder": True, "precise_quantization_type": "fp32"}}))
+            i.build(vectors=base, ids=np.arange(n, dtype=np.int64), num_elements=n, dim=d); return i
+        def search(i, q, w): return np.array([i.knn_search(vector=x, k=K, parameters=json.dumps({"hgraph": {"ef_search": w}}))[0] for x in q])
+        yield Rival("VSAG", f"HGraph {codes}, degree {degree}, ef_construction 200", Built(make), search, WIDTHS)
 
 
 def faiss_rivals():
@@ -139,43 +158,58 @@ class Process:
 
 
 class Voisin:
-    """One way of searching: 0 is the width that was fitted when the index was built."""
+    """One way of searching. Width 0 is the one that was fitted when the index was built."""
     name = "voisin"
-    def __init__(self, mode, graph_from, widths):
-        file = f"{D}/rivals-{mode}.bin"; process = Process(a.threads); built = process("build", graph_from, 16, 200, 0, "-")
-        process("save", file); process.p.stdin.close(); process.p.wait()
-        self.mode, self.label, self.built = mode, mode, argparse.Namespace(wall=built["seconds"], cpu=built["cpu"])
-        self.process = Process(1); self.process("open", file); self.stats = self.process("stats")["stats"]; self.rates = {"alone": [], "batch": []}
-        for self.width in widths:
-            self.alone(); self.recall = recall(np.load(f"{D}/found.npy"))
-            if self.recall >= a.recall: break
+    def __init__(self, mode, graph_from, widths, targets=TARGETS, label=""):
+        self.mode, self.label, self.rates, self.widths, self.processes, file = mode, mode + label, {}, {}, {}, f"{D}/rivals-{mode}.bin"
+        for target in targets:
+            if target == targets[0] or mode == "lists":  # lists are measured for a recall when they are built
+                process = Process(a.threads); built = process("build", graph_from, 16, 200, 0, target if widths[0] and mode == "lists" else "-")
+                process("save", file); process.p.stdin.close(); process.p.wait(); self.built = argparse.Namespace(wall=built["seconds"], cpu=built["cpu"])
+                self.process = Process(1); self.process("open", file); self.stats = self.process("stats")["stats"]
+            self.processes[target] = self.process
+            for width in widths:
+                self.ask("search", target, width, f"{D}/found.npy"); found = recall(np.load(f"{D}/found.npy"))
+                if found >= target: self.widths[target] = width, found; break
 
-    def alone(self): return self.process("search", self.mode, self.width, K, f"{D}/found.npy")
+    def ask(self, what, target, width, out): return self.processes[target](*((what, self.mode, width, K, out) if what == "search" else (what, self.mode, K, out, width)))
 
     def time(self):
-        alone = self.alone(); batch = alone if self.width else self.process("batch", self.mode, K, "-")  # a graph is walked for one query at a time
-        for kind, r in (("alone", alone), ("batch", batch)): self.rates[kind].append((r["cpu_qps"], r["qps"]))
+        for target, (width, _) in self.widths.items():
+            for kind, what in (("alone", "search"), ("batch", "batch")):
+                r = self.ask(what, target, width, "-"); self.rates.setdefault((target, kind), []).append((r["cpu_qps"], r["qps"]))
 
 
 print(f"{D}: {n} x {d}, {len(queries)} queries, load {os.getloadavg()[0]:.1f}", flush=True)
-ours = [Voisin("lists", "-", [0]), Voisin("hnsw", 0, WIDTHS), Voisin("scan", "-", [0])]; rivals = []
-print(f"  {ours[0].stats}", flush=True)
-for name, of in (("faiss", faiss_rivals), ("scann", scann_rivals), ("hnswlib", hnswlib_rivals), ("usearch", usearch_rivals), ("svs", svs_rivals)):
+fitted = [Voisin("lists", "-", [0], [0.], ", fitted width"), Voisin("scan", "-", [0], [0.])]; ours = [Voisin("lists", "-", PROBES), Voisin("hnsw", 0, WIDTHS)]; rivals = []
+print(f"  {ours[-1].stats}", flush=True)
+for name, of in (("rabitqlib", rabitqlib_rivals), ("vsag", vsag_rivals), ("faiss", faiss_rivals), ("scann", scann_rivals), ("hnswlib", hnswlib_rivals), ("usearch", usearch_rivals), ("svs", svs_rivals)):
     if name not in a.only.split(","): continue
     try:
         print(f"  {PACKAGES[name]} {importlib.metadata.version(PACKAGES[name])}", flush=True)
         for rival in of():
-            reaches = rival.recall >= a.recall
-            print(f"    {rival.name}, {rival.label}: built in {rival.built.wall:.1f} s ({rival.built.cpu:.1f} of the processor), width {rival.width}, recall@10 {rival.recall:.4f}" + ("" if reaches else ": too low"), flush=True)
-            if reaches: rivals.append(rival)
+            reached = ", ".join(f"width {width}: {found:.4f}" for width, found in rival.widths.values()) or "too low"
+            print(f"    {rival.name}, {rival.label}: built in {rival.built.wall:.1f} s ({rival.built.cpu:.1f} of the processor), {reached}", flush=True)
+            if rival.widths: rivals.append(rival)
     except Exception as error: print(f"    {name} does not run here: {str(error).splitlines()[0]}", flush=True)
 for _ in range(a.rounds):
-    for one in (*ours, *rivals): one.time()
-rate = lambda one, kind, which=0: median(pair[which] for pair in one.rates[kind])
+    for one in (*fitted, *ours, *rivals): one.time()
+
+
+def rate(one, target, kind, which=0): return median(pair[which] for pair in one.rates[target, kind])
+
+
+def show(one, target):
+    speed = " ".join(f"{rate(one, target, kind):7.0f} ({rate(one, target, kind, 1):6.0f})" for kind in ("alone", "batch")); width, found = one.widths[target]
+    print(f"{(one.name + ', ' + one.label)[:60]:60} {found:.4f} {speed} {one.built.wall:6.1f} ({one.built.cpu:5.1f})  width {width or 'fitted'}")
+
+
 print(f"{'queries/s of processor time (by the clock)':60} {'recall':>6} {'alone':>16} {'batch':>16} {'build s (cpu)':>14}")
-for one in (*ours, *sorted(rivals, key=lambda r: -rate(r, "batch"))):
-    speed = " ".join(f"{rate(one, kind):7.0f} ({rate(one, kind, 1):6.0f})" for kind in ("alone", "batch"))
-    print(f"{(one.name + ', ' + one.label)[:60]:60} {one.recall:.4f} {speed} {one.built.wall:6.1f} ({one.built.cpu:5.1f})  width {one.width or 'fitted'}")
-if rivals:
-    alone, batch = (max(rate(r, kind) for r in rivals) for kind in ("alone", "batch"))
-    print(f"voisin's lists against the best rival, processor time: alone {rate(ours[0], 'alone') / alone:.2f} x, in batches {rate(ours[0], 'batch') / batch:.2f} x")
+for one in fitted: show(one, 0.)
+for target in TARGETS:
+    print(f"recall@10 of {target} or more")
+    reach = lambda some: [one for one in some if target in one.widths]
+    for one in (*reach(ours), *sorted(reach(rivals), key=lambda r: -rate(r, target, "batch"))): show(one, target)
+    if reach(ours) and reach(rivals):
+        alone, batch = (max(rate(r, target, kind) for r in reach(ours)) / max(rate(r, target, kind) for r in reach(rivals)) for kind in ("alone", "batch"))
+        print(f"voisin against the best rival at {target}, processor time: alone {alone:.2f} x, in batches {batch:.2f} x")
