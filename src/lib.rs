@@ -65,7 +65,7 @@
 //! |---|---|
 //! | window | a stretch of audio of the length that a network takes at once (1 s or 3 s) |
 //! | embedding | a window's or a track's vector; a track's is the mean of its windows', scaled to unit norm |
-//! | similarity | the cosine of two embeddings, -1 to 1; higher is nearer |
+//! | similarity | the cosine of two embeddings relative to the library's mean, -1 to 1; higher is nearer |
 //! | seed | what a search starts from: tracks, files, or words that name them |
 //! | model | a network's weights with a manifest; its fingerprint is stored with every vector |
 //! | generation | a number that the library raises with each change, so that an index knows whether it lags |

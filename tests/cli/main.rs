@@ -11,7 +11,7 @@ mod told;
 use std::fs;
 use std::path::Path;
 
-use common::{DEMO, Sandbox, code, fine, json, six_tracks, text};
+use common::{DEMO, Sandbox, code, fine, fine_json, json, six_tracks, text};
 use serde_json::Value;
 
 #[test]
@@ -135,6 +135,32 @@ fn formats_for_programs() {
     assert_eq!(vectors.dim(), (6, 712));
     for row in vectors.rows() {
         assert!((row.dot(&row) - 1.0).abs() < 1e-5);
+    }
+    // Similarity is the cosine of what each network's part has beyond the library's mean.
+    let mean: ndarray::Array1<f32> = ndarray_npy::read_npy(out.join("mean.npy")).unwrap();
+    let centred = |row: usize| {
+        let (raw, mut beyond) = (vectors.row(row), &vectors.row(row) - &mean);
+        for part in [ndarray::s![..200], ndarray::s![200..]] {
+            let (before, mut own) = (raw.slice(part), beyond.slice_mut(part));
+            let longer = (before.dot(&before) / own.dot(&own)).sqrt();
+            own *= longer;
+        }
+        beyond
+    };
+    let ids: Vec<i64> = fs::read_to_string(out.join("tracks.csv"))
+        .unwrap()
+        .lines()
+        .skip(1)
+        .map(|line| line.split(',').nth(1).unwrap().parse().unwrap())
+        .collect();
+    let near = fine_json(sandbox.run(["similar", &format!("id:{}", ids[0]), "--format", "json"]));
+    let near = near["neighbours"].as_array().unwrap();
+    assert_eq!(near.len(), 5);
+    for found in near {
+        let row = ids.iter().position(|id| found["id"] == *id).unwrap();
+        let (cosine, raw) = (centred(0).dot(&centred(row)), vectors.row(0).dot(&vectors.row(row)));
+        let similarity = found["similarity"].as_f64().unwrap() as f32;
+        assert!((similarity - cosine).abs() < 2e-3, "{found}: {cosine}, raw {raw}");
     }
     let windows = fs::read(out.join("windows.npy")).unwrap();
     let rows = fs::read_to_string(out.join("windows.csv")).unwrap().lines().count() - 1;

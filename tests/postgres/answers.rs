@@ -43,7 +43,7 @@ fn contents(engine: &Engine) -> (BTreeMap<TrackId, ContentId>, BTreeMap<TrackId,
 /// The local index keeps 16 bits of each number, the database 32 beside its 16: their similarities differ by some 2e-5.
 const ROUNDING: f32 = 5e-5;
 
-/// Some tracks by their similarity to a query, nearest first, from the vectors that the library stores.
+/// Some tracks by their similarity to a query, nearest first, from its vectors as they are compared.
 fn scanned(vectors: &Vectors, fitting: &BTreeSet<TrackId>, query: &[f32]) -> Vec<(TrackId, f64)> {
     let rows = vectors.ids.iter().zip(vectors.values.rows());
     let mut all: Vec<(TrackId, f64)> = rows
@@ -57,7 +57,11 @@ fn scanned(vectors: &Vectors, fitting: &BTreeSet<TrackId>, query: &[f32]) -> Vec
 /// Compares a database with the library that was sent there: exactly, and through its index.
 fn compare(engine: &mut Engine, store: &mut Postgres) {
     let (local_ids, remote_ids) = contents(engine);
-    let vectors = engine.library().vectors().unwrap();
+    let space = engine.space().unwrap().clone();
+    assert_eq!(space, store.held_space(), "the first push brings the library's own mean");
+    assert!(space.mean().iter().any(|value| value.abs() > 0.01));
+    let mut vectors = engine.library().vectors().unwrap();
+    vectors.values = space.centre_rows(vectors.values);
     let queries: Vec<Vec<f32>> =
         vectors.values.rows().into_iter().step_by(vectors.ids.len() / 10).map(|row| row.to_vec()).collect();
     for (name, filter) in filters() {
@@ -331,12 +335,14 @@ fn one_trait_two_stores() {
         store.upsert(&tracks).unwrap();
         let first = store.changes(0).unwrap().unwrap();
         assert_eq!((first.added.len(), first.generation > 0), (50, true));
-        let query = &tracks[7].record.vector;
+        let raw = &tracks[7].record.vector;
+        let query = &store.space().unwrap().centre(raw);
+        assert!(query.iter().zip(raw).any(|(a, b)| (a - b).abs() > 1e-3), "it is relative to something");
         let found = store.nearest(query, 5, &TrackFilter::default(), Effort::Exact).unwrap();
         assert!(found.len() == 5 && (found[0].similarity - 1.0).abs() < 1e-5);
         let vectors = store.vectors_of(&[found[0].track, TrackId(i64::MAX)]).unwrap();
         assert!(vectors[1].is_none());
-        let dot: f32 = vectors[0].as_ref().unwrap().iter().zip(query).map(|(a, b)| a * b).sum();
+        let dot: f32 = vectors[0].as_ref().unwrap().iter().zip(raw).map(|(a, b)| a * b).sum();
         assert!((dot - 1.0).abs() < 1e-5);
         let content = tracks[7].record.facts.audio.content;
         assert_eq!(store.remove(&[content, ContentId([9; 32])]).unwrap(), 1);

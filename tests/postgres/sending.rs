@@ -11,9 +11,10 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::Value;
 use voisin::TrackId;
-use voisin::internals::library::{Library, OpenMode, TrackTags, TrackWindows};
+use voisin::internals::backend::{Effort, Place, Postgres, TrackStore as _};
+use voisin::internals::library::{Library, OpenMode, TrackFilter, TrackTags, TrackWindows};
 
-use super::common::{Sandbox, code, fine, json, noise_wav, six_tracks, text};
+use super::common::{Sandbox, code, fine, fine_json, json, noise_wav, six_tracks, text};
 use super::made::{DIMENSION, synthetic, track};
 use super::servers::{Server, programs};
 use super::{push, refused, same, sandbox_with};
@@ -41,7 +42,7 @@ fn a_push_that_is_killed_ends_in_the_same_tables() {
         if round == 9 {
             // Half-way everything goes, so that there is something to interrupt again.
             killed.psql(
-                "drop table if exists voisin_track, voisin_state, voisin_source, voisin_setting, voisin_gone",
+                "drop table if exists voisin_track, voisin_state, voisin_source, voisin_setting, voisin_gone, voisin_mean",
                 &[],
             );
         }
@@ -110,6 +111,73 @@ fn push_sends_changed_tracks_alone() {
     assert_eq!(counts(&sent), [2, 0, 0, 0], "track 13 is here and there is no more");
     assert_eq!(sent["of_others"], 19);
     assert_eq!(counts(&push(&sandbox, &server, &[])), [0, 0, 500, 0]);
+}
+
+/// Similarity there is relative to the library that came first, until somebody asks for another mean.
+#[test]
+fn only_recentre_renews_the_mean() {
+    let Some(programs) = programs() else { return };
+    let server = Server::start(&programs);
+    let (url, sandbox, other) = (server.url(), sandbox_with(300), Sandbox::new());
+    push(&sandbox, &server, &[]);
+    let mean = || server.psql("select encode(mean, 'hex'), generation from voisin_mean", &[]);
+    let similar = || {
+        let words = ["similar", "title 12", "--format", "json", "--limit", "20", "--backend", &url];
+        fine_json(sandbox.run(words))["neighbours"].clone()
+    };
+    let here = fine_json(sandbox.run(["similar", "title 12", "--format", "json", "--limit", "20"]));
+    assert!(same(&similar(), &here["neighbours"]));
+    let first = mean();
+
+    // Another library of other music changes neither the mean nor, where it is not among them, the neighbours.
+    let mut library = synthetic(&other.path("library"), 0, 2);
+    let mut random = StdRng::seed_from_u64(5);
+    let far = |random: &mut StdRng| -> Vec<f32> {
+        let mut vector: Vec<f32> = (0..DIMENSION).map(|_| random.random_range(-0.2..0.2)).collect();
+        vector[0] = -3.0;
+        let norm = vector.iter().map(|value| value * value).sum::<f32>().sqrt();
+        vector.iter().map(|value| value / norm).collect()
+    };
+    let records: Vec<_> = (0..300).map(|i| (None, track(200_000 + i, far(&mut random)))).collect();
+    library.take_in(&records).unwrap();
+    drop(library);
+    push(&other, &server, &[]);
+    push(&sandbox, &server, &[]);
+    assert_eq!(mean(), first);
+
+    let sent = push(&sandbox, &server, &["--recentre"]);
+    assert_eq!((&sent["unchanged"], &sent["recentred"]), (&300.into(), &600.into()));
+    assert_ne!(mean(), first);
+    let mut store = Postgres::open(&Place::parse(&url, true).unwrap()).unwrap();
+    let space = store.held_space();
+    assert!(space.mean()[0] < -0.3, "{:?}", &space.mean()[..3]);
+    // What is searched is what the raw vectors are relative to it.
+    let ids: Vec<TrackId> = store.changes(0).unwrap().unwrap().added;
+    assert_eq!(ids.len(), 600);
+    let vectors = store.vectors_of(&ids).unwrap();
+    for query in vectors.iter().step_by(97).flatten().map(|vector| space.centre(vector)) {
+        let mut expected: Vec<(TrackId, f32)> = ids
+            .iter()
+            .zip(vectors.iter().flatten())
+            .map(|(id, vector)| (*id, query.iter().zip(space.centre(vector)).map(|(a, b)| a * b).sum()))
+            .collect();
+        expected.sort_by(|a, b| b.1.total_cmp(&a.1));
+        for effort in [Effort::Exact, Effort::Width(400)] {
+            let found = store.nearest(&query, 5, &TrackFilter::default(), effort).unwrap();
+            for (found, expected) in found.iter().zip(&expected) {
+                assert!((found.similarity - expected.1).abs() < 1e-5, "{effort:?}: {found:?} {expected:?}");
+            }
+        }
+    }
+    // Whoever answers from there now does so relative to it.
+    let answer = similar();
+    let found = answer.as_array().unwrap();
+    assert!(found.len() == 20 && found[0]["similarity"].as_f64().unwrap() <= 1.0, "{answer}");
+
+    // Tables of before the mean are refused by their number.
+    server.psql("update voisin_state set schema = 1", &[]);
+    let said = refused(sandbox.run(["push", "--to", &url]));
+    assert!(said.contains("schema 1, this voisin knows 2") && said.contains("push again"), "{said}");
 }
 
 #[test]

@@ -50,6 +50,10 @@ impl Embedding {
     }
 }
 
+/// Share of its own length by which a vector must differ from a mean to have a direction from there: what is less is the
+/// rounding of 32 bits for the greater part.
+const AT_THE_MEAN: f64 = 1e-5;
+
 /// The parts of a model's vectors: those of its networks, one behind the other, with the weight of each.
 ///
 /// Windows are kept as the networks gave them. What is compared, a track's mean or a single window, is balanced first:
@@ -87,6 +91,31 @@ impl Parts {
             }
             rest = behind;
         }
+    }
+
+    /// A vector relative to a mean: what each part has beyond the mean's, to the length of the part's weight, and the whole
+    /// to length 1.
+    ///
+    /// A part that is the mean's own within [`AT_THE_MEAN`] has no direction from there and stays as it is, and so does a
+    /// vector of another length than the mean.
+    pub fn centre(&self, vector: &mut [f32], mean: &[f32]) {
+        if vector.len() != mean.len() {
+            return;
+        }
+        let whole = [(vector.len(), 1.0)];
+        let parts = if self.0.len() < 2 { &whole[..] } else { &self.0 };
+        let (mut rest, mut rest_of_mean) = (&mut *vector, mean);
+        for &(length, _) in parts {
+            let Some((part, behind)) = rest.split_at_mut_checked(length) else { break };
+            let (own, behind_own) = rest_of_mean.split_at(length);
+            let beyond: Vec<f32> = part.iter().zip(own).map(|(x, mean)| x - mean).collect();
+            if norm(&beyond) > AT_THE_MEAN * norm(part) && norm(part) > 0.0 {
+                part.copy_from_slice(&beyond);
+            }
+            (rest, rest_of_mean) = (behind, behind_own);
+        }
+        self.balance(vector);
+        make_unit(vector);
     }
 
     /// As [`pool`], with the parts of the mean balanced.
@@ -167,6 +196,47 @@ mod tests {
         for one in [Parts(vec![(3, 1.0)]), Parts::of_stored("{}")] {
             assert_eq!(one.pool(windows.view()).unwrap(), pool(windows.view()).unwrap());
         }
+    }
+
+    #[test]
+    fn each_part_is_centred_on_its_own() {
+        let pair = Parts(vec![(2, 1.0), (2, 0.5)]);
+        let length = 1.25_f32.sqrt();
+        let mean = [0.3 / length, 0.0, 0.0, 0.2 / length];
+        let raw = [0.6 / length, 0.8 / length, 0.3 / length, 0.4 / length];
+        let mut vector = raw;
+        pair.centre(&mut vector, &mean);
+        let (first, second) = (0.73_f32.sqrt() * length, 2.0 * 0.13_f32.sqrt() * length);
+        for (found, expected) in vector.iter().zip([0.3 / first, 0.8 / first, 0.3 / second, 0.2 / second]) {
+            assert!((found - expected).abs() < 1e-6, "{vector:?}");
+        }
+        // The mean of one part says nothing of the other's direction.
+        let mut other = raw;
+        pair.centre(&mut other, &[0.0, 0.0, mean[2], mean[3]]);
+        assert!((other[0] - raw[0]).abs() < 1e-6 && (other[2] - vector[2]).abs() < 1e-6, "{other:?}");
+        // No mean changes nothing but rounding.
+        let mut same = raw;
+        pair.centre(&mut same, &[0.0; 4]);
+        assert!(same.iter().zip(raw).all(|(a, b)| (a - b).abs() < 1e-6));
+    }
+
+    #[test]
+    fn a_vector_at_the_mean_keeps_its_direction() {
+        for parts in [Parts(Vec::new()), Parts(vec![(2, 1.0)]), Parts(vec![(1, 1.0), (1, 1.0)])] {
+            let mut vector = [0.6_f32, 0.8];
+            parts.centre(&mut vector, &[0.6, 0.8]);
+            assert!(vector.iter().all(|x| x.is_finite()) && (norm(&vector) - 1.0).abs() < 1e-6, "{vector:?}");
+        }
+        let mut vector = [0.6_f32, 0.8];
+        Parts(Vec::new()).centre(&mut vector, &[0.6, 0.8]);
+        assert_eq!(vector, [0.6, 0.8]);
+        // A part that says nothing does not begin to by being unlike the mean.
+        let mut silent = [0.6_f32, 0.8, 0.0];
+        Parts(vec![(2, 1.0), (1, 0.5)]).centre(&mut silent, &[0.0, 0.0, 0.3]);
+        assert_eq!(silent, [0.6, 0.8, 0.0]);
+        let mut short = [1.0_f32];
+        Parts(Vec::new()).centre(&mut short, &[0.6, 0.8]);
+        assert_eq!(short, [1.0]);
     }
 
     proptest! {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use ndarray::{Array2, s};
 
 use super::search::stacked;
-use super::{Engine, EngineError, Seed};
+use super::{Engine, EngineError, LibrarySpace, Seed};
 use voisin_base::track::TrackId;
 use voisin_encoder::Parts;
 use voisin_explore::{KnnGraph, TrackMeta, WindowSet};
@@ -18,7 +18,7 @@ use voisin_library::{Library, Track, TrackSet};
 pub struct Collection {
     /// Who they are; ascending.
     pub ids: Vec<TrackId>,
-    /// `[tracks, dimension]`, unit rows.
+    /// `[tracks, dimension]`, in the library's space, unit rows.
     pub vectors: Array2<f32>,
     /// Tags and file facts, in the same order.
     pub meta: Vec<TrackMeta>,
@@ -26,6 +26,8 @@ pub struct Collection {
     pub genres: Vec<Vec<Genre>>,
     /// How genres are read: what comes with voisin, and the library's own synonyms.
     pub taxonomy: Taxonomy,
+    /// The space that the vectors are in.
+    space: LibrarySpace,
     /// Rows in front that are no tracks of the library, see [`Collection::take_in`].
     guests: usize,
 }
@@ -62,7 +64,7 @@ impl Collection {
             return Ok(());
         }
         let n = guests.len();
-        let front = stacked(&guests, self.vectors.ncols())?;
+        let front = self.space.centre_rows(stacked(&guests, self.vectors.ncols())?);
         let mut vectors = Array2::zeros((n + self.vectors.nrows(), self.vectors.ncols()));
         vectors.slice_mut(s![..n, ..]).assign(&front);
         vectors.slice_mut(s![n.., ..]).assign(&self.vectors);
@@ -81,6 +83,7 @@ impl Engine {
     /// Reads everything that exploring needs.
     pub fn collection(&self) -> Result<Collection, EngineError> {
         let taxonomy = self.taxonomy()?;
+        let _snapshot = self.library().snapshot()?;
         let vectors = self.library().vectors()?;
         if vectors.ids.is_empty() {
             return Err(EngineError::EmptyLibrary { dir: self.library().dir().to_owned() });
@@ -103,7 +106,9 @@ impl Engine {
             }
             track.genres = genres.iter().map(ToString::to_string).collect();
         }
-        Ok(Collection { ids: vectors.ids, vectors: vectors.values, meta, genres, taxonomy, guests: 0 })
+        let space = LibrarySpace::of(self.library(), &vectors)?;
+        let (ids, vectors) = (vectors.ids, space.centre_rows(vectors.values));
+        Ok(Collection { ids, vectors, meta, genres, taxonomy, space, guests: 0 })
     }
 
     /// The `k` nearest other tracks of every track; exact for small libraries, by the index for large ones.
@@ -116,7 +121,8 @@ impl Engine {
         let index = self.index()?;
         let lists = index.knn_graph(k, &SearchParams::default())?;
         let guests = collection.guests;
-        if index.tracks() != collection.ids[guests..] || lists.iter().any(|list| list.len() < k) {
+        let same = index.tracks() == collection.ids[guests..] && self.space == collection.space;
+        if !same || lists.iter().any(|list| list.len() < k) {
             // Another process changed the library meanwhile.
             return Ok(KnnGraph::exact(collection.vectors.view(), k)?);
         }

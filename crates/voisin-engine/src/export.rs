@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use ndarray_npy::WriteNpyExt as _;
 
-use super::{Engine, EngineError};
+use super::{Engine, EngineError, LibrarySpace};
 
 /// What an export wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +34,8 @@ const TRACK_COLUMNS: [&str; 12] = [
     "content",
 ];
 
-/// Writes `vectors.npy` (float32 `[tracks, dimension]`, unit norm), `tracks.csv` in the same row order and, if asked
+/// Writes `vectors.npy` (float32 `[tracks, dimension]`, raw, unit norm), `mean.npy` (float32 `[dimension]`: what is taken off
+/// them before they are compared), `tracks.csv` in the same row order and, if asked
 /// for, `windows.npy` (float16 `[windows, dimension]`) with `windows.csv`. Genres are those of the
 /// library's label source, several joined by `;`.
 ///
@@ -52,6 +53,9 @@ pub fn export(engine: &Engine, dir: &Path, with_windows: bool) -> Result<ExportS
 
     let npy = ExportFile::create(dir, "vectors.npy")?;
     npy.finish(|writer| vectors.values.write_npy(writer).map_err(std::io::Error::other))?;
+    let mean = ndarray::aview1(LibrarySpace::of(library, &vectors)?.mean()).to_owned();
+    let npy = ExportFile::create(dir, "mean.npy")?;
+    npy.finish(|writer| mean.write_npy(writer).map_err(std::io::Error::other))?;
 
     let mut tracks = ExportFile::create(dir, "tracks.csv")?.csv();
     tracks.row(TRACK_COLUMNS)?;

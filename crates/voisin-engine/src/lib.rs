@@ -22,6 +22,7 @@ mod listen;
 mod passage;
 mod search;
 mod sound;
+mod space;
 mod tagging;
 mod upgrade;
 mod words;
@@ -44,7 +45,8 @@ pub use keeper::IndexKeeper;
 pub use list::{TrackPage, TrackQuery};
 pub use listen::{FileListener, ListenEvent, audio_correlation};
 pub use passage::{Passage, SimilarPassage};
-pub use search::{DEFAULT_WINDOWS, Seed, SimilarOptions, SimilarTrack, mean, track_number};
+pub use search::{DEFAULT_WINDOWS, Seed, SimilarOptions, SimilarTrack, track_number};
+pub use space::{LibrarySpace, MeanSum};
 pub use tagging::{TagChange, TagOutcome, TagResult, TagWish, write_tags};
 pub use upgrade::{UpgradeProgress, upgrade};
 pub use words::{FittingTrack, PhraseAnswer, PredictedTags, StrongTags, WORDS_FILE};
@@ -121,6 +123,8 @@ pub struct Engine {
     index: Option<VectorIndex>,
     /// What the index in memory is made of; meaningless without one.
     stamp: IndexStamp,
+    /// The space that its vectors are in; as meaningless.
+    space: LibrarySpace,
     listener: Option<IndexListener>,
 }
 
@@ -133,7 +137,8 @@ impl Engine {
     /// An engine on an open library.
     pub fn from_library(library: Library) -> Self {
         let stamp = IndexStamp { generation: 0, model_fingerprint: String::new(), dimension: 0 };
-        Self { library, index: None, stamp, listener: None }
+        let space = LibrarySpace::new(Vec::new(), "");
+        Self { library, index: None, stamp, space, listener: None }
     }
 
     /// Calls `listener` whenever the index was made ready for use or could not be kept, until another one is set.
@@ -175,7 +180,7 @@ impl Engine {
 
     /// The parts of the vectors of this library's model.
     pub fn parts(&self) -> Result<Parts, EngineError> {
-        Ok(self.library.model()?.map_or_else(|| Parts::of_stored(""), |m| Parts::of_stored(&m.manifest_json)))
+        space::parts(&self.library)
     }
 
     /// [`refresh_index`](Self::refresh_index), and builds the index anew if too much has changed since it was built.
@@ -183,24 +188,28 @@ impl Engine {
     /// For the end of a run that adds or removes; a search does not wait for it.
     pub fn maintain_index(&mut self) -> Result<IndexRefresh, EngineError> {
         let refresh = self.refresh_index()?;
-        if !self.index.as_ref().is_some_and(VectorIndex::needs_rebuild) {
-            return Ok(refresh);
+        if self.index.as_ref().is_some_and(VectorIndex::needs_rebuild) {
+            return self.rebuild_index("much has changed since it was built");
         }
-        self.rebuild_index("much has changed since it was built")
+        if self.has_drifted()? {
+            return self.rebuild_index("the library's music is no longer what similarity was relative to");
+        }
+        Ok(refresh)
     }
 
     /// Builds the index from the library, whatever is there.
     pub fn rebuild_index(&mut self, reason: &str) -> Result<IndexRefresh, EngineError> {
-        let model = self.model()?;
-        let stamp =
-            IndexStamp { generation: 0, model_fingerprint: model.fingerprint, dimension: model.dimension };
-        self.build_index(IndexRefresh::Built { reason: reason.to_owned(), unusable: false }, stamp)
+        self.build_index(IndexRefresh::Built { reason: reason.to_owned(), unusable: false })
     }
 
-    fn build_index(&mut self, refresh: IndexRefresh, stamp: IndexStamp) -> Result<IndexRefresh, EngineError> {
+    fn build_index(&mut self, refresh: IndexRefresh) -> Result<IndexRefresh, EngineError> {
+        let model = self.model()?;
         let vectors = self.library.vectors()?;
-        let index = VectorIndex::build(&vectors.ids, vectors.values.view(), &IndexOptions::default())?;
-        self.stamp = IndexStamp { generation: vectors.generation, ..stamp };
+        let (space, generation) = self.settle_space(&vectors)?;
+        let values = space.centre_rows(vectors.values);
+        let index = VectorIndex::build(&vectors.ids, values.view(), &IndexOptions::default())?;
+        self.stamp = IndexStamp { generation, ..stamp(&model, Some(&space)) };
+        self.space = space;
         self.keep(&index, &self.stamp);
         self.index = Some(index);
         self.notify(&IndexNews::Ready(&refresh));
@@ -223,24 +232,30 @@ impl Engine {
     pub fn refresh_index(&mut self) -> Result<IndexRefresh, EngineError> {
         let model = self.model()?;
         let path = self.index_path();
-        let expected =
-            IndexStamp { generation: 0, model_fingerprint: model.fingerprint, dimension: model.dimension };
-        let (index, generation, refresh) = match self.load_and_catch_up(&path, &expected) {
-            Ok(loaded) => loaded,
+        let (index, refresh) = match self.load_and_catch_up(&path, &model) {
+            Ok((index, stamp, space, refresh)) => {
+                (self.stamp, self.space) = (stamp, space);
+                (index, refresh)
+            }
             Err(EngineError::Index(IndexError::Io { source, .. }))
                 if source.kind() == std::io::ErrorKind::NotFound =>
             {
                 let refresh =
                     IndexRefresh::Built { reason: "there was none yet".to_owned(), unusable: false };
-                return self.build_index(refresh, expected);
+                return self.build_index(refresh);
+            }
+            Err(EngineError::Index(IndexError::OtherModel { actual, .. }))
+                if actual.split(' ').next() == Some(&model.fingerprint) =>
+            {
+                let reason = "similarity is relative to another mean now".to_owned();
+                return self.build_index(IndexRefresh::Built { reason, unusable: false });
             }
             Err(EngineError::Index(reason)) => {
                 let refresh = IndexRefresh::Built { reason: with_causes(&reason), unusable: true };
-                return self.build_index(refresh, expected);
+                return self.build_index(refresh);
             }
             Err(error) => return Err(error),
         };
-        self.stamp = IndexStamp { generation, ..expected };
         if refresh != IndexRefresh::Loaded {
             self.keep(&index, &self.stamp);
         }
@@ -252,19 +267,25 @@ impl Engine {
     fn load_and_catch_up(
         &self,
         path: &Path,
-        expected: &IndexStamp,
-    ) -> Result<(VectorIndex, u64, IndexRefresh), EngineError> {
-        let (mut index, generation) = VectorIndex::load_any_generation(path, expected)?;
+        model: &StoredModel,
+    ) -> Result<(VectorIndex, IndexStamp, LibrarySpace, IndexRefresh), EngineError> {
+        let kept = LibrarySpace::kept(&self.library)?;
+        let expected = stamp(model, kept.as_ref());
+        let (mut index, generation) = VectorIndex::load_any_generation(path, &expected)?;
         // One state of the library, whatever other processes commit meanwhile.
         let _snapshot = self.library.snapshot()?;
-        let Some((now, added, removed)) = self.catch_up(&mut index, generation)? else {
-            let (expected, actual) = (self.library.generation()?, generation);
-            return Err(IndexError::Stale { path: path.to_owned(), expected, actual }.into());
+        let stale = |expected| IndexError::Stale { path: path.to_owned(), expected, actual: generation };
+        let Some(space) = LibrarySpace::kept(&self.library)?.filter(|space| kept.as_ref() == Some(space))
+        else {
+            return Err(stale(self.library.generation()?).into());
         };
-        self.check_origin(path, &index, generation)?;
+        let Some((now, added, removed)) = self.catch_up(&mut index, &space, generation)? else {
+            return Err(stale(self.library.generation()?).into());
+        };
+        self.check_origin(path, &index, &space, generation)?;
         let refresh =
             if now == generation { IndexRefresh::Loaded } else { IndexRefresh::Updated { added, removed } };
-        Ok((index, now, refresh))
+        Ok((index, IndexStamp { generation: now, ..expected }, space, refresh))
     }
 
     /// Puts into an index what changed in the library since `generation`: the generation that it has now, and how many
@@ -272,6 +293,7 @@ impl Engine {
     fn catch_up(
         &self,
         index: &mut VectorIndex,
+        space: &LibrarySpace,
         generation: u64,
     ) -> Result<Option<(u64, usize, usize)>, EngineError> {
         let Some(changes) = self.library.changes_since(generation)? else { return Ok(None) };
@@ -283,7 +305,7 @@ impl Engine {
         for &track in &changes.added {
             if let Some(vector) = self.library.vector(track)? {
                 index.remove(track);
-                index.insert(track, &vector)?;
+                index.insert(track, &space.centre(&vector))?;
                 added += 1;
             }
         }
@@ -303,11 +325,12 @@ impl Engine {
     /// ([`refresh_index`](Self::refresh_index)), which takes long in a large library.
     pub fn follow(&mut self) -> Result<u64, EngineError> {
         let model = self.model()?;
-        if let Some(mut index) = self.index.take()
-            && self.stamp.model_fingerprint == model.fingerprint
-        {
+        if let Some(mut index) = self.index.take() {
             let snapshot = self.library.snapshot()?;
-            let caught_up = self.catch_up(&mut index, self.stamp.generation);
+            let kept = LibrarySpace::kept(&self.library)?;
+            let same = self.stamp.model_fingerprint == stamp(&model, kept.as_ref()).model_fingerprint;
+            let caught_up =
+                if same { self.catch_up(&mut index, &self.space, self.stamp.generation) } else { Ok(None) };
             drop(snapshot);
             // When much has changed, a run that adds has built the index anew on disk, or is about to.
             if let Some((generation, added, removed)) = caught_up?
@@ -318,19 +341,22 @@ impl Engine {
                 return Ok(generation);
             }
         }
-        let expected =
-            IndexStamp { generation: 0, model_fingerprint: model.fingerprint, dimension: model.dimension };
-        let (index, generation, _) = self.load_and_catch_up(&self.index_path(), &expected)?;
-        self.index = Some(index);
-        self.stamp = IndexStamp { generation, ..expected };
-        Ok(generation)
+        let (index, stamp, space, _) = self.load_and_catch_up(&self.index_path(), &model)?;
+        (self.index, self.stamp, self.space) = (Some(index), stamp, space);
+        Ok(self.stamp.generation)
     }
 
     /// Whether an index is made of this library's vectors.
     ///
     /// A database that was put back from a copy, or beside another library's index, may have reached the same
     /// generation by another way: then the number of tracks differs, or the vectors of those that came last.
-    fn check_origin(&self, path: &Path, index: &VectorIndex, generation: u64) -> Result<(), EngineError> {
+    fn check_origin(
+        &self,
+        path: &Path,
+        index: &VectorIndex,
+        space: &LibrarySpace,
+        generation: u64,
+    ) -> Result<(), EngineError> {
         /// Vectors that are compared: of the last changes, and evenly spread over all.
         const LAST: u64 = 16;
         const SPREAD: usize = 8;
@@ -348,7 +374,8 @@ impl Engine {
             let (Some(held), Some(expected)) = (index.vector(track), self.library.vector(track)?) else {
                 return Err(other().into());
             };
-            let difference = held.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0_f32, f32::max);
+            let difference =
+                held.iter().zip(&space.centre(&expected)).map(|(a, b)| (a - b).abs()).fold(0_f32, f32::max);
             // The index keeps 16 bits a component.
             if difference > 1e-3 {
                 return Err(other().into());
@@ -370,7 +397,21 @@ impl Engine {
         self.index.as_ref().expect("the index is loaded before it is searched")
     }
 
-    /// A track's vector.
+    /// The space that the index's vectors are in, and what is searched for is to be in.
+    pub fn space(&mut self) -> Result<&LibrarySpace, EngineError> {
+        self.index()?;
+        Ok(&self.space)
+    }
+
+    /// Whether an index with this stamp is of the library's model and in its space.
+    pub fn is_in_space(&self, index: &IndexStamp) -> bool {
+        let kept = LibrarySpace::kept(&self.library).ok().flatten();
+        self.model().is_ok_and(|model| {
+            kept.is_some_and(|space| space.fingerprint(&model.fingerprint) == index.model_fingerprint)
+        })
+    }
+
+    /// A track's vector, raw.
     pub fn vector(&self, id: TrackId) -> Result<Vec<f32>, EngineError> {
         self.library.vector(id)?.ok_or(EngineError::NoVector { id })
     }
@@ -379,6 +420,12 @@ impl Engine {
     fn candidate(track: &Track) -> String {
         format!("  id:{}  {}  ({})", track.id, track.display_name(), track.path.display())
     }
+}
+
+/// What an index of a model's vectors in a space is stamped with, but for the generation; without a space, what none is.
+fn stamp(model: &StoredModel, space: Option<&LibrarySpace>) -> IndexStamp {
+    let model_fingerprint = space.map_or_else(String::new, |space| space.fingerprint(&model.fingerprint));
+    IndexStamp { generation: 0, model_fingerprint, dimension: model.dimension }
 }
 
 /// The setting that keeps where a model lay that was given by its file.

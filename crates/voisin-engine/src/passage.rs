@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::collection::balanced;
 use super::search::{ArtistLimit, SimilarOptions, is_seed};
-use super::{Embedder, Engine, EngineError, Seed, WindowPlan, window_set};
+use super::{Embedder, Engine, EngineError, LibrarySpace, Seed, WindowPlan, window_set};
 use voisin_base::track::TrackId;
 use voisin_encoder::Parts;
 use voisin_explore::passage::{PassageMatch, best_passage, cut, search};
@@ -130,10 +130,12 @@ impl Engine {
         let mut source = |track: TrackId| window_set(library, &parts, track);
         let mut rough = search(&passage.windows, passage.window_seconds, &ids, &mut source, usize::MAX)?;
         if !options.include_seed {
+            let space = LibrarySpace::of(library, &vectors)?;
+            let seed = space.centre_seeds(std::slice::from_ref(&passage.seed));
             rough.retain(|found| {
                 let row = vectors.ids.binary_search(&found.track).ok();
-                let vector = row.and_then(|row| vectors.values.row(row).to_slice());
-                !is_seed(std::slice::from_ref(&passage.seed), found.track, vector)
+                let vector = row.and_then(|row| Some(space.centre(vectors.values.row(row).to_slice()?)));
+                !is_seed(&seed, found.track, vector.as_deref())
             });
         }
         let mut artists = ArtistLimit::new(library, options.max_per_artist);

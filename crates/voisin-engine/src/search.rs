@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use ndarray::{Array2, ArrayView2, Axis, aview1};
 
-use super::{Embedder, Engine, EngineError, WindowPlan};
+use super::{Embedder, Engine, EngineError, LibrarySpace, WindowPlan};
 use voisin_base::cue;
 use voisin_base::track::{TrackId, is_same_recording};
 use voisin_base::vector::dot;
@@ -26,7 +26,7 @@ pub struct Seed {
     pub path: PathBuf,
     /// Whether `path` is what was named: then it alone stands for the track, whatever copies the library knows.
     pub is_named_file: bool,
-    /// Its vector, unit norm.
+    /// Its vector, raw, unit norm.
     pub vector: Vec<f32>,
     /// Window vectors of a file that is not in the library, as the encoder gave them; the library keeps the others.
     pub windows: Option<ndarray::Array2<f32>>,
@@ -163,7 +163,6 @@ impl Engine {
         seeds: &[Seed],
         options: &SimilarOptions,
     ) -> Result<Vec<SimilarTrack>, EngineError> {
-        let query = mean(seeds)?;
         let allowed = match (self.matching(&options.filter)?, &options.among) {
             (Some(allowed), Some(among)) => {
                 Some(among.to_vec().into_iter().filter(|&track| allowed.contains(track)).collect())
@@ -171,14 +170,14 @@ impl Engine {
             (allowed, among) => allowed.or_else(|| among.clone()),
         };
         let found: Vec<(Neighbor, Option<f32>)> = if options.unlike.is_empty() {
-            self.index()?;
+            let (seeds, query) = self.space()?.query(seeds)?;
             let index = self.loaded_index();
             let mut artists = ArtistLimit::new(&self.library, options.max_per_artist);
             let query = aview1(query.as_slice()).insert_axis(Axis(0));
             let choose = |_, mut found: Vec<Neighbor>| {
                 found.retain(|neighbor| {
                     let vector = index.vector(neighbor.track);
-                    belongs(seeds, options, neighbor, vector.as_deref())
+                    belongs(&seeds, options, neighbor, vector.as_deref())
                 });
                 artists.choose(found, |neighbor| neighbor.track)
             };
@@ -201,7 +200,7 @@ impl Engine {
             })
             .collect())
     }
-    /// The tracks nearest to a unit vector that fit a filter, nearest first.
+    /// The tracks nearest to a unit vector in the library's [`LibrarySpace`] that fit a filter, nearest first.
     pub fn nearest_to(
         &mut self,
         query: &[f32],
@@ -223,23 +222,28 @@ impl Engine {
         options: &SimilarOptions,
         allowed: Option<&TrackSet>,
     ) -> Result<Vec<(Neighbor, Option<f32>)>, EngineError> {
+        let _snapshot = self.library.snapshot()?;
         let all = self.library.vectors()?;
         let dimension = all.values.ncols();
-        let (like, unlike) = (stacked(seeds, dimension)?, stacked(&options.unlike, dimension)?);
+        let space = LibrarySpace::of(&self.library, &all)?;
+        let values = space.centre_rows(all.values);
+        let seeds = &space.centre_seeds(seeds);
+        let (like, unlike) =
+            (stacked(seeds, dimension)?, space.centre_rows(stacked(&options.unlike, dimension)?));
         let admits = |row: usize| {
             let track = all.ids[row];
             let unwanted = options.unlike.iter().any(|seed| seed.track == Some(track));
             !unwanted && allowed.is_none_or(|set| set.contains(track))
         };
         let weight = options.unlike_weight;
-        let ranked = like_unlike(&all.ids, all.values.view(), like.view(), unlike.view(), weight, &admits)?;
+        let ranked = like_unlike(&all.ids, values.view(), like.view(), unlike.view(), weight, &admits)?;
         let mut candidates: Vec<(Neighbor, Option<f32>)> = ranked
             .into_iter()
             .map(|liked| (Neighbor { track: liked.track, similarity: liked.towards }, Some(liked.away)))
             .collect();
         candidates.retain(|(neighbor, _)| {
             let row = all.ids.binary_search(&neighbor.track).ok();
-            let vector = row.and_then(|row| all.values.row(row).to_slice());
+            let vector = row.and_then(|row| values.row(row).to_slice());
             belongs(seeds, options, neighbor, vector)
         });
         let mut artists = ArtistLimit::new(&self.library, options.max_per_artist);
@@ -305,8 +309,28 @@ pub const DEFAULT_WINDOWS: WindowPlan = WindowPlan::Spread(24);
 
 const WINDOWS_SETTING: &str = "windows";
 
+impl LibrarySpace {
+    /// Seeds as they are compared, and the direction in their middle.
+    pub fn query(&self, seeds: &[Seed]) -> Result<(Vec<Seed>, Embedding), EngineError> {
+        let seeds = self.centre_seeds(seeds);
+        let query = mean(&seeds)?;
+        Ok((seeds, query))
+    }
+
+    /// Seeds as they are compared; of their windows nothing is left.
+    pub(super) fn centre_seeds(&self, seeds: &[Seed]) -> Vec<Seed> {
+        let centred = |seed: &Seed| Seed {
+            path: seed.path.clone(),
+            vector: self.centre(&seed.vector),
+            windows: None,
+            ..*seed
+        };
+        seeds.iter().map(centred).collect()
+    }
+}
+
 /// The direction in the middle of some seeds.
-pub fn mean(seeds: &[Seed]) -> Result<Embedding, EngineError> {
+fn mean(seeds: &[Seed]) -> Result<Embedding, EngineError> {
     let Some(first) = seeds.first() else { return Err(EngineError::NoSeeds) };
     let mut sum = vec![0.0f32; first.vector.len()];
     for seed in seeds {
@@ -448,7 +472,7 @@ mod tests {
         assert_eq!(found(&options), [2, 3, 21, 22, 41]);
         options.include_seed = true;
         assert_eq!(found(&options), [1, 2, 21, 22, 41]);
-        options.min_similarity = Some(0.9);
+        options.min_similarity = Some(0.5);
         assert_eq!(found(&options), [1, 2, 21, 22]);
         options = SimilarOptions { limit: 3, ..SimilarOptions::default() };
         assert_eq!(found(&options), [2, 3, 4]);
@@ -484,6 +508,7 @@ mod tests {
             assert_eq!(error.to_string(), "vector has dimension 3, the library's model has 2");
         }
         collection.take_in(&[seed(vec![0.6, 0.8])]).unwrap();
-        assert_eq!((collection.vectors.nrows(), collection.vectors.row(0).to_vec()), (61, vec![0.6, 0.8]));
+        let expected = engine.space().unwrap().centre(&[0.6, 0.8]);
+        assert_eq!((collection.vectors.nrows(), collection.vectors.row(0).to_vec()), (61, expected));
     }
 }

@@ -147,7 +147,7 @@ fn lists_from() -> usize {
 pub struct IndexStamp {
     /// The library's generation: it grows with each change of vectors.
     pub generation: u64,
-    /// The fingerprint of the model that made the vectors.
+    /// What made the vectors: the fingerprint of the model, and whatever else they depend on.
     pub model_fingerprint: String,
     /// Dimensions of the vectors.
     pub dimension: usize,

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use super::{
     AudioFacts, Changes, Failure, FileRecord, FileState, Library, LibraryError, Result, StoredFile, Track,
-    TrackTags, TrackWindows, Vectors, checksum, paths,
+    TrackTags, TrackWindows, Vectors, checksum, mean, paths,
 };
 use voisin_base::track::{ContentId, TrackId};
 
@@ -356,7 +356,7 @@ impl Library {
         }
         // Per track: whether it had a vector before, and whether it has one now.
         let mut tracks: BTreeMap<i64, (bool, bool)> = BTreeMap::new();
-        for (track, change) in log {
+        for (track, change) in log.into_iter().filter(|(_, change)| *change != mean::CHANGE) {
             let entry = tracks.entry(track).or_insert((change != 0, false));
             entry.1 = change != 2;
         }

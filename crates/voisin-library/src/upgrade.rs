@@ -6,7 +6,7 @@
 use rusqlite::{Connection, OptionalExtension, Transaction};
 
 use super::store::{self, ModelRow};
-use super::{Library, LibraryError, OpenMode, Result, StoredModel, TrackWindows, Upgrade};
+use super::{Library, LibraryError, OpenMode, Result, StoredModel, TrackWindows, Upgrade, mean};
 use voisin_base::track::TrackId;
 
 const SETTING: &str = "upgrade";
@@ -129,8 +129,11 @@ impl Library {
             );
             while self.write(|tx| Ok(tx.execute(&sql, [])?))? > 0 {}
         }
-        self.write(|tx| Ok(tx.execute(&format!("DELETE FROM models WHERE id IN ({OTHERS})"), [])?))?;
-        Ok(())
+        self.write(|tx| {
+            tx.execute(&format!("DELETE FROM models WHERE id IN ({OTHERS})"), [])?;
+            mean::forget_unknown(tx)?;
+            Ok(())
+        })
     }
 }
 

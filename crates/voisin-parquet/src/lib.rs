@@ -15,7 +15,7 @@ use arrow_array::Array as _;
 
 use read::ParquetInput;
 use voisin_base::track::ContentKind;
-use voisin_engine::{AddEvent, AddOptions, Embedder, Engine, EngineError, add, stored_model};
+use voisin_engine::{AddEvent, AddOptions, Embedder, Engine, EngineError, LibrarySpace, add, stored_model};
 use voisin_library::{
     Failure, FileRecord, Intake, Library, MergeOutcome, OpenMode, StoredModel, TrackRecord, path_to_bytes,
 };
@@ -54,7 +54,8 @@ pub fn export_parquet(engine: &Engine, dir: &Path, windows: bool) -> Result<Parq
     let mut summary = ParquetSummary::default();
     let ids = library.track_ids()?;
     let mut chunks = ids.chunks(BATCH);
-    summary.tracks = ParquetOutput::create(dir.join("tracks.parquet"), &model, kind)?.fill(|| {
+    let tracks = ParquetOutput::create(dir.join("tracks.parquet"), &model, kind)?;
+    summary.tracks = tracks.relative_to(&LibrarySpace::of_library(library)?).fill(|| {
         let Some(chunk) = chunks.next() else { return Ok(None) };
         let mut records = Vec::with_capacity(chunk.len());
         for &id in chunk {

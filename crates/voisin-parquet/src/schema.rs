@@ -26,6 +26,9 @@ pub(super) const MODEL_KEYS: [&str; 4] =
 /// Key of the kind of content ids in a file's metadata; full where there is none.
 pub(super) const KIND_KEY: &str = "voisin.identity";
 
+/// Key of what is taken off a library's vectors before they are compared, as JSON, in the metadata of its export.
+pub(super) const MEAN_KEY: &str = "voisin.mean";
+
 /// Column of the words for why a file failed; null where it did not.
 pub(super) const FAILURE: &str = "failure";
 

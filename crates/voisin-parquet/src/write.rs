@@ -8,10 +8,10 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 
-use super::schema::{ParquetRow, batch, schema};
+use super::schema::{MEAN_KEY, ParquetRow, batch, schema};
 use voisin_base::atomic_file::AtomicFile;
 use voisin_base::track::ContentKind;
-use voisin_engine::EngineError;
+use voisin_engine::{EngineError, LibrarySpace};
 use voisin_library::{Failure, StoredModel, TrackRecord};
 
 /// A Parquet file that appears whole or not at all.
@@ -31,6 +31,13 @@ impl ParquetOutput {
         let file = AtomicFile::create(&target)
             .map_err(|source| EngineError::Write { path: target.clone(), source })?;
         Ok(Self { target, file, schema: schema(model, kind), model: model.clone() })
+    }
+
+    /// Notes what the vectors are compared relative to.
+    pub(super) fn relative_to(self, space: &LibrarySpace) -> Self {
+        let mut metadata = self.schema.metadata().clone();
+        metadata.insert(MEAN_KEY.to_owned(), format!("{:?}", space.mean()));
+        Self { schema: Arc::new(self.schema.as_ref().clone().with_metadata(metadata)), ..self }
     }
 
     /// Writes what `next` gives, some rows at a time, until it gives none; returns how many rows there were.

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 /// Version of the tables.
-pub(super) const SCHEMA: i32 = 1;
+pub(super) const SCHEMA: i32 = 2;
 
 /// Servers of the partitioned form, as it is printed.
 const SHARDS: usize = 3;
@@ -44,7 +44,7 @@ fn track_columns(dimension: usize) -> String {
   digest bytea not null,            -- of facts and vectors: what need not be sent again
   changed bigint not null,          -- the generation that it came with
   vector bytea not null,            -- f32, little-endian, of length 1: what answers are made of
-  -- the same at 16 bits, which is what is searched
+  -- relative to the mean in voisin_mean, of length 1, at 16 bits: what is searched
   embedding halfvec({dimension}) not null"
     )
 }
@@ -57,6 +57,13 @@ pub(super) const STATE: &str = "create table voisin_state (
   model text, fingerprint text, dimension integer, manifest text,
   generation bigint not null default 0,
   width integer not null default 100
+);
+-- What similarity is relative to: taken off vectors before they are compared (f32, little-endian). Since which generation
+-- it holds; the first push brings it, and only push --recentre renews it.
+create table voisin_mean (
+  one integer primary key default 1 check (one = 1),
+  mean bytea not null,
+  generation bigint not null
 );
 create table voisin_source (library text primary key, generation bigint not null);
 create table voisin_setting (name text primary key, value bytea not null);

@@ -29,6 +29,7 @@ pub use remote::{Remote, TracksNeeded};
 pub use server::{Counts, IndexState, Postgres};
 
 use voisin_base::track::{ContentId, TrackId};
+use voisin_engine::LibrarySpace;
 use voisin_index::Neighbor;
 use voisin_library::{Changes, TrackFilter, TrackRecord};
 
@@ -58,7 +59,10 @@ pub enum Effort {
 ///
 /// Ids are the store's own and mean nothing to another one; recordings are known everywhere by their content ids.
 pub trait TrackStore {
-    /// The tracks nearest to a unit vector that fit a filter, nearest first.
+    /// The space in which the store compares.
+    fn space(&mut self) -> Result<LibrarySpace>;
+
+    /// The tracks nearest to a unit vector of the store's [space](Self::space) that fit a filter, nearest first.
     fn nearest(
         &mut self,
         query: &[f32],
@@ -67,7 +71,7 @@ pub trait TrackStore {
         effort: Effort,
     ) -> Result<Vec<Neighbor>>;
 
-    /// The vectors of these tracks, in this order, `None` for those that are not there.
+    /// The raw vectors of these tracks, in this order, `None` for those that are not there.
     fn vectors_of(&mut self, ids: &[TrackId]) -> Result<Vec<Option<Vec<f32>>>>;
 
     /// Puts recordings in, in place of what is known of them.

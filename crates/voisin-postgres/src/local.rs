@@ -2,11 +2,15 @@
 
 use super::{Effort, Result, StoredTrack, TrackStore};
 use voisin_base::track::{ContentId, TrackId};
-use voisin_engine::Engine;
+use voisin_engine::{Engine, LibrarySpace};
 use voisin_index::{Neighbor, SearchMode};
 use voisin_library::{Changes, TrackFilter};
 
 impl TrackStore for Engine {
+    fn space(&mut self) -> Result<LibrarySpace> {
+        Ok(Engine::space(self)?.clone())
+    }
+
     fn nearest(
         &mut self,
         query: &[f32],

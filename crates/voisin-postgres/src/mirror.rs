@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::push::{BATCH, gone, labelled, restore_settings};
+use super::push::{BATCH, fixed_mean, gone, labelled, restore_settings};
 use super::{BackendError, Postgres, Result, TrackStore as _};
 use voisin_base::track::TrackId;
 use voisin_library::{Library, OpenMode};
@@ -52,6 +52,8 @@ impl Mirror {
             });
         }
         restore_settings(&mut self.store, &mut self.library, true)?;
+        self.store.read_mean()?;
+        self.library.set_mean(&fixed_mean(&self.store))?;
         let same = self.seen.as_ref().filter(|seen| seen.identity == now.identity);
         if same.is_none() {
             let all = self.library.track_ids()?;

@@ -8,8 +8,8 @@ use super::row::{HALF_DIGEST, TrackRow, facts_bytes, facts_digest, genre_keys, i
 use super::server::{IndexState, SYNONYMS};
 use super::{BackendError, Postgres, Result, StoredTrack, TrackStore as _};
 use voisin_base::track::{ContentId, ContentKind, TrackId};
-use voisin_engine::Engine;
-use voisin_library::{Intake, Library, LibraryError, MergeOutcome, Track, TrackRecord};
+use voisin_engine::{Engine, LibrarySpace};
+use voisin_library::{Intake, Library, LibraryError, MergeOutcome, StoredMean, Track, TrackRecord};
 
 /// Rows of one transaction.
 pub(super) const BATCH: usize = 1000;
@@ -37,6 +37,8 @@ pub struct PushOptions {
     pub index_sql: Option<String>,
     /// Memory for making it, MB; `None`: as the server has it.
     pub index_memory: Option<u32>,
+    /// Make similarity relative to the tracks that are there after it.
+    pub recentre: bool,
 }
 
 /// What happens while a library is sent.
@@ -71,6 +73,8 @@ pub struct PushSummary {
     pub removed: u64,
     /// Recordings that another library has sent.
     pub of_others: u64,
+    /// Recordings whose embeddings were made relative to a new mean, if that was asked for.
+    pub recentred: Option<u64>,
     /// Seconds that sending took.
     pub seconds: f64,
     /// Seconds that making the index took, if it was made.
@@ -99,6 +103,7 @@ pub fn push(
     let _snapshot = library.snapshot()?;
     let (source, generation) = (library.identity()?, library.generation()?);
     same_kind(to, library.content_kind()?)?;
+    let space = space_for(engine, to)?;
     let mut summary = PushSummary::default();
     let there = known(to, &source)?;
     // Vectors that the library's own log knows to be as they were sent need not be read.
@@ -132,7 +137,7 @@ pub fn push(
                     let same = same_facts
                         && match &changed {
                             Some(changed) => !changed.contains(&track.id),
-                            None => row_of(engine, track.id, options.windows)?
+                            None => row_of(engine, track.id, options.windows, &space)?
                                 .is_some_and(|row| row.digest == known.digest),
                         };
                     if same {
@@ -152,7 +157,7 @@ pub fn push(
             return Err(BackendError::Interrupted);
         }
         let ids: Vec<TrackId> = some.iter().map(|(id, _)| *id).collect();
-        let rows = rows_of(engine, &ids, options.windows)?;
+        let rows = rows_of(engine, &ids, options.windows, &space)?;
         to.send(&rows, &source)?;
         let known = some.iter().filter(|(_, known)| *known).count() as u64;
         summary.updated += known;
@@ -160,6 +165,9 @@ pub fn push(
         progress(PushEvent::Sent { done: (batch * BATCH + some.len()) as u64, of });
     }
     summary.removed = remove_ids(to, &gone)?;
+    if options.recentre {
+        summary.recentred = Some(to.recentre()?);
+    }
     send_settings(library, to)?;
     note_push(to, &source, generation, options.windows)?;
     summary.seconds = start.elapsed().as_secs_f64();
@@ -189,13 +197,26 @@ fn known(to: &mut Postgres, source: &str) -> Result<HashMap<i64, There>> {
     }
 }
 
-fn rows_of(engine: &Engine, ids: &[TrackId], windows: bool) -> Result<Vec<TrackRow>> {
+/// The space in which the database compares; where it has none yet, the library's own.
+fn space_for(engine: &Engine, to: &mut Postgres) -> Result<LibrarySpace> {
+    if engine.library().status()?.vectors == 0 {
+        return Ok(to.held_space());
+    }
+    to.settle_space(|_| Ok(LibrarySpace::of_library(engine.library())?.mean().to_vec()))
+}
+
+/// A database's mean, for a library that answers for it.
+pub(super) fn fixed_mean(from: &Postgres) -> StoredMean {
+    StoredMean { values: from.held_space().mean().to_vec(), tracks: 0, generation: 0, is_fixed: true }
+}
+
+fn rows_of(engine: &Engine, ids: &[TrackId], windows: bool, space: &LibrarySpace) -> Result<Vec<TrackRow>> {
     let library = engine.library();
     let tracks: Vec<Track> = library.tracks_by_id(ids)?;
     let mut rows = Vec::with_capacity(ids.len());
     for (track, genres) in tracks.iter().zip(engine.genres_of(&tracks)?) {
         if let Some(record) = library.record(track.id, windows)? {
-            rows.push(TrackRow::new(&StoredTrack { record, genres }, windows)?);
+            rows.push(TrackRow::new(&StoredTrack { record, genres }, windows, space)?);
         }
     }
     Ok(rows)
@@ -229,18 +250,25 @@ fn same_kind(to: &mut Postgres, offered: ContentKind) -> Result<()> {
 pub fn put(engine: &Engine, to: &mut Postgres, windows: bool) -> Result<u64> {
     let mut sent = 0;
     same_kind(to, engine.library().content_kind()?)?;
+    let space = space_for(engine, to)?;
     for ids in engine.library().track_ids()?.chunks(BATCH) {
         let tracks = engine.library().tracks_by_id(ids)?;
         // Two that put the same recording at once would each take the other's files away.
         to.run(|tx| tx.batch_execute("select pg_advisory_lock(1987013493)"))?;
-        let done = put_some(engine, &tracks, to, windows);
+        let done = put_some(engine, &tracks, to, windows, &space);
         to.run(|tx| tx.batch_execute("select pg_advisory_unlock(1987013493)"))?;
         sent += done?;
     }
     Ok(sent)
 }
 
-fn put_some(engine: &Engine, tracks: &[Track], to: &mut Postgres, windows: bool) -> Result<u64> {
+fn put_some(
+    engine: &Engine,
+    tracks: &[Track],
+    to: &mut Postgres,
+    windows: bool,
+    space: &LibrarySpace,
+) -> Result<u64> {
     let ids: Vec<TrackId> = tracks.iter().map(|track| id_of(&track.audio.content)).collect();
     let (there, _) = to.fetch(&ids, false)?;
     let mut there: HashMap<ContentId, _> =
@@ -254,14 +282,14 @@ fn put_some(engine: &Engine, tracks: &[Track], to: &mut Postgres, windows: bool)
             }
         }
         record.facts.files.sort_by(|a, b| a.record.path.cmp(&b.record.path));
-        rows.push(TrackRow::new(&StoredTrack { record, genres }, windows)?);
+        rows.push(TrackRow::new(&StoredTrack { record, genres }, windows, space)?);
     }
     to.send(&rows, "")?;
     Ok(rows.len() as u64)
 }
 
-fn row_of(engine: &Engine, id: TrackId, windows: bool) -> Result<Option<TrackRow>> {
-    Ok(rows_of(engine, &[id], windows)?.pop())
+fn row_of(engine: &Engine, id: TrackId, windows: bool, space: &LibrarySpace) -> Result<Option<TrackRow>> {
+    Ok(rows_of(engine, &[id], windows, space)?.pop())
 }
 
 fn remove_ids(to: &mut Postgres, ids: &[i64]) -> Result<u64> {
@@ -398,6 +426,8 @@ pub fn pull(from: &mut Postgres, engine: &mut Engine, stop: &AtomicBool) -> Resu
     engine.library_mut().set_content_kind(kind_of(from)?)?;
     if is_new {
         restore_settings(from, engine.library_mut(), false)?;
+        // Answers are those of the database until the tracks are others.
+        engine.library_mut().set_mean(&StoredMean { is_fixed: false, ..fixed_mean(from) })?;
     }
     let last = engine.library().setting(PULLED)?;
     let last = last.as_deref().and_then(|text| text.split_once(' '));

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::filter::no_conditions;
-use super::push::{labelled, restore_settings};
+use super::push::{fixed_mean, labelled, restore_settings};
 use super::row::{hash, id_of, name_hash};
 use super::{BackendError, Effort, Postgres, Result, TrackStore as _};
 use voisin_base::track::{ContentId, TrackId};
@@ -43,6 +43,7 @@ impl Remote {
         let folder = tempfile::tempdir()?;
         let mut engine = Engine::open(folder.path(), OpenMode::Create)?;
         engine.library_mut().set_model(store.model())?;
+        engine.library_mut().set_mean(&fixed_mean(&store))?;
         restore_settings(&mut store, engine.library_mut(), false)?;
         Ok(Self { store, engine, windows, folder })
     }
@@ -220,7 +221,7 @@ impl Remote {
         if !options.unlike.is_empty() {
             return Err(BackendError::Unsupported("staying away from a track"));
         }
-        let query = voisin_engine::mean(seeds)?;
+        let (_, query) = self.store.held_space().query(seeds)?;
         let effort = if options.mode == SearchMode::Exact { Effort::Exact } else { Effort::Index };
         // What is fetched is few and has been chosen: it is compared in full.
         let local = SimilarOptions { mode: SearchMode::Exact, ..options.clone() };

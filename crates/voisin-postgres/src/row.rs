@@ -6,6 +6,7 @@ use postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 
 use super::{Result, StoredTrack};
 use voisin_base::track::{ContentId, TrackId};
+use voisin_engine::LibrarySpace;
 use voisin_library::{TrackFacts, TrackRecord, TrackWindows, fold, path_to_bytes};
 
 type Boxed = Box<dyn std::error::Error + Sync + Send>;
@@ -121,7 +122,8 @@ fn unique(mut keys: Vec<i64>) -> Vec<i64> {
 
 impl TrackRow {
     /// - `with_windows`: send the window vectors too
-    pub(super) fn new(track: &StoredTrack, with_windows: bool) -> Result<Self> {
+    /// - `space`: in which the database compares
+    pub(super) fn new(track: &StoredTrack, with_windows: bool, space: &LibrarySpace) -> Result<Self> {
         let StoredTrack { record, genres } = track;
         let facts = &record.facts;
         let first = facts.files.first();
@@ -148,7 +150,7 @@ impl TrackRow {
         let years = || tags().filter_map(|tags| tags.year);
         let facts_json = facts_bytes(facts)?;
         let genre_keys = genre_keys(genres);
-        let embedding = HalfVector::new(&record.vector);
+        let embedding = HalfVector::new(&space.centre(&record.vector));
         let windows =
             (with_windows && !record.windows.starts.is_empty()).then(|| windows_bytes(&record.windows));
         let mut digest = facts_digest(&facts_json, &genre_keys).to_vec();

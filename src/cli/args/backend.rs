@@ -34,8 +34,11 @@ pub(crate) struct PushArgs {
     /// Memory for making the index, in MB [default: as the server has it, `maintenance_work_mem`]
     #[arg(long, value_name = "MB", value_parser = clap::value_parser!(u32).range(1..=2_000_000))]
     pub(crate) index_memory: Option<u32>,
+    /// Make similarity relative to the tracks that are in the database afterwards: without it, to those of the first push
+    #[arg(long)]
+    pub(crate) recentre: bool,
     /// Print the tables as SQL and do nothing: for one server, for partitions on several (`postgres_fdw`), for Citus
-    #[arg(long, value_name = "FORM", value_enum, conflicts_with_all = ["to", "windows", "no_index", "index_sql", "index_memory"])]
+    #[arg(long, value_name = "FORM", value_enum, conflicts_with_all = ["to", "windows", "no_index", "index_sql", "index_memory", "recentre"])]
     pub(crate) print_ddl: Option<DdlForm>,
     /// How the summary is printed
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]

@@ -250,9 +250,9 @@ pub(crate) struct RemoveArgs {
 
 /// Write vectors and metadata for other programs
 ///
-/// vectors.npy (float32 [tracks, dimension]), windows.npy (float16 [windows, dimension]) with windows.csv, and
-/// tracks.csv in the same row order. tags.csv: how strongly each track is what each of the model's tags says, as
-/// percentiles of the library.
+/// vectors.npy (float32 [tracks, dimension], raw), mean.npy (float32 [dimension]: what is taken off them before
+/// they are compared), windows.npy (float16 [windows, dimension]) with windows.csv, and tracks.csv in the same row
+/// order. tags.csv: how strongly each track is what each of the model's tags says, as percentiles of the library.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  voisin export vectors/ && python -c \"import numpy; print(numpy.load('vectors/vectors.npy').shape)\""

@@ -161,7 +161,9 @@ pub(crate) fn command() -> clap::Command {
 /// `voisin help terms`.
 const TERMS: &str = "What the words in tables mean
 
-similarity         cosine of two tracks' vectors, -1 to 1: higher is nearer
+similarity         cosine of two tracks' vectors less the library's mean, -1 to
+                   1: higher is nearer, 0 no more alike than any two tracks of
+                   this library
 distance           1 - similarity, 0 to 2: lower is nearer; of two genres 0 to
                    1, the mean of three measures: centroids (the genres' mean
                    directions), neighbourhoods (their nearest tracks), votes

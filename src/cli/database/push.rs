@@ -23,6 +23,8 @@ struct PushJson {
     of_others: u64,
     seconds: f64,
     index_seconds: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recentred: Option<u64>,
 }
 
 pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> {
@@ -49,6 +51,7 @@ pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> 
         index: !args.no_index,
         index_sql: index_sql.transpose()?,
         index_memory: args.index_memory,
+        recentre: args.recentre,
     };
     let stop = context.stop_saying("stopping after this batch (Ctrl-C again to stop at once)")?;
     let console = context.console;
@@ -75,7 +78,8 @@ pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> 
         }
         summary => summary?,
     };
-    let PushSummary { added, updated, unchanged, removed, of_others, seconds, index_seconds } = summary;
+    let PushSummary { added, updated, unchanged, removed, of_others, recentred, seconds, index_seconds } =
+        summary;
     if !store.shards().is_empty() && added + updated > 0 && !args.no_index {
         console.note("each shard makes its own index: run its statement there if this was the first push (voisin push --print-ddl partitioned)");
     }
@@ -88,6 +92,7 @@ pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> 
             of_others,
             seconds,
             index_seconds,
+            recentred,
         })?,
         ReportFormat::Table => {
             let others = if of_others > 0 { format!(", sent by others {of_others}") } else { String::new() };
@@ -96,6 +101,10 @@ pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> 
             render::print_line(&format!(
                 "added {added}, updated {updated}, unchanged {unchanged}, removed {removed}{others} in {seconds:.1} s{index}"
             ))?;
+            if let Some(tracks) = recentred {
+                let tracks = count(tracks, "track");
+                render::print_line(&format!("similarity is relative to the {tracks} there from now on"))?;
+            }
         }
     }
     Ok(Ending::Fine)

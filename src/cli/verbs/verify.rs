@@ -134,6 +134,7 @@ fn left_behind(leftovers: &Leftovers) -> Vec<CheckRow> {
 fn look_at_index(engine: &mut Engine) -> Result<Vec<CheckRow>, EngineError> {
     let refresh = engine.refresh_index()?;
     let vectors = engine.library().vectors()?;
+    let space = engine.space()?.clone();
     let index = engine.index()?;
     let unusable = matches!(refresh, IndexRefresh::Built { unusable: true, .. });
     let same = index.tracks() == vectors.ids;
@@ -141,8 +142,9 @@ fn look_at_index(engine: &mut Engine) -> Result<Vec<CheckRow>, EngineError> {
     let mut rows = vec![("index", same && !unusable, format!("{text} ({refresh})"))];
     let differs = |(id, vector): &(&TrackId, ArrayView1<'_, f32>)| {
         let held = index.vector(**id).unwrap_or_default();
-        let difference = held.iter().zip(vector).map(|(a, b)| (a - b).abs()).fold(0_f32, f32::max);
-        held.len() != vector.len() || difference > INDEX_PRECISION
+        let expected = space.centre(&vector.to_vec());
+        let difference = held.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0_f32, f32::max);
+        held.len() != expected.len() || difference > INDEX_PRECISION
     };
     let pairs: Vec<_> = vectors.ids.iter().zip(vectors.values.rows()).collect();
     let other = pairs.par_iter().filter(|pair| differs(pair)).count();

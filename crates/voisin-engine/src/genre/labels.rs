@@ -122,7 +122,7 @@ pub struct TrackDisplay {
 pub struct LabelledTracks {
     /// Who they are, ascending.
     pub ids: Vec<TrackId>,
-    /// `[tracks, dimension]`, unit rows.
+    /// `[tracks, dimension]`, raw, unit rows.
     pub vectors: Array2<f32>,
     /// Genres of each track, one spelling per genre.
     pub labels: Vec<Vec<Genre>>,

@@ -36,7 +36,7 @@ impl Engine {
         mode: SearchMode,
     ) -> Result<Vec<(Votes, Vec<Evidence>)>, EngineError> {
         let dimension = seeds.first().map_or(0, |seed| seed.vector.len());
-        let vectors = seeds.iter().flat_map(|seed| &seed.vector).copied().collect();
+        let vectors = seeds.iter().flat_map(|seed| self.space.centre(&seed.vector)).collect();
         let vectors = Array2::from_shape_vec((seeds.len(), dimension), vectors).map_err(|_| {
             IndexError::Dimension { expected: self.loaded_index().dimension(), actual: dimension }
         })?;

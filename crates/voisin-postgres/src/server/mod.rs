@@ -4,6 +4,7 @@ mod connection;
 mod opening;
 mod rows;
 mod search;
+mod space;
 
 use std::collections::HashMap;
 
@@ -14,6 +15,7 @@ use super::filter;
 use super::row::{TrackRow, vector_of};
 use super::{Effort, Place, Result, StoredTrack, TrackStore};
 use voisin_base::track::{ContentId, TrackId};
+use voisin_engine::LibrarySpace;
 use voisin_index::Neighbor;
 use voisin_learn::genre::Taxonomy;
 use voisin_library::{Changes, FilterSql, StoredModel, TrackFilter, TrackRecord};
@@ -33,6 +35,8 @@ pub struct Postgres {
     /// The width that was last set there by this process.
     shard_width: Option<u32>,
     taxonomy: Taxonomy,
+    /// The mean that embeddings are relative to, if it was ever set.
+    mean: Option<Vec<f32>>,
 }
 
 /// The vector index of a database.
@@ -161,10 +165,12 @@ impl Postgres {
         Ok(bytes.map_or(IndexState::Missing, |bytes| IndexState::There(bytes as u64)))
     }
 
-    /// Vectors of some tracks, which are as good as drawn at random: ids are digests.
+    /// Vectors of some tracks as they are searched, which are as good as drawn at random: ids are digests.
     pub fn sample(&mut self, most: usize) -> Result<Vec<Vec<f32>>> {
         let ids = self.ids(&filter::no_conditions(1), most)?;
-        Ok(self.vectors_of(&ids)?.into_iter().flatten().collect())
+        let vectors = self.vectors_of(&ids)?;
+        let space = self.held_space();
+        Ok(vectors.into_iter().flatten().map(|vector| space.centre(&vector)).collect())
     }
 
     /// Ids that fit conditions, ascending, at most `limit`.
@@ -190,6 +196,10 @@ impl Postgres {
 }
 
 impl TrackStore for Postgres {
+    fn space(&mut self) -> Result<LibrarySpace> {
+        Ok(self.held_space())
+    }
+
     fn nearest(
         &mut self,
         query: &[f32],
@@ -213,7 +223,12 @@ impl TrackStore for Postgres {
 
     fn upsert(&mut self, tracks: &[StoredTrack]) -> Result<()> {
         for some in tracks.chunks(ROWS) {
-            let rows = some.iter().map(|track| TrackRow::new(track, true)).collect::<Result<Vec<_>>>()?;
+            let space = self.settle_space(|sum| {
+                some.iter().for_each(|track| sum.add(&track.record.vector));
+                Ok(sum.mean())
+            })?;
+            let rows = some.iter().map(|track| TrackRow::new(track, true, &space));
+            let rows = rows.collect::<Result<Vec<_>>>()?;
             self.send(&rows, "")?;
         }
         Ok(())

@@ -38,6 +38,7 @@ impl Postgres {
             shards: Vec::new(),
             shard_width: None,
             taxonomy: Taxonomy::default(),
+            mean: None,
         };
         if let Some(model) = create {
             opened.create_tables(model)?;
@@ -189,6 +190,7 @@ impl Postgres {
             next: "drop the tables that begin with voisin_ and push again".into(),
         })?;
         self.width = width.clamp(1, WIDEST);
+        self.read_mean()?;
         self.shards = self.run(|tx| {
             let sql = "select distinct s.srvname::text from pg_inherits i
                 join pg_foreign_table t on t.ftrelid = i.inhrelid join pg_foreign_server s on s.oid = t.ftserver

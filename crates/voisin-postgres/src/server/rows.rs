@@ -104,7 +104,7 @@ impl Postgres {
     }
 }
 
-fn next_generation(tx: &mut Transaction<'_>) -> Result<i64, postgres::Error> {
+pub(super) fn next_generation(tx: &mut Transaction<'_>) -> Result<i64, postgres::Error> {
     let sql = "update voisin_state set generation = generation + 1 returning generation";
     Ok(tx.query_one(sql, &[])?.get(0))
 }

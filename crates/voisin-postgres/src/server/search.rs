@@ -153,12 +153,13 @@ impl Postgres {
     fn ranked(&mut self, query: &[f32], found: &[Neighbor], limit: usize) -> Result<Vec<Neighbor>> {
         let ids: Vec<TrackId> = found.iter().map(|found| found.track).collect();
         let vectors = self.vectors_of(&ids)?;
+        let space = self.held_space();
         let mut ranked: Vec<Neighbor> = ids
             .into_iter()
             .zip(vectors)
             .filter_map(|(track, vector)| {
                 let vector = vector.filter(|vector| vector.len() == query.len())?;
-                Some(Neighbor { track, similarity: dot(query, &vector).clamp(-1.0, 1.0) })
+                Some(Neighbor { track, similarity: dot(query, &space.centre(&vector)).clamp(-1.0, 1.0) })
             })
             .collect();
         ranked.sort_by(|a, b| b.similarity.total_cmp(&a.similarity).then(a.track.cmp(&b.track)));

@@ -1,7 +1,5 @@
 //! What a library holds, and the state of its index and its genre head.
 
-use std::path::Path;
-
 use serde::Serialize;
 
 use super::lossy;
@@ -156,7 +154,7 @@ fn genre_head(engine: &Engine) -> Option<HeadJson> {
 impl StatusJson {
     /// As programs read it.
     pub fn new(engine: &Engine, status: &Status) -> Self {
-        let (index, search, index_resident_bytes) = index(&engine.index_path(), status);
+        let (index, search, index_resident_bytes) = index(engine, status);
         let model = status.model.as_ref();
         Self {
             library: lossy(engine.library().dir()),
@@ -189,7 +187,8 @@ impl StatusJson {
 }
 
 /// What the index file is, and how it is searched. Only its head is read: this must be quick.
-fn index(path: &Path, status: &Status) -> (IndexJson, SearchJson, u64) {
+fn index(engine: &Engine, status: &Status) -> (IndexJson, SearchJson, u64) {
+    let path = &engine.index_path();
     let found = VectorIndex::summary(path);
     let mut json =
         IndexJson { state: "current", note: String::new(), generation: None, tail: 0, tombstones: 0 };
@@ -199,9 +198,13 @@ fn index(path: &Path, status: &Status) -> (IndexJson, SearchJson, u64) {
             json.tail = index.tail;
             json.tombstones = index.tombstones;
             let model = status.model.as_ref();
-            if model.is_some_and(|model| model.fingerprint != index.stamp.model_fingerprint) {
+            let mut made_of = index.stamp.model_fingerprint.split(' ');
+            if model.is_some_and(|model| Some(&*model.fingerprint) != made_of.next()) {
                 json.state = "unusable";
                 json.note = String::from("of another model: the next search builds it anew");
+            } else if !engine.is_in_space(&index.stamp) {
+                json.state = "unusable";
+                json.note = String::from("relative to another mean: the next search builds it anew");
             } else if index.stamp.generation > status.generation {
                 json.state = "unusable";
                 json.note = String::from("of a later state of the library: the next search builds it anew");

@@ -33,7 +33,7 @@ pub(crate) fn run(context: &Context, command: &EvalCommand) -> anyhow::Result<En
 
 /// The labelled tracks of a library.
 struct LabelledSet {
-    /// `[tracks, dimension]`
+    /// `[tracks, dimension]`, raw
     vectors: Array2<f32>,
     labels: Vec<usize>,
     /// Names of the labels, most common first.

@@ -14,7 +14,7 @@ use crate::cli::args::RetrievalArgs;
 use crate::cli::context::Context;
 use crate::cli::lab::show_page;
 use crate::cli::render::{count, count_with};
-use crate::engine::Engine;
+use crate::engine::{Engine, LibrarySpace};
 use crate::eval::degrade::{Degradation, Tools, degrade};
 use crate::eval::plots::bars;
 use crate::eval::retrieval::{Figure, RetrievalOptions, Robustness, retrieval};
@@ -42,7 +42,8 @@ pub(super) fn run(context: &Context, args: &RetrievalArgs) -> anyhow::Result<End
     let set = labelled(&engine, &args.output)?;
     let model = engine.model()?;
     let options = RetrievalOptions { k: args.neighbours as usize, standardise: args.standardise };
-    let found = retrieval(set.vectors.view(), &set.labels, &set.artists, options)?;
+    let vectors = LibrarySpace::of_library(engine.library())?.centre_rows(set.vectors.clone());
+    let found = retrieval(vectors.view(), &set.labels, &set.artists, options)?;
     let by_label = set.by_label(&found.by_label);
     let mut interrupted = false;
     let kinds =
@@ -128,8 +129,10 @@ fn robustness(
     interrupted: &mut bool,
 ) -> anyhow::Result<Vec<DegradationFigures>> {
     let vectors = engine.library().vectors()?;
+    let space = LibrarySpace::of(engine.library(), &vectors)?;
+    let (ids, vectors) = (vectors.ids, space.centre_rows(vectors.values));
     let mut there: Vec<(usize, PathBuf)> = Vec::new();
-    for (row, id) in vectors.ids.iter().enumerate() {
+    for (row, id) in ids.iter().enumerate() {
         let track = engine.library().track(*id)?;
         let short = audio::probe(&track.path).is_ok_and(|info| info.seconds() <= LONGEST_SECONDS);
         if short {
@@ -177,7 +180,7 @@ fn robustness(
                 .and_then(|(info, copy)| Ok(embedder.embed(&copy, &info, plan, None)?));
             match heard {
                 Ok(heard) => {
-                    rows.extend(heard.vector.into_vec());
+                    rows.extend(space.centre(heard.vector.as_slice()));
                     own.push(*row);
                 }
                 Err(error) => {
@@ -186,8 +189,8 @@ fn robustness(
                 }
             }
         }
-        let copies = Array2::from_shape_vec((own.len(), vectors.values.ncols()), rows)?;
-        kind.figures = crate::eval::retrieval::robustness(vectors.values.view(), copies.view(), &own).ok();
+        let copies = Array2::from_shape_vec((own.len(), vectors.ncols()), rows)?;
+        kind.figures = crate::eval::retrieval::robustness(vectors.view(), copies.view(), &own).ok();
         kinds.push(kind);
     }
     Ok(kinds)
