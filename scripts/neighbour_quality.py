@@ -3,6 +3,7 @@
 
     voisin --model A add MUSIC; voisin export DIR
     scripts/neighbour_quality.py LABELS.tsv DIR [DIR ...] [-k 10] [--join pop=rock] [--svm] [--pair WEIGHT]
+        [--centre LENGTHS]
 
 LABELS.tsv has the columns file, genre and artist; `file` is the end of a path in DIR/tracks.csv. With `cluster`, a fourth
 one, it says what the bootstrap redraws (else artists). Each DIR holds one model's vectors of the same tracks; the first is
@@ -14,7 +15,8 @@ the one that the others are compared with. Printed for each:
   three dealings (mean and standard deviation), and the paired difference over the same folds.
 
 Vectors are taken as they are stored; with --standardise, each dimension is first brought to mean 0 and variance 1 over the
-tracks. With --pair, each later DIR is also judged in one vector with the first: both brought to unit length, the first
+tracks. With --centre, each DIR is judged a second time as voisin compares: DIR/mean.npy is taken off, and each part brought
+back to the length it had (LENGTHS: numbers of each network, 200,512 for the default model). With --pair, each later DIR is also judged in one vector with the first: both brought to unit length, the first
 multiplied by WEIGHT (may be repeated; the machine, which standardises, is the same for all). Needs numpy; --svm needs
 scikit-learn.
 """
@@ -58,6 +60,15 @@ def standardised(vectors):
     return (vectors - vectors.mean(axis=0)) / (vectors.std(axis=0) + 1e-9)
 
 
+def centred(vectors, mean, lengths):
+    """What parts of vectors have beyond the mean, each part as long as before, the whole of length 1."""
+    ends = numpy.cumsum(lengths)
+    if ends[-1] != vectors.shape[1]:
+        raise SystemExit(f"--centre: {ends[-1]} numbers in all, the vectors have {vectors.shape[1]}")
+    parts = numpy.split(vectors, ends[:-1], axis=1), numpy.split(vectors - mean, ends[:-1], axis=1)
+    return unit(numpy.hstack([unit(new) * numpy.linalg.norm(old, axis=1, keepdims=True) for old, new in zip(*parts)]))
+
+
 def precision(vectors, genres, artists, k):
     """Per track; NaN where fewer than k tracks are by other artists."""
     similarity = unit(vectors) @ unit(vectors).T
@@ -96,6 +107,7 @@ def main():
     parser.add_argument("-k", type=int, default=10)
     parser.add_argument("--join", help="genres that count as one, joined by =, in a second round")
     parser.add_argument("--standardise", action="store_true")
+    parser.add_argument("--centre", type=lambda text: [int(length) for length in text.split(",")], metavar="LENGTHS")
     parser.add_argument("--svm", action="store_true")
     parser.add_argument("--pair", type=float, action="append", default=[], metavar="WEIGHT")
     options = parser.parse_args()
@@ -106,6 +118,10 @@ def main():
     models = {folder.name: numpy.stack([table[file] for file in files]) for folder, table in zip(options.export, tables)}
     if options.standardise:
         models = {name: standardised(vectors) for name, vectors in models.items()}
+    if options.centre:
+        for folder in options.export:
+            mean = numpy.load(folder / "mean.npy")
+            models[f"{folder.name} centred"] = centred(models[folder.name], mean, options.centre)
     (first, base), *others = models.items()
     for name, vectors in others:
         for weight in options.pair:

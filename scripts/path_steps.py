@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """How near the largest step of `voisin path` is to the smallest possible.
 
-    scripts/path_steps.py VOISIN LIBRARY [--pairs 50] [--seed 1]
+    scripts/path_steps.py VOISIN LIBRARY [--pairs 50] [--seed 1] [--centre 200,512]
 
-For random pairs of tracks of a library of at most 2 000, the walk's largest step (1 - cosine) over the smallest largest
-step of any walk of at most as many tracks, which is found exactly: over all pairs of tracks, step by step. Needs numpy.
+For random pairs of tracks of a library of at most 2 000, the walk's largest step (1 - similarity) over the smallest largest
+step of any walk of at most as many tracks, which is found exactly: over all pairs of tracks, step by step. --centre: numbers of each
+network of the library's model. Needs numpy.
 """
 
 import argparse
@@ -17,11 +18,14 @@ import tempfile
 
 import numpy as np
 
+from neighbour_quality import centred
+
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
 parser.add_argument("voisin")
 parser.add_argument("library")
 parser.add_argument("--pairs", type=int, default=50)
 parser.add_argument("--seed", type=int, default=1)
+parser.add_argument("--centre", type=lambda text: [int(length) for length in text.split(",")], default=[200, 512])
 args = parser.parse_args()
 
 
@@ -32,7 +36,8 @@ def voisin(*words):
 
 with tempfile.TemporaryDirectory() as folder:
     voisin("export", folder, "--no-windows")
-    vectors = np.load(pathlib.Path(folder) / "vectors.npy")
+    vectors, mean = (np.load(pathlib.Path(folder) / name) for name in ("vectors.npy", "mean.npy"))
+    vectors = centred(vectors, mean, args.centre)
     with open(pathlib.Path(folder) / "tracks.csv", newline="") as table:
         ids = [int(line["id"]) for line in csv.DictReader(table)]
 distance = np.maximum(1 - vectors @ vectors.T, 0)
