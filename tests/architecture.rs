@@ -717,6 +717,46 @@ fn no_function_has_a_name_that_begins_with_what() {
     }
 }
 
+/// Words of this project alone that a reader had to learn, and the field's words in their places.
+const FORMER_WORDS: [(&str, &str); 10] = [
+    ("Desk", "RequestContext"),
+    ("killers", "crash suspects"),
+    ("TakenIn", "MergeOutcome"),
+    ("look_around", "a verb that says what is looked for"),
+    ("AskedLibrary", "LibraryTarget"),
+    ("know_all", "fetch_all"),
+    ("know_fitting", "fetch_fitting"),
+    ("shows_that_it_works", "a name that says what is tested"),
+    ("for the occasion", "temporary"),
+    ("lie to each other", "are to one another"),
+];
+
+#[test]
+fn former_words_do_not_come_back() {
+    let mut files = all_files();
+    rust_files(&root().join("tests"), &mut files);
+    files.retain(|file| !file.ends_with("architecture.rs"));
+    let documents = std::fs::read_dir(root().join("docs"))
+        .expect("docs")
+        .chain(std::fs::read_dir(root()).expect("the root"));
+    files.extend(
+        documents
+            .map(|entry| entry.expect("an entry").path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "md")),
+    );
+    for file in files {
+        let text = std::fs::read_to_string(&file).expect("a file of text");
+        for (former, now) in FORMER_WORDS {
+            let is_part = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
+            let found = text.match_indices(former).find(|(at, _)| {
+                !is_part(text[..*at].chars().next_back())
+                    && !is_part(text[at + former.len()..].chars().next())
+            });
+            assert!(found.is_none(), "{}: expected \"{now}\", found \"{former}\"", file.display());
+        }
+    }
+}
+
 /// The page of the crate says which features there are.
 #[test]
 fn the_crates_page_has_the_features_of_cargo_toml() {

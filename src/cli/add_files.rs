@@ -97,8 +97,8 @@ pub(crate) fn add_folders(
     let windows = engine.windows_setting()?;
     let mut set_aside = HashSet::new();
     if !run.dry_run {
-        let killers = CrashSuspects { console, windows, stop: &stop, again: run.force || run.retry };
-        (set_aside, progress.reasons) = killers.set_aside(engine.library_mut())?;
+        let suspects = CrashSuspects { console, windows, stop: &stop, again: run.force || run.retry };
+        (set_aside, progress.reasons) = suspects.set_aside(engine.library_mut())?;
     }
     let files: Vec<FileRecord> =
         files.iter().filter(|file| !set_aside.contains(&file.path)).cloned().collect();
