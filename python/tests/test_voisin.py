@@ -108,6 +108,13 @@ def test_a_library_answers_as_the_program_does(folder, embedder):
     row = vectors[list(ids).index(seed.id)]
     near = library.similar(row, limit=4, include_seed=True)
     assert near[0].track.id == seed.id and near[0].similarity > 0.9999
+    centred = library.centred(vectors)
+    beyond = vectors - library.mean()
+    assert np.abs(np.linalg.norm(centred, axis=1) - 1).max() < 1e-5 and np.abs(beyond - vectors).max() > 0
+    products = dict(zip(ids, centred @ centred[list(ids).index(seed.id)]))
+    assert all(abs(products[one.track.id] - one.similarity) < 1e-3 for one in found)
+    with pytest.raises(ValueError, match=f"expected vectors of {library.dimension} numbers, found 3"):
+        library.centred(np.zeros((1, 3), np.float32))
     starts, windows = library.windows(seed.id)
     assert windows.shape == (len(starts), library.dimension)
     # A file that is not in the library has to be listened to.

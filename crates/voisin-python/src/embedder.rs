@@ -8,9 +8,8 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 
 use super::raised;
-use voisin_audio;
 use voisin_encoder::{DeviceChoice, Encoder, ModelRef, models_dir};
-use voisin_engine::{self, DEFAULT_WINDOWS, FileEmbedding, WindowPlan};
+use voisin_engine::{DEFAULT_WINDOWS, FileEmbedding, WindowPlan};
 
 /// Channels that an array may have: more are samples in the wrong place.
 const MOST_CHANNELS: usize = 64;
@@ -23,7 +22,7 @@ const MOST_CHANNELS: usize = 64;
 /// device: "auto", "cpu", "cuda" or "cuda:N". Raises ValueError where there is no such model or device.
 #[pyclass(name = "Embedder", frozen, module = "voisin")]
 pub(super) struct PyEmbedder {
-    inner: engine::Embedder,
+    inner: voisin_engine::Embedder,
 }
 
 /// What listening gave.
@@ -38,7 +37,7 @@ pub(super) struct PyEmbedding {
 }
 
 impl PyEmbedder {
-    pub(super) fn inner(&self) -> &engine::Embedder {
+    pub(super) fn inner(&self) -> &voisin_engine::Embedder {
         &self.inner
     }
 }
@@ -69,7 +68,7 @@ impl PyEmbedder {
         let device: DeviceChoice = device.parse().map_err(raised)?;
         let inner = py.detach(|| {
             let encoder = Encoder::load(&model, &device.resolve()?)?;
-            engine::Embedder::new(encoder)
+            voisin_engine::Embedder::new(encoder)
         });
         Ok(Self { inner: inner.map_err(raised)? })
     }
@@ -123,7 +122,7 @@ impl PyEmbedder {
         let plan = windows.map_or(Ok(DEFAULT_WINDOWS), plan)?;
         let embedded = py.detach(|| match &sound {
             AudioArgument::File(path) => {
-                let info = audio::probe(path)?;
+                let info = voisin_audio::probe(path)?;
                 self.inner.embed(path, &info, plan, None)
             }
             AudioArgument::Samples(samples, rate) => self.inner.embed_samples(samples, *rate, plan, None),

@@ -13,7 +13,7 @@ use pyo3::types::PyTuple;
 
 use super::raised;
 use voisin_base::track::TrackId;
-use voisin_index::{self, IndexOptions, IndexStamp, SearchMode, SearchParams};
+use voisin_index::{IndexOptions, IndexStamp, SearchMode, SearchParams};
 
 /// What an index of Python's is made of, as its file says.
 const ORIGIN: &str = "python";
@@ -26,15 +26,15 @@ const ORIGIN: &str = "python";
 /// ValueError for other shapes and lengths. Searching, adding and removing may be done from any threads.
 #[pyclass(name = "VectorIndex", frozen, module = "voisin")]
 pub(super) struct PyVectorIndex {
-    inner: RwLock<index::VectorIndex>,
+    inner: RwLock<voisin_index::VectorIndex>,
 }
 
 impl PyVectorIndex {
-    fn read<T>(&self, work: impl FnOnce(&index::VectorIndex) -> T) -> T {
+    fn read<T>(&self, work: impl FnOnce(&voisin_index::VectorIndex) -> T) -> T {
         work(&self.inner.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn write<T>(&self, work: impl FnOnce(&mut index::VectorIndex) -> T) -> T {
+    fn write<T>(&self, work: impl FnOnce(&mut voisin_index::VectorIndex) -> T) -> T {
         work(&mut self.inner.write().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -53,14 +53,14 @@ impl PyVectorIndex {
             Some(ids) => ids.as_array().iter().map(|&id| TrackId(id)).collect(),
             None => (0..vectors.nrows() as i64).map(TrackId).collect(),
         };
-        let built = py.detach(|| index::VectorIndex::build(&ids, vectors, &IndexOptions::default()));
+        let built = py.detach(|| voisin_index::VectorIndex::build(&ids, vectors, &IndexOptions::default()));
         Ok(Self { inner: RwLock::new(built.map_err(raised)?) })
     }
 
     /// Opens an index that was saved.
     #[staticmethod]
     fn load(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
-        let opened = py.detach(|| index::VectorIndex::open(&path));
+        let opened = py.detach(|| voisin_index::VectorIndex::open(&path));
         Ok(Self { inner: RwLock::new(opened.map_err(raised)?.0) })
     }
 
@@ -120,7 +120,7 @@ impl PyVectorIndex {
                     Ok((ids, similarities))
                 })
             })
-            .map_err(|error: index::IndexError| raised(error))?;
+            .map_err(|error: voisin_index::IndexError| raised(error))?;
         let k = [ids.ncols()];
         let (ids, similarities) = (ids.into_pyarray(py), similarities.into_pyarray(py));
         if single {
@@ -146,11 +146,11 @@ impl PyVectorIndex {
     /// Numbers of a vector.
     #[getter]
     fn dimension(&self, py: Python<'_>) -> usize {
-        py.detach(|| self.read(index::VectorIndex::dimension))
+        py.detach(|| self.read(voisin_index::VectorIndex::dimension))
     }
 
     fn __len__(&self, py: Python<'_>) -> usize {
-        py.detach(|| self.read(index::VectorIndex::len))
+        py.detach(|| self.read(voisin_index::VectorIndex::len))
     }
 
     fn __contains__(&self, py: Python<'_>, id: i64) -> bool {

@@ -4,18 +4,18 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use numpy::{AllowTypeChange, IntoPyArray as _, PyArray1, PyArray2, PyArrayLike1};
-use pyo3::exceptions::PyTypeError;
+use numpy::{AllowTypeChange, IntoPyArray as _, PyArray1, PyArray2, PyArrayLike1, PyReadonlyArray2};
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 
 use super::embedder::PyEmbedder;
 use super::raised;
 use voisin_base::track::TrackId;
-use voisin_engine::{self, Engine, EngineError, Seed, SimilarOptions};
+use voisin_engine::{Engine, EngineError, LibrarySpace, Seed, SimilarOptions};
 use voisin_index::SearchMode;
 use voisin_learn::genre::Genre;
-use voisin_library::{self, LibraryError, OpenMode, TrackFilter, default_dir};
+use voisin_library::{LibraryError, OpenMode, TrackFilter, default_dir};
 
 /// A library, as the program makes it (`voisin add ~/Music`). It sees what the program changes meanwhile.
 ///
@@ -61,7 +61,7 @@ pub(super) struct PyNeighbor {
 }
 
 impl PyTrack {
-    fn of(track: library::Track, genres: &[Genre]) -> Self {
+    fn of(track: voisin_library::Track, genres: &[Genre]) -> Self {
         Self {
             id: track.id.0,
             path: track.path,
@@ -125,7 +125,7 @@ impl SeedArgument {
         }
     }
 
-    fn seed(&self, engine: &Engine, embedder: Option<&engine::Embedder>) -> Result<Seed, EngineError> {
+    fn seed(&self, engine: &Engine, embedder: Option<&voisin_engine::Embedder>) -> Result<Seed, EngineError> {
         match self {
             Self::Id(id) => engine.seed_of(*id),
             Self::Named(name) => engine.seed(name, || {
@@ -236,7 +236,7 @@ impl PyLibrary {
                 exclude_artists: exclude_artist.unwrap_or_default(),
                 year_from,
                 year_to,
-                folders: folder.iter().map(|folder| library::stored_path(folder)).collect(),
+                folders: folder.iter().map(|folder| voisin_library::stored_path(folder)).collect(),
                 ..TrackFilter::default()
             },
             max_per_artist,
@@ -250,20 +250,43 @@ impl PyLibrary {
             let seeds = wanted.iter().map(|one| one.seed(engine, embedder)).collect::<Result<Vec<_>, _>>()?;
             engine.similar(&seeds, &options)
         })?;
-        let neighbor = |found: engine::SimilarTrack| PyNeighbor {
+        let neighbor = |found: voisin_engine::SimilarTrack| PyNeighbor {
             track: PyTrack::of(found.track, &found.genres),
             similarity: found.similarity,
         };
         Ok(found.into_iter().map(neighbor).collect())
     }
 
-    /// Every track's vector: (ids, vectors), int64 [n] and float32 [n, dimension], rows of length 1, ascending by id.
+    /// Every track's raw vector: (ids, vectors), int64 [n] and float32 [n, dimension], rows of length 1, ascending by id.
     ///
     /// The arrays take over the memory that the library was read into: nothing is copied.
     fn vectors<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         let vectors = self.with(py, |engine| Ok(engine.library().vectors()?))?;
         let ids: Vec<i64> = vectors.ids.iter().map(|id| id.0).collect();
         (ids.into_pyarray(py), vectors.values.into_pyarray(py)).into_pyobject(py)
+    }
+
+    /// What is taken off vectors before they are compared: float32 [dimension].
+    fn mean<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<f32>>> {
+        let space = self.with(py, |engine| LibrarySpace::of_library(engine.library()))?;
+        Ok(space.mean().to_vec().into_pyarray(py))
+    }
+
+    /// Raw vectors, float32 [n, dimension], as `similar` compares them: rows of length 1 whose inner products are its
+    /// similarities. Raises ValueError for rows of another length.
+    fn centred<'py>(
+        &self,
+        py: Python<'py>,
+        vectors: PyReadonlyArray2<'py, f32>,
+    ) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        let space = self.with(py, |engine| LibrarySpace::of_library(engine.library()))?;
+        let (expected, found) = (space.mean().len(), vectors.as_array().ncols());
+        if expected != found {
+            let text = format!("expected vectors of {expected} numbers, found {found}");
+            return Err(PyValueError::new_err(text));
+        }
+        let rows = vectors.as_array().as_standard_layout().into_owned();
+        Ok(space.centre_rows(rows).into_pyarray(py))
     }
 
     /// A track's windows: (starts, vectors), float32 [windows] in seconds, and float32 [windows, dimension] as the network
@@ -275,7 +298,7 @@ impl PyLibrary {
                 return Err(LibraryError::UnknownTrack(TrackId(id)).into());
             }
             let dimension = engine.model()?.dimension;
-            Ok(library.windows(TrackId(id))?.unwrap_or_else(|| library::TrackWindows::none(dimension)))
+            Ok(library.windows(TrackId(id))?.unwrap_or_else(|| voisin_library::TrackWindows::none(dimension)))
         })?;
         let values = windows.vectors.mapv(f32::from);
         Ok((windows.starts.into_pyarray(py).unbind(), values.into_pyarray(py).unbind()))
