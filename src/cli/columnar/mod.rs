@@ -2,24 +2,22 @@
 //! program that is built without the feature has `absent.rs` in its place.
 
 mod embed;
-
-use std::path::Path;
-use std::sync::atomic::AtomicBool;
-
 #[cfg(feature = "postgres")]
-use anyhow::Context as _;
-use voisin_parquet::{EmbedOptions, add_from_parquet, embed_to_parquet, export_parquet, parquet_files};
+mod listen;
+
+use voisin_parquet::{add_from_parquet, export_parquet, parquet_files};
 
 use super::args::{AddArgs, ExportArgs};
 use super::context::Context;
 use super::merge_outcome::finish;
 use super::render::{self, count};
 use super::{Ending, NothingFound};
-use crate::engine::{AddEvent, AddOptions, Embedder, Engine};
-use crate::library::{FileRecord, MergeOutcome, OpenMode};
-use crate::track::ContentKind;
+use crate::engine::Engine;
+use crate::library::{MergeOutcome, OpenMode};
 
 pub(crate) use embed::run as embed;
+#[cfg(feature = "postgres")]
+pub(crate) use listen::{listen, make_folder};
 
 /// Takes in what other machines have listened to. A file that cannot be read is told and the others go on.
 pub(crate) fn add(context: &Context, args: &AddArgs) -> anyhow::Result<Ending> {
@@ -58,25 +56,4 @@ pub(crate) fn export(engine: &Engine, args: &ExportArgs) -> anyhow::Result<Endin
     );
     render::print_line(&render::terminal_safe(&text))?;
     Ok(if summary.tracks == 0 { Ending::Partial } else { Ending::Fine })
-}
-
-/// Makes the folder that Parquet files go into, before there is anything to write.
-#[cfg(feature = "postgres")]
-pub(crate) fn make_folder(dir: &Path) -> anyhow::Result<()> {
-    std::fs::create_dir_all(dir).with_context(|| format!("cannot make the folder {}", dir.display()))
-}
-
-/// Listens to files and writes one Parquet file of them.
-#[cfg(feature = "postgres")]
-pub(crate) fn listen(
-    embedder: &Embedder,
-    files: &[FileRecord],
-    dir: &Path,
-    (add, windows, kind): (AddOptions, bool, ContentKind),
-    progress: &mut dyn FnMut(AddEvent<'_>),
-    stop: &AtomicBool,
-) -> anyhow::Result<()> {
-    let options = EmbedOptions { add, per_file: files.len().max(1), windows, kind };
-    embed_to_parquet(embedder, files, dir, &options, progress, stop)?;
-    Ok(())
 }

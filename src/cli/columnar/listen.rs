@@ -1,0 +1,30 @@
+//! `voisin worker --output`: what a worker listened to, as Parquet files.
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::Context as _;
+use voisin_parquet::{EmbedOptions, embed_to_parquet};
+
+use crate::engine::{AddEvent, AddOptions, Embedder};
+use crate::library::FileRecord;
+use crate::track::ContentKind;
+
+/// Makes the folder that Parquet files go into, before there is anything to write.
+pub(crate) fn make_folder(dir: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(dir).with_context(|| format!("cannot make the folder {}", dir.display()))
+}
+
+/// Listens to files and writes one Parquet file of them.
+pub(crate) fn listen(
+    embedder: &Embedder,
+    files: &[FileRecord],
+    dir: &Path,
+    (add, windows, kind): (AddOptions, bool, ContentKind),
+    progress: &mut dyn FnMut(AddEvent<'_>),
+    stop: &AtomicBool,
+) -> anyhow::Result<()> {
+    let options = EmbedOptions { add, per_file: files.len().max(1), windows, kind };
+    embed_to_parquet(embedder, files, dir, &options, progress, stop)?;
+    Ok(())
+}
