@@ -11,10 +11,11 @@ use crate::questions::values::Limit;
 
 /// Name the genre of tracks, by a trained head and by the labelled tracks that sound like them
 ///
-/// Takes files (in the library or not), or --all for every track of the library. Each answer comes with its
-/// evidence: who voted, and how near they are. A track never votes for itself. After `voisin train genre`, a trained
-/// head and the neighbours are joined, the probability is calibrated, and the answer may be "unknown"; before that,
-/// the neighbours vote alone. Below 4 labelled tracks of 2 genres the answer is a first guess from the model's tags.
+/// Takes files (in the library or not), or --all for every track of the library. Each answer comes with its evidence: who
+/// voted, and how near they are. A track never votes for itself. Before `voisin train genre` the neighbours vote alone;
+/// after it the head, the neighbours or both answer, whichever was right most often on artists left out, with a calibrated
+/// probability. What sounds unlike the labelled tracks is "unknown". Below 4 labelled tracks of 2 genres the answer is a
+/// first guess from the model's tags.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  voisin classify new.mp3\n  voisin classify --all --format csv > genres.csv\n  voisin classify --all --among rock,pop,electronic,classical\n  voisin classify --all --precision 0.9 --write-tags --dry-run\n  voisin classify --all --write-tags=bpm,key,replay-gain --dry-run\n  voisin suspects --format csv > accepted.csv && $EDITOR accepted.csv\n  voisin classify --write-tags --overwrite --from-list accepted.csv"
