@@ -453,8 +453,10 @@ mod tests {
             };
             let gone = [ask("first"), ask("second")];
             until(|| begun.load(Ordering::SeqCst) == 1 && lock(&state.whole.kept).len() == 2).await;
-            gone.iter().for_each(tokio::task::JoinHandle::abort);
-            // The first one ends by itself, and with it its turn; the second has not begun.
+            // The second has not begun; then the first ends by itself, and with it its turn.
+            gone[1].abort();
+            until(|| lock(&state.whole.kept).len() == 1).await;
+            gone[0].abort();
             until(|| lock(&state.whole.kept).is_empty()).await;
             until(|| state.whole.answers.turn.available_permits() == 1).await;
             assert_eq!(begun.load(Ordering::SeqCst), 1);
