@@ -202,16 +202,14 @@ impl Quality {
 }
 
 /// The first list that is right about as often as the one that is right most often: within one standard error of what
-/// they differ by.
+/// they differ by (McNemar 1947).
 fn simplest_within_error(rights: &[&[bool]]) -> usize {
     let count = |list: &[bool]| list.iter().filter(|right| **right).count();
     let Some(best) = rights.iter().max_by_key(|list| count(list)) else { return 0 };
     let is_near = |list: &&[bool]| {
         let only = |a: &[bool], b: &[bool]| a.iter().zip(b).filter(|(a, b)| **a && !**b).count() as f64;
         let (more, less) = (only(best, list), only(list, best));
-        // of a sum of differences, each 1, 0 or -1
-        let variance = more + less - (more - less).powi(2) / best.len().max(1) as f64;
-        more - less <= variance.sqrt()
+        more - less <= (more + less).sqrt()
     };
     rights.iter().position(is_near).unwrap_or(0)
 }
