@@ -38,7 +38,14 @@ pub struct Familiarity {
 impl Familiarity {
     /// Of the labelled tracks among these.
     pub fn of(set: &LabelledVectors) -> Self {
-        let labelled: Vec<usize> = (0..set.labels.len()).filter(|&row| !set.labels[row].is_empty()).collect();
+        let mut labelled: Vec<usize> =
+            (0..set.labels.len()).filter(|&row| !set.labels[row].is_empty()).collect();
+        // By their vectors: the same some of them stand for all, whatever numbers a library gave its tracks.
+        labelled.sort_by(|&a, &b| {
+            let (a, b) = (set.vectors.row(a), set.vectors.row(b));
+            let order = a.iter().zip(b).map(|(a, b)| a.total_cmp(b));
+            order.into_iter().find(|order| order.is_ne()).unwrap_or(std::cmp::Ordering::Equal)
+        });
         let some = |most: usize| -> Vec<usize> {
             thinned(labelled.len(), most).into_iter().map(|at| labelled[at]).collect()
         };
@@ -144,6 +151,22 @@ mod tests {
         let few = set.select(&[0, 3, 60, 63]);
         let shares = Familiarity::of(&few.set()).shares(around(5, 5, 6).view(), &[None; 5]);
         assert!(shares.iter().all(|share| *share >= FOREIGN_BELOW), "{shares:?}");
+    }
+
+    #[test]
+    fn familiarity_does_not_depend_on_the_order_of_tracks() {
+        let n = OWN + 300;
+        let vectors = around(0, n, 7);
+        let ids: Vec<TrackId> = (0..n as i64).map(TrackId).collect();
+        let groups: Vec<usize> = (0..n).collect();
+        let labels = vec![vec![Genre::plain("a")]; n];
+        let set = LabelledVectors { ids: &ids, vectors: vectors.view(), labels: &labels, groups: &groups };
+        let backwards: Vec<usize> = (0..n).rev().collect();
+        let turned = set.select(&backwards);
+        let some = around(3, 20, 8);
+        let shares = |set: &LabelledVectors| Familiarity::of(set).shares(some.view(), &[None; 20]);
+        assert_eq!(shares(&set), shares(&turned.set()));
+        assert!(Familiarity::of(&set).own.len() < n);
     }
 
     #[test]
