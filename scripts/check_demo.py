@@ -28,7 +28,7 @@ def voisin(folder, *arguments):
 def main():
     folder = pathlib.Path(sys.argv[1])
     text = (folder / "demo.txt").read_text(encoding="utf-8")
-    for heading in ("1. What sounds like", "2. Which genre", "3. How near", "voisin add ~/Music"):
+    for heading in ("1. What sounds like", "2. Which genre", "3. How close", "voisin add ~/Music"):
         if heading not in text:
             fail(f'"{heading}" is missing from the output')
     status = json.loads(voisin(folder, "status", "--format", "json"))
@@ -41,7 +41,7 @@ def main():
     similarities = [neighbour["similarity"] for neighbour in neighbours]
     if similarities != sorted(similarities, reverse=True):
         fail("the neighbours are not in order")
-    section = text.split("2. Which genre", 1)[1].split("3. How near", 1)[0]
+    section = text.split("2. Which genre", 1)[1].split("3. How close", 1)[0]
     answers = re.findall(r"held-out/([^:]+): (.+?) \(\d+ %", section)
     if len(answers) != 2:
         fail(f"expected two classified tracks, found {answers}")

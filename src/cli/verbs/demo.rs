@@ -92,7 +92,7 @@ pub(crate) fn run(context: &Context, args: &DemoArgs) -> anyhow::Result<Ending> 
         ("voisin add ~/Music", "listen to a folder; run it again after changes"),
         ("voisin similar ~/Music/some/track.flac", "what sounds like this?"),
         ("voisin classify some/new/track.mp3", "which genre is this, and why?"),
-        ("voisin genres", "how do my genres lie?"),
+        ("voisin genres", "how are my genres related?"),
         ("voisin --help", "everything else"),
     ] {
         say(&format!("  {command:<42} {what}"))?;
