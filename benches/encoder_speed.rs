@@ -33,7 +33,7 @@ fn measure() -> Result<(), Box<dyn std::error::Error>> {
     let slow = EncoderOptions { engine: CpuPath::Candle, batch: Some(8), ..EncoderOptions::default() };
     let mut sides = Vec::new();
     if architecture == Architecture::Musicnn {
-        sides.push(("shipped, fast", Encoder::load(&ModelRef::default(), &device)?, 32));
+        sides.push(("shipped, fast", Encoder::load(&ModelRef::Name("musicnn-msd".to_owned()), &device)?, 32));
     }
     sides.push(("random, fast", Encoder::random(architecture, 1, &device)?, 32));
     sides.push(("random, fast, batch of 1", Encoder::random(architecture, 1, &device)?, 1));
