@@ -25,6 +25,7 @@ mod merge_outcome;
 mod meter;
 mod missing_files;
 mod named;
+mod remote;
 mod render;
 mod seeds;
 mod settings;

@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use super::Ending;
 use super::args::{EvalIndexArgs, PullArgs, PushArgs, WorkerArgs};
 use super::context::Context;
-use super::source::{DatabaseAddress, RemoteLibrary, VARIABLE};
+use super::remote::{DatabaseAddress, RemoteLibrary, VARIABLE};
 use crate::base::remedy::Remedy;
 use crate::engine::EngineError;
 use crate::serve::Follow;

@@ -16,8 +16,8 @@ use anyhow::Context as _;
 use voisin_postgres::{BackendError, IndexState, Mirror, Place, Postgres, Remote, TracksNeeded};
 
 use super::context::Context;
+use super::remote::{DatabaseAddress, RemoteLibrary};
 use super::render::count;
-use super::source::{DatabaseAddress, RemoteLibrary};
 use crate::answers::status::StatusJson;
 use crate::base::remedy::Remedy;
 use crate::base::text::with_causes;
@@ -33,7 +33,7 @@ pub(crate) use worker::run as worker;
 
 /// The place that an option or the variable names.
 fn place(option: Option<&str>) -> anyhow::Result<Option<Place>> {
-    let address = super::source::database_address(option);
+    let address = super::remote::database_address(option);
     address.as_ref().map(parse).transpose()
 }
 

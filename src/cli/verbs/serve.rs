@@ -11,8 +11,8 @@ use crate::cli::Ending;
 use crate::cli::args::{LMS_PORT, ServeArgs};
 use crate::cli::context::Context;
 use crate::cli::database;
+use crate::cli::remote::database_address;
 use crate::cli::render;
-use crate::cli::source::database_address;
 use crate::library::{Library, LibraryError, OpenMode, stored_path};
 use crate::serve::{Listen, Lms, Options, Token, serve};
 
