@@ -262,7 +262,7 @@ fn prepares_trains_resumes_and_exports() {
         }
     }
     assert!(error < 0.5 * plain, "squares {error}, without a head {plain}");
-    // A schedule by the clock says how much of its time is left, not how long its windows would take.
+    // Under a time limit, progress reports the time that is left, not an estimate from the windows.
     let mut timed = options(&cache, &folder.join("timed"));
     (timed.windows, timed.time_limit) = (u64::MAX, Some(std::time::Duration::from_secs(1000)));
     let mut left = Vec::new();
