@@ -26,6 +26,7 @@ mod compress;
 mod config;
 mod constant_q;
 mod descriptors;
+pub mod fft;
 mod front_end;
 mod key;
 mod mel;

@@ -8,8 +8,7 @@
 use std::f64::consts::PI;
 use std::sync::Arc;
 
-use rustfft::num_complex::Complex32;
-use rustfft::{Fft, FftPlanner};
+use voisin_features::fft::{Complex32, Fft, plan};
 
 use voisin_base::random::Random;
 
@@ -54,8 +53,7 @@ impl CodecSetting {
 impl LossyCodec {
     /// - `rate`: sample rate of what is coded, Hz
     pub(super) fn new(rate: u32) -> Self {
-        let mut planner = FftPlanner::new();
-        let transforms = SIZES.iter().map(|&n| Mdct::new(n, &mut planner)).collect();
+        let transforms = SIZES.iter().map(|&n| Mdct::new(n)).collect();
         Self { rate: f64::from(rate), transforms }
     }
 
@@ -185,10 +183,11 @@ struct Mdct {
 }
 
 impl Mdct {
-    fn new(size: usize, planner: &mut FftPlanner<f32>) -> Self {
+    fn new(size: usize) -> Self {
         let n = size as f64;
         let turn = |angle: f64| Complex32::new(angle.cos() as f32, angle.sin() as f32);
         let middle = 0.5 * (n + 1.0);
+        let (forward, inverse) = plan(2 * size);
         Self {
             size,
             window: (0..2 * size).map(|i| (PI * (i as f64 + 0.5) / (2.0 * n)).sin() as f32).collect(),
@@ -196,8 +195,8 @@ impl Mdct {
             after: (0..size).map(|k| turn(-PI * (k as f64 + 0.5) * middle / n)).collect(),
             back_before: (0..size).map(|k| turn(PI * k as f64 * middle / n)).collect(),
             back_after: (0..2 * size).map(|i| turn(PI * (i as f64 + middle) / (2.0 * n))).collect(),
-            forward: planner.plan_fft_forward(2 * size),
-            inverse: planner.plan_fft_inverse(2 * size),
+            forward,
+            inverse,
         }
     }
 
@@ -260,7 +259,7 @@ mod tests {
     #[test]
     fn the_transform_is_the_definition_and_comes_back() {
         for &size in &SIZES {
-            let transform = Mdct::new(size, &mut FftPlanner::new());
+            let transform = Mdct::new(size);
             let mut scratch = transform.scratch();
             let signal = noise(6 * size);
             let mut lines = vec![0.0; size];
