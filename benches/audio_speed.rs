@@ -10,7 +10,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
-use voisin::internals::audio::{self, AudioError, DecodePath};
+use voisin_audio::{AudioError, DecodePath};
 
 const RATE: u32 = 48_000;
 const WINDOWS: i64 = 24;
@@ -29,8 +29,8 @@ fn main() {
 }
 
 fn write_samples(path: &Path) -> Result<(), AudioError> {
-    let info = audio::probe(path)?;
-    let (wave, report) = audio::read_all(path, info.sample_rate)?;
+    let info = voisin_audio::probe(path)?;
+    let (wave, report) = voisin_audio::read_all(path, info.sample_rate)?;
     eprintln!("{info:?}\n{report:?}");
     let bytes: Vec<u8> = wave.samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
     std::io::stdout().write_all(&bytes).map_err(|source| AudioError::Io { path: path.to_owned(), source })
@@ -50,8 +50,8 @@ fn median(mut times: Vec<f64>) -> f64 {
 }
 
 fn measure(path: &Path) -> Result<(), AudioError> {
-    let info = audio::probe(path)?;
-    let length = audio::resampled_len(&info, RATE) as i64;
+    let info = voisin_audio::probe(path)?;
+    let length = voisin_audio::resampled_len(&info, RATE) as i64;
     let window = RATE as usize;
     let spread: Vec<i64> =
         (0..WINDOWS).map(|i| (length - i64::from(RATE)).max(0) * i / (WINDOWS - 1)).collect();
@@ -66,13 +66,13 @@ fn measure(path: &Path) -> Result<(), AudioError> {
         };
         let read = |rate, starts: &[i64], length, how| {
             let mut sum = 0.0;
-            audio::read_windows_with(path, &info, rate, starts, length, how, &mut |_, samples| {
+            voisin_audio::read_windows_with(path, &info, rate, starts, length, how, &mut |_, samples| {
                 sum += samples[0];
             })?;
             std::hint::black_box(sum);
             Ok(())
         };
-        timed(0, &mut || audio::probe(path).map(drop))?;
+        timed(0, &mut || voisin_audio::probe(path).map(drop))?;
         let native = info.sample_rate as usize;
         let all: Vec<i64> = (0..info.n_frames as i64).step_by(native).collect();
         timed(1, &mut || read(info.sample_rate, &all, native, DecodePath::Full))?;

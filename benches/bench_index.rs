@@ -25,13 +25,11 @@ use hnsw_rs::prelude::{Distance, Hnsw};
 use ndarray::Array2;
 use rayon::prelude::*;
 use serde_json::{Value, json};
-use voisin::internals::index::{
-    GraphBuilder, IndexOptions, IndexStamp, SearchMode, SearchParams, VectorIndex,
-};
-use voisin::internals::library::{
+use voisin_base::track::{ContentId, TrackId};
+use voisin_index::{GraphBuilder, IndexOptions, IndexStamp, SearchMode, SearchParams, VectorIndex};
+use voisin_library::{
     AudioFacts, FileRecord, Library, NewTrack, OpenMode, StoredModel, TrackTags, TrackWindows,
 };
-use voisin::internals::track::{ContentId, TrackId};
 
 /// 1 − ⟨a, b⟩ of unit vectors, by the widest instructions there are: what a user of `hnsw_rs` could write.
 struct UnitDistance;

@@ -6,9 +6,9 @@
 use std::time::Instant;
 
 use voisin::DeviceChoice;
-use voisin::internals::encoder::{Stack, StackTrain};
-use voisin::internals::train::classifier::NetworkRecipe;
-use voisin::internals::train::encoder::{AdamW, AdamWOptions};
+use voisin_encoder::{Stack, StackTrain};
+use voisin_train::classifier::NetworkRecipe;
+use voisin_train::encoder::{AdamW, AdamWOptions};
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();

@@ -12,8 +12,8 @@ use std::io::{BufRead, Write};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use voisin::internals::kernels::conv::{FastChain, OPENL3_WIDTHS, OpenL3Train, OpenL3Weights, WINDOW};
-use voisin::internals::kernels::{Precision, isa};
+use voisin_kernels::conv::{FastChain, OPENL3_WIDTHS, OpenL3Train, OpenL3Weights, WINDOW};
+use voisin_kernels::{Precision, isa};
 
 struct Options {
     weights: Option<String>,

@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use voisin::internals::encoder::{Architecture, CpuPath, DeviceChoice, Encoder, EncoderOptions, ModelRef};
+use voisin_encoder::{Architecture, CpuPath, DeviceChoice, Encoder, EncoderOptions, ModelRef};
 
 /// Seconds that this thread has run, by `/proc`; else by the clock.
 fn now(start: Instant) -> f64 {
@@ -38,7 +38,7 @@ fn measure() -> Result<(), Box<dyn std::error::Error>> {
     sides.push(("random, fast", Encoder::random(architecture, 1, &device)?, 32));
     sides.push(("random, fast, batch of 1", Encoder::random(architecture, 1, &device)?, 1));
     let random = Encoder::random(architecture, 1, &device)?;
-    let weights = voisin::internals::encoder::Weights::random(architecture, 1);
+    let weights = voisin_encoder::Weights::random(architecture, 1);
     sides.push((
         "random, Candle, batch of 8",
         Encoder::new(random.manifest().clone(), &weights, &device, &slow)?,

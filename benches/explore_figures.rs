@@ -8,11 +8,11 @@
 use std::time::Instant;
 
 use ndarray::{Array1, Array2};
-use voisin::internals::explore::clusters::{
+use voisin_base::track::TrackId;
+use voisin_explore::clusters::{
     ClusterOptions, Detail, adjusted_rand_index, cluster, normalised_mutual_information,
 };
-use voisin::internals::explore::{KnnGraph, TrackMeta};
-use voisin::internals::track::TrackId;
+use voisin_explore::{KnnGraph, TrackMeta};
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -40,8 +40,8 @@ fn metas(n: usize) -> Vec<TrackMeta> {
 
 /// A page and pictures of made-up tracks: `page VECTORS.npy FOLDER [LABELS.npy]`.
 fn page(vectors: &Array2<f32>, graph: &KnnGraph, rest: &[String]) -> anyhow::Result<()> {
-    use voisin::internals::explore::layout::{LayoutOptions, layout};
-    use voisin::internals::explore::map::{ColourBy, MapData, StaticOptions, csv, html, png, svg};
+    use voisin_explore::layout::{LayoutOptions, layout};
+    use voisin_explore::map::{ColourBy, MapData, StaticOptions, csv, html, png, svg};
     let folder = std::path::Path::new(rest.first().map_or(".", String::as_str));
     let mut meta = metas(vectors.nrows());
     let labels: Option<Array1<i64>> = rest.get(1).map(ndarray_npy::read_npy).transpose()?;
@@ -82,7 +82,7 @@ fn page(vectors: &Array2<f32>, graph: &KnnGraph, rest: &[String]) -> anyhow::Res
 }
 
 fn layout(vectors: &Array2<f32>, graph: &KnnGraph, output: Option<&String>) -> anyhow::Result<()> {
-    use voisin::internals::explore::layout::{LayoutOptions, layout, place_new, quality};
+    use voisin_explore::layout::{LayoutOptions, layout, place_new, quality};
     for seed in 0..2 {
         let options = LayoutOptions { seed, ..LayoutOptions::default() };
         let started = Instant::now();

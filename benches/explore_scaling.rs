@@ -12,15 +12,15 @@
 use std::time::Instant;
 
 use ndarray::{Array2, s};
-use voisin::internals::explore::clusters::{ClusterOptions, cluster};
-use voisin::internals::explore::duplicates::{DuplicateOptions, duplicates};
-use voisin::internals::explore::layout::{LayoutOptions, layout};
-use voisin::internals::explore::outliers::{THRESHOLD, outliers};
-use voisin::internals::explore::path::{PathOptions, path};
-use voisin::internals::explore::playlist::{Length, PlaylistOptions, SeedUse, playlist};
-use voisin::internals::explore::{KnnGraph, TrackMeta, WindowSet};
-use voisin::internals::index::{IndexOptions, SearchParams, VectorIndex};
-use voisin::internals::track::TrackId;
+use voisin_base::track::TrackId;
+use voisin_explore::clusters::{ClusterOptions, cluster};
+use voisin_explore::duplicates::{DuplicateOptions, duplicates};
+use voisin_explore::layout::{LayoutOptions, layout};
+use voisin_explore::outliers::{THRESHOLD, outliers};
+use voisin_explore::path::{PathOptions, path};
+use voisin_explore::playlist::{Length, PlaylistOptions, SeedUse, playlist};
+use voisin_explore::{KnnGraph, TrackMeta, WindowSet};
+use voisin_index::{IndexOptions, SearchParams, VectorIndex};
 
 const K: usize = 15;
 const EXACT_UP_TO: usize = 10_000;

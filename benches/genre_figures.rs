@@ -11,11 +11,11 @@ mod data;
 
 use std::time::Instant;
 
-use voisin::internals::{
-    genre::{FitOptions, GenreModel, KinshipOptions, PredictOptions, QueryVectors, grouped_folds, kinship},
-    metrics,
-    track::TrackId,
+use voisin_base::track::TrackId;
+use voisin_learn::genre::{
+    FitOptions, GenreModel, KinshipOptions, PredictOptions, QueryVectors, grouped_folds, kinship,
 };
+use voisin_learn::metrics;
 
 use cross_validation::cross_validated;
 use data::{Taggrams, argmax, blobs};

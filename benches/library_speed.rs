@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use half::f16;
 use ndarray::Array2;
-use voisin::internals::library::{
+use voisin_base::track::{ContentId, TrackId};
+use voisin_library::{
     AudioFacts, FileRecord, FileState, Library, LibraryError, NewTrack, OpenMode, StoredModel, TrackFilter,
     TrackTags, TrackWindows,
 };
-use voisin::internals::track::{ContentId, TrackId};
 
 const DIMENSION: usize = 512;
 

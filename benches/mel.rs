@@ -8,7 +8,7 @@ use std::hint::black_box;
 use std::io::{BufRead, Write};
 use std::time::Instant;
 
-use voisin::internals::features::{MelConfig, MelFrontEnd, OpenL3Variant};
+use voisin_features::{MelConfig, MelFrontEnd, OpenL3Variant};
 
 fn config(name: &str) -> MelConfig {
     if name == "musicnn" {

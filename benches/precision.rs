@@ -7,9 +7,8 @@
 
 use std::path::PathBuf;
 
-use voisin::internals::audio;
-use voisin::internals::encoder::{Architecture, DeviceChoice, Encoder, EncoderOptions, Precision, Weights};
-use voisin::internals::engine::{Embedder, WindowPlan};
+use voisin::{Embedder, WindowPlan};
+use voisin_encoder::{Architecture, DeviceChoice, Encoder, EncoderOptions, Precision, Weights};
 
 fn cosine(a: &[f32], b: &[f32]) -> f64 {
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum::<f64>();
@@ -54,7 +53,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     files.sort();
     let (mut windows, mut full, mut half) = (Vec::new(), Vec::new(), Vec::new());
     for file in files {
-        let Ok(info) = audio::probe(&file) else { continue };
+        let Ok(info) = voisin_audio::probe(&file) else { continue };
         let Ok(a) = sides[0].embed(&file, &info, WindowPlan::Spread(24), None) else { continue };
         let b = sides[1].embed(&file, &info, WindowPlan::Spread(24), None)?;
         for (a, b) in a.windows.rows().into_iter().zip(b.windows.rows()) {

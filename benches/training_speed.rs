@@ -8,12 +8,12 @@ mod candle;
 
 use candle::{Vars, mels};
 use candle_core::{Device, Result, Tensor};
-use voisin::internals::kernels::Precision;
-use voisin::internals::kernels::conv::{OPENL3_WIDTHS, OpenL3Train, OpenL3Weights, WINDOW};
+use voisin_kernels::Precision;
+use voisin_kernels::conv::{OPENL3_WIDTHS, OpenL3Train, OpenL3Weights, WINDOW};
 
 fn main() -> Result<()> {
     let weights = OpenL3Weights::seeded(61, &OPENL3_WIDTHS);
-    let isa = voisin::internals::kernels::isa().map_err(candle_core::Error::wrap)?;
+    let isa = voisin_kernels::isa().map_err(candle_core::Error::wrap)?;
     let n = 4;
     let mels = mels(18, n * WINDOW);
     let vars = Vars::new(&weights);

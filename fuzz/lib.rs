@@ -8,7 +8,7 @@ use voisin_import::{WeightFormat, parse};
 pub fn only_guarded_panics() {
     let abort = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        if !voisin::internals::audio::is_guarded() {
+        if !voisin_audio::is_guarded() {
             abort(panic);
         }
     }));

@@ -9,9 +9,9 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use voisin::internals::encoder::{Architecture, DeviceChoice, Encoder, ModelRef};
-use voisin::internals::kernels::conv::{FastChain, OpenL3Weights};
-use voisin::internals::kernels::{Precision, isa};
+use voisin_encoder::{Architecture, DeviceChoice, Encoder, ModelRef};
+use voisin_kernels::conv::{FastChain, OpenL3Weights};
+use voisin_kernels::{Precision, isa};
 
 static CALLS: AtomicUsize = AtomicUsize::new(0);
 static BYTES: AtomicUsize = AtomicUsize::new(0);

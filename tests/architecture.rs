@@ -111,6 +111,11 @@ impl Reader<'_> {
                 base = self.room.iter().cloned().collect();
                 rest = &written[1..];
             }
+            // The library that people use is the crate `voisin-engine`.
+            "voisin" => {
+                base = vec!["engine".to_owned()];
+                rest = &written[1..];
+            }
             first if first.starts_with("voisin_") => {
                 base = vec![first["voisin_".len()..].to_owned()];
                 rest = &written[1..];
@@ -757,10 +762,13 @@ fn former_words_do_not_come_back() {
     }
 }
 
-/// The page of the crate says which features there are.
+/// The page of the library says which features it has.
 #[test]
-fn the_crates_page_has_the_features_of_cargo_toml() {
-    let read = |path: &str| std::fs::read_to_string(root().join(path)).expect("a file of the project");
+fn the_librarys_page_has_the_features_of_its_cargo_toml() {
+    let read = |path: &str| {
+        std::fs::read_to_string(root().join("crates/voisin-engine").join(path))
+            .expect("a file of the project")
+    };
     let (manifest, page) = (read("Cargo.toml"), read("src/lib.rs"));
     let section =
         manifest.split_once("[features]\n").expect("features").1.split("\n[").next().unwrap_or_default();

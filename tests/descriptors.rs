@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::Command;
 
 use common::{Sandbox, fine, fine_json, samples_wav, text};
-use voisin::internals::library::{Descriptors, Library, OpenMode};
+use voisin_library::{Descriptors, Library, OpenMode};
 
 const RATE: u32 = 22_050;
 
@@ -209,17 +209,10 @@ fn a_full_loudness_is_that_of_the_standard() {
             eprintln!("skipped: ffmpeg is not here, or has no ebur128");
             return;
         };
-        let info = voisin::internals::audio::probe(&file).unwrap();
+        let info = voisin_audio::probe(&file).unwrap();
         let starts = [0];
-        let report = voisin::internals::audio::read_windows_measured(
-            &file,
-            &info,
-            16_000,
-            &starts,
-            16_000,
-            true,
-            &mut |_, _| {},
-        );
+        let report =
+            voisin_audio::read_windows_measured(&file, &info, 16_000, &starts, 16_000, true, &mut |_, _| {});
         let loudness = report.unwrap().loudness;
         // ffmpeg gives -70 to what is silent or too short for a block.
         if expected > -70.0 {

@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use ndarray::{Array2, ArrayView1, s};
-use voisin::internals::encoder::{
+use voisin_encoder::{
     Architecture, CpuPath, Device, DeviceChoice, Encoder, EncoderError, EncoderOptions, ModelManifest,
     ModelRef, TagLayer, Weights, models,
 };

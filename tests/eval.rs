@@ -1,9 +1,9 @@
 //! Retrieval figures and probes against scikit-learn on the same vectors.
 
 use ndarray::{Array2, Axis};
-use voisin::internals::eval::retrieval::{RetrievalOptions, retrieval};
-use voisin::internals::lab::probe::{ProbeOptions, probes};
-use voisin::internals::learn::{Logistic, Svm};
+use voisin_lab::eval::retrieval::{RetrievalOptions, retrieval};
+use voisin_lab::probe::{ProbeOptions, probes};
+use voisin_learn::{Logistic, Svm};
 
 struct Golden {
     vectors: Array2<f32>,

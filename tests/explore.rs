@@ -7,13 +7,13 @@
 use std::path::{Path, PathBuf};
 
 use ndarray::{Array1, Array2, Axis};
-use voisin::internals::explore::clusters::{
+use voisin_base::track::TrackId;
+use voisin_explore::clusters::{
     ClusterOptions, NEIGHBOURS, adjusted_rand_index, cluster, normalised_mutual_information,
 };
-use voisin::internals::explore::layout::{LayoutOptions, layout, place_new, quality};
-use voisin::internals::explore::map::{ColourBy, MapData, html};
-use voisin::internals::explore::{KnnGraph, TrackMeta};
-use voisin::internals::track::TrackId;
+use voisin_explore::layout::{LayoutOptions, layout, place_new, quality};
+use voisin_explore::map::{ColourBy, MapData, html};
+use voisin_explore::{KnnGraph, TrackMeta};
 
 /// The folder of development data, if it is there.
 fn dev_data(part: &str) -> Option<PathBuf> {
@@ -161,14 +161,14 @@ fn write_page(path: &Path, n: usize) {
             track.genres.push(hostile.into());
         }
     }
-    let clustering = voisin::internals::explore::clusters::Clustering {
+    let clustering = voisin_explore::clusters::Clustering {
         clusters: Vec::new(),
         noise: Vec::new(),
         assignment: vec![0; n],
         modularity: 0.0,
         resolution: 1.0,
         changes: Vec::new(),
-        identity: voisin::internals::explore::clusters::Identity::default(),
+        identity: voisin_explore::clusters::Identity::default(),
     };
     let with_clusters = if n < 10_000 {
         let vectors =

@@ -41,7 +41,7 @@ fn library(styles: &[&str]) -> (Sandbox, PathBuf) {
 }
 
 fn decoded(path: &Path) -> Vec<f32> {
-    voisin::internals::audio::read_all(path, 22_050).unwrap().0.samples
+    voisin_audio::read_all(path, 22_050).unwrap().0.samples
 }
 
 /// Six excerpts of 14 s one after the other, as one file.

@@ -8,7 +8,7 @@ use std::f64::consts::TAU;
 use std::path::PathBuf;
 
 use ndarray::Array2;
-use voisin::internals::features::{MelConfig, MelFrontEnd, OpenL3Variant, filter_bank};
+use voisin_features::{MelConfig, MelFrontEnd, OpenL3Variant, filter_bank};
 
 fn golden<T: ndarray_npy::ReadableElement>(name: &str) -> Array2<T> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/features").join(name);

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use ndarray::Array2;
 use proptest::prelude::*;
-use voisin::internals::encoder::{Weights, import_model};
-use voisin::internals::features::OpenL3Variant;
+use voisin_encoder::{Weights, import_model};
+use voisin_features::OpenL3Variant;
 use voisin_import::{ImportError, Imported, WeightFormat, WeightTensor, parse};
 
 /// File, format, the tool's own embeddings, batch norms that are not stored as such.

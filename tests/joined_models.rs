@@ -154,7 +154,7 @@ fn every_verb_works_with_a_pair() {
 #[test]
 fn an_output_for_voices_is_told() {
     use sha2::Digest as _;
-    use voisin::internals::encoder::{WeightTensor, Weights};
+    use voisin_encoder::{WeightTensor, Weights};
     let sandbox = Sandbox::new();
     let folder = sandbox.path("models");
     fs::create_dir_all(&folder).unwrap();

@@ -15,7 +15,7 @@ use std::time::Duration;
 use common::{Sandbox, code, fine, json, noise_wav, text};
 use half::f16;
 use serde_json::Value;
-use voisin::internals::library::{Library, OpenMode};
+use voisin_library::{Library, OpenMode};
 use voisin_parquet::arrow_array::builder::{ListBuilder, StringBuilder};
 use voisin_parquet::arrow_array::{ArrayRef, FixedSizeBinaryArray, RecordBatch, StringArray};
 use voisin_parquet::arrow_schema::Schema;

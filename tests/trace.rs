@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 use tracing_subscriber::prelude::*;
-use voisin::internals::encoder::{Architecture, CpuPath, DeviceChoice, Encoder, EncoderOptions, Weights};
+use voisin_encoder::{Architecture, CpuPath, DeviceChoice, Encoder, EncoderOptions, Weights};
 
 /// What `--trace` relies on: every layer leaves a span, in Candle and in the fast path.
 #[test]

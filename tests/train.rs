@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use sha2::Digest as _;
-use voisin::internals::kernels::conv::{FastChain, OPENL3_WIDTHS, OpenL3Weights, WINDOW};
-use voisin::internals::kernels::{Precision, isa};
-use voisin::internals::train::encoder::{
+use voisin_kernels::conv::{FastChain, OPENL3_WIDTHS, OpenL3Weights, WINDOW};
+use voisin_kernels::{Precision, isa};
+use voisin_train::encoder::{
     Checkpoint, ExportOptions, PrepareOptions, Start, TrainError, TrainOptions, TrainingSet, export, prepare,
     train,
 };
@@ -205,9 +205,9 @@ fn prepares_trains_resumes_and_exports() {
     .expect("the weights can be written");
     assert!(exported.bytes < 10_000_000, "{}", exported.bytes);
     let state = Checkpoint::load(&checkpoint).expect("a checkpoint");
-    let device = voisin::internals::encoder::DeviceChoice::Cpu.resolve().expect("a CPU");
-    let model = voisin::internals::encoder::ModelRef::from(exported.path.as_path());
-    let encoder = voisin::internals::encoder::Encoder::load(&model, &device).expect("the model loads");
+    let device = voisin_encoder::DeviceChoice::Cpu.resolve().expect("a CPU");
+    let model = voisin_encoder::ModelRef::from(exported.path.as_path());
+    let encoder = voisin_encoder::Encoder::load(&model, &device).expect("the model loads");
     data.mel(3, 0, &mut mel);
     let wide = encoder.encode_with_tags(&mel, 1).expect("it encodes");
     assert_eq!(encoder.encode(&mel, 1).expect("it encodes"), wide.embeddings);
@@ -235,7 +235,7 @@ fn prepares_trains_resumes_and_exports() {
             "tag {i}: {x}, expected {expected}"
         );
     }
-    let layer = voisin::internals::encoder::TagLayer::of(&model).expect("it can be read");
+    let layer = voisin_encoder::TagLayer::of(&model).expect("it can be read");
     let stored = layer.expect("stored vectors tell the tags").logits(&wide.embeddings.row(0).to_vec());
     assert!(stored.iter().eq(wide.logits.iter()), "as the encoder tells them");
 
@@ -278,8 +278,8 @@ fn prepares_trains_resumes_and_exports() {
 }
 
 /// A model with random weights and tags, as a second teacher.
-fn vgg_teacher(folder: &Path) -> voisin::internals::encoder::ModelRef {
-    use voisin::internals::encoder::{Architecture, ModelManifest, ModelRef, Weights};
+fn vgg_teacher(folder: &Path) -> voisin_encoder::ModelRef {
+    use voisin_encoder::{Architecture, ModelManifest, ModelRef, Weights};
     std::fs::create_dir_all(folder).expect("a temporary folder can be made");
     let path = folder.join("vgg-test.safetensors");
     Weights::random(Architecture::Vgg, 4).to_safetensors(&path).expect("weights can be written");
@@ -341,7 +341,7 @@ fn a_second_teacher_joins_a_prepared_cache_and_grooves_have_styles() {
     assert!((0..8).all(|crop| at_once.targets(crop) == two.targets(crop)));
     // Other crops than were prepared are refused track by track.
     let mut other = both.clone();
-    other.teachers.push(voisin::internals::encoder::ModelRef::Name("musicnn-msd".into()));
+    other.teachers.push(voisin_encoder::ModelRef::Name("musicnn-msd".into()));
     assert!(matches!(prepare(&other, &|_| true), Err(TrainError::Options(_))), "the same teacher twice");
 
     // Both teachers and the styles; cut off and resumed.
@@ -396,9 +396,9 @@ fn a_second_teacher_joins_a_prepared_cache_and_grooves_have_styles() {
         corpus: None,
     };
     let exported = export(&export_options).expect("the weights can be written");
-    let device = voisin::internals::encoder::DeviceChoice::Cpu.resolve().expect("a CPU");
-    let model = voisin::internals::encoder::ModelRef::from(exported.path.as_path());
-    let encoder = voisin::internals::encoder::Encoder::load(&model, &device).expect("the model loads");
+    let device = voisin_encoder::DeviceChoice::Cpu.resolve().expect("a CPU");
+    let model = voisin_encoder::ModelRef::from(exported.path.as_path());
+    let encoder = voisin_encoder::Encoder::load(&model, &device).expect("the model loads");
     let vector = encoder.encode(&a, 1).expect("it encodes");
     assert!(vector.iter().take(506).all(|x| *x != 0.0) && vector.iter().skip(506).all(|x| *x == 0.0));
     let size = |range: std::ops::Range<usize>| range.map(|i| vector[[0, i]].powi(2)).sum::<f32>();
@@ -491,7 +491,7 @@ fn mixtures_are_heard_by_the_teachers_and_never_held_out() {
 
 #[test]
 fn a_narrow_student_is_exported_narrow_or_wide() {
-    use voisin::internals::encoder::{CpuPath, DeviceChoice, Encoder, EncoderOptions, ModelRef};
+    use voisin_encoder::{CpuPath, DeviceChoice, Encoder, EncoderOptions, ModelRef};
     let folder = tempfile::tempdir().expect("a temporary folder");
     let folder = folder.path();
     let cache = prepared(folder);

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use common::{Sandbox, fine, fine_json as json, noise_wav, text, tone_wav};
 use serde_json::Value;
-use voisin::internals::train::encoder::Checkpoint;
+use voisin_train::encoder::Checkpoint;
 
 const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/demo");
 const NARROW: &str = "16,16,16,16,16,16,16,16";

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use voisin::internals::audio::{self, DecodePath};
+use voisin_audio::DecodePath;
 
 static FILE: LazyLock<PathBuf> = LazyLock::new(|| voisin_fuzz::scratch().join("audio"));
 
@@ -16,21 +16,21 @@ fuzz_target!(
     init: voisin_fuzz::only_guarded_panics(),
     |bytes: &[u8]| {
         std::fs::write(&*FILE, bytes).expect("room in memory");
-        let info = match audio::probe(&FILE) {
+        let info = match voisin_audio::probe(&FILE) {
             Ok(info) => info,
             Err(error) => return assert!(!error.to_string().is_empty()),
         };
         assert!(info.sample_rate > 0 && info.channels > 0 && info.n_frames > 0, "{info:?}");
-        assert_eq!(audio::probe(&FILE).expect("it was there").content, info.content);
+        assert_eq!(voisin_audio::probe(&FILE).expect("it was there").content, info.content);
         if info.seconds() > MOST_SECONDS {
             return;
         }
         let rate = 16_000;
-        let end = audio::resampled_len(&info, rate) as i64;
+        let end = voisin_audio::resampled_len(&info, rate) as i64;
         let starts = [-100, 0, end / 2, (end - 500).max(end / 2), end + 10];
         let read = |how| {
             let mut windows = Vec::new();
-            let report = audio::read_windows_with(&FILE, &info, rate, &starts, 1000, how, &mut |i, window| {
+            let report = voisin_audio::read_windows_with(&FILE, &info, rate, &starts, 1000, how, &mut |i, window| {
                 assert_eq!((i, window.len()), (windows.len() / 1000, 1000));
                 windows.extend_from_slice(window);
             });

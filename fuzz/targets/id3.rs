@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use voisin::internals::audio::probe;
-use voisin::internals::audio::tags::{WriteOptions, read_tags, write_genres};
+use voisin_audio::probe;
+use voisin_audio::tags::{WriteOptions, read_tags, write_genres};
 
 static FILE: LazyLock<PathBuf> = LazyLock::new(|| voisin_fuzz::scratch().join("id3"));
 

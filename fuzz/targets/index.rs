@@ -8,8 +8,8 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use ndarray::Array2;
-use voisin::internals::index::{IndexStamp, SearchMode, SearchParams, VectorIndex};
-use voisin::internals::track::TrackId;
+use voisin_base::track::TrackId;
+use voisin_index::{IndexStamp, SearchMode, SearchParams, VectorIndex};
 
 static FILE: LazyLock<PathBuf> = LazyLock::new(|| voisin_fuzz::scratch().join("index.bin"));
 

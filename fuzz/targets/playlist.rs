@@ -4,11 +4,11 @@
 use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
-use voisin::internals::explore::TrackMeta;
-use voisin::internals::explore::playlist::{Format, PathStyle, write};
-use voisin::internals::library::scan::playlist::{PlaylistEntry, PlaylistKind, parse, resolve};
-use voisin::internals::library::scan::split_list;
-use voisin::internals::track::TrackId;
+use voisin_base::track::TrackId;
+use voisin_explore::TrackMeta;
+use voisin_explore::playlist::{Format, PathStyle, write};
+use voisin_library::scan::playlist::{PlaylistEntry, PlaylistKind, parse, resolve};
+use voisin_library::scan::split_list;
 
 fuzz_target!(|bytes: &[u8]| {
     for kind in [PlaylistKind::M3u, PlaylistKind::Pls, PlaylistKind::Xspf] {

@@ -7,9 +7,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use libfuzzer_sys::fuzz_target;
-use voisin::internals::encoder::ModelManifest;
-use voisin::internals::genre::Taxonomy;
-use voisin::internals::library::{Library, Resolution, TrackFilter, TrackTags, testing};
+use voisin_encoder::ModelManifest;
+use voisin_learn::genre::Taxonomy;
+use voisin_library::{Library, Resolution, TrackFilter, TrackTags, testing};
 
 thread_local! {
     static LIBRARY: RefCell<Library> = RefCell::new(library());

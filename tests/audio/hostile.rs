@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use voisin::TrackTags;
-use voisin::internals::audio::tags::read_tags;
-use voisin::internals::audio::{self, AudioError, DecodePath};
+use voisin_audio::tags::read_tags;
+use voisin_audio::{AudioError, DecodePath};
 
 use super::{copy_of, data, native, references};
 
@@ -32,7 +32,8 @@ fn written(folder: &tempfile::TempDir, name: &str, bytes: &[u8]) -> PathBuf {
 #[test]
 fn probing_says_why_a_file_is_not_audio() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let error = |name: &str, bytes: &[u8]| audio::probe(&written(&folder, name, bytes)).expect_err(name);
+    let error =
+        |name: &str, bytes: &[u8]| voisin_audio::probe(&written(&folder, name, bytes)).expect_err(name);
     assert!(matches!(error("empty.mp3", b""), AudioError::Empty { .. }));
     let png = [b"\x89PNG\r\n\x1a\n".as_slice(), &vec![0x55; 10_000]].concat();
     let found = error("picture.flac", &png);
@@ -50,8 +51,8 @@ fn probing_says_why_a_file_is_not_audio() {
         .collect();
     let found = error("random.mp3", &random);
     assert!(matches!(found, AudioError::NotAudio { .. } | AudioError::MostlyDamaged { .. }), "{found}");
-    assert!(matches!(audio::probe(&folder.path().join("gone.mp3")), Err(AudioError::NotFound { .. })));
-    assert!(matches!(audio::probe(folder.path()), Err(AudioError::NotAFile { .. })));
+    assert!(matches!(voisin_audio::probe(&folder.path().join("gone.mp3")), Err(AudioError::NotFound { .. })));
+    assert!(matches!(voisin_audio::probe(folder.path()), Err(AudioError::NotAFile { .. })));
     let silent = error("frameless.wav", &wav(44_100, &[]));
     assert!(matches!(silent, AudioError::NoFrames { .. }), "{silent}");
 }
@@ -63,7 +64,7 @@ fn a_name_that_is_no_unicode_is_read_all_the_same() {
     let (folder, path) = copy_of("s16.wav");
     let odd = folder.path().join(std::ffi::OsStr::from_bytes(b"caf\xe9.wav"));
     std::fs::rename(&path, &odd).expect("renamed");
-    assert_eq!(audio::probe(&odd).expect("readable").n_frames, 1_200);
+    assert_eq!(voisin_audio::probe(&odd).expect("readable").n_frames, 1_200);
     assert_eq!(read_tags(&odd).expect("readable"), TrackTags::default());
 }
 
@@ -73,10 +74,10 @@ fn contents_decide_not_the_name() {
     for (name, lie) in
         [("cbr.mp3", "a.flac"), ("vorbis.ogg", "b.mp3"), ("mono.flac", "c.wav"), ("aac.m4a", "d")]
     {
-        let truth = audio::probe(&data().join(name)).expect("readable");
+        let truth = voisin_audio::probe(&data().join(name)).expect("readable");
         let path = folder.path().join(lie);
         std::fs::copy(data().join(name), &path).expect("copied");
-        assert_eq!(audio::probe(&path).expect("readable"), truth);
+        assert_eq!(voisin_audio::probe(&path).expect("readable"), truth);
         read_tags(&path).expect("readable");
     }
 }
@@ -86,7 +87,7 @@ fn a_wav_header_that_lies_is_not_believed() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let samples: Vec<i16> = (0..5_000).map(|i| (i * 7 % 20_000) as i16).collect();
     let honest = wav(22_050, &samples);
-    let truth = audio::probe(&written(&folder, "honest.wav", &honest)).expect("readable");
+    let truth = voisin_audio::probe(&written(&folder, "honest.wav", &honest)).expect("readable");
     assert_eq!(truth.n_frames, 5_000);
     // (RIFF size, data size) as hostile and as streaming writers leave them.
     for (i, (riff, data)) in
@@ -98,14 +99,14 @@ fn a_wav_header_that_lies_is_not_believed() {
         bytes[4..8].copy_from_slice(&riff.to_le_bytes());
         bytes[40..44].copy_from_slice(&data.to_le_bytes());
         let path = written(&folder, &format!("lie{i}.wav"), &bytes);
-        let info = audio::probe(&path).unwrap_or_else(|error| panic!("{error}"));
+        let info = voisin_audio::probe(&path).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(info, truth, "RIFF {riff}, data {data}");
-        let (wave, report) = audio::read_all(&path, 22_050).expect("readable");
+        let (wave, report) = voisin_audio::read_all(&path, 22_050).expect("readable");
         assert_eq!(report.damaged_packets, 0);
         assert!(wave.samples.iter().zip(&samples).all(|(&got, &meant)| got == f32::from(meant) / 32_768.0));
     }
     // Cut off in the middle of a sample.
-    let cut = audio::probe(&written(&folder, "cut.wav", &honest[..44 + 6_001])).expect("readable");
+    let cut = voisin_audio::probe(&written(&folder, "cut.wav", &honest[..44 + 6_001])).expect("readable");
     assert_eq!(cut.n_frames, 3_000);
     // RF64 keeps its sizes in a chunk of its own.
     let mut rf64 = b"RF64\xff\xff\xff\xffWAVEds64\x1c\0\0\0".to_vec();
@@ -116,7 +117,7 @@ fn a_wav_header_that_lies_is_not_believed() {
     rf64.extend_from_slice(&[0xff; 4]);
     rf64.extend_from_slice(&honest[44..]);
     rf64.extend_from_slice(b"LIST\x04\0\0\0INFO");
-    assert_eq!(audio::probe(&written(&folder, "long.wav", &rf64)).expect("readable"), truth);
+    assert_eq!(voisin_audio::probe(&written(&folder, "long.wav", &rf64)).expect("readable"), truth);
 }
 
 /// First bytes of the frames of `cbr.mp3`, 417 or 418 bytes each, but the first.
@@ -146,8 +147,8 @@ fn a_file_of_which_less_than_half_decodes_is_refused() {
         bytes[frame + 4..frame + 400].fill(0xff);
     }
     std::fs::write(&path, &bytes).expect("writable");
-    let info = audio::probe(&path).expect("its headers are whole");
-    let refused = audio::read_all(&path, info.sample_rate).expect_err("mostly damaged");
+    let info = voisin_audio::probe(&path).expect("its headers are whole");
+    let refused = voisin_audio::read_all(&path, info.sample_rate).expect_err("mostly damaged");
     let AudioError::MostlyDamaged { share, .. } = refused else { panic!("{refused}") };
     assert!((0.05..0.5).contains(&share), "{share}");
 }
@@ -162,10 +163,10 @@ fn damage_becomes_silence_and_what_follows_stays_in_place() {
         bytes[frame + 4..frame + 400].fill(0xff);
     }
     std::fs::write(&path, &bytes).expect("writable");
-    let after = audio::probe(&path).expect("readable");
+    let after = voisin_audio::probe(&path).expect("readable");
     assert_eq!((after.n_frames, after.packets), (info.n_frames, info.packets));
     assert_ne!(after.content, info.content);
-    let (wave, report) = audio::read_all(&path, info.sample_rate).expect("more than half decodes");
+    let (wave, report) = voisin_audio::read_all(&path, info.sample_rate).expect("more than half decodes");
     assert!(report.damaged_packets > 0 && report.decoded_share > 0.8, "{report:?}");
     assert_eq!(wave.samples.len(), sound.len());
     let tail = sound.len() - 15_000;
@@ -182,7 +183,7 @@ fn a_truncated_file_gives_what_is_there() {
         let bytes = std::fs::read(data().join(name)).expect("readable");
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = written(&folder, name, &bytes[..bytes.len() * 3 / 4]);
-        let cut = match audio::probe(&path) {
+        let cut = match voisin_audio::probe(&path) {
             Ok(cut) => cut,
             // FFmpeg puts an MP4's tables at its end, and the audio of these short Ogg files is one page.
             Err(AudioError::NotAudio { .. }) if !name.contains("mp3") => continue,
@@ -191,7 +192,8 @@ fn a_truncated_file_gives_what_is_there() {
             Err(error) => panic!("{error}"),
         };
         assert!(cut.n_frames <= info.n_frames, "{name}");
-        let (wave, _) = audio::read_all(&path, info.sample_rate).unwrap_or_else(|error| panic!("{error}"));
+        let (wave, _) =
+            voisin_audio::read_all(&path, info.sample_rate).unwrap_or_else(|error| panic!("{error}"));
         let safe = wave.samples.len().saturating_sub(2_500);
         assert!(wave.samples[..safe] == whole[..safe], "{name}: the beginning is the same");
     }
@@ -200,13 +202,14 @@ fn a_truncated_file_gives_what_is_there() {
 #[test]
 fn a_file_that_changes_between_probe_and_reading_does_not_mislead() {
     let (_folder, path) = copy_of("cbr.mp3");
-    let info = audio::probe(&path).expect("readable");
+    let info = voisin_audio::probe(&path).expect("readable");
     std::fs::copy(data().join("mpeg2.mp3"), &path).expect("copied");
-    let error =
-        audio::read_windows(&path, &info, 48_000, &[0], 100, &mut |_, _| {}).expect_err("another file now");
+    let error = voisin_audio::read_windows(&path, &info, 48_000, &[0], 100, &mut |_, _| {})
+        .expect_err("another file now");
     assert!(matches!(error, AudioError::Changed { .. }), "{error}");
     std::fs::remove_file(&path).expect("removable");
-    let error = audio::read_windows(&path, &info, 48_000, &[0], 100, &mut |_, _| {}).expect_err("gone");
+    let error =
+        voisin_audio::read_windows(&path, &info, 48_000, &[0], 100, &mut |_, _| {}).expect_err("gone");
     assert!(matches!(error, AudioError::NotFound { .. }), "{error}");
 }
 
@@ -214,11 +217,11 @@ fn a_file_that_changes_between_probe_and_reading_does_not_mislead() {
 fn use_everything(path: &Path) {
     let start = std::time::Instant::now();
     let _ = read_tags(path);
-    if let Ok(info) = audio::probe(path) {
+    if let Ok(info) = voisin_audio::probe(path) {
         let mut bad = 0;
         for how in [DecodePath::Full, DecodePath::Windows] {
-            let last = audio::resampled_len(&info, 16_000).min(10_000_000) as i64;
-            let _ = audio::read_windows_with(
+            let last = voisin_audio::resampled_len(&info, 16_000).min(10_000_000) as i64;
+            let _ = voisin_audio::read_windows_with(
                 path,
                 &info,
                 16_000,
@@ -329,11 +332,11 @@ fn chapters_within_chapters_are_read_on_a_small_stack() {
             let path = written(&folder, &format!("deep-{name}"), &tagged(name, &tag));
             let (info, tags) = std::thread::Builder::new()
                 .stack_size(512 << 10)
-                .spawn(move || (audio::probe(&path), read_tags(&path)))
+                .spawn(move || (voisin_audio::probe(&path), read_tags(&path)))
                 .expect("a thread")
                 .join()
                 .expect("no panic");
-            let plain = audio::probe(&data().join(name)).expect("readable");
+            let plain = voisin_audio::probe(&data().join(name)).expect("readable");
             assert_eq!(info.expect("readable").content, plain.content, "{name}");
             // Vorbis comments come first, where there are any.
             let read = tags.expect("readable").title;

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use voisin::internals::audio::{self, AudioInfo, DecodePath};
+use voisin_audio::{AudioInfo, DecodePath};
 
 mod hostile;
 mod tags;
@@ -30,8 +30,9 @@ fn references() -> BTreeMap<String, Reference> {
 
 /// The whole file at its own rate, and how many packets were damaged.
 fn decoded(path: &Path) -> (AudioInfo, Vec<f32>, u64) {
-    let info = audio::probe(path).unwrap_or_else(|error| panic!("{error}"));
-    let (wave, report) = audio::read_all(path, info.sample_rate).unwrap_or_else(|error| panic!("{error}"));
+    let info = voisin_audio::probe(path).unwrap_or_else(|error| panic!("{error}"));
+    let (wave, report) =
+        voisin_audio::read_all(path, info.sample_rate).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(wave.samples.len() as u64, info.n_frames);
     (info, wave.samples, report.damaged_packets)
 }
@@ -47,7 +48,7 @@ fn native(path: &Path) -> (AudioInfo, Vec<f32>) {
 fn every_golden_file_decodes_as_ffmpeg_has_it() {
     let mut wrong = Vec::new();
     for (name, reference) in references() {
-        let (info, samples) = match audio::probe(&data().join(&name)) {
+        let (info, samples) = match voisin_audio::probe(&data().join(&name)) {
             Ok(_) => native(&data().join(&name)),
             Err(error) => {
                 wrong.push(format!("{name}: {error}"));
@@ -123,7 +124,7 @@ fn windows(
     how: DecodePath,
 ) -> Vec<Vec<f32>> {
     let mut windows = Vec::new();
-    audio::read_windows_with(path, info, rate, starts, length, how, &mut |i, window| {
+    voisin_audio::read_windows_with(path, info, rate, starts, length, how, &mut |i, window| {
         assert_eq!((i, window.len()), (windows.len(), length));
         windows.push(window.to_vec());
     })
@@ -152,10 +153,10 @@ fn some_starts(seed: u64, n: usize, length: i64, window: i64) -> Vec<i64> {
 }
 
 fn windows_equal_a_full_decode(path: &Path, seeds: std::ops::Range<u64>, seconds: f64) {
-    let info = audio::probe(path).unwrap_or_else(|error| panic!("{error}"));
+    let info = voisin_audio::probe(path).unwrap_or_else(|error| panic!("{error}"));
     for rate in [info.sample_rate, 48_000, 16_000] {
         let length = (f64::from(rate) * seconds) as usize;
-        let (whole, _) = audio::read_all(path, rate).unwrap_or_else(|error| panic!("{error}"));
+        let (whole, _) = voisin_audio::read_all(path, rate).unwrap_or_else(|error| panic!("{error}"));
         for seed in seeds.clone() {
             let n = 1 + (seed % 7) as usize;
             let starts = some_starts(seed, n, whole.samples.len() as i64, length as i64);
@@ -250,7 +251,7 @@ fn a_part_of_a_file_is_what_the_whole_has_there() {
             // Windows in the middle of it, as an index hears them.
             let (start, length) = (samples.len() / 3, 4000);
             let mut heard = Vec::new();
-            audio::read_windows(
+            voisin_audio::read_windows(
                 &sheet.join(part),
                 &part_info,
                 info.sample_rate,
@@ -267,8 +268,8 @@ fn a_part_of_a_file_is_what_the_whole_has_there() {
         contents.sort_by_key(|content| content.0);
         contents.dedup();
         assert_eq!(contents.len(), 4, "{name}: each part is a recording of its own");
-        assert!(audio::probe(&sheet.join("04")).is_err());
-        let told = audio::probe(&sheet).expect_err("a sheet is no audio").to_string();
+        assert!(voisin_audio::probe(&sheet.join("04")).is_err());
+        let told = voisin_audio::probe(&sheet).expect_err("a sheet is no audio").to_string();
         assert!(told.contains("name one of its parts, such as") && told.ends_with("01"), "{told}");
     }
 }

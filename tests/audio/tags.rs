@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use voisin::TrackTags;
-use voisin::internals::audio::tags::{WriteOptions, WriteOutcome, read_tags, write_genres};
-use voisin::internals::audio::{self, AudioError};
+use voisin_audio::AudioError;
+use voisin_audio::tags::{WriteOptions, WriteOutcome, read_tags, write_genres};
 
 use super::{copy_of, data, references, same};
 
@@ -29,8 +29,8 @@ const WRITABLE: [&str; 9] = [
 fn genres_are_written_and_the_audio_keeps_its_identity() {
     for name in WRITABLE {
         let (folder, path) = copy_of(name);
-        let before = audio::probe(&path).expect("readable");
-        let (old, _) = audio::read_all(&path, before.sample_rate).expect("readable");
+        let before = voisin_audio::probe(&path).expect("readable");
+        let (old, _) = voisin_audio::read_all(&path, before.sample_rate).expect("readable");
         let mtime = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
         std::fs::File::options()
             .write(true)
@@ -67,9 +67,9 @@ fn genres_are_written_and_the_audio_keeps_its_identity() {
         let modified = std::fs::metadata(&path).and_then(|metadata| metadata.modified()).expect("known");
         assert_ne!(modified, mtime, "{name}");
 
-        let after = audio::probe(&path).expect("readable");
+        let after = voisin_audio::probe(&path).expect("readable");
         assert_eq!(after, before, "{name}");
-        let (new, _) = audio::read_all(&path, before.sample_rate).expect("readable");
+        let (new, _) = voisin_audio::read_all(&path, before.sample_rate).expect("readable");
         assert!(same(&[old.samples], &[new.samples]), "{name}");
         assert_eq!(
             std::fs::read_dir(folder.path()).expect("a folder").count(),
@@ -104,7 +104,7 @@ fn other_tags_and_cover_art_survive_and_retagging_keeps_the_content_id() {
 
     for name in WRITABLE {
         let (_folder, path) = copy_of(name);
-        let before = audio::probe(&path).expect("readable");
+        let before = voisin_audio::probe(&path).expect("readable");
         let mut tagged = lofty::read_from_path(&path).expect("known to lofty");
         let kind = tagged.primary_tag_type();
         if tagged.tag(kind).is_none() {
@@ -126,7 +126,7 @@ fn other_tags_and_cover_art_survive_and_retagging_keeps_the_content_id() {
         tag.push_picture(picture);
         assert!(!tag.is_empty());
         tagged.save_to_path(&path, Saving::default()).unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert_eq!(audio::probe(&path).expect("readable"), before, "{name}: retagging");
+        assert_eq!(voisin_audio::probe(&path).expect("readable"), before, "{name}: retagging");
 
         write_genres(&path, &strings(&["House"]), WriteOptions::default())
             .unwrap_or_else(|error| panic!("{error}"));
@@ -156,7 +156,7 @@ fn other_tags_and_cover_art_survive_and_retagging_keeps_the_content_id() {
 #[test]
 fn old_and_stray_tags_around_an_mp3_change_nothing() {
     let (_folder, path) = copy_of("noxing.mp3");
-    let before = audio::probe(&path).expect("readable");
+    let before = voisin_audio::probe(&path).expect("readable");
     let mut bytes = std::fs::read(&path).expect("readable");
     // A tag of ID3v2.3 with a Latin-1 title, a genre by number and text, and a frame full of sync words.
     let frame =
@@ -196,7 +196,7 @@ fn old_and_stray_tags_around_an_mp3_change_nothing() {
     v1[127] = 17;
     tagged.extend(v1);
     std::fs::write(&path, &tagged).expect("writable");
-    assert_eq!(audio::probe(&path).expect("readable"), before);
+    assert_eq!(voisin_audio::probe(&path).expect("readable"), before);
     let tags = read_tags(&path).expect("readable");
     assert_eq!(tags.title.as_deref(), Some("Café"));
     assert_eq!(tags.year, Some(1987));

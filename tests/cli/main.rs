@@ -184,7 +184,7 @@ fn formats_for_programs() {
 
 #[test]
 fn bench_says_what_ran() {
-    use voisin::internals::kernels::{Precision, isa};
+    use voisin_kernels::{Precision, isa};
     let sandbox = Sandbox::new();
     let measured = |precision| {
         let mut words = vec!["--threads", "1", "--device", "cpu", "--dtype", precision, "bench", "encoder"];

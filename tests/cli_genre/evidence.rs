@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
-use voisin::internals::audio::tags::read_tags;
+use voisin_audio::tags::read_tags;
 
 use super::AUDIO;
 use super::common::{

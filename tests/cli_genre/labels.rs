@@ -135,9 +135,9 @@ fn labels_by_hand_stand_above_the_source_and_are_taken_back() {
 
     assert_eq!(code(&sandbox.run(["labels", "set", "id:1", " ; "])), 2);
     assert!(code(&sandbox.run(["labels", "set", "id:999", "Ska"])) > 0);
-    let content = shelf.library.track(voisin::internals::track::TrackId(3)).unwrap().audio.content;
+    let content = shelf.library.track(voisin_base::track::TrackId(3)).unwrap().audio.content;
     fine(sandbox.run(["labels", "set", "id:3", "Ska"]));
-    shelf.library.remove_tracks(&[voisin::internals::track::TrackId(3)]).unwrap();
+    shelf.library.remove_tracks(&[voisin_base::track::TrackId(3)]).unwrap();
     assert_eq!(shelf.library.hand_labels().unwrap().get(&content).map(String::as_str), Some("Ska"));
 }
 

@@ -103,10 +103,10 @@ fn a_head_is_trained_used_and_found_to_age() {
 
     // the labels move on: ten tracks are retagged, three removed
     for id in 1..=10 {
-        let track = shelf.library.track(voisin::internals::track::TrackId(id)).unwrap();
+        let track = shelf.library.track(voisin_base::track::TrackId(id)).unwrap();
         shelf.library.attach_file(track.id, &track.files[0].record, &tags("New Wave", "Artist")).unwrap();
     }
-    shelf.library.remove_tracks(&[11, 12, 13].map(voisin::internals::track::TrackId)).unwrap();
+    shelf.library.remove_tracks(&[11, 12, 13].map(voisin_base::track::TrackId)).unwrap();
     let status = sandbox.run(["status", "--format", "json"]);
     let head = &json(&status)["genre_head"];
     assert!((head["changed_share"].as_f64().unwrap() - 0.13).abs() < 1e-9, "{head}");
@@ -334,7 +334,7 @@ fn wrong_labels_are_suspected_with_reasons() {
     let mut shelf = Shelf::new(&sandbox);
     shelf.fill(4, 24, 0.7);
     for (id, genre) in [(5, "Genre 1"), (30, "Genre 3"), (63, "Genre 0")] {
-        let track = shelf.library.track(voisin::internals::track::TrackId(id)).unwrap();
+        let track = shelf.library.track(voisin_base::track::TrackId(id)).unwrap();
         let artist = track.tags.artist.clone().unwrap();
         shelf.library.attach_file(track.id, &track.files[0].record, &tags(genre, &artist)).unwrap();
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use half::f16;
 use ndarray::Array2;
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use voisin::internals::library::{Library, OpenMode, StoredModel, TrackTags, TrackWindows, testing};
+use voisin_library::{Library, OpenMode, StoredModel, TrackTags, TrackWindows, testing};
 
 use super::common::Sandbox;
 

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use crate::AUDIO;
 use crate::common::{Sandbox, code, json, noise_wav, text};
 use crate::shelf::Shelf;
-use voisin::internals::audio::tags::read_tags;
+use voisin_audio::tags::read_tags;
 
 /// Real files of every format that genres are written to, in a made-up library that knows their genre.
 #[test]
@@ -61,10 +61,10 @@ fn answers_are_written_into_files_only_as_asked() {
 
     // what is there is kept, unless it is to be replaced
     let mp3 = &files[0];
-    voisin::internals::audio::tags::write_genres(
+    voisin_audio::tags::write_genres(
         mp3,
         &["My Own".to_owned()],
-        voisin::internals::audio::tags::WriteOptions { overwrite: true, ..Default::default() },
+        voisin_audio::tags::WriteOptions { overwrite: true, ..Default::default() },
     )
     .unwrap();
     let kept = json(run(&["--write-tags", "--format", "json"]));
@@ -115,7 +115,7 @@ fn an_unsure_answer_is_not_written_unless_asked_for() {
 
 #[test]
 fn undo_restores_genres_of_files() {
-    use voisin::internals::audio::tags::{WriteOptions, write_genres};
+    use voisin_audio::tags::{WriteOptions, write_genres};
     let sandbox = Sandbox::new();
     let mut shelf = Shelf::new(&sandbox);
     shelf.fill(2, 3, 0.6);

@@ -10,7 +10,7 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use voisin::internals::library::{Library, OpenMode};
+use voisin_library::{Library, OpenMode};
 
 /// A folder of its own, with a library in it, gone at the end of the test.
 pub(crate) struct Sandbox {

@@ -1,7 +1,7 @@
 //! The OpenL3 network with Candle's own operations, and made-up spectrograms for it.
 
 use candle_core::{D, Device, Result, Tensor, Var};
-use voisin::internals::kernels::conv::OpenL3Weights;
+use voisin_kernels::conv::OpenL3Weights;
 
 /// Uniform numbers in [-1, 1), the same on every machine.
 pub(crate) fn random(seed: u64, len: usize) -> Vec<f32> {

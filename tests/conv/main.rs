@@ -8,8 +8,8 @@ mod traps;
 
 use candle::{Vars, mels, random};
 use candle_core::{D, Device, Result, Tensor, Var};
-use voisin::internals::kernels::conv::{FastChain, OPENL3_WIDTHS, OpenL3Train, OpenL3Weights, WINDOW};
-use voisin::internals::kernels::{Isa, Precision};
+use voisin_kernels::conv::{FastChain, OPENL3_WIDTHS, OpenL3Train, OpenL3Weights, WINDOW};
+use voisin_kernels::{Isa, Precision};
 
 /// Largest difference over the largest magnitude.
 fn relative_error(found: &[f32], expected: &[f32]) -> f32 {
@@ -20,7 +20,7 @@ fn relative_error(found: &[f32], expected: &[f32]) -> f32 {
 }
 
 fn isa() -> Isa {
-    voisin::internals::kernels::isa().unwrap()
+    voisin_kernels::isa().unwrap()
 }
 
 /// An instruction set with products of bf16.

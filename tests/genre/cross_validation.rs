@@ -1,6 +1,7 @@
 //! Five folds by group over real labelled vectors.
 
-use voisin::internals::{genre::grouped_folds, metrics};
+use voisin_learn::genre::grouped_folds;
+use voisin_learn::metrics;
 
 use crate::data::{Taggrams, argmax};
 

@@ -4,10 +4,8 @@ use std::{io::Read, path::PathBuf};
 
 use ndarray::{Array2, Axis};
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use voisin::internals::{
-    genre::{FitOptions, Genre, GenreModel, LabelledVectors, QueryVectors},
-    track::TrackId,
-};
+use voisin_base::track::TrackId;
+use voisin_learn::genre::{FitOptions, Genre, GenreModel, LabelledVectors, QueryVectors};
 
 /// Ten genres as GTZAN numbers them.
 pub(crate) const GENRES: [&str; 10] =

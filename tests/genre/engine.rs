@@ -4,12 +4,10 @@ use ndarray::Array2;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::Value;
 use voisin::Remedy;
-use voisin::internals::{
-    genre::{
-        Agreement, FitOptions, Genre, GenreError, GenreModel, GenrePrediction, GenreShare, PredictOptions,
-        Provenance, QueryVectors, UnknownReason, Voter, suspects,
-    },
-    track::TrackId,
+use voisin_base::track::TrackId;
+use voisin_learn::genre::{
+    Agreement, FitOptions, Genre, GenreError, GenreModel, GenrePrediction, GenreShare, PredictOptions,
+    Provenance, QueryVectors, UnknownReason, Voter, suspects,
 };
 
 use crate::data::blobs;

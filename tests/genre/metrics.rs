@@ -4,7 +4,8 @@ use std::path::Path;
 
 use ndarray::Array2;
 use serde_json::Value;
-use voisin::internals::{learn::Svm, metrics};
+use voisin_learn::Svm;
+use voisin_learn::metrics;
 
 fn golden(name: &str) -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/genre").join(name);

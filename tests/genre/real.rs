@@ -1,8 +1,8 @@
 //! The engine on real genres; these skip, saying so, where the development data is absent.
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use voisin::internals::genre::{FitOptions, Genre, GenreModel, KinshipOptions, kinship, suspects};
-use voisin::internals::metrics;
+use voisin_learn::genre::{FitOptions, Genre, GenreModel, KinshipOptions, kinship, suspects};
+use voisin_learn::metrics;
 
 use crate::data::{Taggrams, argmax};
 

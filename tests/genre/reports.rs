@@ -1,12 +1,10 @@
 //! Kinship, evaluation and files.
 
 use ndarray::{Array2, Axis};
-use voisin::internals::{
-    eval::plots,
-    genre::{FitOptions, Genre, KinshipOptions, LabelledVectors, PredictOptions, kinship},
-    lab::files::{predict_files, read_groups, read_labels, read_vectors},
-    lab::genre::{EvalOptions, evaluate_genre},
-};
+use voisin_lab::eval::plots;
+use voisin_lab::files::{predict_files, read_groups, read_labels, read_vectors};
+use voisin_lab::genre::{EvalOptions, evaluate_genre};
+use voisin_learn::genre::{FitOptions, Genre, KinshipOptions, LabelledVectors, PredictOptions, kinship};
 
 use crate::data::blobs;
 

@@ -1,11 +1,8 @@
 //! Tracks of several genres, as tags have them: sets whose truth is known.
 
-use voisin::internals::{
-    genre::{
-        FitOptions, Genre, GenreModel, Kinship, KinshipOptions, PredictOptions, QueryVectors, kinship,
-        suspects,
-    },
-    lab::genre::{EvalOptions, evaluate_genre},
+use voisin_lab::genre::{EvalOptions, evaluate_genre};
+use voisin_learn::genre::{
+    FitOptions, Genre, GenreModel, Kinship, KinshipOptions, PredictOptions, QueryVectors, kinship, suspects,
 };
 
 use crate::data::{Blobs, blobs};
@@ -82,7 +79,7 @@ fn a_trained_model_answers_with_every_genre_of_a_track() {
         model.quality()
     );
     let answers = model.predict(&QueryVectors::of(test.vectors.view()), &PredictOptions::default()).unwrap();
-    let share = |list: &[voisin::internals::genre::GenreShare], name: &str| {
+    let share = |list: &[voisin_learn::genre::GenreShare], name: &str| {
         list.iter().find(|s| s.genre.name() == name).map_or(0.0, |s| s.share)
     };
     let mut right = [0; 4];

@@ -8,10 +8,10 @@ mod files;
 use ndarray::{Array2, ArrayView1, s};
 use proptest::prelude::*;
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use voisin::internals::index::{
+use voisin_base::track::TrackId;
+use voisin_index::{
     GraphBuilder, IndexError, IndexOptions, IndexStamp, Neighbor, SearchMode, SearchParams, VectorIndex,
 };
-use voisin::internals::track::TrackId;
 
 const MODES: [SearchMode; 4] = [SearchMode::Exact, SearchMode::Scan, SearchMode::Lists, SearchMode::Hnsw];
 

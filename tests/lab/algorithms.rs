@@ -2,11 +2,11 @@
 
 use ndarray::Array2;
 use serde_json::Value;
-use voisin::internals::learn::{
+use voisin_learn::metrics;
+use voisin_learn::{
     Bayes, BayesSettings, Boost, BoostSettings, FittedClassifier, Forest, ForestSettings, Knn, KnnSettings,
     Lda, Logistic, Metric, Training, Weighting, couple,
 };
-use voisin::internals::metrics;
 
 fn golden(name: &str) -> Value {
     let path = format!("{}/tests/data/lab/{name}", env!("CARGO_MANIFEST_DIR"));

@@ -3,7 +3,7 @@
 use std::f64::consts::TAU;
 
 use serde_json::Value;
-use voisin::internals::features::{DESCRIPTOR_RATE, DescriptorSet};
+use voisin_features::{DESCRIPTOR_RATE, DescriptorSet};
 
 const LENGTH: usize = 40_000;
 

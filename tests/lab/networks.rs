@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::{Sandbox, code, fine, fine_json, json, text, tone_wav};
 use crate::datasets::made;
-use voisin::internals::encoder::Weights;
+use voisin_encoder::Weights;
 
 fn train<'a>(data: &'a str, run: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
     [&["train", "classifier", data, run.to_str().unwrap()], more].concat()

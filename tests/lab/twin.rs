@@ -3,9 +3,9 @@
 
 use serde_json::Value;
 use voisin::DeviceChoice;
-use voisin::internals::encoder::{FirstWeights, Stack, StackShape, StackTrain};
-use voisin::internals::train::classifier::NetworkRecipe;
-use voisin::internals::train::encoder::{AdamW, AdamWOptions};
+use voisin_encoder::{FirstWeights, Stack, StackShape, StackTrain};
+use voisin_train::classifier::NetworkRecipe;
+use voisin_train::encoder::{AdamW, AdamWOptions};
 
 const BATCH: usize = 4;
 

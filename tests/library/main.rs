@@ -17,12 +17,12 @@ use std::time::{Duration, Instant};
 use half::f16;
 use ndarray::Array2;
 use proptest::prelude::*;
-use voisin::internals::library::{
+use voisin_base::track::{ContentId, TrackId};
+use voisin_library::{
     AttachOutcome, AudioFacts, Descriptors, Failure, FileRecord, FileState, Library, LibraryError,
     LibraryFault, MusicalKey, NewTrack, OpenMode, Resolution, StoredModel, TrackFilter, TrackTags,
     TrackWindows, salvage,
 };
-use voisin::internals::track::{ContentId, TrackId};
 
 const DIMENSION: usize = 16;
 

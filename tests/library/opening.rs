@@ -54,7 +54,7 @@ fn opening_refuses_foreign_folders_and_leaves_them_alone() {
 
 #[test]
 fn libraries_written_by_every_schema_open() {
-    for version in 1..=voisin::internals::library::SCHEMA_VERSION {
+    for version in 1..=voisin_library::SCHEMA_VERSION {
         opens(version);
     }
 }
@@ -88,7 +88,7 @@ fn opens(version: u32) {
         assert_eq!(library.failures().unwrap()[0].reason, "no audio");
     }
     let backup = dir.path().join(format!("voisin.db.backup-v{version}"));
-    assert_eq!(backup.exists(), version < voisin::internals::library::SCHEMA_VERSION);
+    assert_eq!(backup.exists(), version < voisin_library::SCHEMA_VERSION);
 }
 
 /// Writes `tests/data/library/vN.db` for the schema of this source tree, in small pages. Run it once
@@ -114,7 +114,7 @@ fn write_fixture() {
         })
         .unwrap();
     let path = library.database_path().to_path_buf();
-    let target = format!("tests/data/library/v{}.db", voisin::internals::library::SCHEMA_VERSION);
+    let target = format!("tests/data/library/v{}.db", voisin_library::SCHEMA_VERSION);
     drop(library);
     let raw = rusqlite::Connection::open(&path).unwrap();
     raw.execute_batch(

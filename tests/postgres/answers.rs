@@ -7,10 +7,10 @@ use std::process::Output;
 use std::time::Duration;
 
 use serde_json::Value;
-use voisin::internals::backend::{BackendError, Effort, Place, Postgres, TrackStore};
-use voisin::internals::engine::Engine;
-use voisin::internals::library::{Library, OpenMode, TrackFilter, TrackTags, Vectors};
+use voisin::Engine;
 use voisin::{ContentId, TrackId};
+use voisin_library::{Library, OpenMode, TrackFilter, TrackTags, Vectors};
+use voisin_postgres::{BackendError, Effort, Place, Postgres, TrackStore};
 
 use super::common::{Sandbox, code, fine, json, text};
 use super::made::{DIMENSION, filters, model, synthetic};
@@ -321,9 +321,8 @@ fn one_trait_two_stores() {
     let folder = tempfile::tempdir().unwrap();
     let library = synthetic(folder.path(), 60, 4);
     let record = |id: i64| library.record(TrackId(id), true).unwrap().unwrap();
-    let tracks: Vec<_> = (1..=50)
-        .map(|id| voisin::internals::backend::StoredTrack { record: record(id), genres: Vec::new() })
-        .collect();
+    let tracks: Vec<_> =
+        (1..=50).map(|id| voisin_postgres::StoredTrack { record: record(id), genres: Vec::new() }).collect();
     let elsewhere = tempfile::tempdir().unwrap();
     let mut local = Library::open(elsewhere.path(), OpenMode::Create).unwrap();
     local.set_model(&model()).unwrap();

@@ -6,8 +6,8 @@ use ndarray::Array2;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use voisin::ContentId;
-use voisin::internals::encoder::{Architecture, ModelManifest};
-use voisin::internals::library::{
+use voisin_encoder::{Architecture, ModelManifest};
+use voisin_library::{
     AudioFacts, Descriptors, FileRecord, Library, MusicalKey, OpenMode, StoredModel, TrackFilter, TrackTags,
     TrackWindows,
 };
@@ -74,8 +74,8 @@ pub(super) fn synthetic(dir: &Path, n: usize, seed: u64) -> Library {
     library
 }
 
-pub(super) fn track(i: usize, vector: Vec<f32>) -> voisin::internals::library::TrackRecord {
-    use voisin::internals::library::{TaggedFile, TrackFacts, TrackRecord};
+pub(super) fn track(i: usize, vector: Vec<f32>) -> voisin_library::TrackRecord {
+    use voisin_library::{TaggedFile, TrackFacts, TrackRecord};
     let content = content(i);
     let hostile = i % 100 == 7;
     let path = if hostile {

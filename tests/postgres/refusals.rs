@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use ndarray::Array2;
-use voisin::internals::library::{Library, OpenMode};
+use voisin_library::{Library, OpenMode};
 
 use super::common::{Sandbox, code, fine, json, text};
 use super::made::{DIMENSION, model, model_called, track};

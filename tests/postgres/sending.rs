@@ -11,8 +11,8 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::Value;
 use voisin::TrackId;
-use voisin::internals::backend::{Effort, Place, Postgres, TrackStore as _};
-use voisin::internals::library::{Library, OpenMode, TrackFilter, TrackTags, TrackWindows};
+use voisin_library::{Library, OpenMode, TrackFilter, TrackTags, TrackWindows};
+use voisin_postgres::{Effort, Place, Postgres, TrackStore as _};
 
 use super::common::{Sandbox, code, fine, fine_json, json, noise_wav, six_tracks, text};
 use super::made::{DIMENSION, synthetic, track};

@@ -242,12 +242,12 @@ fn old_libraries_open_and_are_searched() {
             (&state["tracks"], &state["failed"], &state["dimension"]),
             (&5.into(), &1.into(), &16.into())
         );
-        assert_eq!(state["schema"], voisin::internals::library::SCHEMA_VERSION);
+        assert_eq!(state["schema"], voisin_library::SCHEMA_VERSION);
         assert_eq!(state["search"]["mode"], "scan");
         assert!(state["search"]["why"].as_str().unwrap().contains("5 tracks"), "{state}");
         fine(&sandbox, &["verify"]);
     }
-    assert_eq!(versions, voisin::internals::library::SCHEMA_VERSION, "one for each schema");
+    assert_eq!(versions, voisin_library::SCHEMA_VERSION, "one for each schema");
 }
 
 /// A million keys of each table that the schema no longer names were tried one by one: minutes.

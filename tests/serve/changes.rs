@@ -6,10 +6,10 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use voisin::internals::library::{
+use voisin_base::track::ContentId;
+use voisin_library::{
     AudioFacts, FileRecord, Library, NewTrack, OpenMode, StoredModel, TrackTags, TrackWindows,
 };
-use voisin::internals::track::ContentId;
 
 use super::common::server::{Server, read_answer, small_library};
 use super::common::{Sandbox, code, fine, fine_json, noise_wav, text};

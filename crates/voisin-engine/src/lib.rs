@@ -1,10 +1,92 @@
-//! Joins the parts: add files, search, classify, export.
+//! voisin ("neighbour"): a vector-search engine for music.
 //!
-//! An [`Engine`] is an open library with its index. The library is the truth; the index is a cache of it that is
-//! brought up to date on opening and made anew when it is damaged or of another model. Nothing here prints.
+//! Audio files become vectors; vectors that lie near each other are tracks that sound alike.
 //!
-//! Not for: arithmetic. What can be said of plain vectors, labels or samples is in the rooms below, which do not know of
-//! each other; here is what needs two of them.
+//! ```text
+//! file → mono samples → windows → mel spectrograms → window vectors → track vector → library → index
+//!        probe, add               MelConfig          Encoder          Embedder       Library   VectorIndex
+//! ```
+//!
+//! An [`Engine`] joins the parts: a [`Library`] (SQLite, the truth), a [`VectorIndex`] (a cache of it), and the roads to
+//! answers. An [`Embedder`] listens to files.
+//!
+//! ```
+//! use std::sync::atomic::AtomicBool;
+//! use voisin::{
+//!     AddOptions, DescriptorDepth, DeviceChoice, Embedder, Encoder, Engine, ModelRef, OpenMode, SimilarOptions,
+//!     WindowPlan, add, is_audio_candidate, scan,
+//! };
+//!
+//! let encoder = Encoder::load(&ModelRef::default(), &DeviceChoice::Cpu.resolve()?)?;
+//! let embedder = Embedder::new(encoder)?;
+//! let folder = tempfile::tempdir()?;
+//! let mut engine = Engine::open(folder.path(), OpenMode::Create)?;
+//!
+//! let music = scan(&["../../data/demo/library/metal".into()], &is_audio_candidate);
+//! let options = AddOptions {
+//!     windows: WindowPlan::Spread(2),
+//!     force: false,
+//!     retry: false,
+//!     dry_run: false,
+//!     descriptors: DescriptorDepth::Fast,
+//!     update_descriptors: false,
+//!     threads: 2,
+//! };
+//! let stop = AtomicBool::new(false);
+//! let summary = add(engine.library_mut(), &embedder, &music.files, &options, &mut |_| {}, &stop)?;
+//! assert_eq!(summary.added as usize, music.files.len());
+//!
+//! let seed = engine.seed("chaos god".as_ref(), || Ok(&embedder))?;
+//! let found = engine.similar(&[seed], &SimilarOptions { limit: 2, ..SimilarOptions::default() })?;
+//! assert!(found.len() == 2 && found[0].similarity >= found[1].similarity);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The index needs none of the rest; any unit vectors will do:
+//!
+//! ```
+//! use ndarray::array;
+//! use voisin::{IndexOptions, SearchParams, TrackId, VectorIndex};
+//!
+//! let ids = [TrackId(1), TrackId(2), TrackId(3)];
+//! let vectors = array![[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]];
+//! let index = VectorIndex::build(&ids, vectors.view(), &IndexOptions::default())?;
+//!
+//! let odd = |track: TrackId| track.0 % 2 == 1;
+//! let params = SearchParams { filter: Some(&odd), ..SearchParams::default() };
+//! let nearest = index.search(&[1.0, 0.0], 2, &params)?;
+//! assert_eq!(nearest.iter().map(|found| found.track.0).collect::<Vec<_>>(), [1, 3]);
+//! # Ok::<(), voisin::IndexError>(())
+//! ```
+//!
+//! # Words
+//!
+//! | word | meaning |
+//! |---|---|
+//! | window | a stretch of audio of the length that a network takes at once (1 s or 3 s) |
+//! | embedding | a window's or a track's vector; a track's is the mean of its windows', scaled to unit norm |
+//! | similarity | the cosine of two embeddings relative to the library's mean, -1 to 1; higher is nearer |
+//! | seed | what a search starts from: tracks, files, or words that name them |
+//! | model | a network's weights with a manifest; its fingerprint is stored with every vector |
+//! | generation | a number that the library raises with each change, so that an index knows whether it lags |
+//! | head | a classifier trained on the vectors of labelled tracks |
+//! | vote | the genres of the labelled neighbours, weighted by distance |
+//! | kinship | how close two genres are to one another |
+//!
+//! # Features
+//!
+//! None is on by default.
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `cuda` | the encoder on an NVIDIA GPU |
+//! | `trace` | a span for each layer of a network, for `tracing` |
+//!
+//! # This crate
+//!
+//! It joins what the crates below do: add files, search, classify, export; their types that its own functions take and
+//! return are named here too. Not for: arithmetic. What can be said of plain vectors, labels or samples is in those crates,
+//! which do not know of each other; here is what needs two of them.
 
 #![deny(unsafe_code)]
 
@@ -12,6 +94,7 @@ mod add;
 mod collection;
 mod descriptors;
 mod embedder;
+mod engine;
 mod error;
 mod export;
 mod foreign;
@@ -27,427 +110,76 @@ mod tagging;
 mod upgrade;
 mod words;
 
-use std::path::{Path, PathBuf};
+// What every part shares.
+pub use voisin_base::remedy::Remedy;
+pub use voisin_base::track::{ContentId, TrackId};
 
-pub use add::{AddEvent, AddOptions, AddSummary, Outcome, add, read_through, stored_model};
-pub use collection::{Collection, meta, window_set};
+// Files of audio.
+pub use voisin_audio::{AudioError, AudioInfo, is_audio_candidate, probe};
+pub use voisin_library::scan::{Scan, scan};
+
+// Models: from spectrograms to vectors.
+pub use voisin_encoder::{
+    Architecture, CpuPath, Device, DeviceChoice, Embedding, Encoder, EncoderError, EncoderOptions,
+    ImportError, ModelEntry, ModelManifest, ModelRef, Precision, import_model, models,
+};
+pub use voisin_features::{FeaturesError, MelConfig, OpenL3Variant};
+
+// The library: tracks, their files, their vectors.
+pub use voisin_library::{
+    Descriptors, FileRecord, Library, LibraryError, MusicalKey, OpenMode, Status, StoredFile, Track,
+    TrackFilter, TrackTags, default_dir,
+};
+
+// The index.
+pub use voisin_index::{
+    GraphBuilder, IndexError, IndexOptions, IndexStamp, IndexStats, Neighbor, SearchMode, SearchParams,
+    SelfCheck, Subset, VectorIndex,
+};
+
+// The parts joined: add, search.
+pub use add::{AddEvent, AddOptions, AddSummary, Outcome, add};
 pub use descriptors::DescriptorDepth;
 pub use embedder::{Embedder, FileEmbedding, WindowPlan};
+pub use engine::{Engine, IndexRefresh};
 pub use error::EngineError;
-pub use export::{ExportSummary, export, spreadsheet_safe};
-pub use foreign::check_model;
-pub use genre::{
-    Classifier, ClassifyOptions, Evidence, Finding, FirstGuess, GENRE_MODEL_FILE, GenreAnswer, GenreHead,
-    GenreNews, GroupBy, LabelSource, Labelled, LabelledTracks, RETRAIN_SHARE, Retraining, SYNONYMS_FILE,
-    TrackDisplay,
-};
-pub use keeper::IndexKeeper;
-pub use list::{TrackPage, TrackQuery};
-pub use listen::{FileListener, ListenEvent, audio_correlation};
 pub use passage::{Passage, SimilarPassage};
-pub use search::{DEFAULT_WINDOWS, Seed, SimilarOptions, SimilarTrack, track_number};
-pub use space::{LibrarySpace, MeanSum};
-pub use tagging::{TagChange, TagOutcome, TagResult, TagWish, write_tags};
-pub use upgrade::{UpgradeProgress, upgrade};
-pub use words::{FittingTrack, PhraseAnswer, PredictedTags, StrongTags, WORDS_FILE};
+pub use search::{Seed, SimilarOptions, SimilarTrack};
 
-use voisin_base::text::with_causes;
-use voisin_base::track::TrackId;
-use voisin_encoder::{ModelRef, Parts};
-use voisin_index::{IndexError, IndexOptions, IndexStamp, VectorIndex};
-use voisin_library::{Library, LibraryError, OpenMode, StoredModel, Track, stored_path};
+// Genres.
+pub use genre::{Classifier, ClassifyOptions, Evidence, Finding, GenreAnswer, GenreHead, LabelSource};
+pub use voisin_learn::genre::{
+    FitOptions, Genre, GenreError, GenrePrediction, GenreShare, Kinship, KinshipOptions, LabelCount,
+    PredictOptions, Suspect, Taxonomy, VoteOptions,
+};
 
-/// Name of the index inside a library's folder.
-pub const INDEX_FILE: &str = "index.bin";
+// Exploring a collection.
+pub use collection::Collection;
+pub use voisin_explore::clusters::{Cluster, ClusterOptions, Clustering, Detail, cluster};
+pub use voisin_explore::layout::{LayoutOptions, layout};
+pub use voisin_explore::path::{PathOptions, Walk, path};
+pub use voisin_explore::{ExploreError, KnnGraph, TrackMeta};
 
-/// What opening an index took.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum IndexRefresh {
-    /// It was up to date.
-    Loaded,
-    /// It lagged, and what had changed was put in.
-    Updated {
-        /// Tracks put in.
-        added: usize,
-        /// Tracks taken out.
-        removed: usize,
-    },
-    /// There was none, or it was of no use; it was built from the library.
-    Built {
-        /// Why.
-        reason: String,
-        /// Whether there was one that could not be used: damaged, of another format or model, or of other vectors.
-        unusable: bool,
-    },
+/// What the other crates of the workspace use beside; no promise holds here.
+#[doc(hidden)]
+mod workspace {
+    pub use crate::add::{read_through, stored_model};
+    pub use crate::collection::{meta, window_set};
+    pub use crate::engine::{INDEX_FILE, IndexNews, held_model, remember_model};
+    pub use crate::export::{ExportSummary, export, spreadsheet_safe};
+    pub use crate::foreign::check_model;
+    pub use crate::genre::{
+        FirstGuess, GENRE_MODEL_FILE, GenreNews, GroupBy, Labelled, LabelledTracks, RETRAIN_SHARE,
+        Retraining, SYNONYMS_FILE, TrackDisplay,
+    };
+    pub use crate::keeper::IndexKeeper;
+    pub use crate::list::{TrackPage, TrackQuery};
+    pub use crate::listen::{FileListener, ListenEvent, audio_correlation};
+    pub use crate::search::{DEFAULT_WINDOWS, track_number};
+    pub use crate::space::{LibrarySpace, MeanSum};
+    pub use crate::tagging::{TagChange, TagOutcome, TagResult, TagWish, write_tags};
+    pub use crate::upgrade::{UpgradeProgress, upgrade};
+    pub use crate::words::{FittingTrack, PhraseAnswer, PredictedTags, StrongTags, WORDS_FILE};
 }
-
-impl std::fmt::Display for IndexRefresh {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Loaded => f.write_str("index up to date"),
-            Self::Updated { added, removed } => {
-                write!(f, "index brought up to date: {added} added, {removed} removed")
-            }
-            Self::Built { reason, unusable: false } => write!(f, "index built: {reason}"),
-            Self::Built { reason, unusable: true } => write!(f, "index built anew: {reason}"),
-        }
-    }
-}
-
-/// What happened to the index while something else was asked for.
-#[derive(Debug)]
-pub enum IndexNews<'a> {
-    /// It was loaded, brought up to date or built.
-    Ready(&'a IndexRefresh),
-    /// It could not be written: the next command makes it again.
-    NotKept(&'a IndexError),
-}
-
-impl std::fmt::Display for IndexNews<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Ready(refresh) => refresh.fmt(f),
-            Self::NotKept(error) => {
-                write!(f, "the index could not be kept, it is made again next time: {}", with_causes(error))
-            }
-        }
-    }
-}
-
-/// What is called with each piece of news of the index.
-type IndexListener = Box<dyn Fn(&IndexNews<'_>) + Send + Sync>;
-
-/// An open library and its index.
-pub struct Engine {
-    library: Library,
-    index: Option<VectorIndex>,
-    /// What the index in memory is made of; meaningless without one.
-    stamp: IndexStamp,
-    /// The space that its vectors are in; as meaningless.
-    space: LibrarySpace,
-    listener: Option<IndexListener>,
-}
-
-impl Engine {
-    /// Opens the library in `dir`.
-    pub fn open(dir: &Path, mode: OpenMode) -> Result<Self, EngineError> {
-        Ok(Self::from_library(Library::open(dir, mode)?))
-    }
-
-    /// An engine on an open library.
-    pub fn from_library(library: Library) -> Self {
-        let stamp = IndexStamp { generation: 0, model_fingerprint: String::new(), dimension: 0 };
-        let space = LibrarySpace::new(Vec::new(), "");
-        Self { library, index: None, stamp, space, listener: None }
-    }
-
-    /// Calls `listener` whenever the index was made ready for use or could not be kept, until another one is set.
-    pub fn on_index_news(&mut self, listener: impl Fn(&IndexNews<'_>) + Send + Sync + 'static) {
-        self.listener = Some(Box::new(listener));
-    }
-
-    fn notify(&self, news: &IndexNews<'_>) {
-        if let Some(listener) = &self.listener {
-            listener(news);
-        }
-    }
-
-    /// The catalogue.
-    pub fn library(&self) -> &Library {
-        &self.library
-    }
-
-    /// The catalogue, to change it. The index notices at its next use.
-    pub fn library_mut(&mut self) -> &mut Library {
-        self.index = None;
-        &mut self.library
-    }
-
-    /// Where the index is kept.
-    pub fn index_path(&self) -> PathBuf {
-        self.library.dir().join(INDEX_FILE)
-    }
-
-    /// The model that made this library's vectors.
-    pub fn model(&self) -> Result<StoredModel, EngineError> {
-        self.library.model()?.ok_or_else(|| EngineError::EmptyLibrary { dir: self.library.dir().to_owned() })
-    }
-
-    /// What the model of this library is to be loaded by.
-    pub fn model_ref(&self) -> Result<ModelRef, EngineError> {
-        Ok(held_model(&self.library, &self.model()?)?)
-    }
-
-    /// The parts of the vectors of this library's model.
-    pub fn parts(&self) -> Result<Parts, EngineError> {
-        space::parts(&self.library)
-    }
-
-    /// [`refresh_index`](Self::refresh_index), and builds the index anew if too much has changed since it was built.
-    ///
-    /// For the end of a run that adds or removes; a search does not wait for it.
-    pub fn maintain_index(&mut self) -> Result<IndexRefresh, EngineError> {
-        let refresh = self.refresh_index()?;
-        if self.index.as_ref().is_some_and(VectorIndex::needs_rebuild) {
-            return self.rebuild_index("much has changed since it was built");
-        }
-        if self.has_drifted()? {
-            return self.rebuild_index("the library's music is no longer what similarity was relative to");
-        }
-        Ok(refresh)
-    }
-
-    /// Builds the index from the library, whatever is there.
-    pub fn rebuild_index(&mut self, reason: &str) -> Result<IndexRefresh, EngineError> {
-        self.build_index(IndexRefresh::Built { reason: reason.to_owned(), unusable: false })
-    }
-
-    fn build_index(&mut self, refresh: IndexRefresh) -> Result<IndexRefresh, EngineError> {
-        let model = self.model()?;
-        let vectors = self.library.vectors()?;
-        let (space, generation) = self.settle_space(&vectors)?;
-        let values = space.centre_rows(vectors.values);
-        let index = VectorIndex::build(&vectors.ids, values.view(), &IndexOptions::default())?;
-        self.stamp = IndexStamp { generation, ..stamp(&model, Some(&space)) };
-        self.space = space;
-        self.keep(&index, &self.stamp);
-        self.index = Some(index);
-        self.notify(&IndexNews::Ready(&refresh));
-        Ok(refresh)
-    }
-
-    /// Writes the index. It is a cache: where that fails it is made again next time, which is said.
-    fn keep(&self, index: &VectorIndex, stamp: &IndexStamp) {
-        if self.library.mode() == OpenMode::ReadOnly {
-            return;
-        }
-        if let Err(error) = index.save(&self.index_path(), stamp) {
-            self.notify(&IndexNews::NotKept(&error));
-        }
-    }
-
-    /// Loads the index, brings it up to date with the library, and keeps it on disk.
-    ///
-    /// A library that cannot be written is searched all the same: its index then lives in memory only.
-    pub fn refresh_index(&mut self) -> Result<IndexRefresh, EngineError> {
-        let model = self.model()?;
-        let path = self.index_path();
-        let (index, refresh) = match self.load_and_catch_up(&path, &model) {
-            Ok((index, stamp, space, refresh)) => {
-                (self.stamp, self.space) = (stamp, space);
-                (index, refresh)
-            }
-            Err(EngineError::Index(IndexError::Io { source, .. }))
-                if source.kind() == std::io::ErrorKind::NotFound =>
-            {
-                let refresh =
-                    IndexRefresh::Built { reason: "there was none yet".to_owned(), unusable: false };
-                return self.build_index(refresh);
-            }
-            Err(EngineError::Index(IndexError::OtherModel { actual, .. }))
-                if actual.split(' ').next() == Some(&model.fingerprint) =>
-            {
-                let reason = "similarity is relative to another mean now".to_owned();
-                return self.build_index(IndexRefresh::Built { reason, unusable: false });
-            }
-            Err(EngineError::Index(reason)) => {
-                let refresh = IndexRefresh::Built { reason: with_causes(&reason), unusable: true };
-                return self.build_index(refresh);
-            }
-            Err(error) => return Err(error),
-        };
-        if refresh != IndexRefresh::Loaded {
-            self.keep(&index, &self.stamp);
-        }
-        self.index = Some(index);
-        self.notify(&IndexNews::Ready(&refresh));
-        Ok(refresh)
-    }
-
-    fn load_and_catch_up(
-        &self,
-        path: &Path,
-        model: &StoredModel,
-    ) -> Result<(VectorIndex, IndexStamp, LibrarySpace, IndexRefresh), EngineError> {
-        let kept = LibrarySpace::kept(&self.library)?;
-        let expected = stamp(model, kept.as_ref());
-        let (mut index, generation) = VectorIndex::load_any_generation(path, &expected)?;
-        // One state of the library, whatever other processes commit meanwhile.
-        let _snapshot = self.library.snapshot()?;
-        let stale = |expected| IndexError::Stale { path: path.to_owned(), expected, actual: generation };
-        let Some(space) = LibrarySpace::kept(&self.library)?.filter(|space| kept.as_ref() == Some(space))
-        else {
-            return Err(stale(self.library.generation()?).into());
-        };
-        let Some((now, added, removed)) = self.catch_up(&mut index, &space, generation)? else {
-            return Err(stale(self.library.generation()?).into());
-        };
-        self.check_origin(path, &index, &space, generation)?;
-        let refresh =
-            if now == generation { IndexRefresh::Loaded } else { IndexRefresh::Updated { added, removed } };
-        Ok((index, IndexStamp { generation: now, ..expected }, space, refresh))
-    }
-
-    /// Puts into an index what changed in the library since `generation`: the generation that it has now, and how many
-    /// tracks were put in and taken out. `None` where the library cannot tell what changed.
-    fn catch_up(
-        &self,
-        index: &mut VectorIndex,
-        space: &LibrarySpace,
-        generation: u64,
-    ) -> Result<Option<(u64, usize, usize)>, EngineError> {
-        let Some(changes) = self.library.changes_since(generation)? else { return Ok(None) };
-        let mut removed = 0;
-        for &track in &changes.removed {
-            removed += usize::from(index.remove(track));
-        }
-        let mut added = 0;
-        for &track in &changes.added {
-            if let Some(vector) = self.library.vector(track)? {
-                index.remove(track);
-                index.insert(track, &space.centre(&vector))?;
-                added += 1;
-            }
-        }
-        Ok(Some((changes.generation, added, removed)))
-    }
-
-    /// Whether an index is in memory.
-    pub fn has_index(&self) -> bool {
-        self.index.is_some()
-    }
-
-    /// Brings the index in memory up to date with the library, for a process that answers for long: the first time it is
-    /// loaded, afterwards only what changed is put in. Nothing is written. Returns the generation that searches see.
-    ///
-    /// # Errors
-    /// [`EngineError::Index`] where there is no index that can be used, and it has to be built
-    /// ([`refresh_index`](Self::refresh_index)), which takes long in a large library.
-    pub fn follow(&mut self) -> Result<u64, EngineError> {
-        let model = self.model()?;
-        if let Some(mut index) = self.index.take() {
-            let snapshot = self.library.snapshot()?;
-            let kept = LibrarySpace::kept(&self.library)?;
-            let same = self.stamp.model_fingerprint == stamp(&model, kept.as_ref()).model_fingerprint;
-            let caught_up =
-                if same { self.catch_up(&mut index, &self.space, self.stamp.generation) } else { Ok(None) };
-            drop(snapshot);
-            // When much has changed, a run that adds has built the index anew on disk, or is about to.
-            if let Some((generation, added, removed)) = caught_up?
-                && (added + removed == 0 || !index.needs_rebuild())
-            {
-                self.index = Some(index);
-                self.stamp.generation = generation;
-                return Ok(generation);
-            }
-        }
-        let (index, stamp, space, _) = self.load_and_catch_up(&self.index_path(), &model)?;
-        (self.index, self.stamp, self.space) = (Some(index), stamp, space);
-        Ok(self.stamp.generation)
-    }
-
-    /// Whether an index is made of this library's vectors.
-    ///
-    /// A database that was put back from a copy, or beside another library's index, may have reached the same
-    /// generation by another way: then the number of tracks differs, or the vectors of those that came last.
-    fn check_origin(
-        &self,
-        path: &Path,
-        index: &VectorIndex,
-        space: &LibrarySpace,
-        generation: u64,
-    ) -> Result<(), EngineError> {
-        /// Vectors that are compared: of the last changes, and evenly spread over all.
-        const LAST: u64 = 16;
-        const SPREAD: usize = 8;
-        let other = || IndexError::OtherVectors { path: path.to_owned() };
-        if index.len() as u64 != self.library.status()?.vectors {
-            return Err(other().into());
-        }
-        let tracks = index.tracks();
-        let mut sample: Vec<TrackId> =
-            tracks.iter().copied().step_by(tracks.len().div_ceil(SPREAD).max(1)).collect();
-        if let Some(changes) = self.library.changes_since(generation.saturating_sub(LAST))? {
-            sample.extend(changes.added.into_iter().take(LAST as usize));
-        }
-        for track in sample {
-            let (Some(held), Some(expected)) = (index.vector(track), self.library.vector(track)?) else {
-                return Err(other().into());
-            };
-            let difference =
-                held.iter().zip(&space.centre(&expected)).map(|(a, b)| (a - b).abs()).fold(0_f32, f32::max);
-            // The index keeps 16 bits a component.
-            if difference > 1e-3 {
-                return Err(other().into());
-            }
-        }
-        Ok(())
-    }
-
-    /// The index; loaded and brought up to date at its first use.
-    pub fn index(&mut self) -> Result<&VectorIndex, EngineError> {
-        if self.index.is_none() {
-            self.refresh_index()?;
-        }
-        Ok(self.loaded_index())
-    }
-
-    /// The index, which [`index`](Self::index) has loaded.
-    fn loaded_index(&self) -> &VectorIndex {
-        self.index.as_ref().expect("the index is loaded before it is searched")
-    }
-
-    /// The space that the index's vectors are in, and what is searched for is to be in.
-    pub fn space(&mut self) -> Result<&LibrarySpace, EngineError> {
-        self.index()?;
-        Ok(&self.space)
-    }
-
-    /// Whether an index with this stamp is of the library's model and in its space.
-    pub fn is_in_space(&self, index: &IndexStamp) -> bool {
-        let kept = LibrarySpace::kept(&self.library).ok().flatten();
-        self.model().is_ok_and(|model| {
-            kept.is_some_and(|space| space.fingerprint(&model.fingerprint) == index.model_fingerprint)
-        })
-    }
-
-    /// A track's vector, raw.
-    pub fn vector(&self, id: TrackId) -> Result<Vec<f32>, EngineError> {
-        self.library.vector(id)?.ok_or(EngineError::NoVector { id })
-    }
-
-    /// One line that names a track to a person who has to choose among several.
-    fn candidate(track: &Track) -> String {
-        format!("  id:{}  {}  ({})", track.id, track.display_name(), track.path.display())
-    }
-}
-
-/// What an index of a model's vectors in a space is stamped with, but for the generation; without a space, what none is.
-fn stamp(model: &StoredModel, space: Option<&LibrarySpace>) -> IndexStamp {
-    let model_fingerprint = space.map_or_else(String::new, |space| space.fingerprint(&model.fingerprint));
-    IndexStamp { generation: 0, model_fingerprint, dimension: model.dimension }
-}
-
-/// The setting that keeps where a model lay that was given by its file.
-fn place_of_model(fingerprint: &str) -> String {
-    format!("model.{fingerprint}")
-}
-
-/// What a library's model is to be loaded by: the file that it was given by, if it is there, else its name.
-pub fn held_model(library: &Library, held: &StoredModel) -> Result<ModelRef, LibraryError> {
-    let place = library.setting(&place_of_model(&held.fingerprint))?.filter(|path| Path::new(path).is_file());
-    let Ok(model) = place.as_deref().unwrap_or(&held.name).parse();
-    Ok(model)
-}
-
-/// Keeps where a model lies that was given by its file, so that the library's name of it is enough from then on.
-pub fn remember_model(library: &mut Library, model: &ModelRef, fingerprint: &str) -> Result<(), EngineError> {
-    let (ModelRef::Manifest(path) | ModelRef::Weights(path)) = model else { return Ok(()) };
-    let path = stored_path(path);
-    if let Some(path) = path.to_str()
-        && model.manifest()?.fingerprint() == fingerprint
-    {
-        library.set_setting(&place_of_model(fingerprint), Some(path))?;
-    }
-    Ok(())
-}
+#[doc(hidden)]
+pub use workspace::*;

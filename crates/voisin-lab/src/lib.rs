@@ -42,7 +42,7 @@ pub enum LabError {
     Dataset(#[from] crate::dataset::DatasetError),
     /// A model could not listen, or the library not answer.
     #[error(transparent)]
-    Engine(#[from] voisin_engine::EngineError),
+    Engine(#[from] voisin::EngineError),
     /// The genre engine could not do its part.
     #[error(transparent)]
     Genre(#[from] voisin_learn::genre::GenreError),

@@ -10,11 +10,11 @@ use rayon::prelude::*;
 use super::LabError;
 use super::files::{read_groups, read_labels, read_vectors};
 use crate::dataset::{Columns, Dataset, DatasetError, Fault, Item, Kind, Source, group_of};
+use voisin::{Embedder, Engine, GroupBy, WindowPlan};
 use voisin_audio::{self, AudioInfo};
 use voisin_base::text::with_causes;
 use voisin_base::track::ContentId;
 use voisin_base::{atomic_file, regular_file};
-use voisin_engine::{Embedder, Engine, GroupBy, WindowPlan};
 use voisin_features::DescriptorSet;
 
 /// Numbers that listening gives.

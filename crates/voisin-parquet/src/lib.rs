@@ -14,8 +14,8 @@ use std::sync::atomic::AtomicBool;
 use arrow_array::Array as _;
 
 use read::ParquetInput;
+use voisin::{AddEvent, AddOptions, Embedder, Engine, EngineError, LibrarySpace, add, stored_model};
 use voisin_base::track::ContentKind;
-use voisin_engine::{AddEvent, AddOptions, Embedder, Engine, EngineError, LibrarySpace, add, stored_model};
 use voisin_library::{
     Failure, FileRecord, Intake, Library, MergeOutcome, OpenMode, StoredModel, TrackRecord, path_to_bytes,
 };

@@ -20,13 +20,13 @@ use parquet::file::reader::Length as _;
 use super::pages::{PageFile, rows_at_once};
 use super::schema::{FAILURE, KIND_KEY, MODEL_KEYS, schema};
 use super::{TEXT_BESIDE, TEXT_PER_BYTE};
+use voisin::EngineError;
+use voisin::check_model;
 use voisin_audio::guard;
 use voisin_base::regular_file;
 use voisin_base::text::{LONGEST_TEXT, grouped};
 use voisin_base::track::{ContentId, ContentKind};
 use voisin_base::vector::make_unit;
-use voisin_engine::EngineError;
-use voisin_engine::check_model;
 use voisin_library::{
     AudioFacts, Descriptors, Failure, FileRecord, MusicalKey, StoredModel, TaggedFile, TrackFacts,
     TrackRecord, TrackTags, TrackWindows, path_from_bytes,

@@ -9,9 +9,9 @@ use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 
 use super::schema::{MEAN_KEY, ParquetRow, batch, schema};
+use voisin::{EngineError, LibrarySpace};
 use voisin_base::atomic_file::AtomicFile;
 use voisin_base::track::ContentKind;
-use voisin_engine::{EngineError, LibrarySpace};
 use voisin_library::{Failure, StoredModel, TrackRecord};
 
 /// A Parquet file that appears whole or not at all.

@@ -1,7 +1,7 @@
 //! What can go wrong with a library in another engine.
 
+use voisin::EngineError;
 use voisin_base::remedy::Remedy;
-use voisin_engine::EngineError;
 use voisin_library::LibraryError;
 
 /// A failure of a backend. No message has a password in it.

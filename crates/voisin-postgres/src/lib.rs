@@ -28,8 +28,8 @@ pub use push::{PushEvent, PushOptions, PushSummary, pull, push, put};
 pub use remote::{Remote, TracksNeeded};
 pub use server::{Counts, IndexState, Postgres};
 
+use voisin::LibrarySpace;
 use voisin_base::track::{ContentId, TrackId};
-use voisin_engine::LibrarySpace;
 use voisin_index::Neighbor;
 use voisin_library::{Changes, TrackFilter, TrackRecord};
 

@@ -1,8 +1,8 @@
 //! The library on this disk as a store of tracks.
 
 use super::{Effort, Result, StoredTrack, TrackStore};
+use voisin::{Engine, LibrarySpace};
 use voisin_base::track::{ContentId, TrackId};
-use voisin_engine::{Engine, LibrarySpace};
 use voisin_index::{Neighbor, SearchMode};
 use voisin_library::{Changes, TrackFilter};
 

@@ -7,8 +7,8 @@ use super::ddl;
 use super::row::{HALF_DIGEST, TrackRow, facts_bytes, facts_digest, genre_keys, id_of};
 use super::server::{IndexState, SYNONYMS};
 use super::{BackendError, Postgres, Result, StoredTrack, TrackStore as _};
+use voisin::{Engine, LibrarySpace};
 use voisin_base::track::{ContentId, ContentKind, TrackId};
-use voisin_engine::{Engine, LibrarySpace};
 use voisin_library::{Intake, Library, LibraryError, MergeOutcome, StoredMean, Track, TrackRecord};
 
 /// Rows of one transaction.

@@ -5,8 +5,8 @@ use ndarray::Array2;
 use postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 
 use super::{Result, StoredTrack};
+use voisin::LibrarySpace;
 use voisin_base::track::{ContentId, TrackId};
-use voisin_engine::LibrarySpace;
 use voisin_library::{TrackFacts, TrackRecord, TrackWindows, fold, path_to_bytes};
 
 type Boxed = Box<dyn std::error::Error + Sync + Send>;

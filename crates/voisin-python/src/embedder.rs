@@ -8,8 +8,8 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 
 use super::raised;
+use voisin::{DEFAULT_WINDOWS, FileEmbedding, WindowPlan};
 use voisin_encoder::{DeviceChoice, Encoder, ModelRef, models_dir};
-use voisin_engine::{DEFAULT_WINDOWS, FileEmbedding, WindowPlan};
 
 /// Channels that an array may have: more are samples in the wrong place.
 const MOST_CHANNELS: usize = 64;
@@ -22,7 +22,7 @@ const MOST_CHANNELS: usize = 64;
 /// device: "auto", "cpu", "cuda" or "cuda:N". Raises ValueError where there is no such model or device.
 #[pyclass(name = "Embedder", frozen, module = "voisin")]
 pub(super) struct PyEmbedder {
-    inner: voisin_engine::Embedder,
+    inner: voisin::Embedder,
 }
 
 /// What listening gave.
@@ -37,7 +37,7 @@ pub(super) struct PyEmbedding {
 }
 
 impl PyEmbedder {
-    pub(super) fn inner(&self) -> &voisin_engine::Embedder {
+    pub(super) fn inner(&self) -> &voisin::Embedder {
         &self.inner
     }
 }
@@ -68,7 +68,7 @@ impl PyEmbedder {
         let device: DeviceChoice = device.parse().map_err(raised)?;
         let inner = py.detach(|| {
             let encoder = Encoder::load(&model, &device.resolve()?)?;
-            voisin_engine::Embedder::new(encoder)
+            voisin::Embedder::new(encoder)
         });
         Ok(Self { inner: inner.map_err(raised)? })
     }

@@ -13,9 +13,9 @@ mod library;
 use pyo3::exceptions::{PyFileNotFoundError, PyKeyError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
+use voisin::EngineError;
 use voisin_base::remedy::with_next;
 use voisin_base::text::with_causes;
-use voisin_engine::EngineError;
 use voisin_library::LibraryError;
 
 #[pymodule]

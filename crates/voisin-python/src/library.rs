@@ -11,8 +11,8 @@ use pyo3::types::{PyList, PyTuple};
 
 use super::embedder::PyEmbedder;
 use super::raised;
+use voisin::{Engine, EngineError, LibrarySpace, Seed, SimilarOptions};
 use voisin_base::track::TrackId;
-use voisin_engine::{Engine, EngineError, LibrarySpace, Seed, SimilarOptions};
 use voisin_index::SearchMode;
 use voisin_learn::genre::Genre;
 use voisin_library::{LibraryError, OpenMode, TrackFilter, default_dir};
@@ -125,7 +125,7 @@ impl SeedArgument {
         }
     }
 
-    fn seed(&self, engine: &Engine, embedder: Option<&voisin_engine::Embedder>) -> Result<Seed, EngineError> {
+    fn seed(&self, engine: &Engine, embedder: Option<&voisin::Embedder>) -> Result<Seed, EngineError> {
         match self {
             Self::Id(id) => engine.seed_of(*id),
             Self::Named(name) => engine.seed(name, || {
@@ -250,7 +250,7 @@ impl PyLibrary {
             let seeds = wanted.iter().map(|one| one.seed(engine, embedder)).collect::<Result<Vec<_>, _>>()?;
             engine.similar(&seeds, &options)
         })?;
-        let neighbor = |found: voisin_engine::SimilarTrack| PyNeighbor {
+        let neighbor = |found: voisin::SimilarTrack| PyNeighbor {
             track: PyTrack::of(found.track, &found.genres),
             similarity: found.similarity,
         };

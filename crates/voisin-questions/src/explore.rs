@@ -9,7 +9,7 @@ use super::seed::{MOST_SEEDS, NamedSeed};
 use super::values::{ClusterDetail, Count, WholeNumber, at_most};
 use crate::answers::duplicates::{GroupJson, with_exact_copies};
 use crate::answers::graph::{clustered, duplicate_groups};
-use voisin_engine::{Collection, Engine, EngineError, FileListener, ListenEvent, Seed};
+use voisin::{Collection, Engine, EngineError, FileListener, ListenEvent, Seed};
 use voisin_explore::KnnGraph;
 use voisin_explore::clusters::{ClusterOptions, Clustering};
 use voisin_explore::duplicates::PairListener;

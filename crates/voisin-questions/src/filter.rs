@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 use super::QuestionError;
 use super::read::Refused;
 use super::values::{KeyWish, LoudnessSpan, NotTag, Seconds, Tag, TempoSpan, YearSpan, at_most};
-use voisin_engine::{Engine, Seed};
+use voisin::{Engine, Seed};
 use voisin_library::{LibraryError, NameOf, TrackFilter, stored_path};
 
 /// Which tracks may be in an answer.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 use super::read::Refused;
 use super::seed::{MOST_SEEDS, NamedSeed};
 use super::values::{Fraction, SearchArgs, WholeNumber, at_most};
-use voisin_engine::{ClassifyOptions, Engine, EngineError, LabelSource, LabelledTracks};
+use voisin::{ClassifyOptions, Engine, EngineError, LabelSource, LabelledTracks};
 use voisin_learn::genre::{FitOptions, Kinship, KinshipOptions, Suspect};
 
 /// Where genres come from; over a network by the name alone.

@@ -18,8 +18,8 @@ pub(crate) mod similar;
 pub mod values;
 
 use read::Refused;
+use voisin::EngineError;
 use voisin_base::remedy::Remedy;
-use voisin_engine::EngineError;
 use voisin_explore::ExploreError;
 use voisin_learn::genre::GenreError;
 use voisin_library::LibraryError;

@@ -6,8 +6,8 @@ use serde::{Deserialize, Deserializer};
 
 use super::values::{Limit, ListOrder};
 use super::{Filters, QuestionError};
+use voisin::{Engine, TrackQuery};
 use voisin_base::track::TrackId;
-use voisin_engine::{Engine, TrackQuery};
 
 /// The tracks of the library
 #[derive(Debug, Clone, Default, Args, Deserialize, JsonSchema)]

@@ -12,7 +12,7 @@ use super::values::{Cosine, Fraction, Limit, Playtime, Positive, at_most};
 use super::{Filters, QuestionError};
 use crate::answers::graph::{clustered, neighbour_graph};
 use crate::answers::playlist::{Copies, PlaylistConstraints, PlaylistRows, listed};
-use voisin_engine::{Collection, Engine, Seed};
+use voisin::{Collection, Engine, Seed};
 use voisin_explore::KnnGraph;
 use voisin_explore::clusters::ClusterOptions;
 use voisin_explore::playlist::{Length, PlaylistOptions, SeedUse};

@@ -9,8 +9,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
 use super::read::Refused;
+use voisin::{Engine, EngineError, Seed};
 use voisin_base::track::TrackId;
-use voisin_engine::{Engine, EngineError, Seed};
 use voisin_library::{Resolution, Track};
 
 /// Tracks that a question may start from over a network.

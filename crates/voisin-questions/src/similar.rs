@@ -8,9 +8,7 @@ use super::read::Refused;
 use super::seed::{MOST_SEEDS, NamedSeed, at_least_one};
 use super::values::{Cosine, Count, Fraction, Limit, NeighbourOrder, SearchArgs, Seconds, at_most};
 use super::{Filters, QuestionError};
-use voisin_engine::{
-    Embedder, Engine, EngineError, Passage, Seed, SimilarOptions, SimilarPassage, SimilarTrack,
-};
+use voisin::{Embedder, Engine, EngineError, Passage, Seed, SimilarOptions, SimilarPassage, SimilarTrack};
 
 /// What sounds like these tracks, or like a passage of one
 #[derive(Debug, Clone, Args, Deserialize, JsonSchema)]

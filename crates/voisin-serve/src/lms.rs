@@ -22,9 +22,9 @@ use super::guard::{Guard, LONGEST_BODY, PATIENCE, Peer};
 use super::problem::Problem;
 use super::state::{RequestContext, Shared, lock};
 use super::upstream::{ServerAddress, Upstream};
+use voisin::{EngineError, SimilarOptions};
 use voisin_base::random::Random;
 use voisin_base::track::TrackId;
-use voisin_engine::{EngineError, SimilarOptions};
 use voisin_library::{Library, LibraryError, Track, TrackFilter, fold};
 use voisin_questions::answers::lossy;
 

@@ -5,9 +5,9 @@ use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse;
 use serde::Serialize;
 
+use voisin::EngineError;
 use voisin_base::remedy::Remedy;
 use voisin_base::text::{count, with_causes};
-use voisin_engine::EngineError;
 use voisin_explore::ExploreError;
 use voisin_learn::genre::GenreError;
 use voisin_library::LibraryError;

@@ -7,7 +7,7 @@ use super::search::WIDEST;
 use super::{Connection, Postgres, SYNONYMS};
 use crate::ddl::{self, SCHEMA};
 use crate::{BackendError, Place, Result};
-use voisin_engine::{EngineError, check_model};
+use voisin::{EngineError, check_model};
 use voisin_learn::genre::Taxonomy;
 use voisin_library::StoredModel;
 

@@ -4,7 +4,7 @@ use super::Postgres;
 use super::rows::next_generation;
 use crate::row::{HalfVector, vector_of};
 use crate::{BackendError, Result};
-use voisin_engine::{LibrarySpace, MeanSum};
+use voisin::{LibrarySpace, MeanSum};
 
 /// Rows whose vectors are in memory at once.
 const ROWS: i64 = 1000;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::track::TrackRef;
-use voisin_engine::Collection;
+use voisin::Collection;
 use voisin_explore::artists::{ArtistSummary, NearArtist, Nearest};
 
 /// The documented JSON of `artists`: a list of these.

@@ -5,7 +5,7 @@ use std::ops::Range;
 use serde::Serialize;
 
 use super::track::TrackRef;
-use voisin_engine::Collection;
+use voisin::Collection;
 use voisin_explore::clusters::{Change, Clustering, NearCluster, Share};
 
 /// The documented JSON of `clusters`.

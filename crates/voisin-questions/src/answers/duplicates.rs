@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::lossy;
+use voisin::{Collection, Engine, EngineError};
 use voisin_base::track::TrackId;
-use voisin_engine::{Collection, Engine, EngineError};
 use voisin_explore::TrackMeta;
 use voisin_explore::duplicates::{DuplicateGroup, DuplicatePair};
 use voisin_library::StoredFile;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::lossy;
+use voisin::{PhraseAnswer, PredictedTags};
 use voisin_base::track::TrackId;
-use voisin_engine::{PhraseAnswer, PredictedTags};
 use voisin_explore::words::Term;
 
 /// The documented JSON of `find`.

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::lossy;
+use voisin::{Finding, GenreAnswer};
 use voisin_base::track::TrackId;
-use voisin_engine::{Finding, GenreAnswer};
 use voisin_learn::genre::{Agreement, Basis, Confidence, FusionPart, Genre, GenreShare, UnknownReason};
 
 /// The documented JSON of `classify`: a list of these. What a voice cannot say is null, or empty.

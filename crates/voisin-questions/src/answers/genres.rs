@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::track::TrackRef;
+use voisin::{Engine, EngineError};
 use voisin_base::track::TrackId;
-use voisin_engine::{Engine, EngineError};
 use voisin_learn::genre::{Genre, GenreKinship, Kin, Kinship};
 
 /// The documented JSON of `genres`.

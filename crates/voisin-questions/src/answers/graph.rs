@@ -1,7 +1,7 @@
 //! What several answers work out of the library's neighbour graph: the graph itself, clusters, copies.
 
+use voisin::{Collection, Engine, EngineError, window_set};
 use voisin_base::track::TrackId;
-use voisin_engine::{Collection, Engine, EngineError, window_set};
 use voisin_explore::clusters::{self, ClusterOptions, Clustering, Detail, Identity};
 use voisin_explore::duplicates::{DuplicateGroup, DuplicateOptions, PairListener, duplicates};
 use voisin_explore::{ExploreError, KnnGraph};

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::lossy;
+use voisin::{StrongTags, TrackPage};
 use voisin_base::track::TrackId;
-use voisin_engine::{StrongTags, TrackPage};
 use voisin_library::{Descriptors, Track, licence_id};
 
 /// The documented JSON of `list`.

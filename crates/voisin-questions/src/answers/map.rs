@@ -4,8 +4,8 @@ use ndarray::ArrayView2;
 use serde::Serialize;
 
 use super::graph::clustered;
+use voisin::{Collection, Engine, EngineError};
 use voisin_base::track::TrackId;
-use voisin_engine::{Collection, Engine, EngineError};
 use voisin_explore::KnnGraph;
 use voisin_explore::clusters::ClusterOptions;
 use voisin_library::MusicalKey;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::track::TrackRef;
-use voisin_engine::Collection;
+use voisin::Collection;
 use voisin_explore::outliers::Outlier;
 
 /// The documented JSON of `outliers`: a list of these.

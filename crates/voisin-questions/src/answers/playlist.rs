@@ -5,9 +5,9 @@ use std::collections::HashSet;
 use ndarray::ArrayView2;
 
 use super::graph::duplicate_groups;
+use voisin::{Collection, Engine, EngineError};
 use voisin_base::track::is_same_recording;
 use voisin_base::vector::dot;
-use voisin_engine::{Collection, Engine, EngineError};
 use voisin_explore::playlist::{Entry, Length, PlaylistOptions, chain, playlist};
 use voisin_library::TrackSet;
 

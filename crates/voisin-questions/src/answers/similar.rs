@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::lossy;
+use voisin::{Passage, Seed, SimilarPassage, SimilarTrack};
 use voisin_base::track::TrackId;
-use voisin_engine::{Passage, Seed, SimilarPassage, SimilarTrack};
 
 /// The documented JSON of `similar`.
 #[derive(Debug, Serialize)]

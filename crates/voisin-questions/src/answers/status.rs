@@ -3,9 +3,9 @@
 use serde::Serialize;
 
 use super::lossy;
+use voisin::{Engine, EngineError, GroupBy, RETRAIN_SHARE};
 use voisin_base::remedy::Remedy;
 use voisin_base::text::{count, grouped, with_causes};
-use voisin_engine::{Engine, EngineError, GroupBy, RETRAIN_SHARE};
 use voisin_index::{IndexError, IndexOptions, IndexSummary, SearchMode, VectorIndex};
 use voisin_library::Status;
 

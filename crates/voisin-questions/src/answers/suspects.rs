@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::lossy;
+use voisin::LabelledTracks;
 use voisin_base::track::TrackId;
-use voisin_engine::LabelledTracks;
 use voisin_learn::genre::{Genre, Suspect};
 
 /// The documented JSON of `suspects`: a list of these.

@@ -5,8 +5,8 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::lossy;
+use voisin::Collection;
 use voisin_base::track::TrackId;
-use voisin_engine::Collection;
 use voisin_explore::TrackMeta;
 use voisin_library::Track;
 

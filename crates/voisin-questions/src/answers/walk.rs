@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
+use voisin::Collection;
 use voisin_base::track::TrackId;
-use voisin_engine::Collection;
 use voisin_explore::TrackMeta;
 use voisin_explore::path::Walk;
 

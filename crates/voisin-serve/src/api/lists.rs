@@ -10,9 +10,9 @@ use super::MOST;
 use crate::ask;
 use crate::problem::Problem;
 use crate::state::Shared;
+use voisin::meta;
 use voisin_audio::tags::read_cover;
 use voisin_base::track::TrackId;
-use voisin_engine::meta;
 use voisin_explore::TrackMeta;
 use voisin_explore::playlist::{Format, PathStyle, write};
 

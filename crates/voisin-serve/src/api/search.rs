@@ -14,7 +14,7 @@ use crate::ask;
 use crate::guard::LONGEST_FILE;
 use crate::problem::Problem;
 use crate::state::{Explored, RequestContext, Shared, State as Server};
-use voisin_engine::{Classifier, ClassifyOptions, Embedder, EngineError, Seed};
+use voisin::{Classifier, ClassifyOptions, Embedder, EngineError, Seed};
 use voisin_explore::TrackMeta;
 use voisin_questions::Similar;
 use voisin_questions::answers::genre::AnswerJson;

@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::{Explored, RequestContext, State, Version, fault, lock};
 use crate::problem::Problem;
-use voisin_engine::PredictedTags;
+use voisin::PredictedTags;
 
 /// How long a request waits for an answer about the whole library.
 const WAIT_FOR_ALL: Duration = Duration::from_secs(25);
@@ -366,7 +366,7 @@ mod tests {
     use super::*;
     use crate::guard::Guard;
     use crate::scan::ScanProcess;
-    use voisin_engine::EngineError;
+    use voisin::EngineError;
     use voisin_library::{Library, OpenMode};
 
     /// The state of a server whose library is empty.

@@ -26,8 +26,8 @@ use super::songs::{ArtistRef, SongRef};
 use super::state::{RequestContext, Shared, lock, way};
 use super::upstream::{ServerAddress, Upstream, UpstreamError};
 use form::{API_VERSION, Refusal, SubsonicForm, written};
+use voisin::{EngineError, SimilarOptions};
 use voisin_base::track::TrackId;
-use voisin_engine::{EngineError, SimilarOptions};
 
 /// Longest form, in bytes.
 const LONGEST_FORM: usize = 64 * 1024;

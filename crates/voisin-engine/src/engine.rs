@@ -1,0 +1,410 @@
+//! An open library with its index.
+//!
+//! The library is the truth; the index is a cache of it that is brought up to date on opening and made anew when it is
+//! damaged or of another model. Nothing here prints.
+
+use std::path::{Path, PathBuf};
+
+use voisin_base::text::with_causes;
+use voisin_base::track::TrackId;
+use voisin_encoder::{ModelRef, Parts};
+use voisin_index::{IndexError, IndexOptions, IndexStamp, VectorIndex};
+use voisin_library::{Library, LibraryError, OpenMode, StoredModel, Track, stored_path};
+
+use crate::space;
+use crate::{EngineError, LibrarySpace};
+
+/// Name of the index inside a library's folder.
+pub const INDEX_FILE: &str = "index.bin";
+
+/// What opening an index took.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IndexRefresh {
+    /// It was up to date.
+    Loaded,
+    /// It lagged, and what had changed was put in.
+    Updated {
+        /// Tracks put in.
+        added: usize,
+        /// Tracks taken out.
+        removed: usize,
+    },
+    /// There was none, or it was of no use; it was built from the library.
+    Built {
+        /// Why.
+        reason: String,
+        /// Whether there was one that could not be used: damaged, of another format or model, or of other vectors.
+        unusable: bool,
+    },
+}
+
+impl std::fmt::Display for IndexRefresh {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Loaded => f.write_str("index up to date"),
+            Self::Updated { added, removed } => {
+                write!(f, "index brought up to date: {added} added, {removed} removed")
+            }
+            Self::Built { reason, unusable: false } => write!(f, "index built: {reason}"),
+            Self::Built { reason, unusable: true } => write!(f, "index built anew: {reason}"),
+        }
+    }
+}
+
+/// What happened to the index while something else was asked for.
+#[derive(Debug)]
+pub enum IndexNews<'a> {
+    /// It was loaded, brought up to date or built.
+    Ready(&'a IndexRefresh),
+    /// It could not be written: the next command makes it again.
+    NotKept(&'a IndexError),
+}
+
+impl std::fmt::Display for IndexNews<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Ready(refresh) => refresh.fmt(f),
+            Self::NotKept(error) => {
+                write!(f, "the index could not be kept, it is made again next time: {}", with_causes(error))
+            }
+        }
+    }
+}
+
+/// What is called with each piece of news of the index.
+type IndexListener = Box<dyn Fn(&IndexNews<'_>) + Send + Sync>;
+
+/// An open library and its index.
+pub struct Engine {
+    pub(crate) library: Library,
+    pub(crate) index: Option<VectorIndex>,
+    /// What the index in memory is made of; meaningless without one.
+    pub(crate) stamp: IndexStamp,
+    /// The space that its vectors are in; as meaningless.
+    pub(crate) space: LibrarySpace,
+    pub(crate) listener: Option<IndexListener>,
+}
+
+impl Engine {
+    /// Opens the library in `dir`.
+    pub fn open(dir: &Path, mode: OpenMode) -> Result<Self, EngineError> {
+        Ok(Self::from_library(Library::open(dir, mode)?))
+    }
+
+    /// An engine on an open library.
+    pub fn from_library(library: Library) -> Self {
+        let stamp = IndexStamp { generation: 0, model_fingerprint: String::new(), dimension: 0 };
+        let space = LibrarySpace::new(Vec::new(), "");
+        Self { library, index: None, stamp, space, listener: None }
+    }
+
+    /// Calls `listener` whenever the index was made ready for use or could not be kept, until another one is set.
+    pub fn on_index_news(&mut self, listener: impl Fn(&IndexNews<'_>) + Send + Sync + 'static) {
+        self.listener = Some(Box::new(listener));
+    }
+
+    fn notify(&self, news: &IndexNews<'_>) {
+        if let Some(listener) = &self.listener {
+            listener(news);
+        }
+    }
+
+    /// The catalogue.
+    pub fn library(&self) -> &Library {
+        &self.library
+    }
+
+    /// The catalogue, to change it. The index notices at its next use.
+    pub fn library_mut(&mut self) -> &mut Library {
+        self.index = None;
+        &mut self.library
+    }
+
+    /// Where the index is kept.
+    pub fn index_path(&self) -> PathBuf {
+        self.library.dir().join(INDEX_FILE)
+    }
+
+    /// The model that made this library's vectors.
+    pub fn model(&self) -> Result<StoredModel, EngineError> {
+        self.library.model()?.ok_or_else(|| EngineError::EmptyLibrary { dir: self.library.dir().to_owned() })
+    }
+
+    /// What the model of this library is to be loaded by.
+    pub fn model_ref(&self) -> Result<ModelRef, EngineError> {
+        Ok(held_model(&self.library, &self.model()?)?)
+    }
+
+    /// The parts of the vectors of this library's model.
+    pub fn parts(&self) -> Result<Parts, EngineError> {
+        space::parts(&self.library)
+    }
+
+    /// [`refresh_index`](Self::refresh_index), and builds the index anew if too much has changed since it was built.
+    ///
+    /// For the end of a run that adds or removes; a search does not wait for it.
+    pub fn maintain_index(&mut self) -> Result<IndexRefresh, EngineError> {
+        let refresh = self.refresh_index()?;
+        if self.index.as_ref().is_some_and(VectorIndex::needs_rebuild) {
+            return self.rebuild_index("much has changed since it was built");
+        }
+        if self.has_drifted()? {
+            return self.rebuild_index("the library's music is no longer what similarity was relative to");
+        }
+        Ok(refresh)
+    }
+
+    /// Builds the index from the library, whatever is there.
+    pub fn rebuild_index(&mut self, reason: &str) -> Result<IndexRefresh, EngineError> {
+        self.build_index(IndexRefresh::Built { reason: reason.to_owned(), unusable: false })
+    }
+
+    fn build_index(&mut self, refresh: IndexRefresh) -> Result<IndexRefresh, EngineError> {
+        let model = self.model()?;
+        let vectors = self.library.vectors()?;
+        let (space, generation) = self.settle_space(&vectors)?;
+        let values = space.centre_rows(vectors.values);
+        let index = VectorIndex::build(&vectors.ids, values.view(), &IndexOptions::default())?;
+        self.stamp = IndexStamp { generation, ..stamp(&model, Some(&space)) };
+        self.space = space;
+        self.keep(&index, &self.stamp);
+        self.index = Some(index);
+        self.notify(&IndexNews::Ready(&refresh));
+        Ok(refresh)
+    }
+
+    /// Writes the index. It is a cache: where that fails it is made again next time, which is said.
+    fn keep(&self, index: &VectorIndex, stamp: &IndexStamp) {
+        if self.library.mode() == OpenMode::ReadOnly {
+            return;
+        }
+        if let Err(error) = index.save(&self.index_path(), stamp) {
+            self.notify(&IndexNews::NotKept(&error));
+        }
+    }
+
+    /// Loads the index, brings it up to date with the library, and keeps it on disk.
+    ///
+    /// A library that cannot be written is searched all the same: its index then lives in memory only.
+    pub fn refresh_index(&mut self) -> Result<IndexRefresh, EngineError> {
+        let model = self.model()?;
+        let path = self.index_path();
+        let (index, refresh) = match self.load_and_catch_up(&path, &model) {
+            Ok((index, stamp, space, refresh)) => {
+                (self.stamp, self.space) = (stamp, space);
+                (index, refresh)
+            }
+            Err(EngineError::Index(IndexError::Io { source, .. }))
+                if source.kind() == std::io::ErrorKind::NotFound =>
+            {
+                let refresh =
+                    IndexRefresh::Built { reason: "there was none yet".to_owned(), unusable: false };
+                return self.build_index(refresh);
+            }
+            Err(EngineError::Index(IndexError::OtherModel { actual, .. }))
+                if actual.split(' ').next() == Some(&model.fingerprint) =>
+            {
+                let reason = "similarity is relative to another mean now".to_owned();
+                return self.build_index(IndexRefresh::Built { reason, unusable: false });
+            }
+            Err(EngineError::Index(reason)) => {
+                let refresh = IndexRefresh::Built { reason: with_causes(&reason), unusable: true };
+                return self.build_index(refresh);
+            }
+            Err(error) => return Err(error),
+        };
+        if refresh != IndexRefresh::Loaded {
+            self.keep(&index, &self.stamp);
+        }
+        self.index = Some(index);
+        self.notify(&IndexNews::Ready(&refresh));
+        Ok(refresh)
+    }
+
+    fn load_and_catch_up(
+        &self,
+        path: &Path,
+        model: &StoredModel,
+    ) -> Result<(VectorIndex, IndexStamp, LibrarySpace, IndexRefresh), EngineError> {
+        let kept = LibrarySpace::kept(&self.library)?;
+        let expected = stamp(model, kept.as_ref());
+        let (mut index, generation) = VectorIndex::load_any_generation(path, &expected)?;
+        // One state of the library, whatever other processes commit meanwhile.
+        let _snapshot = self.library.snapshot()?;
+        let stale = |expected| IndexError::Stale { path: path.to_owned(), expected, actual: generation };
+        let Some(space) = LibrarySpace::kept(&self.library)?.filter(|space| kept.as_ref() == Some(space))
+        else {
+            return Err(stale(self.library.generation()?).into());
+        };
+        let Some((now, added, removed)) = self.catch_up(&mut index, &space, generation)? else {
+            return Err(stale(self.library.generation()?).into());
+        };
+        self.check_origin(path, &index, &space, generation)?;
+        let refresh =
+            if now == generation { IndexRefresh::Loaded } else { IndexRefresh::Updated { added, removed } };
+        Ok((index, IndexStamp { generation: now, ..expected }, space, refresh))
+    }
+
+    /// Puts into an index what changed in the library since `generation`: the generation that it has now, and how many
+    /// tracks were put in and taken out. `None` where the library cannot tell what changed.
+    fn catch_up(
+        &self,
+        index: &mut VectorIndex,
+        space: &LibrarySpace,
+        generation: u64,
+    ) -> Result<Option<(u64, usize, usize)>, EngineError> {
+        let Some(changes) = self.library.changes_since(generation)? else { return Ok(None) };
+        let mut removed = 0;
+        for &track in &changes.removed {
+            removed += usize::from(index.remove(track));
+        }
+        let mut added = 0;
+        for &track in &changes.added {
+            if let Some(vector) = self.library.vector(track)? {
+                index.remove(track);
+                index.insert(track, &space.centre(&vector))?;
+                added += 1;
+            }
+        }
+        Ok(Some((changes.generation, added, removed)))
+    }
+
+    /// Whether an index is in memory.
+    pub fn has_index(&self) -> bool {
+        self.index.is_some()
+    }
+
+    /// Brings the index in memory up to date with the library, for a process that answers for long: the first time it is
+    /// loaded, afterwards only what changed is put in. Nothing is written. Returns the generation that searches see.
+    ///
+    /// # Errors
+    /// [`EngineError::Index`] where there is no index that can be used, and it has to be built
+    /// ([`refresh_index`](Self::refresh_index)), which takes long in a large library.
+    pub fn follow(&mut self) -> Result<u64, EngineError> {
+        let model = self.model()?;
+        if let Some(mut index) = self.index.take() {
+            let snapshot = self.library.snapshot()?;
+            let kept = LibrarySpace::kept(&self.library)?;
+            let same = self.stamp.model_fingerprint == stamp(&model, kept.as_ref()).model_fingerprint;
+            let caught_up =
+                if same { self.catch_up(&mut index, &self.space, self.stamp.generation) } else { Ok(None) };
+            drop(snapshot);
+            // When much has changed, a run that adds has built the index anew on disk, or is about to.
+            if let Some((generation, added, removed)) = caught_up?
+                && (added + removed == 0 || !index.needs_rebuild())
+            {
+                self.index = Some(index);
+                self.stamp.generation = generation;
+                return Ok(generation);
+            }
+        }
+        let (index, stamp, space, _) = self.load_and_catch_up(&self.index_path(), &model)?;
+        (self.index, self.stamp, self.space) = (Some(index), stamp, space);
+        Ok(self.stamp.generation)
+    }
+
+    /// Whether an index is made of this library's vectors.
+    ///
+    /// A database that was put back from a copy, or beside another library's index, may have reached the same
+    /// generation by another way: then the number of tracks differs, or the vectors of those that came last.
+    fn check_origin(
+        &self,
+        path: &Path,
+        index: &VectorIndex,
+        space: &LibrarySpace,
+        generation: u64,
+    ) -> Result<(), EngineError> {
+        /// Vectors that are compared: of the last changes, and evenly spread over all.
+        const LAST: u64 = 16;
+        const SPREAD: usize = 8;
+        let other = || IndexError::OtherVectors { path: path.to_owned() };
+        if index.len() as u64 != self.library.status()?.vectors {
+            return Err(other().into());
+        }
+        let tracks = index.tracks();
+        let mut sample: Vec<TrackId> =
+            tracks.iter().copied().step_by(tracks.len().div_ceil(SPREAD).max(1)).collect();
+        if let Some(changes) = self.library.changes_since(generation.saturating_sub(LAST))? {
+            sample.extend(changes.added.into_iter().take(LAST as usize));
+        }
+        for track in sample {
+            let (Some(held), Some(expected)) = (index.vector(track), self.library.vector(track)?) else {
+                return Err(other().into());
+            };
+            let difference =
+                held.iter().zip(&space.centre(&expected)).map(|(a, b)| (a - b).abs()).fold(0_f32, f32::max);
+            // The index keeps 16 bits a component.
+            if difference > 1e-3 {
+                return Err(other().into());
+            }
+        }
+        Ok(())
+    }
+
+    /// The index; loaded and brought up to date at its first use.
+    pub fn index(&mut self) -> Result<&VectorIndex, EngineError> {
+        if self.index.is_none() {
+            self.refresh_index()?;
+        }
+        Ok(self.loaded_index())
+    }
+
+    /// The index, which [`index`](Self::index) has loaded.
+    pub(crate) fn loaded_index(&self) -> &VectorIndex {
+        self.index.as_ref().expect("the index is loaded before it is searched")
+    }
+
+    /// The space that the index's vectors are in, and what is searched for is to be in.
+    pub fn space(&mut self) -> Result<&LibrarySpace, EngineError> {
+        self.index()?;
+        Ok(&self.space)
+    }
+
+    /// Whether an index with this stamp is of the library's model and in its space.
+    pub fn is_in_space(&self, index: &IndexStamp) -> bool {
+        let kept = LibrarySpace::kept(&self.library).ok().flatten();
+        self.model().is_ok_and(|model| {
+            kept.is_some_and(|space| space.fingerprint(&model.fingerprint) == index.model_fingerprint)
+        })
+    }
+
+    /// A track's vector, raw.
+    pub fn vector(&self, id: TrackId) -> Result<Vec<f32>, EngineError> {
+        self.library.vector(id)?.ok_or(EngineError::NoVector { id })
+    }
+
+    /// One line that names a track to a person who has to choose among several.
+    pub(crate) fn candidate(track: &Track) -> String {
+        format!("  id:{}  {}  ({})", track.id, track.display_name(), track.path.display())
+    }
+}
+
+/// What an index of a model's vectors in a space is stamped with, but for the generation; without a space, what none is.
+fn stamp(model: &StoredModel, space: Option<&LibrarySpace>) -> IndexStamp {
+    let model_fingerprint = space.map_or_else(String::new, |space| space.fingerprint(&model.fingerprint));
+    IndexStamp { generation: 0, model_fingerprint, dimension: model.dimension }
+}
+
+/// The setting that keeps where a model lay that was given by its file.
+fn place_of_model(fingerprint: &str) -> String {
+    format!("model.{fingerprint}")
+}
+
+/// What a library's model is to be loaded by: the file that it was given by, if it is there, else its name.
+pub fn held_model(library: &Library, held: &StoredModel) -> Result<ModelRef, LibraryError> {
+    let place = library.setting(&place_of_model(&held.fingerprint))?.filter(|path| Path::new(path).is_file());
+    let Ok(model) = place.as_deref().unwrap_or(&held.name).parse();
+    Ok(model)
+}
+
+/// Keeps where a model lies that was given by its file, so that the library's name of it is enough from then on.
+pub fn remember_model(library: &mut Library, model: &ModelRef, fingerprint: &str) -> Result<(), EngineError> {
+    let (ModelRef::Manifest(path) | ModelRef::Weights(path)) = model else { return Ok(()) };
+    let path = stored_path(path);
+    if let Some(path) = path.to_str()
+        && model.manifest()?.fingerprint() == fingerprint
+    {
+        library.set_setting(&place_of_model(fingerprint), Some(path))?;
+    }
+    Ok(())
+}
