@@ -75,6 +75,7 @@ pub struct AudioInfo {
     /// Compressed packets of the audio track.
     pub packets: u64,
     /// Where the audible part lies among the decoded frames.
+    #[doc(hidden)]
     pub timeline: Timeline,
 }
 

@@ -49,5 +49,5 @@ pub use projection::TagLayer;
 pub use stack::{FinishedStack, FirstWeights, Stack, StackLayer, StackShape, StackTensor, StackTrain};
 pub use weights::Weights;
 
-pub use voisin_import::{ImportError, WeightTensor};
+pub use voisin_import::{ImportError, WeightFormat, WeightTensor};
 pub use voisin_kernels::Precision;

@@ -172,6 +172,7 @@ impl ModelRef {
     }
 
     /// The network of a model of OpenL3's shape, to train on from.
+    #[doc(hidden)]
     pub fn openl3_weights(&self) -> Result<OpenL3Weights, EncoderError> {
         let found = self.find()?;
         if !found.others.is_empty() {

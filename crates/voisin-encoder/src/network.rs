@@ -251,6 +251,7 @@ impl Encoder {
     }
 
     /// The network of `manifest` with `weights`, which must be finite and of the architecture's shapes.
+    #[doc(hidden)]
     pub fn new(
         manifest: ModelManifest,
         weights: &Weights,
@@ -316,6 +317,7 @@ impl Encoder {
 
     /// Embeds `n` windows and gives their tag logits; an error for a model without tags, and as for
     /// [`encode`](Self::encode).
+    #[doc(hidden)]
     pub fn encode_with_tags(&self, mels: &[f32], n: usize) -> Result<Tagged, EncoderError> {
         self.encode_each_with_tags(&[mels], n)
     }
@@ -327,6 +329,7 @@ impl Encoder {
     }
 
     /// As [`encode_each`](Self::encode_each), with the tag logits of the networks, one behind the other.
+    #[doc(hidden)]
     pub fn encode_each_with_tags(&self, mels: &[&[f32]], n: usize) -> Result<Tagged, EncoderError> {
         if self.tags() == 0 {
             return Err(EncoderError::NoTags(self.manifest.name.clone()));

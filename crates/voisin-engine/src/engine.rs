@@ -136,6 +136,7 @@ impl Engine {
     }
 
     /// The parts of the vectors of this library's model.
+    #[doc(hidden)]
     pub fn parts(&self) -> Result<Parts, EngineError> {
         space::parts(&self.library)
     }
@@ -148,7 +149,7 @@ impl Engine {
         if self.index.as_ref().is_some_and(VectorIndex::needs_rebuild) {
             return self.rebuild_index("much has changed since it was built");
         }
-        if self.has_drifted()? {
+        if LibrarySpace::has_drifted(&mut self.library)? {
             return self.rebuild_index("the library's music is no longer what similarity was relative to");
         }
         Ok(refresh)
@@ -162,7 +163,7 @@ impl Engine {
     fn build_index(&mut self, refresh: IndexRefresh) -> Result<IndexRefresh, EngineError> {
         let model = self.model()?;
         let vectors = self.library.vectors()?;
-        let (space, generation) = self.settle_space(&vectors)?;
+        let (space, generation) = LibrarySpace::settle(&mut self.library, &vectors)?;
         let values = space.centre_rows(vectors.values);
         let index = VectorIndex::build(&vectors.ids, values.view(), &IndexOptions::default())?;
         self.stamp = IndexStamp { generation, ..stamp(&model, Some(&space)) };

@@ -49,6 +49,7 @@ fn shown(text: &str) -> String {
 
 impl Engine {
     /// Takes in what another library holds, as [`Library::merge`] does, if its model can be what it says.
+    #[doc(hidden)]
     pub fn merge(&mut self, other: &Library) -> Result<MergeOutcome, EngineError> {
         if let Some(model) = other.model()? {
             check_model(&model).map_err(|problem| EngineError::ForeignModel {

@@ -112,74 +112,87 @@ mod words;
 
 // What every part shares.
 pub use voisin_base::remedy::Remedy;
-pub use voisin_base::track::{ContentId, TrackId};
+pub use voisin_base::track::{ContentId, ContentKind, TrackId};
 
 // Files of audio.
-pub use voisin_audio::{AudioError, AudioInfo, is_audio_candidate, probe};
-pub use voisin_library::scan::{Scan, scan};
+pub use voisin_audio::{
+    AudioError, AudioInfo, DecodePath, DecodeReport, Loudness, is_audio_candidate, probe,
+};
+pub use voisin_library::scan::{Scan, ScanProblem, scan};
 
 // Models: from spectrograms to vectors.
 pub use voisin_encoder::{
     Architecture, CpuPath, Device, DeviceChoice, Embedding, Encoder, EncoderError, EncoderOptions,
-    ImportError, ModelEntry, ModelManifest, ModelRef, Precision, import_model, models,
+    ImportError, ModelEntry, ModelLocation, ModelManifest, ModelNetwork, ModelOutput, ModelRef, Pooling,
+    Precision, WeightFormat, import_model, models,
 };
-pub use voisin_features::{FeaturesError, MelConfig, OpenL3Variant};
+pub use voisin_features::{
+    Compression, FeaturesError, Hann, MelConfig, MelNorm, MelScale, OpenL3Variant, Spectrum,
+};
+pub use voisin_kernels::IsaError;
 
 // The library: tracks, their files, their vectors.
 pub use voisin_library::{
-    Descriptors, FileRecord, Library, LibraryError, MusicalKey, OpenMode, Status, StoredFile, Track,
-    TrackFilter, TrackTags, default_dir,
+    AudioFacts, Descriptors, FileRecord, Library, LibraryError, MusicalKey, OpenMode, Removed, SortBy,
+    Status, StoredFile, StoredModel, Track, TrackFilter, TrackSet, TrackTags, Upgrade, Vectors, WordBound,
+    default_dir,
 };
 
 // The index.
 pub use voisin_index::{
-    GraphBuilder, IndexError, IndexOptions, IndexStamp, IndexStats, Neighbor, SearchMode, SearchParams,
-    SelfCheck, Subset, VectorIndex,
+    GraphBuilder, IndexError, IndexOptions, IndexStamp, IndexStats, ListStats, Neighbor, SearchMode,
+    SearchParams, SelfCheck, Subset, VectorIndex,
 };
 
 // The parts joined: add, search.
 pub use add::{AddEvent, AddOptions, AddSummary, Outcome, add};
 pub use descriptors::DescriptorDepth;
 pub use embedder::{Embedder, FileEmbedding, WindowPlan};
-pub use engine::{Engine, IndexRefresh};
+pub use engine::{Engine, IndexNews, IndexRefresh};
 pub use error::EngineError;
+pub use list::{TrackPage, TrackQuery};
 pub use passage::{Passage, SimilarPassage};
 pub use search::{Seed, SimilarOptions, SimilarTrack};
+pub use space::LibrarySpace;
+pub use words::{FittingTrack, PhraseAnswer, PredictedTags};
 
 // Genres.
-pub use genre::{Classifier, ClassifyOptions, Evidence, Finding, GenreAnswer, GenreHead, LabelSource};
+pub use genre::{
+    Classifier, ClassifyOptions, Evidence, Finding, FirstGuess, GenreAnswer, GenreHead, GenreNews,
+    LabelSource, Labelled, LabelledTracks, Retraining, TrackDisplay,
+};
 pub use voisin_learn::genre::{
-    FitOptions, Genre, GenreError, GenrePrediction, GenreShare, Kinship, KinshipOptions, LabelCount,
-    PredictOptions, Suspect, Taxonomy, VoteOptions,
+    Agreement, Basis, Borderline, Confidence, FitOptions, FusionPart, Genre, GenreError, GenreKinship,
+    GenrePrediction, GenreShare, Guess, GuessShare, Kin, Kinship, KinshipOptions, LabelCount, LabelledRows,
+    LabelledVectors, PredictOptions, Suspect, Taxonomy, UnknownReason, VoteOptions, Voter, Votes,
 };
 
 // Exploring a collection.
 pub use collection::Collection;
-pub use voisin_explore::clusters::{Cluster, ClusterOptions, Clustering, Detail, cluster};
+pub use voisin_explore::clusters::{
+    Change, Cluster, ClusterOptions, Clustering, Detail, Identity, NearCluster, Share, cluster,
+};
 pub use voisin_explore::layout::{LayoutOptions, layout};
 pub use voisin_explore::path::{PathOptions, Walk, path};
-pub use voisin_explore::{ExploreError, KnnGraph, TrackMeta};
+pub use voisin_explore::words::{Phrase, Term, WordMeaning};
+pub use voisin_explore::{ExploreError, KnnGraph, TrackMeta, WindowSet};
 
 /// What the other crates of the workspace use beside; no promise holds here.
 #[doc(hidden)]
 mod workspace {
     pub use crate::add::{read_through, stored_model};
     pub use crate::collection::{meta, window_set};
-    pub use crate::engine::{INDEX_FILE, IndexNews, held_model, remember_model};
+    pub use crate::engine::{INDEX_FILE, held_model, remember_model};
     pub use crate::export::{ExportSummary, export, spreadsheet_safe};
     pub use crate::foreign::check_model;
-    pub use crate::genre::{
-        FirstGuess, GENRE_MODEL_FILE, GenreNews, GroupBy, Labelled, LabelledTracks, RETRAIN_SHARE,
-        Retraining, SYNONYMS_FILE, TrackDisplay,
-    };
+    pub use crate::genre::{GENRE_MODEL_FILE, GroupBy, RETRAIN_SHARE, SYNONYMS_FILE};
     pub use crate::keeper::IndexKeeper;
-    pub use crate::list::{TrackPage, TrackQuery};
     pub use crate::listen::{FileListener, ListenEvent, audio_correlation};
     pub use crate::search::{DEFAULT_WINDOWS, track_number};
-    pub use crate::space::{LibrarySpace, MeanSum};
+    pub use crate::space::MeanSum;
     pub use crate::tagging::{TagChange, TagOutcome, TagResult, TagWish, write_tags};
     pub use crate::upgrade::{UpgradeProgress, upgrade};
-    pub use crate::words::{FittingTrack, PhraseAnswer, PredictedTags, StrongTags, WORDS_FILE};
+    pub use crate::words::{StrongTags, WORDS_FILE};
 }
 #[doc(hidden)]
 pub use workspace::*;

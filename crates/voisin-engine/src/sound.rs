@@ -15,6 +15,7 @@ impl Engine {
 
     /// Sorts an answer by tempo, key (around the Camelot wheel) or loudness. Tracks of which it is not known come last, and
     /// equal ones stay in their order.
+    #[doc(hidden)]
     pub fn sort_by_sound(&self, found: &mut [SimilarTrack], by: SortBy) -> Result<(), EngineError> {
         let ids: Vec<TrackId> = found.iter().map(|found| found.track.id).collect();
         let known = self.library().descriptors(&ids)?;

@@ -2,7 +2,7 @@
 
 use ndarray::{Array2, ArrayView2};
 
-use super::{Engine, EngineError};
+use super::EngineError;
 use voisin_encoder::Parts;
 use voisin_library::{Library, OpenMode, StoredMean, Vectors};
 
@@ -150,12 +150,12 @@ fn drift(kept: &[f32], now: &[f32], vectors: ArrayView2<'_, f32>) -> f64 {
     if apart == 0.0 { 0.0 } else { (apart * vectors.nrows() as f64 / spread).sqrt() }
 }
 
-impl Engine {
+impl LibrarySpace {
     /// The space in which an index of these vectors is made, and the generation that the index belongs to: as it was kept
     /// unless the vectors have drifted away from it; kept where the library can be written.
-    pub(super) fn settle_space(&mut self, vectors: &Vectors) -> Result<(LibrarySpace, u64), EngineError> {
-        let parts = parts(&self.library)?;
-        let held = self.library.mean()?;
+    pub(super) fn settle(library: &mut Library, vectors: &Vectors) -> Result<(Self, u64), EngineError> {
+        let parts = parts(library)?;
+        let held = library.mean()?;
         let now = shrunk_mean(vectors.values.view());
         let keeps = |held: &StoredMean| drift(&held.values, &now, vectors.values.view()) < DRIFT;
         let (tracks, generation) = (vectors.ids.len() as u64, vectors.generation);
@@ -164,34 +164,34 @@ impl Engine {
             Some(held) if keeps(held) => StoredMean { tracks, generation, ..held.clone() },
             _ => StoredMean { values: now, tracks, generation, is_fixed: false },
         };
-        if mean.is_fixed || self.library.mode() == OpenMode::ReadOnly {
+        if mean.is_fixed || library.mode() == OpenMode::ReadOnly {
             let values = held.map_or(mean.values, |held| held.values);
-            return Ok((LibrarySpace { mean: values, parts }, generation));
+            return Ok((Self { mean: values, parts }, generation));
         }
         // Not through `library_mut`: the index is about to be made. Where it cannot be kept, as on a full disk, what is
         // compared elsewhere stays relative to the former one.
-        let (values, generation) = match (self.library.set_mean(&mean), held) {
+        let (values, generation) = match (library.set_mean(&mean), held) {
             (Ok(generation), _) => (mean.values, generation),
             (Err(_), held) => (held.map_or(mean.values, |held| held.values), generation),
         };
-        Ok((LibrarySpace { mean: values, parts }, generation))
+        Ok((Self { mean: values, parts }, generation))
     }
 
     /// Whether the mean is off, as far as so much has changed since it was last compared with the vectors that it may be.
-    pub(super) fn has_drifted(&mut self) -> Result<bool, EngineError> {
-        let Some(held) = self.library.mean()?.filter(|held| !held.is_fixed) else { return Ok(false) };
-        let changes = self.library.generation()?.saturating_sub(held.generation);
+    pub(super) fn has_drifted(library: &mut Library) -> Result<bool, EngineError> {
+        let Some(held) = library.mean()?.filter(|held| !held.is_fixed) else { return Ok(false) };
+        let changes = library.generation()?.saturating_sub(held.generation);
         if (changes as f64) < (LOOK_SHARE * held.tracks as f64).max(1.0) {
             return Ok(false);
         }
-        let vectors = self.library.vectors()?;
+        let vectors = library.vectors()?;
         let now = shrunk_mean(vectors.values.view());
         if drift(&held.values, &now, vectors.values.view()) >= DRIFT {
             return Ok(true);
         }
         let (tracks, generation) = (vectors.ids.len() as u64, vectors.generation);
         // Where that cannot be noted it is looked at again next time.
-        self.library.set_mean(&StoredMean { tracks, generation, ..held }).ok();
+        library.set_mean(&StoredMean { tracks, generation, ..held }).ok();
         Ok(false)
     }
 }
@@ -201,7 +201,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::{IndexRefresh, SimilarOptions};
+    use crate::{Engine, IndexRefresh, SimilarOptions};
     use voisin_base::track::TrackId;
     use voisin_base::vector::{dot, make_unit, norm};
     use voisin_library::testing::{library, track};

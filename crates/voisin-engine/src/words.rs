@@ -71,6 +71,7 @@ impl Engine {
     ///
     /// # Errors
     /// The model has no tags that stored vectors tell; a user's table of words cannot be read.
+    #[doc(hidden)]
     pub fn predicted_tags(&self) -> Result<PredictedTags, EngineError> {
         let library = self.library();
         let model = self.model()?;
@@ -121,6 +122,7 @@ impl Engine {
 
     /// As [`predicted_tags`](Self::predicted_tags); `None` for a model without tags, or one that is not on this machine: what
     /// is stored is told without it.
+    #[doc(hidden)]
     pub fn predicted_tags_if_any(&self) -> Result<Option<PredictedTags>, EngineError> {
         match self.predicted_tags() {
             Ok(heard) => Ok(Some(heard)),

@@ -15,6 +15,7 @@ const LARGEST_HEAD: u64 = 64 << 20;
 
 impl VectorIndex {
     /// What the index at `path` is, from its head and that of its tail; the vectors are neither read nor checked.
+    #[doc(hidden)]
     pub fn summary(path: &Path) -> Result<IndexSummary, IndexError> {
         let io = |doing| move |source| IndexError::Io { path: path.to_owned(), doing, source };
         let damage = Damage(path.to_owned());

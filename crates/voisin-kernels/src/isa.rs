@@ -186,6 +186,7 @@ pub enum Precision {
 
 impl Precision {
     /// Whether this processor has it with `isa`.
+    #[doc(hidden)]
     pub fn is_available(self, isa: Isa) -> bool {
         match (self, isa.0) {
             (Self::F32, _) => true,

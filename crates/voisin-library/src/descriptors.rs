@@ -22,6 +22,7 @@ impl Library {
     }
 
     /// Stores what was measured of a track, in place of what was known.
+    #[doc(hidden)]
     pub fn set_descriptors(&mut self, track: TrackId, measured: &Descriptors) -> Result<()> {
         self.write(|tx| Ok(put(tx, track, measured)?))
     }

@@ -19,6 +19,7 @@ pub enum NameOf {
 
 impl Library {
     /// The names that are meant: one that is so called, else all that have it in them. Nobody is an error that suggests.
+    #[doc(hidden)]
     pub fn names_meant(&self, of: NameOf, name: &str) -> Result<Vec<String>> {
         let all = self.names(of)?;
         let names = || all.iter().map(String::as_str);
@@ -35,6 +36,7 @@ impl Library {
     }
 
     /// The folder as the library stores it. One that holds no track is an error.
+    #[doc(hidden)]
     pub fn folder_meant(&self, folder: &Path) -> Result<PathBuf> {
         let stored = stored_path(folder);
         let below = TrackFilter { folders: vec![stored.clone()], ..TrackFilter::default() };
@@ -48,6 +50,7 @@ impl Library {
 
     /// What `text` refers to: an id (`17`, or `#17` where a title is a number too), the path of a file in
     /// the library, or words of artist, title, album or file name. At most `limit` candidates are listed.
+    #[doc(hidden)]
     pub fn resolve(&self, text: &OsStr, limit: usize) -> Result<Resolution> {
         if let Some(text) = text.to_str() {
             let digits = text.strip_prefix('#').unwrap_or(text);
@@ -69,6 +72,7 @@ impl Library {
     }
 
     /// As [`resolve`](Self::resolve), for words alone: the disk is not asked.
+    #[doc(hidden)]
     pub fn resolve_words(&self, text: &str, limit: usize) -> Result<Resolution> {
         let ranked = self.rank(text)?;
         match ranked.as_slice() {
@@ -89,11 +93,13 @@ impl Library {
 
     /// Tracks of which some file has all words of `text` in artist, title, album, album artist or name,
     /// best first: whole titles, then whole words, then parts of words. At most `limit`.
+    #[doc(hidden)]
     pub fn search_words(&self, text: &str, limit: usize) -> Result<Vec<TrackId>> {
         Ok(self.rank(text)?.into_iter().take(limit).map(|(_, id)| id).collect())
     }
 
     /// Every name of this kind that a file's tags have, once.
+    #[doc(hidden)]
     pub fn names(&self, of: NameOf) -> Result<Vec<String>> {
         let sql = match of {
             NameOf::Artist => {
@@ -109,6 +115,7 @@ impl Library {
     }
 
     /// The tracks of which a file's tags have exactly this name.
+    #[doc(hidden)]
     pub fn tracks_named(&self, of: NameOf, name: &str) -> Result<Vec<TrackId>> {
         let condition = match of {
             NameOf::Artist => "t.artist = ?1 OR t.album_artist = ?1",
@@ -125,6 +132,7 @@ impl Library {
     }
 
     /// Tracks whose words are spelt much like those of `text`, which may be misspelt: the most alike first.
+    #[doc(hidden)]
     pub fn spelt_alike(&self, text: &str, limit: usize) -> Result<Vec<TrackId>> {
         const ALIKE: f64 = 0.88;
         let query = fold(text);

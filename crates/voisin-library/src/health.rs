@@ -135,6 +135,7 @@ const CHILDREN: [(&str, &str); 5] = [
 impl Library {
     /// Looks at every row. `thorough` also compares the database's indices with their tables, which
     /// takes several times as long.
+    #[doc(hidden)]
     pub fn check(&self, thorough: bool) -> Result<Health> {
         let _snapshot = self.snapshot()?;
         self.sql(check(&self.connection, thorough))
@@ -146,6 +147,7 @@ impl Library {
     /// again, and pooled from its windows where it is not. One that was written wrong is pooled again or scaled, and only
     /// where neither works taken out. Rows that belong to nothing go:
     /// their files are new to the next `add`. Nothing else is deleted.
+    #[doc(hidden)]
     pub fn repair(&mut self) -> Result<RepairReport> {
         let definitions = self.sql(mend_definitions(&self.connection))?;
         let dimension = self.model()?.map(|model| model.dimension);

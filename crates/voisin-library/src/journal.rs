@@ -88,6 +88,7 @@ pub struct Leftovers {
 
 impl Library {
     /// A journal for this process; `None` where the folder cannot be written.
+    #[doc(hidden)]
     pub fn journal(&self, kind: JournalKind) -> Option<Journal> {
         if self.mode == OpenMode::ReadOnly {
             return None;
@@ -96,6 +97,7 @@ impl Library {
     }
 
     /// What killed processes left behind. Nothing is changed.
+    #[doc(hidden)]
     pub fn leftovers(&self) -> Leftovers {
         let files = |prefix| abandoned::files_in(&self.dir, prefix);
         let named = |kind: JournalKind| files(kind.prefix()).into_iter().flat_map(|path| read(&path));
@@ -108,6 +110,7 @@ impl Library {
 
     /// Removes the temporary files that killed processes left behind; the journals of files that were being read stay,
     /// see [`Self::forget_in_hand`]. What cannot be removed is tried again next time.
+    #[doc(hidden)]
     pub fn remove_leftovers(&self) {
         for path in abandoned::files_in(&self.dir, PREFIX) {
             let _ = std::fs::remove_file(path);
@@ -131,6 +134,7 @@ impl Library {
     }
 
     /// Forgets what killed processes had in hand, once it is known who is to blame.
+    #[doc(hidden)]
     pub fn forget_in_hand(&self) {
         for journal in abandoned::files_in(&self.dir, JournalKind::Reading.prefix()) {
             let _ = std::fs::remove_file(journal);

@@ -21,6 +21,7 @@ pub struct LabelChange {
 
 impl Library {
     /// All labels that were given by hand.
+    #[doc(hidden)]
     pub fn hand_labels(&self) -> Result<HashMap<ContentId, String>> {
         let found =
             self.connection.prepare_cached("SELECT content, genre FROM labels").and_then(|mut statement| {
@@ -31,6 +32,7 @@ impl Library {
 
     /// Gives recordings this label, or takes away the one they have; returns how many had another. What was before is
     /// kept for [`Library::undo_label`].
+    #[doc(hidden)]
     pub fn set_labels(&mut self, contents: &[ContentId], genre: Option<&str>) -> Result<u64> {
         self.write(|tx| {
             let mut changed = 0;
@@ -50,6 +52,7 @@ impl Library {
     }
 
     /// Takes back the last change of a label that was not taken back yet, and says which.
+    #[doc(hidden)]
     pub fn undo_label(&mut self) -> Result<Option<LabelChange>> {
         self.write(|tx| {
             let last = tx

@@ -116,6 +116,7 @@ impl Library {
     }
 
     /// Its database file.
+    #[doc(hidden)]
     pub fn database_path(&self) -> &Path {
         &self.path
     }
@@ -138,11 +139,13 @@ impl Library {
 
     /// Changes whenever another connection, of this process or another, committed something; equal values of one connection
     /// mean that nothing was.
+    #[doc(hidden)]
     pub fn data_version(&self) -> Result<i64> {
         self.pragma("data_version")
     }
 
     /// Keeps at most so many KiB of the database's pages in this connection's own memory.
+    #[doc(hidden)]
     pub fn limit_page_cache(&self, kibibytes: u32) -> Result<()> {
         self.sql(self.connection.pragma_update(None, "cache_size", -i64::from(kibibytes)))
     }
@@ -187,6 +190,7 @@ impl Library {
     ///
     /// The same fingerprint again only refreshes name and manifest. Another fingerprint is refused with
     /// [`LibraryError::OtherModel`] while the library has tracks: vectors of two models never mix.
+    #[doc(hidden)]
     pub fn set_model(&mut self, model: &StoredModel) -> Result<()> {
         let held = self.model()?;
         if held.as_ref() == Some(model) {
@@ -224,6 +228,7 @@ impl Library {
     }
 
     /// How the content ids of this library are made.
+    #[doc(hidden)]
     pub fn content_kind(&self) -> Result<ContentKind> {
         let held: Option<i64> = self.sql(
             self.connection.query_row("SELECT identity FROM audio LIMIT 1", [], |row| row.get(0)).optional(),
@@ -236,6 +241,7 @@ impl Library {
     }
 
     /// Chooses how content ids are made: refused where tracks have ids of the other kind, since the two never meet.
+    #[doc(hidden)]
     pub fn set_content_kind(&mut self, kind: ContentKind) -> Result<()> {
         let held = self.content_kind()?;
         if held == kind {
@@ -254,6 +260,7 @@ impl Library {
     }
 
     /// Stores a setting of this library; `None` takes it out.
+    #[doc(hidden)]
     pub fn set_setting(&mut self, name: &str, value: Option<&str>) -> Result<()> {
         self.write(|tx| {
             match value {
@@ -273,6 +280,7 @@ impl Library {
     ///
     /// Fails at once with [`LibraryError::WriterBusy`] if another one holds it. Temporary files that killed processes
     /// left behind are removed.
+    #[doc(hidden)]
     pub fn lock_for_writing(&self) -> Result<WriterLock> {
         let lock = WriterLock::try_take(&self.dir)?;
         self.remove_leftovers();
@@ -282,6 +290,7 @@ impl Library {
 
     /// Keeps what is read from now on at one state of the database until the guard is dropped, whatever
     /// other processes commit meanwhile.
+    #[doc(hidden)]
     pub fn snapshot(&self) -> Result<Snapshot<'_>> {
         if !self.connection.is_autocommit() {
             return Ok(Snapshot::nested());

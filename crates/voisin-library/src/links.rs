@@ -10,6 +10,7 @@ use voisin_base::track::TrackId;
 
 impl Library {
     /// Notes which track each id of a server stands for; what was noted of this server before is forgotten.
+    #[doc(hidden)]
     pub fn set_links(&mut self, server: &str, links: &[(String, TrackId)]) -> Result<()> {
         self.write(|tx| {
             tx.execute("DELETE FROM links WHERE server = ?1", [server])?;
@@ -25,6 +26,7 @@ impl Library {
     }
 
     /// The track that an id of a server stands for.
+    #[doc(hidden)]
     pub fn linked_track(&self, server: &str, item: &str) -> Result<Option<TrackId>> {
         let sql = "SELECT track FROM links WHERE server = ?1 AND item = ?2";
         let found = self.connection.prepare_cached(sql).and_then(|mut statement| {
@@ -34,6 +36,7 @@ impl Library {
     }
 
     /// All tracks that a server knows.
+    #[doc(hidden)]
     pub fn linked_tracks(&self, server: &str) -> Result<TrackSet> {
         let sql = "SELECT track FROM links WHERE server = ?1";
         let found = self.connection.prepare_cached(sql).and_then(|mut statement| {
@@ -43,6 +46,7 @@ impl Library {
     }
 
     /// The id of each of these tracks at a server, as far as it knows them; the first one where it has several.
+    #[doc(hidden)]
     pub fn items_of(&self, server: &str, tracks: &[TrackId]) -> Result<HashMap<TrackId, String>> {
         let list = serde_json::json!(tracks).to_string();
         let sql = "SELECT track, min(item) FROM links
@@ -54,6 +58,7 @@ impl Library {
     }
 
     /// The servers that ids are known of, and how many.
+    #[doc(hidden)]
     pub fn linked_servers(&self) -> Result<Vec<(String, u64)>> {
         let sql = "SELECT server, count(*) FROM links GROUP BY server ORDER BY server";
         let found = self.connection.prepare_cached(sql).and_then(|mut statement| {
@@ -64,6 +69,7 @@ impl Library {
     }
 
     /// Every file with its track.
+    #[doc(hidden)]
     pub fn paths_of_tracks(&self) -> Result<Vec<(PathBuf, TrackId)>> {
         let found =
             self.connection.prepare_cached("SELECT path, track FROM files").and_then(|mut statement| {
@@ -76,6 +82,7 @@ impl Library {
     }
 
     /// The files whose path is this one or ends with it, whole names of folders and file: `Artist/Album/1.ogg`.
+    #[doc(hidden)]
     pub fn find_by_path_end(&self, end: &Path) -> Result<Vec<(PathBuf, TrackId)>> {
         let bytes = paths::to_bytes(end)?;
         let name = bytes.strip_prefix(b"/").unwrap_or(bytes);

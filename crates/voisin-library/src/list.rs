@@ -130,6 +130,7 @@ impl Key {
 
 impl Library {
     /// Every track of the library in order; equal ones by id. Names compare without regard to case and accents.
+    #[doc(hidden)]
     pub fn sorted(&self, by: SortBy, descending: bool) -> Result<Vec<TrackId>> {
         let columns: String = by.columns().iter().map(|column| format!(", {column}")).collect();
         let sql = format!(

@@ -8,6 +8,7 @@ use voisin_base::track::TrackId;
 
 impl Library {
     /// The current model's logits of every track that has them, ascending by id.
+    #[doc(hidden)]
     pub fn logits(&self) -> Result<Vec<(TrackId, Vec<f32>)>> {
         let sql = "SELECT track, logits FROM logits WHERE model = (SELECT model FROM state) ORDER BY track";
         let rows = self.connection.prepare(sql).and_then(|mut statement| {
@@ -20,6 +21,7 @@ impl Library {
     }
 
     /// Stores logits of the current model, in place of what was known. A track that is gone by now keeps nothing.
+    #[doc(hidden)]
     pub fn set_logits(&mut self, all: &[(TrackId, Vec<f32>)]) -> Result<()> {
         self.write(|tx| {
             let mut insert = tx.prepare_cached(

@@ -27,6 +27,7 @@ const PREFIX: &str = "mean.";
 
 impl Library {
     /// What is taken off the current model's vectors, if it was ever taken; one that cannot be read counts as none.
+    #[doc(hidden)]
     pub fn mean(&self) -> Result<Option<StoredMean>> {
         let Some(model) = self.model()? else { return Ok(None) };
         let text = self.setting(&format!("{PREFIX}{}", model.fingerprint))?;
@@ -39,6 +40,7 @@ impl Library {
     ///
     /// # Errors
     /// [`LibraryError::NoModel`] and [`LibraryError::Dimension`] where there are no such vectors.
+    #[doc(hidden)]
     pub fn set_mean(&mut self, mean: &StoredMean) -> Result<u64> {
         let model = self.model()?.ok_or(LibraryError::NoModel)?;
         if mean.values.len() != model.dimension {

@@ -65,6 +65,7 @@ const TRACK_QUERY: &str = concat!(
 impl Library {
     /// What is known of a file with this size and modification time. Compares for equality only, so that
     /// a clock that went backwards hides no change.
+    #[doc(hidden)]
     pub fn file_state(&self, file: &FileRecord) -> Result<FileState> {
         let path = paths::to_bytes(&file.path)?;
         let state = (|| -> rusqlite::Result<_> {
@@ -118,11 +119,13 @@ impl Library {
     }
 
     /// The track of the file under this path as it is stored; the disk is not asked.
+    #[doc(hidden)]
     pub fn find_by_stored_path(&self, path: &Path) -> Result<Option<TrackId>> {
         self.lookup("SELECT track FROM files WHERE path = ?1", paths::to_bytes(path)?)
     }
 
     /// Tracks of which some file has this `MusicBrainz` id, or this ISRC, ascending.
+    #[doc(hidden)]
     pub fn find_by_code(&self, mbid: Option<&str>, isrc: Option<&str>) -> Result<Vec<TrackId>> {
         let sql = "SELECT DISTINCT f.track FROM tags t JOIN files f ON f.id = t.file
             WHERE t.mbid = ?1 COLLATE NOCASE OR t.isrc = ?2 COLLATE NOCASE ORDER BY f.track";
@@ -309,6 +312,7 @@ impl Library {
     /// The window vectors of a track: `[windows, dimension]`, and their starts in seconds.
     ///
     /// What is not as it was written is [`LibraryError::DamagedTrack`].
+    #[doc(hidden)]
     pub fn windows(&self, id: TrackId) -> Result<Option<TrackWindows>> {
         let sql = "SELECT starts, vectors, checksum FROM windows
             WHERE track = ?1 AND model = (SELECT model FROM state)";
@@ -337,6 +341,7 @@ impl Library {
 
     /// What changed since `generation`; `None` if the log does not reach back so far, or `generation`
     /// lies ahead of the library (as after restoring a backup): an index is to be built anew then.
+    #[doc(hidden)]
     pub fn changes_since(&self, generation: u64) -> Result<Option<Changes>> {
         let _snapshot = self.snapshot()?;
         let now = self.generation()?;
@@ -367,6 +372,7 @@ impl Library {
     }
 
     /// Files that failed, by path.
+    #[doc(hidden)]
     pub fn failures(&self) -> Result<Vec<Failure>> {
         let sql =
             "SELECT path, size, mtime_ns, reason, transient, attempts, failed_at FROM failures ORDER BY path";

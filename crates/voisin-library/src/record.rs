@@ -116,11 +116,13 @@ pub(super) mod path_form {
 
 impl Library {
     /// The id of this library, by which others know it again; a copy has the same.
+    #[doc(hidden)]
     pub fn identity(&self) -> Result<String> {
         self.sql(self.connection.query_row("SELECT library_id FROM state", [], |row| row.get(0)))
     }
 
     /// All that is known of a track but its vectors.
+    #[doc(hidden)]
     pub fn facts(&self, id: TrackId) -> Result<TrackFacts> {
         let track = self.track(id)?;
         let descriptors = self.descriptors(&[id])?.remove(&id);
@@ -145,6 +147,7 @@ impl Library {
     /// A track with all that is known of it; `None` where a repair took out its vector.
     ///
     /// - `windows`: read its window vectors too
+    #[doc(hidden)]
     pub fn record(&self, id: TrackId, windows: bool) -> Result<Option<TrackRecord>> {
         let Some(vector) = self.vector(id)? else { return Ok(None) };
         let windows = if windows { self.windows(id)? } else { None };
@@ -154,6 +157,7 @@ impl Library {
 
     /// Takes recordings of another library in: new ones as they are, with this id where one is given; of known ones what
     /// was not known here. What is known here stays. Each call is one transaction.
+    #[doc(hidden)]
     pub fn take_in(&mut self, records: &[(Option<TrackId>, TrackRecord)]) -> Result<MergeOutcome> {
         // Asked before the transaction, and once a sheet, not once a part.
         let files = records.iter().flat_map(|(_, record)| &record.facts.files);
@@ -180,6 +184,7 @@ impl Library {
     }
 
     /// Notes files that failed elsewhere, but for those that are known here in any way.
+    #[doc(hidden)]
     pub fn take_in_failures(&mut self, failures: &[Failure]) -> Result<u64> {
         if failures.is_empty() {
             return Ok(0);
@@ -188,6 +193,7 @@ impl Library {
     }
 
     /// Takes in what another library holds. Both must have the same model, or this one no tracks yet.
+    #[doc(hidden)]
     pub fn merge(&mut self, other: &Library) -> Result<MergeOutcome> {
         let _snapshot = other.snapshot()?;
         let Some(model) = other.model()? else { return Ok(MergeOutcome::default()) };

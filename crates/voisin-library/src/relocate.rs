@@ -20,6 +20,7 @@ impl Library {
     ///
     /// # Errors
     /// The library has no file below `old`, or none of them is below `new`.
+    #[doc(hidden)]
     pub fn plan_relocation(&self, old: &Path, new: &Path) -> Result<Relocation> {
         let (old, new) = (stored_path(old), stored_path(new));
         let (exact, from, to) = below(&old)?;
@@ -61,6 +62,7 @@ impl Library {
     ///
     /// # Errors
     /// As [`plan_relocation`](Self::plan_relocation); or another file of the library has a new path already.
+    #[doc(hidden)]
     pub fn relocate(&mut self, old: &Path, new: &Path) -> Result<Relocation> {
         let plan = self.plan_relocation(old, new)?;
         let (old, new) = (stored_path(old), stored_path(new));

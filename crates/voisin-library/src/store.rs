@@ -26,6 +26,7 @@ impl Library {
     ///
     /// Refuses vectors that are not finite, not of unit norm or not of the model's dimension, and audio that
     /// is there already ([`LibraryError::DuplicateContent`], see [`Library::attach_file`]).
+    #[doc(hidden)]
     pub fn insert_track(&mut self, new: &NewTrack) -> Result<TrackId> {
         let path = paths::to_bytes(&new.file.path)?;
         let sheet = sheet_of(&new.file.path).filter(|sheet| is_whole(sheet));
@@ -52,6 +53,7 @@ impl Library {
     /// Notes that a file holds audio that is in the library already: it was moved, retagged or copied.
     ///
     /// If the track has a file that no longer exists on disk, the new path takes its place.
+    #[doc(hidden)]
     pub fn attach_file(
         &mut self,
         track: TrackId,
@@ -89,6 +91,7 @@ impl Library {
     }
 
     /// Replaces the vectors of a track, as when it was embedded again.
+    #[doc(hidden)]
     pub fn replace_vectors(&mut self, track: TrackId, vector: &[f32], windows: &TrackWindows) -> Result<()> {
         self.write(|tx| {
             let model = current_model(tx, vector, windows)?;
@@ -105,6 +108,7 @@ impl Library {
     }
 
     /// Notes that a file could not be added; its attempts are counted.
+    #[doc(hidden)]
     pub fn record_failure(&mut self, failure: &Failure) -> Result<()> {
         let path = paths::to_bytes(&failure.path)?;
         self.write(|tx| {
@@ -129,6 +133,7 @@ impl Library {
 
     /// Forgets failures so that the next `add` tries again: all, or those of these files and folders.
     /// Returns how many.
+    #[doc(hidden)]
     pub fn clear_failures(&mut self, only: Option<&[PathBuf]>) -> Result<u64> {
         let ranges =
             only.map(|paths| paths.iter().map(|path| below(path)).collect::<Result<Vec<_>>>()).transpose()?;
@@ -155,6 +160,7 @@ impl Library {
 
     /// Takes this one file out of the catalogue, and its track where it was the last one: not what lies below it, such as
     /// its parts.
+    #[doc(hidden)]
     pub fn remove_file(&mut self, file: &Path) -> Result<Removed> {
         let path = paths::to_bytes(file)?;
         self.write(|tx| {
@@ -179,6 +185,7 @@ impl Library {
     /// Takes out the entries of files that are not on disk, and the tracks that have no other.
     ///
     /// `missing` comes from [`Library::missing_files`]; each is looked at again.
+    #[doc(hidden)]
     pub fn remove_missing(&mut self, missing: &[MissingFile]) -> Result<Removed> {
         let paths = missing.iter().map(|entry| &*entry.file.record.path).filter(|path| is_gone(path));
         let gone: Vec<&[u8]> = paths.flat_map(paths::to_bytes).collect();
@@ -193,6 +200,7 @@ impl Library {
 
     /// Takes out tracks that no file holds any more: the end of a run of [`Library::insert_track`] and
     /// [`Library::attach_file`]. Returns how many.
+    #[doc(hidden)]
     pub fn remove_orphans(&mut self) -> Result<u64> {
         if self.mode != OpenMode::ReadOnly && !self.sql(has_orphans(&self.connection))? {
             return Ok(0);
@@ -202,6 +210,7 @@ impl Library {
 
     /// Files of the catalogue, below `folder` if given, that are not on disk. A file that cannot be looked
     /// at for another reason, such as missing rights, is not missing.
+    #[doc(hidden)]
     pub fn missing_files(&self, folder: Option<&Path>) -> Result<Vec<MissingFile>> {
         let mut looked_at: HashMap<PathBuf, Option<PathBuf>> = HashMap::new();
         let mut missing = |file: StoredFile| {

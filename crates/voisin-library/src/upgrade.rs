@@ -17,6 +17,7 @@ const NEXT: &str =
 
 impl Library {
     /// The model that this library is on its way to, and how far it is.
+    #[doc(hidden)]
     pub fn upgrade(&self) -> Result<Option<Upgrade>> {
         let sql = format!(
             "SELECT name, fingerprint, dimension, manifest, (SELECT count(*) FROM vectors WHERE model = models.id),
@@ -40,6 +41,7 @@ impl Library {
     /// # Errors
     /// [`LibraryError::OtherUpgrade`] while one to another model is under way; [`LibraryError::SameModel`] if its vectors
     /// are those that the library has; [`LibraryError::NoModel`] where there are none.
+    #[doc(hidden)]
     pub fn begin_upgrade(&mut self, model: &StoredModel) -> Result<()> {
         let current = self.model()?.ok_or(LibraryError::NoModel)?;
         if current.fingerprint == model.fingerprint {
@@ -57,6 +59,7 @@ impl Library {
     }
 
     /// Tracks that have no vector of the model that is to come, ascending.
+    #[doc(hidden)]
     pub fn tracks_to_upgrade(&self) -> Result<Vec<TrackId>> {
         let sql = format!(
             "SELECT id FROM audio WHERE NOT EXISTS (SELECT 1 FROM vectors WHERE track = audio.id AND model = {NEXT})
@@ -72,6 +75,7 @@ impl Library {
     ///
     /// # Errors
     /// [`LibraryError::NoUpgrade`] if none is under way any more.
+    #[doc(hidden)]
     pub fn put_upgraded(&mut self, track: TrackId, vector: &[f32], windows: &TrackWindows) -> Result<()> {
         self.write(|tx| {
             let model = next(tx)?.ok_or(LibraryError::NoUpgrade)?;
@@ -92,6 +96,7 @@ impl Library {
     /// The caller holds the [writer's lock](Self::lock_for_writing): who adds tracks has made vectors of the old model.
     ///
     /// - `leave_out`: switch all the same; tracks without a vector wait for the next `add`
+    #[doc(hidden)]
     pub fn finish_upgrade(&mut self, leave_out: bool) -> Result<u64> {
         self.write(|tx| {
             let model = next(tx)?.ok_or(LibraryError::NoUpgrade)?;
@@ -110,6 +115,7 @@ impl Library {
     }
 
     /// Gives an upgrade up: the library stays as it is. Returns whether there was one.
+    #[doc(hidden)]
     pub fn abandon_upgrade(&mut self) -> Result<bool> {
         let was = self.upgrade()?.is_some();
         self.write(|tx| Ok(put_setting(tx, None)?))?;
@@ -119,6 +125,7 @@ impl Library {
 
     /// Takes out what belongs to models that are neither current nor to come, some hundred tracks at a time, so that nobody
     /// waits long.
+    #[doc(hidden)]
     pub fn forget_other_models(&mut self) -> Result<()> {
         if self.mode == OpenMode::ReadOnly || !self.sql(has_others(&self.connection))? {
             return Ok(());

@@ -7,6 +7,7 @@ use voisin_base::track::TrackId;
 
 impl Library {
     /// What the method of this version heard, by the smaller and the greater id of each pair.
+    #[doc(hidden)]
     pub fn duplicate_verdicts(&self, version: u32) -> Result<HashMap<(TrackId, TrackId), bool>> {
         let sql = "SELECT first, second, is_duplicate FROM duplicate_verdicts WHERE version = ?1";
         let found = self.connection.prepare(sql).and_then(|mut statement| {
@@ -18,6 +19,7 @@ impl Library {
     }
 
     /// Keeps what was heard of a pair, in place of what was known. It goes with either track.
+    #[doc(hidden)]
     pub fn remember_duplicate(&mut self, a: TrackId, b: TrackId, version: u32, same: bool) -> Result<()> {
         self.write(|tx| {
             tx.prepare_cached(

@@ -50,6 +50,7 @@ pub struct TagRun {
 
 impl Library {
     /// Runs of which something can be taken back, the last one first.
+    #[doc(hidden)]
     pub fn tag_runs(&self) -> Result<Vec<TagRun>> {
         let sql = "SELECT run, min(written_at), count(*) FROM written_tags GROUP BY run ORDER BY run DESC";
         let runs = self.connection.prepare(sql).and_then(|mut statement| {
@@ -62,6 +63,7 @@ impl Library {
     }
 
     /// What a run wrote, by path.
+    #[doc(hidden)]
     pub fn written_tags(&self, run: i64) -> Result<Vec<WrittenTags>> {
         let sql = "SELECT path, before, after FROM written_tags WHERE run = ?1 ORDER BY path";
         let written = self.connection.prepare(sql).and_then(|mut statement| {
@@ -80,6 +82,7 @@ impl Library {
     }
 
     /// Notes what is about to be written into a file.
+    #[doc(hidden)]
     pub fn record_written(&mut self, run: i64, written: &WrittenTags) -> Result<()> {
         let path = paths::to_bytes(&written.path)?;
         self.write(|tx| {
@@ -93,6 +96,7 @@ impl Library {
     }
 
     /// Forgets what was written into a file: it was not, or it was taken back.
+    #[doc(hidden)]
     pub fn forget_written(&mut self, run: i64, path: &Path) -> Result<()> {
         let path = paths::to_bytes(path)?;
         self.write(|tx| {

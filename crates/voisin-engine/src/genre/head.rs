@@ -25,8 +25,10 @@ const BATCH: usize = 1000;
 #[derive(Debug, Clone)]
 pub struct GenreHead {
     /// The model.
+    #[doc(hidden)]
     pub model: GenreModel,
     /// Where it comes from.
+    #[doc(hidden)]
     pub provenance: Provenance,
 }
 

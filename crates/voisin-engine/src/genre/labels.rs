@@ -371,6 +371,7 @@ impl Engine {
     }
 
     /// Reads vectors, labels and groups of all tracks.
+    #[doc(hidden)]
     pub fn labelled_tracks(
         &self,
         source: &LabelSource,
