@@ -3,9 +3,9 @@
 //! The figures of the genre engine in BENCHMARKS.md; `scripts/genre_figures.sh` runs it:
 //! `genre_figures training|test-part|speed`.
 
-#[path = "../tests/genre/cross_validation.rs"]
+#[path = "../tests/parts/genre/cross_validation.rs"]
 mod cross_validation;
-#[path = "../tests/genre/data.rs"]
+#[path = "../tests/parts/genre/data.rs"]
 #[allow(dead_code, reason = "the tests use the rest")]
 mod data;
 

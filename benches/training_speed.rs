@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "shared with the tests")]
 //! A whole training step of OpenL3 by voisin's kernels against one of Candle's own operations.
 
-#[path = "../tests/conv/candle.rs"]
+#[path = "../tests/parts/conv/candle.rs"]
 #[allow(dead_code, reason = "the tests use the rest")]
 mod candle;
 

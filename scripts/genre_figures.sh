@@ -19,8 +19,8 @@ figures() { cargo run --release --example genre_figures -- "$1"; }
 case "${1:-}" in
 training)
     figures training
-    cargo test --release --test genre -- --exact --nocapture \
-        real::real_labels_flipped_are_found real::real_genres_left_out_fall_to_their_kin_and_are_strange
+    cargo test --release --test parts -- --exact --nocapture \
+        genre::real::real_labels_flipped_are_found genre::real::real_genres_left_out_fall_to_their_kin_and_are_strange
     ;;
 test-part) figures test-part ;;
 emotify)

@@ -41,7 +41,7 @@ pub(super) fn centres(config: &MelConfig) -> Vec<f64> {
 /// The mel filter bank of a configuration, `[n_mels, 1 + n_fft / 2]`.
 ///
 /// Triangles between `n_mels + 2` frequencies spaced evenly in mel from `f_min` to `f_max`; bin `k` is at
-/// `k · sample_rate / n_fft` Hz. Within 1e-6 of librosa 0.11's `filters.mel` (`tests/features.rs`).
+/// `k · sample_rate / n_fft` Hz. Within 1e-6 of librosa 0.11's `filters.mel` (`tests/parts/features.rs`).
 pub fn filter_bank(config: &MelConfig) -> Array2<f64> {
     let edges = edges(config);
     let bin_hz = f64::from(config.sample_rate) / config.n_fft as f64;

@@ -1,4 +1,4 @@
-//! Measures of classification, each as scikit-learn defines it (checked to 1e-9 in `tests/genre/metrics.rs`).
+//! Measures of classification, each as scikit-learn defines it (checked to 1e-9 in `tests/parts/genre/metrics.rs`).
 //!
 //! Classes are numbers `0..classes`. Everything is computed in f64. Nothing here knows what a track or a genre is.
 

@@ -63,3 +63,4 @@ fn nearest_to(engine: &Engine, seeds: &[Seed]) -> anyhow::Result<String> {
         None => format!("nearest to {}, which is not in the library", seed.path.display()),
     })
 }
+// x

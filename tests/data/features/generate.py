@@ -1,4 +1,4 @@
-"""Writes the golden files of tests/features.rs: `python generate.py`, in this folder.
+"""Writes the golden files of tests/parts/features.rs: `python generate.py`, in this folder.
 
 The mel filter banks are librosa's own. The spectrograms are written out in double precision from the published
 descriptions (openl3, kapre, Essentia, musicnn), and share nothing with the Rust code but the formulas of the signals.

@@ -35,7 +35,7 @@ def weights(reduction):
 
 
 def mels():
-    """Two windows, [2, 128, 199]; tests/importers.rs has the same formula."""
+    """Two windows, [2, 128, 199]; tests/parts/importers.rs has the same formula."""
     n, m, t = np.meshgrid(np.arange(2), np.arange(128), np.arange(199), indexing="ij")
     x = np.sin(0.05 * m * (n + 1) + 0.11 * t) * np.cos(0.013 * m * t + n)
     return (40 * x - 40).astype(np.float32)

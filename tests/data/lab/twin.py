@@ -3,7 +3,7 @@
 
     python3 -m venv twin && twin/bin/pip install torch && twin/bin/python tests/data/lab/twin.py
 
-Weights and inputs come from formulas that tests/lab/twin.rs repeats, so that the file stays small. Of each network, without
+Weights and inputs come from formulas that tests/program/lab/twin.rs repeats, so that the file stays small. Of each network, without
 dropout: outputs in training and in the end, gradients of the cross-entropy (64 places of each tensor, and the largest), and
 the loss of ten steps of Adam on two batches by turns, of the LSTM along coefficients of a hundred; of one network also the
 outputs at its full size.

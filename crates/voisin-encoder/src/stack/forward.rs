@@ -1,5 +1,5 @@
 //! The layers in Candle. Where Candle's own operation has a wrong gradient or none, another one is taken: see
-//! `tests/conv/traps.rs`.
+//! `tests/parts/conv/traps.rs`.
 
 use candle_core::{D, DType, Result, Tensor};
 use candle_nn::ops::sigmoid;

@@ -1,0 +1,159 @@
+//! The library's door stays small and deliberate: everything public is named in its `lib.rs`, one by one, and whoever
+//! uses what is there can name all that it takes and returns.
+
+// A test may fail by a panic.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use syn::visit::{self, Visit};
+
+use crate::sources::{all_files, is_test, root};
+
+/// Items that the door may have; one more is a decision, not an accident.
+const MOST: usize = 170;
+
+fn door() -> String {
+    let source = std::fs::read_to_string(root().join("crates/voisin-engine/src/lib.rs")).unwrap();
+    source.split_once("\nmod workspace {").unwrap().0.to_owned()
+}
+
+fn names(door: &str) -> Vec<&str> {
+    let mut names = Vec::new();
+    for statement in door.split("\npub use ").skip(1) {
+        let (path, _) = statement.split_once(';').unwrap();
+        let list = path.split_once('{').map_or_else(
+            || path.rsplit("::").next().unwrap(),
+            |(_, list)| list.trim_end().trim_end_matches('}'),
+        );
+        names.extend(list.split(',').map(str::trim).filter(|name| !name.is_empty()));
+    }
+    names
+}
+
+#[test]
+fn the_door_has_no_more_items_than_decided() {
+    let door = door();
+    let names = names(&door);
+    assert!(names.contains(&"Engine") && names.contains(&"VectorIndex"), "the scan finds nothing: {names:?}");
+    assert!(!names.contains(&"*"), "a glob lets out whatever is there");
+    assert!(names.len() <= MOST, "{} public items: {names:?}", names.len());
+    assert!(!door.contains("\npub mod "), "modules are private");
+}
+
+/// The public types of the workspace, and what can be seen of each: the types in its public fields, variants, methods'
+/// parameters and results. What is hidden from the documentation is no promise, and is left out.
+#[derive(Default)]
+struct Public {
+    types: BTreeSet<String>,
+    seen: BTreeMap<String, BTreeSet<String>>,
+}
+
+/// The names in a type as it is written.
+#[derive(Default)]
+struct Idents(BTreeSet<String>);
+
+impl<'ast> Visit<'ast> for Idents {
+    fn visit_path_segment(&mut self, segment: &'ast syn::PathSegment) {
+        self.0.insert(segment.ident.to_string());
+        visit::visit_path_segment(self, segment);
+    }
+}
+
+fn is_hidden(attributes: &[syn::Attribute]) -> bool {
+    attributes.iter().any(|attribute| {
+        attribute.path().is_ident("doc")
+            && attribute.parse_args::<syn::Path>().is_ok_and(|path| path.is_ident("hidden"))
+    }) || is_test(attributes)
+}
+
+fn is_public(visibility: &syn::Visibility) -> bool {
+    matches!(visibility, syn::Visibility::Public(_))
+}
+
+impl Public {
+    fn note(&mut self, owner: &str, look: impl FnOnce(&mut Idents)) {
+        let mut idents = Idents::default();
+        look(&mut idents);
+        self.seen.entry(owner.to_owned()).or_default().extend(idents.0);
+    }
+
+    fn note_fields(&mut self, owner: &str, fields: &syn::Fields, all: bool) {
+        for field in fields.iter().filter(|field| (all || is_public(&field.vis)) && !is_hidden(&field.attrs))
+        {
+            self.note(owner, |idents| idents.visit_type(&field.ty));
+        }
+    }
+}
+
+impl<'ast> Visit<'ast> for Public {
+    fn visit_item_mod(&mut self, item: &'ast syn::ItemMod) {
+        if !is_test(&item.attrs) {
+            visit::visit_item_mod(self, item);
+        }
+    }
+
+    fn visit_item_struct(&mut self, item: &'ast syn::ItemStruct) {
+        if is_public(&item.vis) {
+            self.types.insert(item.ident.to_string());
+            self.note_fields(&item.ident.to_string(), &item.fields, false);
+        }
+    }
+
+    fn visit_item_enum(&mut self, item: &'ast syn::ItemEnum) {
+        if is_public(&item.vis) {
+            self.types.insert(item.ident.to_string());
+            for variant in item.variants.iter().filter(|variant| !is_hidden(&variant.attrs)) {
+                self.note_fields(&item.ident.to_string(), &variant.fields, true);
+            }
+        }
+    }
+
+    fn visit_item_trait(&mut self, item: &'ast syn::ItemTrait) {
+        if is_public(&item.vis) {
+            self.types.insert(item.ident.to_string());
+        }
+    }
+
+    fn visit_item_fn(&mut self, item: &'ast syn::ItemFn) {
+        if is_public(&item.vis) {
+            self.note(&item.sig.ident.to_string(), |idents| idents.visit_signature(&item.sig));
+        }
+    }
+
+    fn visit_item_impl(&mut self, item: &'ast syn::ItemImpl) {
+        let syn::Type::Path(owner) = &*item.self_ty else { return };
+        let owner = owner.path.segments.last().unwrap().ident.to_string();
+        if item.trait_.is_some() {
+            return;
+        }
+        for item in &item.items {
+            if let syn::ImplItem::Fn(method) = item
+                && is_public(&method.vis)
+                && !is_hidden(&method.attrs)
+            {
+                self.note(&owner, |idents| idents.visit_signature(&method.sig));
+            }
+        }
+    }
+}
+
+#[test]
+fn every_type_in_a_public_signature_can_be_named() {
+    let mut public = Public::default();
+    for file in all_files() {
+        public.visit_file(&syn::parse_file(&std::fs::read_to_string(file).unwrap()).unwrap());
+    }
+    let door = door();
+    let names: BTreeSet<&str> = names(&door).into_iter().collect();
+    let mut missing = Vec::new();
+    for name in &names {
+        for seen in public.seen.get(*name).into_iter().flatten() {
+            if public.types.contains(seen) && !names.contains(seen.as_str()) {
+                missing.push(format!("{name}: {seen}"));
+            }
+        }
+    }
+    assert!(public.seen["Engine"].contains("SimilarOptions"), "the scan finds nothing");
+    assert!(missing.is_empty(), "not named at the door:\n{}", missing.join("\n"));
+}

@@ -1,0 +1,415 @@
+//! The sources of all crates, and the tables of ARCHITECTURE.md, as data.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use proc_macro2::{TokenStream, TokenTree};
+use syn::visit::{self, Visit};
+
+/// A path of Rust from the crate's root, or from a dependency: `["encoder", "conv", "Isa"]`, `["rusqlite", "Row"]`.
+pub(crate) type Name = Vec<String>;
+
+/// A source file: the module it is, and what it names.
+pub(crate) struct Source {
+    pub(crate) file: PathBuf,
+    pub(crate) module: Name,
+    /// Its own child modules, in files or inside it.
+    pub(crate) children: BTreeSet<String>,
+    /// What `use` brings into its scope: the last name of the path, or another one, and the path.
+    pub(crate) scope: BTreeMap<String, Name>,
+    /// Every path that it names, from the crate's root.
+    pub(crate) inner: BTreeSet<Name>,
+    /// Every path of a dependency that it names.
+    pub(crate) outer: BTreeSet<Name>,
+    /// Its child modules that only tests have.
+    pub(crate) tests: Vec<Name>,
+}
+
+/// A crate of the workspace: its sources, and the module under which the tables of ARCHITECTURE.md know it (none for the
+/// program's own package, whose modules are its rooms).
+pub(crate) struct Package {
+    pub(crate) src: PathBuf,
+    pub(crate) room: Option<String>,
+}
+
+/// The name from the workspace's point of view: modules that are rooms of their own inside a crate stand alone.
+pub(crate) fn as_in_the_tables(mut name: Name) -> Name {
+    let rooms = [
+        ("learn", "genre"),
+        ("learn", "metrics"),
+        ("base", "track"),
+        ("lab", "dataset"),
+        ("lab", "eval"),
+        ("questions", "answers"),
+    ];
+    if rooms.iter().any(|(package, room)| name.len() > 1 && name[0] == *package && name[1] == *room) {
+        name.remove(0);
+    }
+    name
+}
+
+impl Source {
+    pub(crate) fn read(package: &Package, file: &Path, dependencies: &BTreeSet<String>) -> Self {
+        let below = file.strip_prefix(&package.src).expect("below the package").with_extension("");
+        let inner = below.iter().map(|part| part.to_str().expect("UTF-8").to_owned());
+        let mut module: Name = package.room.iter().cloned().chain(inner).collect();
+        if matches!(module.last().map(String::as_str), Some("mod" | "lib" | "main")) {
+            module.pop();
+        }
+        let module = as_in_the_tables(module);
+        let text = std::fs::read_to_string(file).expect("a source file");
+        let parsed = syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let children = parsed.items.iter().filter_map(|item| match item {
+            syn::Item::Mod(item) => Some(item.ident.to_string()),
+            _ => None,
+        });
+        let mut source = Self {
+            file: file.strip_prefix(root()).expect("below the root").to_owned(),
+            children: children.collect(),
+            scope: BTreeMap::new(),
+            inner: BTreeSet::new(),
+            outer: BTreeSet::new(),
+            tests: Vec::new(),
+            module: module.clone(),
+        };
+        let room = package.room.clone();
+        Reader { source: &mut source, inside: module, room, dependencies }.visit_file(&parsed);
+        source
+    }
+
+    /// The room of the house that it belongs to: the first part of its module.
+    pub(crate) fn room(&self) -> &str {
+        self.module.first().map_or("", String::as_str)
+    }
+
+    /// Whether it is the file of a module that has others below it.
+    pub(crate) fn is_door(&self, sources: &[Source]) -> bool {
+        sources.iter().any(|other| {
+            other.module.len() > self.module.len() && other.module[..self.module.len()] == self.module[..]
+        })
+    }
+}
+
+struct Reader<'a> {
+    source: &'a mut Source,
+    /// The module that is being read, with those inside the file.
+    inside: Name,
+    /// What `crate` stands for.
+    room: Option<String>,
+    dependencies: &'a BTreeSet<String>,
+}
+
+impl Reader<'_> {
+    /// Notes a path as it is written.
+    fn note(&mut self, written: &[String]) -> Option<Name> {
+        let mut base = self.inside.clone();
+        let mut rest = written;
+        match written.first()?.as_str() {
+            "crate" => {
+                base = self.room.iter().cloned().collect();
+                rest = &written[1..];
+            }
+            // The library that people use is the crate `voisin-engine`.
+            "voisin" => {
+                base = vec!["engine".to_owned()];
+                rest = &written[1..];
+            }
+            first if first.starts_with("voisin_") => {
+                base = vec![first["voisin_".len()..].to_owned()];
+                rest = &written[1..];
+            }
+            "self" | "super" => {
+                while let Some(first) =
+                    rest.first().filter(|first| matches!(first.as_str(), "self" | "super"))
+                {
+                    if first == "super" {
+                        base.pop();
+                    }
+                    rest = &rest[1..];
+                }
+            }
+            first if self.inside == self.source.module && self.source.children.contains(first) => {}
+            first if self.dependencies.contains(first) && written.len() > 1 => {
+                self.source.outer.insert(written.to_vec());
+                return Some(written.to_vec());
+            }
+            _ => return None,
+        }
+        base.extend_from_slice(rest);
+        let base = as_in_the_tables(base);
+        self.source.inner.insert(base.clone());
+        Some(base)
+    }
+
+    fn note_tree(&mut self, before: &mut Name, tree: &syn::UseTree) {
+        match tree {
+            syn::UseTree::Path(path) => {
+                before.push(path.ident.to_string());
+                self.note_tree(before, &path.tree);
+                before.pop();
+            }
+            syn::UseTree::Group(group) => group.items.iter().for_each(|tree| self.note_tree(before, tree)),
+            syn::UseTree::Glob(_) => {
+                self.note(before);
+            }
+            syn::UseTree::Name(name) => self.note_use(before, &name.ident, &name.ident),
+            syn::UseTree::Rename(rename) => self.note_use(before, &rename.ident, &rename.rename),
+        }
+    }
+
+    fn note_use(&mut self, before: &[String], name: &syn::Ident, known_as: &syn::Ident) {
+        let mut path = before.to_vec();
+        if name != "self" {
+            path.push(name.to_string());
+        }
+        let Some(found) = self.note(&path) else { return };
+        if self.inside == self.source.module {
+            self.source.scope.insert(known_as.to_string(), found);
+        }
+    }
+
+    /// Paths inside the arguments of a macro, which nobody has parsed.
+    fn note_tokens(&mut self, tokens: TokenStream) {
+        let mut path = Name::new();
+        let mut colons = 0;
+        for token in tokens {
+            match token {
+                TokenTree::Ident(ident) => {
+                    if colons != 2 {
+                        self.note(&path);
+                        path.clear();
+                    }
+                    path.push(ident.to_string());
+                    colons = 0;
+                }
+                TokenTree::Punct(punct) if punct.as_char() == ':' => colons += 1,
+                TokenTree::Group(group) => self.note_tokens(group.stream()),
+                _ => {
+                    self.note(&path);
+                    path.clear();
+                    colons = 0;
+                }
+            }
+        }
+        self.note(&path);
+    }
+}
+
+impl<'ast> Visit<'ast> for Reader<'_> {
+    fn visit_item_mod(&mut self, item: &'ast syn::ItemMod) {
+        if is_test(&item.attrs) {
+            self.source.tests.push([&self.inside[..], &[item.ident.to_string()]].concat());
+        } else if item.content.is_some() {
+            self.inside.push(item.ident.to_string());
+            visit::visit_item_mod(self, item);
+            self.inside.pop();
+        }
+    }
+
+    fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {
+        if !is_test(&item.attrs) {
+            self.note_tree(&mut Name::new(), &item.tree);
+        }
+    }
+
+    fn visit_item_fn(&mut self, item: &'ast syn::ItemFn) {
+        if !is_test(&item.attrs) {
+            visit::visit_item_fn(self, item);
+        }
+    }
+
+    fn visit_path(&mut self, path: &'ast syn::Path) {
+        let written: Name = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
+        self.note(&written);
+        visit::visit_path(self, path);
+    }
+
+    fn visit_macro(&mut self, item: &'ast syn::Macro) {
+        self.note_tokens(item.tokens.clone());
+        visit::visit_macro(self, item);
+    }
+
+    fn visit_attribute(&mut self, item: &'ast syn::Attribute) {
+        if let syn::Meta::List(list) = &item.meta {
+            self.note_tokens(list.tokens.clone());
+        }
+        visit::visit_attribute(self, item);
+    }
+
+    // `pub(super)` and `pub(in …)` name who may look in, not what is looked at.
+    fn visit_vis_restricted(&mut self, _: &'ast syn::VisRestricted) {}
+}
+
+/// The names of all types that a file defines, tests' own and those inside functions too.
+#[derive(Default)]
+pub(crate) struct TypeNames(pub(crate) Vec<String>);
+
+impl<'ast> Visit<'ast> for TypeNames {
+    fn visit_item(&mut self, item: &'ast syn::Item) {
+        let name = match item {
+            syn::Item::Struct(item) => Some(&item.ident),
+            syn::Item::Enum(item) => Some(&item.ident),
+            syn::Item::Union(item) => Some(&item.ident),
+            syn::Item::Trait(item) => Some(&item.ident),
+            syn::Item::Type(item) => Some(&item.ident),
+            _ => None,
+        };
+        self.0.extend(name.map(ToString::to_string));
+        visit::visit_item(self, item);
+    }
+}
+
+/// Whether an item is there for tests only.
+pub(crate) fn is_test(attributes: &[syn::Attribute]) -> bool {
+    attributes.iter().any(|attribute| {
+        attribute.path().is_ident("cfg")
+            && attribute.parse_args::<syn::Path>().is_ok_and(|path| path.is_ident("test"))
+    })
+}
+
+pub(crate) fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).expect("a folder of sources") {
+        let path = entry.expect("readable").path();
+        if path.is_dir() {
+            rust_files(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// Rows of the table in ARCHITECTURE.md whose head holds all of `columns`, as cells under those columns.
+pub(crate) fn table(columns: &[&str]) -> Vec<Vec<String>> {
+    let text = std::fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
+    let cells = |line: &str| -> Vec<String> {
+        line.trim().trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()
+    };
+    let mut lines = text.lines().skip_while(|line| {
+        let head = cells(line);
+        !columns.iter().all(|column| head.iter().any(|cell| cell == column))
+    });
+    let head = cells(lines.next().unwrap_or_else(|| panic!("ARCHITECTURE.md has no table of {columns:?}")));
+    let places: Vec<usize> = columns
+        .iter()
+        .map(|column| head.iter().position(|cell| cell == column).expect("found above"))
+        .collect();
+    lines
+        .skip(1)
+        .take_while(|line| line.starts_with('|'))
+        .map(|line| {
+            let row = cells(line);
+            assert_eq!(row.len(), head.len(), "a row of another length: {line}");
+            places.iter().map(|&place| row[place].clone()).collect()
+        })
+        .collect()
+}
+
+/// The words between backticks.
+pub(crate) fn quoted(cell: &str) -> Vec<String> {
+    cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Who may import whom. A row names its modules in backticks; what they may import is named in backticks too, or is
+/// "all below": the modules of every row further down.
+pub(crate) fn law() -> BTreeMap<String, BTreeSet<String>> {
+    let rows = table(&["module", "may import"]);
+    let mut law = BTreeMap::new();
+    let mut below = BTreeSet::new();
+    for row in rows.iter().rev() {
+        let modules = quoted(&row[0]);
+        let mut allowed: BTreeSet<String> = quoted(&row[1]).into_iter().collect();
+        if row[1].contains("all below") {
+            allowed.extend(below.clone());
+        }
+        assert!(allowed.is_subset(&below), "{modules:?} may import what stands above: {allowed:?}");
+        below.extend(modules.clone());
+        law.extend(modules.into_iter().map(|module| (module, allowed.clone())));
+    }
+    law
+}
+
+/// The program's package, and every crate below `crates`.
+pub(crate) fn packages() -> Vec<Package> {
+    let folders = std::fs::read_dir(root().join("crates")).expect("a folder of crates");
+    let mut names: Vec<String> =
+        folders.map(|folder| folder.expect("readable").file_name().into_string().expect("UTF-8")).collect();
+    names.sort();
+    let program = Package { src: root().join("src"), room: None };
+    let crates = names.iter().map(|name| Package {
+        src: root().join("crates").join(name).join("src"),
+        room: Some(name.strip_prefix("voisin-").expect("a crate of voisin").replace('-', "_")),
+    });
+    std::iter::once(program).chain(crates).collect()
+}
+
+/// The sources of all packages.
+pub(crate) fn all_files() -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    packages().iter().for_each(|package| rust_files(&package.src, &mut files));
+    files
+}
+
+/// The name under which the compiler knows each dependency that is not a crate of this workspace.
+pub(crate) fn dependencies() -> BTreeSet<String> {
+    // [dependencies], and those of one kind of system: [target.'cfg(unix)'.dependencies]
+    let is_section = |header: &str| header == "[dependencies]" || header.ends_with(")'.dependencies]");
+    let mut found = BTreeSet::new();
+    for package in packages() {
+        let manifest = package.src.parent().expect("a package").join("Cargo.toml");
+        let mut inside = false;
+        for line in std::fs::read_to_string(manifest).expect("Cargo.toml").lines() {
+            if line.starts_with('[') {
+                inside = is_section(line);
+            } else if inside && let Some((name, _)) = line.split_once(['=', '.']) {
+                found.insert(name.trim().replace('-', "_"));
+            }
+        }
+    }
+    found.retain(|name| !name.starts_with('#') && !name.starts_with("voisin_"));
+    found
+}
+
+pub(crate) fn sources() -> Vec<Source> {
+    let dependencies = dependencies();
+    let mut sources = Vec::new();
+    for package in packages() {
+        let mut files = Vec::new();
+        rust_files(&package.src, &mut files);
+        files.sort();
+        sources.extend(files.iter().map(|file| Source::read(&package, file, &dependencies)));
+    }
+    let tests: Vec<Name> = sources.iter().flat_map(|source| source.tests.clone()).collect();
+    sources.retain(|source| !tests.iter().any(|test| source.module.starts_with(test)));
+    sources
+}
+
+/// The path that a name stands for where `use` in the files on its way brings it from elsewhere.
+pub(crate) fn follow(sources: &[Source], name: &Name) -> Name {
+    let mut name = name.clone();
+    // A chain of re-exports is short; a circle of them would not compile.
+    for _ in 0..10 {
+        let Some(next) = (0..name.len()).find_map(|at| {
+            let source = sources.iter().find(|source| source.module[..] == name[..at])?;
+            let path = source.scope.get(&name[at]).filter(|path| path[..] != name[..=at])?;
+            (!source.outer.contains(path)).then(|| [path, &name[at + 1..]].concat())
+        }) else {
+            break;
+        };
+        name = next;
+    }
+    name
+}
+
+/// The file that defines a name.
+pub(crate) fn home<'a>(sources: &'a [Source], name: &Name) -> Option<&'a Source> {
+    let name = follow(sources, name);
+    sources
+        .iter()
+        .filter(|source| name.len() > source.module.len() || name == source.module)
+        .filter(|source| name[..source.module.len()] == source.module[..])
+        .max_by_key(|source| source.module.len())
+}

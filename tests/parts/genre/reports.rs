@@ -1,0 +1,148 @@
+//! Kinship, evaluation and files.
+
+use ndarray::{Array2, Axis};
+use voisin_lab::eval::plots;
+use voisin_lab::files::{predict_files, read_groups, read_labels, read_vectors};
+use voisin_lab::genre::{EvalOptions, evaluate_genre};
+use voisin_learn::genre::{FitOptions, Genre, KinshipOptions, LabelledVectors, PredictOptions, kinship};
+
+use crate::genre::data::blobs;
+
+#[test]
+fn kin_are_found_by_what_the_vectors_say() {
+    // genre 3 is put beside genre 1
+    let mut train = blobs(4, 24, 10, 0.5, 11);
+    let centre = |v: &Array2<f32>, c: usize| {
+        let rows: Vec<usize> = (0..96).filter(|i| i % 4 == c).collect();
+        v.select(Axis(0), &rows).mean_axis(Axis(0)).unwrap()
+    };
+    let shift = centre(&train.vectors, 1) * 0.8 - centre(&train.vectors, 3) * 0.8;
+    for i in (3..96).step_by(4) {
+        let mut row = train.vectors.row_mut(i);
+        row += &shift;
+    }
+    let kin = kinship(&train.set(), &KinshipOptions::default()).unwrap();
+    let third = kin.of(&Genre::plain("Genre 03")).unwrap();
+    assert_eq!(third.nearest[0].genre.name(), "genre 01");
+    let nearest = &third.nearest[0];
+    assert!(
+        nearest.low <= nearest.distance + 0.1
+            && nearest.distance - 0.1 <= nearest.high
+            && nearest.low <= nearest.high
+    );
+    assert!(nearest.distance < third.nearest[1].distance && nearest.votes > 0.6);
+    assert!(kin.of(&Genre::plain("polka")).is_err());
+    for a in 0..4 {
+        assert!(kin.distance[a][a].abs() < 1e-12);
+        for b in 0..4 {
+            assert!(
+                (kin.distance[a][b] - kin.distance[b][a]).abs() < 1e-12 && kin.distance[a][b] <= 1.0 + 1e-9
+            );
+        }
+    }
+    let mut order = kin.leaf_order();
+    let place = |g: usize| order.iter().position(|&o| o == g).unwrap();
+    assert_eq!(place(1).abs_diff(place(3)), 1);
+    order.sort_unstable();
+    assert_eq!(order, [0, 1, 2, 3]);
+    for scene in [plots::kinship_heat_map(&kin), plots::kinship_dendrogram(&kin)] {
+        assert!(scene.svg().contains("genre 03") && scene.png(1).unwrap().len() > 1000);
+    }
+    // The genre itself is no distance, and the scales have names.
+    let (heat, tree) = (plots::kinship_heat_map(&kin).svg(), plots::kinship_dendrogram(&kin).svg());
+    for text in ["0, near", "far, 1", "itself"] {
+        assert!(heat.contains(text), "{text}: {heat}");
+    }
+    assert!(tree.contains("distance"), "{tree}");
+    assert_eq!(third.typical.len(), 5);
+}
+
+#[test]
+fn an_evaluation_is_complete_and_readable() {
+    let mut data = blobs(4, 24, 8, 1.0, 12);
+    for labels in &mut data.labels {
+        if labels[0].name() == "genre 02" {
+            *labels = vec![Genre::plain("<b>Drum & Bass</b>")];
+        }
+    }
+    let options = EvalOptions { folds: 4, repeats: 1, ..EvalOptions::default() };
+    let report = evaluate_genre(&data.set(), &options).unwrap();
+    let names: Vec<&str> = report.methods.iter().map(|m| m.method.as_str()).collect();
+    assert_eq!(names, ["fused", "head", "vote", "rbf svm", "nearest centroid", "majority"]);
+    let accuracy = |i: usize| report.methods[i].accuracy.mean;
+    assert!(accuracy(0) > 0.7 && accuracy(3) > 0.7 && accuracy(5) < 0.4, "{:?}", report.methods);
+    assert_eq!(report.figures.confusion.iter().flatten().sum::<usize>(), 96);
+    assert!(report.figures.per_class.iter().all(|g| g.auc.is_some_and(|a| a > 0.85)));
+    let risk = &report.figures.risk_coverage;
+    assert!((risk[risk.len() - 1].coverage - 1.0).abs() < 1e-12);
+    let (text, _) = report.page().markdown("report");
+    assert!(text.contains("fused") && text.contains("genre 01") && text.contains("answered"), "{text}");
+    let html = report.page().html();
+    assert!(html.starts_with("<!doctype html>") && html.matches("<svg").count() == 5);
+    assert!(html.contains("prefers-color-scheme:dark") && html.contains("max-width:40rem"));
+    assert!(!html.contains("<b>Drum") && html.contains("&lt;b&gt;Drum &amp; Bass&lt;/b&gt;"));
+    assert!(!html.contains("<script") && html.contains("default-src 'none'") && !html.contains("src="));
+    assert!(report.json()["details"]["genres"][0]["precision"].is_number());
+    // everybody is one artist
+    let mut set = data.set();
+    let one = vec![1; 96];
+    set.groups = &one;
+    assert!(evaluate_genre(&set, &options).unwrap_err().to_string().contains("4 folds"));
+}
+
+#[test]
+fn other_peoples_vectors_are_trained_on_and_predicted() {
+    let (train, test) = (blobs(3, 20, 5, 0.6, 13), blobs(3, 6, 5, 0.6, 14));
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    ndarray_npy::write_npy(at("x.npy"), &train.vectors.mapv(f64::from)).unwrap();
+    ndarray_npy::write_npy(at("t.npy"), &test.vectors).unwrap();
+    let mut labels = String::from("row,genre\n");
+    let mut groups = String::from("Row,Group\r\n");
+    for (i, l) in train.labels.iter().enumerate() {
+        labels += &format!("{i},\"{}\"\n", l[0]);
+        groups += &format!("{i},artist {}\r\n", train.groups[i]);
+    }
+    std::fs::write(at("l.csv"), labels + "0,\"Extra; More\"\n").unwrap();
+    std::fs::write(at("g.csv"), groups).unwrap();
+    let x = read_vectors(&at("x.npy")).unwrap();
+    let t = read_vectors(&at("t.npy")).unwrap();
+    let labels = read_labels(&at("l.csv"), x.nrows()).unwrap();
+    assert_eq!(labels[0].iter().map(Genre::name).collect::<Vec<_>>(), ["genre 00", "Extra", "More"]);
+    let groups = read_groups(&at("g.csv"), x.nrows()).unwrap();
+    let same = |a: &[usize]| {
+        (0..60).flat_map(|i| (0..i).map(move |j| (i, j))).map(|(i, j)| a[i] == a[j]).collect::<Vec<_>>()
+    };
+    assert_eq!(same(&groups), same(&train.groups));
+    let set = LabelledVectors { ids: &train.ids, vectors: x.view(), labels: &labels, groups: &groups };
+    let out = at("predictions.csv");
+    let (_, rows) =
+        predict_files(&set, &t, &out, &FitOptions::default(), &PredictOptions::default()).unwrap();
+    assert_eq!(rows, 18);
+    let mut reader = csv::Reader::from_path(&out).unwrap();
+    assert_eq!(
+        reader.headers().unwrap(),
+        &csv::StringRecord::from(vec!["row", "genre", "probability", "unknown"])
+    );
+    let right = reader
+        .records()
+        .enumerate()
+        .filter(|(i, r)| {
+            let r = r.as_ref().unwrap();
+            assert_eq!(r[0], i.to_string());
+            assert!(
+                (0.0..=1.0).contains(&r[2].parse::<f64>().unwrap()) && ["true", "false"].contains(&&r[3])
+            );
+            r[1] == *test.labels[*i][0].name()
+        })
+        .count();
+    assert!(right >= 16, "{right}");
+
+    std::fs::write(at("bad.csv"), "row,genre\n99,Rock\n").unwrap();
+    let error = read_labels(&at("bad.csv"), 60).unwrap_err().to_string();
+    assert!(error.contains("line 2") && error.contains("row 99"), "{error}");
+    std::fs::write(at("bad.csv"), "track,label\n0,Rock\n").unwrap();
+    let error = read_labels(&at("bad.csv"), 60).unwrap_err().to_string();
+    assert!(error.contains("row and genre"), "{error}");
+    assert!(read_vectors(&at("l.csv")).unwrap_err().to_string().contains(".npy"));
+}

@@ -1,0 +1,333 @@
+//! What is saved opens again and answers as before; what is outdated or damaged is told.
+
+use super::*;
+use std::path::Path;
+
+fn same_answers(a: &VectorIndex, b: &VectorIndex, queries: &Array2<f32>) {
+    for mode_ in MODES {
+        let found = a.search_batch(queries.view(), 12, &mode(mode_)).unwrap();
+        assert_eq!(found, b.search_batch(queries.view(), 12, &mode(mode_)).unwrap(), "{mode_}");
+    }
+}
+
+#[test]
+fn a_saved_index_answers_as_before() {
+    let (n, dimension) = (2000, 80);
+    let (ids, vectors, queries) = (ids(n), clustered(10, n, dimension, 12), clustered(11, 30, dimension, 12));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("index.bin");
+    let options = graph_options();
+    let mut index = VectorIndex::build(&ids[..1900], vectors.slice(s![..1900, ..]), &options).unwrap();
+    index.save(&path, &stamp(dimension)).unwrap();
+    same_answers(&index, &VectorIndex::load(&path, &stamp(dimension)).unwrap(), &queries);
+
+    // What comes later goes to the small file beside it.
+    let before = std::fs::read(&path).unwrap();
+    for row in 1900..n {
+        index.insert(ids[row], &vectors.row(row).to_vec()).unwrap();
+    }
+    (0..300).step_by(3).for_each(|row| assert!(index.remove(ids[row])));
+    index.remove(ids[1950]);
+    let later = IndexStamp { generation: 8, ..stamp(dimension) };
+    index.save(&path, &later).unwrap();
+    assert!(std::fs::read(&path).unwrap() == before);
+    let loaded = VectorIndex::load(&path, &later).unwrap();
+    assert_eq!((loaded.len(), loaded.tracks()), (index.len(), index.tracks()));
+    assert_eq!(loaded.stats().tail, 99);
+    same_answers(&index, &loaded, &queries);
+
+    // And is built in when it is built again; the old tail is gone.
+    let rebuilt = rebuilt(&loaded, &options);
+    rebuilt.save(&path, &later).unwrap();
+    let again = VectorIndex::load(&path, &later).unwrap();
+    assert_eq!((again.stats().tail, again.stats().tombstones, again.len()), (0, 0, index.len()));
+
+    let load = |expected: &IndexStamp| VectorIndex::load(&path, expected).err();
+    assert!(matches!(load(&stamp(dimension)), Some(IndexError::Stale { expected: 7, actual: 8, .. })));
+    let other = IndexStamp { model_fingerprint: "91bc".into(), ..later.clone() };
+    assert!(matches!(load(&other), Some(IndexError::OtherModel { .. })));
+    let other = IndexStamp { dimension: 512, ..later };
+    assert!(matches!(load(&other), Some(IndexError::Dimension { expected: 80, actual: 512 })));
+    let (_, stamp) = VectorIndex::open(&path).unwrap();
+    assert_eq!(stamp.generation, 8);
+    let missing = VectorIndex::load(Path::new("/nonexistent/index.bin"), &stamp);
+    assert!(matches!(missing, Err(IndexError::Io { .. })));
+}
+
+/// Neighbours are spread over more lists than widths are measured in.
+#[test]
+fn vectors_without_groups_are_saved_and_opened() {
+    let (n, dimension) = (4000, 64);
+    let mut rng = StdRng::seed_from_u64(19);
+    let mut vectors = Array2::from_shape_simple_fn((n, dimension), || normal(&mut rng));
+    for mut row in vectors.outer_iter_mut() {
+        row /= row.dot(&row).sqrt();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("index.bin");
+    let options = IndexOptions { lists_from: 0, ..IndexOptions::default() };
+    let index = VectorIndex::build(&ids(n), vectors.view(), &options).unwrap();
+    index.save(&path, &stamp(dimension)).unwrap();
+    let opened = VectorIndex::load(&path, &stamp(dimension)).unwrap();
+    let queries = vectors.slice(s![..20, ..]).to_owned();
+    for k in [10, 100] {
+        let found = index.search_batch(queries.view(), k, &mode(SearchMode::Lists)).unwrap();
+        assert_eq!(found, opened.search_batch(queries.view(), k, &mode(SearchMode::Lists)).unwrap());
+    }
+}
+
+#[test]
+fn the_widest_vectors_that_can_be_built_can_be_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("index.bin");
+    for dimension in [20_000, 65_536] {
+        let (ids, vectors) = (ids(6), clustered(3, 6, dimension, 2));
+        let index = VectorIndex::build(&ids, vectors.view(), &IndexOptions::default()).unwrap();
+        index.save(&path, &stamp(dimension)).unwrap();
+        let opened = VectorIndex::load(&path, &stamp(dimension)).unwrap();
+        assert_eq!(opened.tracks(), index.tracks());
+        let exact = SearchParams { mode: SearchMode::Exact, ..SearchParams::default() };
+        for (row, &id) in ids.iter().enumerate() {
+            let found = opened.search(&vectors.row(row).to_vec(), 1, &exact).unwrap();
+            assert!(found[0].track == id && (found[0].similarity - 1.).abs() < 1e-3, "{found:?}");
+            assert_eq!(opened.vector(id), index.vector(id));
+        }
+    }
+    let wide = Array2::zeros((0, 65_537));
+    let refused = VectorIndex::build(&[], wide.view(), &IndexOptions::default());
+    assert!(matches!(refused, Err(IndexError::Option { name: "dimension", .. })));
+}
+
+/// Vectors that depend on nothing but arithmetic: those of the files in `tests/data/index`.
+fn fixed(n: usize, dimension: usize) -> Array2<f32> {
+    let mut vectors =
+        Array2::from_shape_fn((n, dimension), |(i, j)| ((i as f32 + 1.) * (j as f32 + 0.7)).sin());
+    for mut vector in vectors.outer_iter_mut() {
+        let norm = vector.dot(&vector).sqrt();
+        vector /= norm;
+    }
+    vectors
+}
+
+/// Writes `tests/data/index/vN.bin` and its tail. Run it once when a format is released:
+/// `cargo test --release --test parts index::files::write_fixture -- --ignored`.
+#[test]
+#[ignore = "writes test data"]
+fn write_fixture() {
+    let (ids, vectors) = (ids(130), fixed(130, 16));
+    let options =
+        IndexOptions { m: 4, graph_from: 0, lists_from: 0, ef_construction: 40, ..IndexOptions::default() };
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/index");
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("v3.bin");
+    let mut index = VectorIndex::build(&ids[..120], vectors.slice(s![..120, ..]), &options).unwrap();
+    index.save(&path, &stamp(16)).unwrap();
+    for row in 120..130 {
+        index.insert(ids[row], &vectors.row(row).to_vec()).unwrap();
+    }
+    for row in [3, 50, 125] {
+        index.remove(ids[row]);
+    }
+    index.save(&path, &IndexStamp { generation: 20, ..stamp(16) }).unwrap();
+}
+
+#[test]
+fn an_index_of_every_format_opens_and_answers() {
+    // The graphs of the first two are passed over, and wanted again.
+    opens_and_answers("v1.bin", SearchMode::Scan, &[SearchMode::Exact, SearchMode::Scan]);
+    opens_and_answers("v2.bin", SearchMode::Lists, &[SearchMode::Exact, SearchMode::Scan, SearchMode::Lists]);
+    opens_and_answers("v3.bin", SearchMode::Lists, &MODES);
+}
+
+fn opens_and_answers(file: &str, auto: SearchMode, modes: &[SearchMode]) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/index").join(file);
+    let (ids, vectors) = (ids(130), fixed(130, 16));
+    let kept: Vec<usize> = (0..130).filter(|row| ![3, 50, 125].contains(row)).collect();
+    let left: Vec<TrackId> = kept.iter().map(|&row| ids[row]).collect();
+    let summary = VectorIndex::summary(&path).unwrap();
+    assert_eq!((summary.tracks, summary.tail, summary.tombstones), (127, 9, 2));
+    assert_eq!((summary.mode, summary.graph_from), (auto, 0));
+    let expected = IndexStamp { generation: 20, ..stamp(16) };
+    assert_eq!(summary.stamp, expected);
+    let index = VectorIndex::load(&path, &expected).unwrap();
+    assert_eq!(index.tracks(), left);
+    assert_eq!((index.has_graph(), index.needs_rebuild()), (file == "v3.bin", file != "v3.bin"));
+    assert_eq!(index.self_check(127).unwrap().lost, []);
+    let some = vectors.select(ndarray::Axis(0), &kept);
+    for &row in &kept {
+        let truth = brute(&left, &some, vectors.row(row));
+        for &mode_ in modes {
+            let found = index.search(&vectors.row(row).to_vec(), 10, &mode(mode_)).unwrap();
+            assert_eq!(found[0].track, ids[row]);
+            assert!(
+                recall(&found, &truth, 10) >= if mode_ == SearchMode::Hnsw { 0.7 } else { 1. },
+                "{mode_} {row}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_summary_says_what_loading_would_find() {
+    let (ids, vectors) = (ids(300), clustered(17, 300, 24, 5));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("index.bin");
+    assert!(matches!(VectorIndex::summary(&path), Err(IndexError::Io { .. })));
+    let options = IndexOptions { graph_from: 1000, ..IndexOptions::default() };
+    let mut index = VectorIndex::build(&ids[..290], vectors.slice(s![..290, ..]), &options).unwrap();
+    index.save(&path, &stamp(24)).unwrap();
+    let summary = VectorIndex::summary(&path).unwrap();
+    assert_eq!((summary.tracks, summary.mode, summary.ef), (290, SearchMode::Scan, None));
+    index.insert(ids[295], &vectors.row(295).to_vec()).unwrap();
+    index.remove(ids[0]);
+    index.save(&path, &IndexStamp { generation: 9, ..stamp(24) }).unwrap();
+    let summary = VectorIndex::summary(&path).unwrap();
+    assert_eq!((summary.tracks, summary.tail, summary.tombstones, summary.stamp.generation), (290, 1, 1, 9));
+    // Whatever is cut from the head is noticed; what is behind it is left to loading.
+    let good = std::fs::read(&path).unwrap();
+    for length in (0..4096).step_by(37) {
+        std::fs::write(&path, &good[..length]).unwrap();
+        assert!(VectorIndex::summary(&path).is_err(), "{length}");
+    }
+    for at in (0..300).step_by(7) {
+        let mut bad = good.clone();
+        bad[at] ^= 16;
+        std::fs::write(&path, &bad).unwrap();
+        assert!(VectorIndex::summary(&path).is_err(), "{at}");
+    }
+}
+
+#[test]
+fn a_base_never_takes_the_tail_of_another() {
+    let (ids, vectors) = (ids(60), clustered(12, 60, 16, 4));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("index.bin");
+    let tail = folder.path().join("index.bin.tail");
+    let options = IndexOptions::default();
+    let mut index = VectorIndex::build(&ids[..50], vectors.slice(s![..50, ..]), &options).unwrap();
+    index.insert(ids[55], &vectors.row(55).to_vec()).unwrap();
+    index.save(&path, &stamp(16)).unwrap();
+    assert_eq!(VectorIndex::load(&path, &stamp(16)).unwrap().len(), 51);
+    let old_tail = std::fs::read(&tail).unwrap();
+    // A crash between the two renames: this base was written with a tail that is not there.
+    std::fs::remove_file(&tail).unwrap();
+    assert!(matches!(VectorIndex::open(&path), Err(IndexError::Damaged { .. })));
+    // A whole base beside the tail of another: the tail means nothing.
+    let whole = VectorIndex::build(&ids, vectors.view(), &options).unwrap();
+    whole.save(&path, &stamp(16)).unwrap();
+    assert!(!tail.exists());
+    std::fs::write(&tail, old_tail).unwrap();
+    assert_eq!(VectorIndex::load(&path, &stamp(16)).unwrap().len(), 60);
+}
+
+#[test]
+fn damaged_files_are_errors() {
+    let (ids, vectors) = (ids(400), clustered(13, 400, 24, 5));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("index.bin");
+    let mut index = VectorIndex::build(&ids[..390], vectors.slice(s![..390, ..]), &graph_options()).unwrap();
+    for row in 390..400 {
+        index.insert(ids[row], &vectors.row(row).to_vec()).unwrap();
+    }
+    index.remove(ids[3]);
+    index.save(&path, &stamp(24)).unwrap();
+    let mut rng = StdRng::seed_from_u64(14);
+    for file in [path.clone(), folder.path().join("index.bin.tail")] {
+        let good = std::fs::read(&file).unwrap();
+        let refused = |bytes: &[u8], what: &str| {
+            std::fs::write(&file, bytes).unwrap();
+            match VectorIndex::open(&path) {
+                Err(IndexError::Damaged { .. } | IndexError::Version { .. }) => {}
+                Err(other) => panic!("{what}: {other}"),
+                Ok(_) => panic!("{what}: accepted"),
+            }
+        };
+        let step = (good.len() / 50).max(1);
+        for length in (0..120).step_by(3).chain((120..good.len()).step_by(step)).chain([good.len() - 1]) {
+            refused(&good[..length], &format!("cut to {length} of {}", good.len()));
+        }
+        refused(&[&good[..], &[0]].concat(), "one byte more");
+        for _ in 0..200 {
+            let mut bad = good.clone();
+            // Half of the flips in the head, where sizes are.
+            let end = if rng.random() { bad.len() } else { bad.len().min(1200) };
+            let at = rng.random_range(0..end);
+            bad[at] ^= 1 << rng.random_range(0..8);
+            refused(&bad, &format!("bit flipped in byte {at}"));
+        }
+        std::fs::write(&file, &good).unwrap();
+        assert!(VectorIndex::open(&path).is_ok());
+    }
+}
+
+/// The process that the next test kills.
+#[test]
+#[ignore = "saves until it is killed"]
+fn saves_without_end() {
+    let Some(path) = std::env::var_os("VOISIN_TEST_INDEX") else { return };
+    let (ids, vectors) = (ids(3000), clustered(25, 3000, 64, 12));
+    let build = |n: usize| {
+        let options = IndexOptions { lists_from: 0, ..IndexOptions::default() };
+        VectorIndex::build(&ids[..n], vectors.slice(s![..n, ..]), &options).unwrap()
+    };
+    let (few, many) = (build(2000), build(3000));
+    loop {
+        few.save(Path::new(&path), &IndexStamp { generation: 2000, ..stamp(64) }).unwrap();
+        many.save(Path::new(&path), &IndexStamp { generation: 3000, ..stamp(64) }).unwrap();
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_kill_while_saving_leaves_the_old_index_or_the_new() {
+    use std::os::unix::process::ExitStatusExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("index.bin");
+    let mut rng = StdRng::seed_from_u64(26);
+    for _ in 0..8 {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--ignored", "--exact", "index::files::saves_without_end"])
+            .env("VOISIN_TEST_INDEX", &path)
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let before = std::fs::metadata(&path).and_then(|file| file.modified()).ok();
+        let is_new = || std::fs::metadata(&path).and_then(|file| file.modified()).ok() != before;
+        let start = std::time::Instant::now();
+        while !is_new() && start.elapsed().as_secs() < 60 {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        std::thread::sleep(std::time::Duration::from_micros(rng.random_range(0..20_000)));
+        child.kill().unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(9), "it ended by itself");
+        let (index, stamp) = VectorIndex::open(&path).unwrap();
+        assert!([2000, 3000].contains(&index.len()) && stamp.generation == index.len() as u64);
+    }
+}
+
+/// A search keeps the codes in memory; the second half of the vectors is read as it is needed.
+#[cfg(target_os = "linux")]
+#[test]
+fn opening_keeps_less_than_700_bytes_a_vector_in_memory() {
+    let (n, dimension) = (20_000, 512);
+    let (ids, vectors) = (ids(n), clustered(27, n, dimension, 40));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("index.bin");
+    let index = VectorIndex::build(&ids, vectors.view(), &IndexOptions::default()).unwrap();
+    index.save(&path, &stamp(dimension)).unwrap();
+    let query = vectors.row(0).to_vec();
+    let found = index.search(&query, 10, &SearchParams::default()).unwrap();
+    drop(index);
+    let opened = VectorIndex::load(&path, &stamp(dimension)).unwrap();
+    assert_eq!(opened.search(&query, 10, &SearchParams::default()).unwrap(), found);
+    // The mapping's line in smaps, then its figures.
+    let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+    let from = maps.lines().skip_while(|line| !line.ends_with(path.to_str().unwrap()));
+    let rss = from.skip(1).find_map(|line| line.strip_prefix("Rss:")).unwrap();
+    let mapped = 1024 * rss.trim().trim_end_matches(" kB").parse::<usize>().unwrap();
+    let stats = opened.stats();
+    let (file, summary) = (std::fs::metadata(&path).unwrap().len(), VectorIndex::summary(&path).unwrap());
+    assert!(mapped <= 660 * n, "{} bytes a vector of the file", mapped / n);
+    assert!(stats.resident <= 700 * n && summary.resident <= 700 * n as u64, "{stats:?} {summary:?}");
+    assert!(summary.bytes == file && file <= 1250 * n as u64, "{file}");
+}

@@ -1,0 +1,17 @@
+//! The crates below the program, as the program uses them: against reference implementations, by properties, on real
+//! files and hostile ones. Each module names its crate.
+
+// A helper that cannot go on ends its test, as unwrap in the test would.
+#![allow(clippy::unwrap_used)]
+
+mod audio;
+mod conv;
+mod encoder;
+mod eval;
+mod explore;
+mod features;
+mod genre;
+mod importers;
+mod index;
+mod library;
+mod train;

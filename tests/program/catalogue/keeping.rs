@@ -1,0 +1,148 @@
+//! Looking after a library: backup, relocate, exclude, watch.
+
+use std::fs;
+
+use crate::catalogue::{shelf, sound};
+use crate::common::{Sandbox, code, fine, fine_json, json, text};
+
+#[test]
+fn a_backup_is_whole_and_overwrites_nothing() {
+    let sandbox = shelf();
+    let file = sandbox.path("copy/voisin.db");
+    fs::create_dir(sandbox.path("copy")).unwrap();
+    let name = file.to_str().unwrap();
+    assert!(fine(sandbox.run(["backup", name])).contains("4 tracks and 4 files"));
+    let before = fs::read(&file).unwrap();
+    let again = sandbox.run(["backup", name]);
+    assert_eq!(code(&again), 2);
+    assert!(text(&again.stderr).contains("is there already"), "{}", text(&again.stderr));
+    assert_eq!(fs::read(&file).unwrap(), before);
+    fine(sandbox.run(["backup", name, "--force"]));
+    // Nothing but the copy is left beside it.
+    assert_eq!(fs::read_dir(sandbox.path("copy")).unwrap().count(), 1);
+    let copied =
+        ["list", "--library", sandbox.path("copy").to_str().unwrap(), "--format", "json"].map(str::to_owned);
+    assert_eq!(fine_json(sandbox.run(copied)), fine_json(sandbox.run(["list", "--format", "json"])));
+}
+
+#[test]
+fn a_moved_folder_keeps_its_tracks() {
+    let sandbox = shelf();
+    let (old, new) = (sandbox.path("music"), sandbox.path("elsewhere/deep"));
+    let [from, to] = [old.to_str().unwrap(), new.to_str().unwrap()];
+    let refused = sandbox.run(["relocate", from, to]);
+    assert_eq!(code(&refused), 2, "nothing was moved yet");
+    assert!(text(&refused.stderr).contains("none of the 4 files is below"), "{}", text(&refused.stderr));
+    fs::create_dir_all(new.parent().unwrap()).unwrap();
+    fs::rename(&old, &new).unwrap();
+    fs::remove_file(new.join("a/four.wav")).unwrap();
+    assert_eq!(code(&sandbox.run(["relocate", "/no/such/folder", to])), 2);
+    let vectors = sandbox.vectors();
+    let planned = fine(sandbox.run(["relocate", from, to, "--dry-run"]));
+    assert!(planned.contains("would move 4 files, of which 3 are there"), "{planned}");
+    let paths = || fine(sandbox.run(["list", "--sort", "path", "--format", "paths"]));
+    assert!(paths().lines().all(|path| path.starts_with(from)));
+    assert!(fine(sandbox.run(["relocate", from, to])).contains("moved 4 files"));
+    assert!(paths().lines().all(|path| path.starts_with(to) && !path.contains("//")), "{}", paths());
+    let again = fine_json(sandbox.run(["add", to, "--format", "json"]));
+    assert_eq!((&again["unchanged"], &again["added"]), (&3.into(), &0.into()));
+    assert_eq!(sandbox.vectors(), vectors);
+    fine(sandbox.run(["verify"]));
+}
+
+#[test]
+fn patterns_keep_files_out() {
+    let sandbox = Sandbox::new();
+    let music = sandbox.path("music");
+    for (seed, name) in
+        ["keep.wav", "Podcasts/one.wav", "live/tape.wav", "live/best.wav", "live/deep/raw.wav"]
+            .iter()
+            .enumerate()
+    {
+        sound(&music.join(name), seed as u64 + 1, &[]);
+    }
+    sound(&sandbox.path("other/x.wav"), 9, &[]);
+    fine(sandbox.run(["add", sandbox.path("other").to_str().unwrap()]));
+    fs::write(music.join("live/.voisinignore"), "# rough takes\n*.wav\n!best.wav\n").unwrap();
+    let add = |more: &[&str]| {
+        sandbox.run([&["add", music.to_str().unwrap(), "--dry-run", "--format", "json"], more].concat())
+    };
+    assert_eq!(fine_json(add(&[]))["added"], 3);
+    assert_eq!(fine_json(add(&["--exclude", "podcasts/"]))["added"], 3, "patterns know case, as git's do");
+    assert_eq!(fine_json(add(&["--exclude", "Podcasts/"]))["added"], 2);
+    assert_eq!(fine_json(add(&["--exclude", "Podcasts/", "--exclude", "/keep.*"]))["added"], 1);
+}
+
+#[cfg(unix)]
+#[test]
+fn watching_survives_bursts_renames_and_folders_that_go_and_come() {
+    use std::process::{Command, Stdio};
+    use std::time::{Duration, Instant};
+
+    let sandbox = Sandbox::new();
+    let music = sandbox.path("music");
+    sound(&music.join("a/one.wav"), 1, &[("TIT2", "One")]);
+    let log = fs::File::create(sandbox.path("log")).unwrap();
+    let mut watch = sandbox
+        .command(["watch", music.to_str().unwrap(), "--exclude", "skipped/"])
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .unwrap();
+    let said = || fs::read_to_string(sandbox.path("log")).unwrap();
+    let paths = || {
+        let run = sandbox.run(["list", "--sort", "path", "--format", "paths", "--quiet"]);
+        text(&run.stdout).lines().map(|path| path.rsplit('/').next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let wait_for = |expected: &[&str]| {
+        let start = Instant::now();
+        while paths() != expected {
+            assert!(
+                start.elapsed() < Duration::from_mins(2),
+                "{:?}, expected {expected:?}: {}",
+                paths(),
+                said()
+            );
+            std::thread::sleep(Duration::from_millis(300));
+        }
+    };
+    wait_for(&["one.wav"]);
+    // Ten thousand changes, and one of them is music.
+    for i in 0..10_000 {
+        fs::write(music.join(format!("a/{i}.tmp")), b"").unwrap();
+    }
+    sound(&music.join("b/two.wav"), 2, &[("TIT2", "Two")]);
+    sound(&music.join("skipped/three.wav"), 3, &[]);
+    wait_for(&["one.wav", "two.wav"]);
+    // Another run may write in between: the lock is held only while there is work.
+    let start = Instant::now();
+    loop {
+        let run = sandbox.run(["add", music.join("b").to_str().unwrap(), "--format", "json"]);
+        if code(&run) == 0 {
+            assert_eq!(json(&run)["unchanged"], 1);
+            break;
+        }
+        assert!(start.elapsed() < Duration::from_mins(1), "{}", text(&run.stderr));
+    }
+    fs::rename(music.join("b/two.wav"), music.join("b/zwei.wav")).unwrap();
+    wait_for(&["one.wav", "zwei.wav"]);
+    // The whole folder goes, as when a disk is unmounted, and comes back with more.
+    fs::rename(&music, sandbox.path("unmounted")).unwrap();
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(paths(), ["one.wav", "zwei.wav"]);
+    sound(&sandbox.path("unmounted/b/drei.wav"), 4, &[]);
+    fs::rename(sandbox.path("unmounted"), &music).unwrap();
+    wait_for(&["one.wav", "drei.wav", "zwei.wav"]);
+    assert!(watch.try_wait().unwrap().is_none(), "{}", said());
+    assert!(Command::new("kill").args(["-INT", &watch.id().to_string()]).status().unwrap().success());
+    let start = Instant::now();
+    let ended = loop {
+        if let Some(status) = watch.try_wait().unwrap() {
+            break status;
+        }
+        assert!(start.elapsed() < Duration::from_mins(1), "{}", said());
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    assert_eq!(ended.code(), Some(0), "{}", said());
+    assert!(said().contains("no longer watching"), "{}", said());
+}

@@ -1,0 +1,234 @@
+//! What is in the library, as a process shows it and keeps it: list, show, find, watch, backup, relocate.
+
+// A test may fail by a panic.
+#![allow(clippy::unwrap_used)]
+
+use crate::common;
+mod keeping;
+mod parts;
+mod words;
+
+use std::fs;
+use std::path::Path;
+
+use common::{Sandbox, code, fine, fine_json, noise_wav, text};
+use serde_json::Value;
+
+/// A sound of four seconds with these text frames of ID3v2.4.
+fn sound(path: &Path, seed: u64, frames: &[(&str, &str)]) {
+    let mut tag = Vec::new();
+    for (id, value) in frames {
+        // An address has no mark of its encoding.
+        let mark: &[u8] = if id.starts_with('W') { b"" } else { b"\x03" };
+        let body = [mark, value.as_bytes()].concat();
+        tag.extend([id.as_bytes(), &[0, 0, 0, body.len() as u8, 0, 0], &body].concat());
+    }
+    let size = [(tag.len() >> 7) as u8, tag.len() as u8 & 0x7f];
+    let mut tag = [&b"ID3\x04\0\0\0\0"[..], &size, &tag].concat();
+    tag.resize(tag.len().next_multiple_of(2), 0);
+    let mut wav = noise_wav(16_000, 4.0, seed);
+    wav.extend([&b"id3 "[..], &(tag.len() as u32).to_le_bytes(), &tag].concat());
+    let riff = (wav.len() - 8) as u32;
+    wav[4..8].copy_from_slice(&riff.to_le_bytes());
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, wav).unwrap();
+}
+
+/// Four tracks by three artists.
+fn shelf() -> Sandbox {
+    let sandbox = Sandbox::new();
+    let music = sandbox.path("music");
+    let by = "https://creativecommons.org/licenses/by/4.0/";
+    for (seed, name, frames) in [
+        (
+            1,
+            "b/one.wav",
+            &[("TPE1", "Ärzte"), ("TIT2", "Zebra"), ("TCON", "Punk"), ("TDRC", "1993"), ("TKEY", "Am")][..],
+        ),
+        (2, "b/two.wav", &[("TPE1", "Ärzte"), ("TIT2", "apple"), ("TCON", "Punk"), ("TDRC", "1988")]),
+        (
+            3,
+            "a/three.wav",
+            &[("TPE1", "Bach"), ("TIT2", "Aria"), ("TCON", "Classical"), ("WCOP", by), ("TBPM", "61")],
+        ),
+        (
+            4,
+            "a/four.wav",
+            &[("TPE1", "Zoe"), ("TIT2", "Sea"), ("TCON", "Ambient"), ("TCOP", "2020 Zoe, CC BY-SA 3.0")],
+        ),
+    ] {
+        sound(&music.join(name), seed, frames);
+    }
+    fine(sandbox.run(["add", music.to_str().unwrap()]));
+    sandbox
+}
+
+fn titles(sandbox: &Sandbox, arguments: &[&str]) -> Vec<String> {
+    let all = [&["list", "--format", "json"], arguments].concat();
+    let page = fine_json(sandbox.run(all));
+    let tracks = page["tracks"].as_array().unwrap().iter();
+    tracks.map(|track| track["title"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_list_is_filtered_sorted_and_cut() {
+    let sandbox = shelf();
+    let titles = |arguments: &[&str]| titles(&sandbox, arguments);
+    // Artist, then title; case and accents do not matter.
+    assert_eq!(titles(&[]), ["apple", "Zebra", "Aria", "Sea"]);
+    assert_eq!(titles(&["--sort", "title"]), ["apple", "Aria", "Sea", "Zebra"]);
+    assert_eq!(titles(&["--sort", "title", "--reverse"]), ["Zebra", "Sea", "Aria", "apple"]);
+    // What has no year comes last, whichever way is up.
+    assert_eq!(titles(&["--sort", "year"])[..2], ["apple", "Zebra"]);
+    assert_eq!(titles(&["--sort", "year", "--reverse"])[..2], ["Zebra", "apple"]);
+    assert_eq!(titles(&["--sort", "path"])[2..], ["Zebra", "apple"]);
+    assert_eq!(titles(&["--sort", "title", "--limit", "2"]), ["apple", "Aria"]);
+    assert_eq!(titles(&["arzte", "ZEB"]), ["Zebra"]);
+    assert_eq!(titles(&["--genre", "punk", "--year", "1990-"]), ["Zebra"]);
+    let every = titles(&["--sort", "id"]);
+    assert_eq!(titles(&["--sort", "id", "--reverse"]), every.into_iter().rev().collect::<Vec<_>>());
+    let page = fine_json(sandbox.run(["list", "--limit", "1", "--format", "json"]));
+    assert_eq!((page["total"].as_u64(), page["tracks"].as_array().unwrap().len()), (Some(4), 1));
+}
+
+#[test]
+fn a_list_has_ids_first_and_every_format() {
+    let sandbox = shelf();
+    let table = fine(sandbox.run(["list", "aria"]));
+    let id = fine_json(sandbox.run(["list", "aria", "--format", "json"]))["tracks"][0]["id"].to_string();
+    let lines: Vec<&str> = table.lines().collect();
+    assert!(lines[0].trim_start().starts_with("id") && lines[0].contains("licence"), "{table}");
+    assert!(lines[1].trim_start().starts_with(&id) && lines[1].contains("cc-by-4.0"), "{table}");
+    assert!(!lines[0].contains("LUFS") || lines[1].contains('-'), "an empty column is no help: {table}");
+    let csv = fine(sandbox.run(["list", "--format", "csv"]));
+    assert!(csv.starts_with("id,path,artist,title,") && csv.lines().count() == 5, "{csv}");
+    let paths = fine(sandbox.run(["list", "--sort", "path", "--format", "paths"]));
+    assert_eq!(paths.lines().next().unwrap(), sandbox.path("music/a/four.wav").to_str().unwrap());
+    let playlist = fine(sandbox.run(["list", "--format", "m3u8"]));
+    assert!(playlist.starts_with("#EXTM3U\n") && playlist.lines().count() == 10, "{playlist}");
+    let nothing = sandbox.run(["list", "nosuchword"]);
+    assert_eq!(code(&nothing), 1);
+    assert!(text(&nothing.stderr).contains("nothing found"), "{}", text(&nothing.stderr));
+}
+
+#[test]
+fn licences_and_tempo_come_from_tags_and_filter() {
+    let sandbox = shelf();
+    for (licence, expected) in [
+        ("cc-by", &["Aria"][..]),
+        ("CC BY-SA 3.0", &["Sea"]),
+        ("cc-by-sa", &["Sea"]),
+        ("cc", &["Aria", "Sea"]),
+    ] {
+        assert_eq!(titles(&sandbox, &["--licence", licence]), expected, "{licence}");
+    }
+    assert_eq!(code(&sandbox.run(["list", "--licence", "cc-by-nd"])), 1);
+    let similar = fine_json(sandbox.run(["similar", "zebra", "--licence", "cc", "--format", "json"]));
+    assert_eq!(similar["neighbours"].as_array().unwrap().len(), 2, "{similar}");
+    let card = &fine_json(sandbox.run(["show", "aria", "--format", "json"]))[0];
+    assert_eq!((&card["licence"], &card["tagged_bpm"]), (&"cc-by-4.0".into(), &61.0.into()));
+    assert_eq!(card["licence_text"], "https://creativecommons.org/licenses/by/4.0/");
+    assert_eq!(fine_json(sandbox.run(["show", "zebra", "--format", "json"]))[0]["tagged_key"], "Am");
+}
+
+#[test]
+fn cards_and_exports_follow_the_labels() {
+    let sandbox = shelf();
+    fine(sandbox.run(["labels", "set", "aria", "Jazz"]));
+    let card = &fine_json(sandbox.run(["show", "aria", "--format", "json"]))[0];
+    assert_eq!((&card["genres"][0], &card["tagged_genres"][0]), (&"Jazz".into(), &"Classical".into()));
+    let table = fine(sandbox.run(["show", "aria"]));
+    let line =
+        |name: &str| table.lines().find(|line| line.trim_start().starts_with(name)).unwrap().to_owned();
+    assert!(line("genre").ends_with("Jazz"), "{table}");
+    assert!(line("tags say").contains("Classical, 61 beats a minute"), "{table}");
+    let out = sandbox.path("out");
+    fine(sandbox.run(["export", out.to_str().unwrap()]));
+    let exported = fs::read_to_string(out.join("tracks.csv")).unwrap();
+    let row = exported.lines().find(|line| line.contains("Aria")).unwrap();
+    assert!(row.contains(",Jazz,") && !row.contains("Classical"), "{exported}");
+    let genres = fine_json(sandbox.run(["genres", "--format", "json"]));
+    let cohesion = |name: &str| {
+        let all = genres["genres"].as_array().unwrap();
+        all.iter().find(|genre| genre["genre"] == name).unwrap()["cohesion"].clone()
+    };
+    assert!(cohesion("Jazz").is_null() && cohesion("Punk").is_f64(), "{genres}");
+    assert!(fine(sandbox.run(["genres"])).contains('–'));
+    let nothing = sandbox.run(["remove", "--missing"]);
+    assert!(text(&nothing.stderr).contains("every file of the library is where it was"), "{nothing:?}");
+}
+
+#[test]
+fn a_card_shows_the_track_its_neighbours_and_its_file() {
+    let sandbox = shelf();
+    let card = || fine_json(sandbox.run(["show", "zebra", "--format", "json"]))[0].clone();
+    let first = card();
+    assert_eq!(
+        (&first["artist"], &first["year"], &first["genres"][0]),
+        (&"Ärzte".into(), &1993.into(), &"Punk".into())
+    );
+    assert_eq!(first["nearest"].as_array().unwrap().len(), 3);
+    assert!(first["nearest"].as_array().unwrap().iter().all(|near| near["id"] != first["id"]));
+    assert!(first["predicted"]["summary"].as_str().unwrap().contains("votes"), "{first}");
+    assert!(first["windows"].as_u64().unwrap() > 0);
+    assert_eq!(first["cluster"], Value::Null, "nobody has asked for clusters yet");
+    assert_eq!(first["places"][0]["state"], "there");
+    let page = fine(sandbox.run(["show", &format!("id:{}", first["id"])]));
+    for part in ["Ärzte – Zebra (id:", "predicted", "music/b/one.wav (there)", "tags say", "nearest"] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    let file = sandbox.path("music/b/one.wav");
+    fs::OpenOptions::new().append(true).open(&file).unwrap().set_len(100).unwrap();
+    assert_eq!(card()["places"][0]["state"], "changed");
+    fs::remove_file(&file).unwrap();
+    assert_eq!(card()["places"][0]["state"], "gone");
+    assert_eq!(
+        code(&sandbox.run(["show", "id:99"])),
+        if code(&sandbox.run(["similar", "id:99"])) == 1 { 1 } else { 2 }
+    );
+}
+
+#[test]
+fn a_playlist_has_a_name_two_tracks_an_artist_and_a_file_that_is_not_overwritten() {
+    let sandbox = Sandbox::new();
+    let music = sandbox.path("music");
+    for seed in 1..=8 {
+        let artist =
+            if seed <= 5 { "Same" } else { ["Other", "Third & <Fourth>", "Fifth"][seed as usize - 6] };
+        sound(&music.join(format!("{seed}.wav")), seed, &[("TPE1", artist), ("TIT2", &format!("T{seed}"))]);
+    }
+    fine(sandbox.run(["add", music.to_str().unwrap()]));
+    let by_same = |more: &[&str]| {
+        let list = fine(sandbox.run([&["playlist", "--seed", "id:1", "--format", "m3u8"], more].concat()));
+        (list.lines().filter(|line| line.starts_with("#EXTINF") && line.contains("Same")).count(), list)
+    };
+    assert_eq!(by_same(&[]).0, 2);
+    assert_eq!(by_same(&["--max-per-artist", "0"]).0, 5);
+    assert!(by_same(&["--name", "Late\nnight"]).1.contains("#PLAYLIST:Late night\n"));
+    let file = sandbox.path("list.xml");
+    let write = |more: &[&str]| {
+        let name = file.to_str().unwrap();
+        sandbox.run(
+            [
+                &["playlist", "--seed", "id:1", "--name", "A&B", "--format", "rekordbox", "--output", name],
+                more,
+            ]
+            .concat(),
+        )
+    };
+    assert_eq!(fine(write(&[])), "");
+    let first = fs::read_to_string(&file).unwrap();
+    assert!(
+        first.contains("<NODE Name=\"A&amp;B\" Type=\"1\"") && first.contains("Third &amp; &lt;Fourth&gt;"),
+        "{first}"
+    );
+    assert_eq!(first.matches("<TRACK TrackID").count(), 5);
+    let again = write(&["--tracks", "2"]);
+    assert_eq!((code(&again), fs::read_to_string(&file).unwrap()), (2, first));
+    assert!(text(&again.stderr).contains("--force"));
+    fine(write(&["--tracks", "2", "--force"]));
+    assert_eq!(fs::read_to_string(&file).unwrap().matches("<TRACK TrackID").count(), 2);
+    let nml = fine(sandbox.run(["playlist", "--seed", "id:1", "--format", "traktor"]));
+    assert!(nml.contains("<PRIMARYKEY TYPE=\"TRACK\"") && nml.matches("FILE=\"").count() == 5, "{nml}");
+    assert_eq!(code(&sandbox.run(["playlist", "--seed", "id:1", "--format", "json", "--output", "x"])), 2);
+}

@@ -1,0 +1,170 @@
+//! Search by the words that a model hears: find, words as filters, models that have none.
+
+use std::fs;
+use std::path::Path;
+
+use crate::catalogue::{shelf, sound};
+use crate::common::{Sandbox, code, fine, fine_json, json, noise_wav, text};
+use serde_json::Value;
+
+fn ids(answer: &Value) -> Vec<u64> {
+    answer["tracks"].as_array().unwrap().iter().map(|track| track["id"].as_u64().unwrap()).collect()
+}
+
+#[test]
+fn words_find_tracks_by_percentiles_and_what_is_not_understood_is_said() {
+    let sandbox = shelf();
+    let found = sandbox.run(["find", "calm theremin,", "no voice", "--format", "json"]);
+    assert_eq!(code(&found), 0, "{}", text(&found.stderr));
+    assert!(text(&found.stderr).contains("not understood and left out: theremin"), "{}", text(&found.stderr));
+    let answer = json(&found);
+    assert_eq!((ids(&answer).len(), &answer["unknown"][0]), (4, &"theremin".into()));
+    let understood = answer["understood"].as_array().unwrap();
+    assert_eq!((&understood[0]["word"], &understood[1]["denied"]), (&"calm".into(), &true.into()));
+    assert!(understood[1]["tags"].as_array().unwrap().contains(&"sung".into()), "{answer}");
+    let fits: Vec<f64> =
+        answer["tracks"].as_array().unwrap().iter().map(|t| t["fit"].as_f64().unwrap()).collect();
+    assert!(fits.is_sorted_by(|a, b| a >= b) && fits[0] > fits[3], "{fits:?}");
+    // Four tracks: each of these percentiles once, unless two are equal.
+    let mut shares: Vec<f64> =
+        answer["tracks"].as_array().unwrap().iter().map(|t| t["terms"]["calm"].as_f64().unwrap()).collect();
+    shares.sort_by(f64::total_cmp);
+    assert_eq!(shares, [0.125, 0.375, 0.625, 0.875]);
+    // The other way round is the other end.
+    let top = |phrase: &str| ids(&fine_json(sandbox.run(["find", phrase, "--format", "json"])));
+    assert_eq!(top("not calm"), top("calm").into_iter().rev().collect::<Vec<_>>());
+
+    let nothing = sandbox.run(["find", "theremin"]);
+    assert_eq!(code(&nothing), 2);
+    assert!(
+        text(&nothing.stderr).contains("\"voisin find --words\" lists the "),
+        "{}",
+        text(&nothing.stderr)
+    );
+    assert!(text(&nothing.stderr).len() < 160, "not all words: {}", text(&nothing.stderr));
+    let misspelt = sandbox.run(["find", "femal voise"]);
+    assert!(text(&misspelt.stderr).contains("did you mean female voice"), "{}", text(&misspelt.stderr));
+    assert!(fine(sandbox.run(["find", "--words"])).lines().count() > 100);
+}
+
+#[test]
+fn words_are_filters_and_can_be_added_to() {
+    let sandbox = shelf();
+    let list = |arguments: &[&str]| {
+        let page = sandbox.run([&["list", "--sort", "id", "--format", "json"], arguments].concat());
+        ids(&json(&page))
+    };
+    let (upper, lower) = (list(&["--tag", "rock:50"]), list(&["--not-tag", "rock:50"]));
+    assert_eq!((upper.len(), lower.len()), (2, 2));
+    assert_eq!(list(&["--tag", "ROCK"]).len(), 1, "the upper fifth");
+    assert!(upper.iter().all(|id| !lower.contains(id)));
+    let similar = fine_json(sandbox.run([
+        "similar",
+        "zebra",
+        "--include-seed",
+        "--tag",
+        "rock:50",
+        "--format",
+        "json",
+    ]));
+    let neighbours = similar["neighbours"].as_array().unwrap();
+    assert!(neighbours.len() == 2 && neighbours.iter().all(|n| upper.contains(&n["id"].as_u64().unwrap())));
+    assert_eq!(code(&sandbox.run(["list", "--tag", "theremin"])), 2);
+    assert_eq!(code(&sandbox.run(["list", "--tag", "rock:101"])), 2);
+
+    fs::write(sandbox.path("library/words.tsv"), "theremin, spooky\trock\n").unwrap();
+    assert_eq!(list(&["--tag", "Spooky:50"]), upper);
+    fs::write(sandbox.path("library/words.tsv"), "theremin\tno such tag\n").unwrap();
+    let wrong = sandbox.run(["find", "calm"]);
+    assert_eq!(code(&wrong), 2);
+    assert!(
+        text(&wrong.stderr).contains("words.tsv, line 1: expected tags of the model, found \"no such tag\"")
+    );
+}
+
+#[test]
+fn words_are_shown_and_exported() {
+    let sandbox = shelf();
+    let cards = fine_json(sandbox.run(["show", "id:1", "id:2", "id:3", "id:4", "--format", "json"]));
+    let words: Vec<&Value> =
+        cards.as_array().unwrap().iter().flat_map(|c| c["words"].as_array().unwrap()).collect();
+    assert!(!words.is_empty() && words.iter().all(|word| word["percentile"].as_f64().unwrap() >= 0.75));
+    assert!(fine(sandbox.run(["list", "--tag", "rock:0"])).lines().next().unwrap().contains("words"));
+    fine(sandbox.run(["export", sandbox.path("out").to_str().unwrap()]));
+    let tags = fs::read_to_string(sandbox.path("out/tags.csv")).unwrap();
+    assert!(tags.starts_with("id,rock,pop,") && tags.lines().count() == 5, "{tags}");
+    assert!(tags.lines().all(|line| line.split(',').count() == 102));
+}
+
+#[test]
+fn a_model_without_tags_says_which_has_them() {
+    let sandbox = Sandbox::new();
+    let music = sandbox.path("music");
+    sound(&music.join("a.wav"), 1, &[("TIT2", "A")]);
+    fine(sandbox.run(["add", "--model", "voisin-2", music.to_str().unwrap()]));
+    for arguments in [&["find", "calm"][..], &["list", "--tag", "calm"]] {
+        let run = sandbox.run(arguments);
+        assert_eq!(code(&run), 2);
+        assert!(
+            text(&run.stderr).contains("voisin-2 has no tags") && text(&run.stderr).contains("musicnn-msd")
+        );
+    }
+    let card = &fine_json(sandbox.run(["show", "id:1", "--format", "json"]))[0];
+    assert_eq!(card["words"].as_array().unwrap().len(), 0);
+}
+
+/// A model that was given by its file is found again; where the file is gone, what needs no model goes on.
+#[test]
+fn a_model_given_by_its_file_is_used_by_every_verb() {
+    let sandbox = Sandbox::new();
+    let (music, models) = (sandbox.path("music"), sandbox.path("elsewhere"));
+    fs::create_dir_all(&models).unwrap();
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    let card = fs::read_to_string(shipped.join("musicnn-msd.json")).unwrap();
+    let mut card: Value = serde_json::from_str(&card).unwrap();
+    card["name"] = "my-own".into();
+    let weights = shipped.join("musicnn-msd.safetensors");
+    fs::copy(&weights, models.join(card["weights"].as_str().unwrap())).unwrap();
+    let manifest = models.join("my-own.json");
+    fs::write(&manifest, card.to_string()).unwrap();
+    for seed in 1..9 {
+        let genre = if seed % 2 == 0 { "Rock" } else { "Jazz" };
+        sound(&music.join(format!("{seed}.wav")), seed, &[("TIT2", "A"), ("TCON", genre)]);
+    }
+    let (manifest, at) = (manifest.to_str().unwrap(), music.to_str().unwrap());
+    fine(sandbox.run(["add", "--model", manifest, at]));
+    let out = sandbox.path("out");
+    let out = out.to_str().unwrap();
+    let map = sandbox.path("map.csv");
+    let verbs = [
+        &["export", out][..],
+        &["list"],
+        &["show", "id:1"],
+        &["status"],
+        &["similar", "id:1"],
+        &["genres"],
+        &["map", "--output", map.to_str().unwrap()],
+        &["classify", "id:1", "--format", "json"],
+        &["verify"],
+        &["outliers"],
+        &["playlist", "id:1"],
+    ];
+    let file = music.join("1.wav");
+    let listening = [&["find", "calm"][..], &["verify", "--deep"], &["add", at, "--force"]];
+    for arguments in verbs.iter().chain(&listening) {
+        fine(sandbox.run(arguments.iter()));
+    }
+    fs::remove_dir_all(&models).unwrap();
+    fs::remove_dir_all(out).unwrap();
+    for arguments in verbs {
+        fine(sandbox.run(arguments));
+    }
+    let file = file.with_file_name("new.wav");
+    fs::write(&file, noise_wav(16_000, 4.0, 9)).unwrap();
+    let told = sandbox.run(["similar", file.to_str().unwrap()]);
+    let said = text(&told.stderr);
+    assert!(
+        code(&told) == 2 && said.contains("my-own") && said.contains("name its file with --model"),
+        "{said}"
+    );
+}

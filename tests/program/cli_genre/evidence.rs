@@ -1,0 +1,318 @@
+//! Certainty needs evidence: how much is labelled stands in every answer, and where it is too little to tell genres by, no
+//! answer is given by it and nothing written.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use serde_json::{Value, json};
+use voisin_audio::tags::read_tags;
+
+use super::AUDIO;
+use super::shelf::Shelf;
+use crate::common::{
+    Sandbox, code, fine, fine_json, json as answers, samples_wav, six_tracks, text, tone_wav,
+};
+
+/// Demo music of which only what a table says is labelled.
+struct RealMusic {
+    sandbox: Sandbox,
+    /// Three of metal, then three of ambient.
+    files: Vec<PathBuf>,
+    /// Ten seconds of white noise, in the library too.
+    noise: PathBuf,
+}
+
+impl RealMusic {
+    fn new() -> Self {
+        let sandbox = Sandbox::new();
+        let music = six_tracks(&sandbox);
+        let mut files = Vec::new();
+        for genre in ["metal", "ambient"] {
+            let mut of_genre: Vec<PathBuf> =
+                fs::read_dir(music.join(genre)).unwrap().map(|entry| entry.unwrap().path()).collect();
+            of_genre.sort();
+            files.extend(of_genre);
+        }
+        let mut rng = StdRng::seed_from_u64(3);
+        let samples: Vec<f32> = (0..160_000).map(|_| rng.random_range(-0.3..0.3)).collect();
+        let noise = music.join("noise.wav");
+        fs::write(&noise, samples_wav(16_000, &samples)).unwrap();
+        fine(sandbox.run([Path::new("add"), &music]));
+        Self { sandbox, files, noise }
+    }
+
+    /// Labels the first tracks of metal and of ambient, and nothing else.
+    fn label(&self, metal: (usize, &str), ambient: (usize, &str)) {
+        let mut table = "path,genre\n".to_owned();
+        for ((tracks, genre), files) in [(metal, &self.files[..3]), (ambient, &self.files[3..])] {
+            for file in &files[..tracks] {
+                table += &format!("{},{genre}\n", file.display());
+            }
+        }
+        let path = self.sandbox.path("labels.csv");
+        fs::write(&path, table).unwrap();
+        fine(self.sandbox.run([Path::new("labels"), &path]));
+    }
+
+    fn ask(&self, file: &Path) -> Value {
+        let output = self.sandbox.command(["classify", "--format", "json"]).arg(file).output().unwrap();
+        answers(output)[0].clone()
+    }
+
+    /// As a fresh user would be told, without any library.
+    fn guess(&self, file: &Path) -> Value {
+        let mut command = self.sandbox.command(["classify", "--format", "json", "--library"]);
+        answers(command.arg(self.sandbox.path("none")).arg(file).output().unwrap())[0].clone()
+    }
+
+    /// Nothing may be written: expected, found and the next step are said, dry or not, and no file changes.
+    fn refuses_to_write(&self, found: &str) {
+        let before: Vec<Vec<u8>> = self.files.iter().map(|file| fs::read(file).unwrap()).collect();
+        for more in [&["--dry-run"][..], &[], &["--overwrite", "--precision", "0.5"]] {
+            let output = self.sandbox.run(["classify", "--all", "--write-tags"].iter().chain(more));
+            let said = text(&output.stderr);
+            assert_eq!(code(&output), 2, "{more:?}: {said}");
+            assert!(said.contains("expected at least 2 genres with 8 labelled tracks each"), "{said}");
+            assert!(said.contains(found) && said.contains("voisin labels"), "{said}");
+            assert!(text(&output.stdout).is_empty(), "{}", text(&output.stdout));
+        }
+        let after: Vec<Vec<u8>> = self.files.iter().map(|file| fs::read(file).unwrap()).collect();
+        assert!(before == after, "{found}: a file was written");
+    }
+}
+
+#[test]
+fn too_few_labels_leave_the_first_guess_of_real_music() {
+    let music = RealMusic::new();
+    for (metal, ambient, found) in [
+        ((1, "Zeuhl"), (0, ""), "found 1 labelled track of 1 genre"),
+        // however many, one genre is no choice
+        ((3, "Zeuhl"), (3, "Zeuhl"), "found 6 labelled tracks of 1 genre"),
+        // a track below the least
+        ((2, "Zeuhl"), (1, "Quiet"), "found 3 labelled tracks of 2 genres"),
+    ] {
+        music.label(metal, ambient);
+        let lacking = format!("{found}, expected at least 4 of 2 genres");
+        for file in [&music.files[2], &music.files[5], &music.noise] {
+            let (answer, fresh) = (music.ask(file), music.guess(file));
+            assert_eq!(answer["source"], "first_guess", "{answer}");
+            for key in ["genre", "best", "probability", "probabilities", "unknown"] {
+                assert_eq!(answer[key], fresh[key], "{key}: {answer}");
+            }
+            assert_ne!(answer["best"], "Zeuhl");
+            assert_eq!(answer["labelled_tracks"], metal.0 + ambient.0);
+            assert_eq!(answer["labelled_genres"], if ambient.1 == "Quiet" { 2 } else { 1 });
+            assert!(answer["summary"].as_str().unwrap().contains(&lacking), "{answer}");
+            assert_eq!((&answer["evidence"], &answer["votes"]), (&json!([]), &json!({})));
+        }
+        // for people: in the answer, and what to do beside it
+        let one = music.sandbox.command(["classify"]).arg(&music.files[2]).output().unwrap();
+        assert!(text(&one.stdout).contains(&format!("a first guess: {lacking}")), "{}", text(&one.stdout));
+        assert!(text(&one.stderr).contains("\"voisin labels\" says"), "{}", text(&one.stderr));
+        let card = fine_json(music.sandbox.run(["show", "chaos god", "--format", "json"]));
+        let predicted = &card[0]["predicted"];
+        assert_ne!(predicted["genre"], "Zeuhl");
+        assert!(predicted["summary"].as_str().unwrap().contains(&lacking), "{predicted}");
+        assert_eq!(predicted["labelled_tracks"], metal.0 + ambient.0);
+        // what asks for the library's own labels is refused by what trains on them, too
+        for refused in [&["classify", "id:1", "-k", "3"][..], &["train", "genre"], &["suspects"]] {
+            let output = music.sandbox.run(refused);
+            assert_eq!(code(&output), 2, "{refused:?}");
+            assert!(text(&output.stderr).contains(&lacking), "{refused:?}: {}", text(&output.stderr));
+        }
+        music.refuses_to_write(found);
+        // nor is a genre predicted on maps
+        let map = music.sandbox.path("map.csv");
+        fine(music.sandbox.run([Path::new("map"), Path::new("--output"), &map]));
+        let mut rows = csv::Reader::from_path(&map).unwrap();
+        let column = rows.headers().unwrap().iter().position(|name| name == "predicted_genre").unwrap();
+        assert!(rows.records().all(|row| row.unwrap()[column].is_empty()), "{found}");
+        for colour in ["predicted", "agreement"] {
+            let picture = music.sandbox.path("map.png");
+            let output = music
+                .sandbox
+                .command(["map", "--colour-by", colour, "--output"])
+                .arg(&picture)
+                .output()
+                .unwrap();
+            assert_eq!(code(&output), 2);
+            assert!(text(&output.stderr).contains(&lacking), "{}", text(&output.stderr));
+            assert!(!picture.exists());
+        }
+    }
+}
+
+#[test]
+fn the_least_labels_answer_and_say_how_few_they_are() {
+    let music = RealMusic::new();
+    music.label((2, "Loud"), (2, "Quiet"));
+    for (file, genre) in [(&music.files[2], "Loud"), (&music.files[5], "Quiet")] {
+        let answer = music.ask(file);
+        assert_eq!((&answer["source"], &answer["genre"]), (&json!("neighbours"), &json!(genre)), "{answer}");
+        assert_eq!((&answer["labelled_tracks"], &answer["labelled_genres"]), (&json!(4), &json!(2)));
+        let summary = answer["summary"].as_str().unwrap();
+        assert!(summary.ends_with("% of the votes, from 4 labelled tracks of 2 genres)"), "{summary}");
+    }
+    let all = fine(music.sandbox.run(["classify", "--all"]));
+    assert!(all.trim_end().ends_with("from 4 labelled tracks of 2 genres"), "{all}");
+    let table = fine(music.sandbox.run(["classify", "--all", "--format", "csv"]));
+    assert!(table.lines().next().unwrap().ends_with(",labelled_tracks,labelled_genres"), "{table}");
+    assert!(table.lines().skip(1).all(|line| line.ends_with(",4,2")), "{table}");
+    let shown = music.sandbox.command(["show", "chaos god"]).env("COLUMNS", "200").output().unwrap();
+    let shown = fine(shown);
+    assert!(shown.contains("of the votes, from 4 labelled tracks of 2 genres"), "{shown}");
+    // enough to answer by, and far from enough to write by
+    music.refuses_to_write("found 4 labelled tracks of 2 genres (0 genres with as many)");
+    // of a genre that was asked for alone, what is behind it is said
+    let mut only = music.sandbox.command(["classify", "--among", "loud", "--format", "json"]);
+    let only = answers(only.arg(&music.noise).output().unwrap())[0].clone();
+    assert_eq!((&only["labelled_tracks"], &only["labelled_genres"]), (&json!(2), &json!(1)), "{only}");
+    // a trained model of so few labels says it as well
+    fine(music.sandbox.run(["train", "genre"]));
+    let trained = music.ask(&music.files[2]);
+    assert_eq!(trained["source"], "head");
+    assert!(
+        trained["summary"].as_str().unwrap().ends_with("; from 4 labelled tracks of 2 genres"),
+        "{trained}"
+    );
+    music.refuses_to_write("found 4 labelled tracks of 2 genres");
+    // and is not asked once too few labels are left
+    music.label((2, "Loud"), (1, "Quiet"));
+    assert_eq!(music.ask(&music.files[2])["source"], "first_guess");
+}
+
+#[test]
+fn noise_and_tones_are_unknown_whoever_answers() {
+    let music = RealMusic::new();
+    let [tone, clicks] = ["tone.wav", "clicks.wav"].map(|name| music.sandbox.path(name));
+    fs::write(&tone, tone_wav(16_000, 10.0, 440.0, 0.3)).unwrap();
+    let click = |i: usize| if i % 4_000 < 8 { 0.5 } else { 0.0 };
+    fs::write(&clicks, samples_wav(16_000, &(0..160_000).map(click).collect::<Vec<f32>>())).unwrap();
+    let unknown = |source: &str, answer: Value| {
+        assert_eq!((&answer["source"], &answer["genre"]), (&json!(source), &Value::Null), "{answer}");
+        assert_eq!((&answer["unknown"], &answer["genres"]), (&json!("steady"), &json!([])), "{answer}");
+        assert!(answer["best"].is_string() && answer["kin"][0] == answer["best"], "{answer}");
+        let summary = answer["summary"].as_str().unwrap();
+        assert!(
+            summary.starts_with("unknown: it hardly changes, as a tone or noise; nearest to "),
+            "{summary}"
+        );
+    };
+    let files = [&music.noise, &tone, &clicks];
+    files.iter().for_each(|file| unknown("first_guess", music.guess(file)));
+    assert!(music.guess(&music.files[0])["genre"].is_string());
+    music.label((3, "Loud"), (3, "Quiet"));
+    for source in ["neighbours", "head"] {
+        if source == "head" {
+            fine(music.sandbox.run(["train", "genre", "--min-tracks", "3"]));
+        }
+        files.iter().for_each(|file| unknown(source, music.ask(file)));
+        for file in &music.files {
+            assert_eq!(music.ask(file)["unknown"], Value::Null, "music is not steady");
+        }
+        let table = fine(music.sandbox.run(["classify", "--all"]));
+        assert!(table.contains("a tone or noise"), "{table}");
+    }
+}
+
+#[test]
+fn strangers_are_unknown_to_neighbours_and_head() {
+    let sandbox = Sandbox::new();
+    let mut shelf = Shelf::new(&sandbox);
+    shelf.fill(2, 30, 0.7);
+    // like one of the genres, then like nothing that is labelled
+    shelf.put(Path::new("/music/known.mp3"), 0, "", 0.5);
+    for i in 0..5 {
+        shelf.put(Path::new(&format!("/music/stranger/{i}.mp3")), 6, "", 0.5);
+    }
+    for source in ["neighbours", "head"] {
+        if source == "head" {
+            fine(sandbox.run(["train", "genre"]));
+        }
+        let all = fine_json(sandbox.run(["classify", "--all", "--format", "json"]));
+        let answers = all.as_array().unwrap();
+        let (labelled, asked) = answers.split_at(60);
+        assert_eq!(
+            (&asked[0]["source"], &asked[0]["genre"]),
+            (&json!(source), &json!("Genre 0")),
+            "{}",
+            asked[0]
+        );
+        for answer in &asked[1..] {
+            assert_eq!((&answer["genre"], &answer["unknown"]), (&Value::Null, &json!("novel")), "{answer}");
+            assert!(answer["kin"][0].is_string() && answer["novelty"].as_f64().unwrap() > 0.9, "{answer}");
+            let summary = answer["summary"].as_str().unwrap();
+            assert!(summary.contains("unlike anything labelled here; nearest to Genre"), "{summary}");
+            let sure = source == "head" && answer["probability"].as_f64().unwrap() >= 0.85;
+            assert!(!sure, "{answer}");
+        }
+        let lost = labelled.iter().filter(|answer| answer["unknown"] == "novel").count();
+        assert!(lost <= 7, "{lost} of 60 labelled tracks are called unknown");
+    }
+}
+
+#[test]
+fn a_model_without_tags_says_unknown() {
+    let sandbox = Sandbox::new();
+    let mut shelf = Shelf::new(&sandbox);
+    for i in 0..30 {
+        shelf.put(Path::new(&format!("/music/{i}.mp3")), i % 2, if i == 0 { "Zeuhl" } else { "" }, 0.7);
+    }
+    let output = sandbox.run(["classify", "id:2", "id:3", "--format", "json"]);
+    assert_eq!(code(&output), 1, "nobody can answer: {}", text(&output.stderr));
+    let lacking = "found 1 labelled track of 1 genre, expected at least 4 of 2 genres";
+    assert!(text(&output.stderr).contains(lacking), "{}", text(&output.stderr));
+    for answer in answers(&output).as_array().unwrap() {
+        assert_eq!((&answer["source"], &answer["genre"]), (&json!("nobody"), &Value::Null), "{answer}");
+        assert_eq!((&answer["best"], &answer["probability"]), (&Value::Null, &json!(0.0)));
+        assert_eq!(answer["summary"], format!("unknown ({lacking})"));
+    }
+    let shown = fine_json(sandbox.run(["show", "id:2", "--format", "json"]));
+    assert_eq!(shown[0]["predicted"]["genre"], Value::Null, "{shown}");
+    let table = text(&sandbox.run(["classify", "--all"]).stdout);
+    assert!(table.contains("unknown") && !table.contains('%'), "{table}");
+}
+
+#[test]
+fn writing_takes_two_genres_of_eight_tracks() {
+    // how many are labelled with either genre, and whether that is enough
+    for (first, second, is_enough) in [(8, 7, false), (40, 1, false), (8, 8, true)] {
+        let sandbox = Sandbox::new();
+        let mut shelf = Shelf::new(&sandbox);
+        for (style, tracks) in [first, second].into_iter().enumerate() {
+            for i in 0..tracks {
+                shelf.tracks_of(style, &format!("/music/genre {style}/{i:03}.mp3"), 0.5);
+            }
+        }
+        let file = sandbox.path("asked.flac");
+        fs::copy(format!("{AUDIO}/mono.flac"), &file).unwrap();
+        shelf.put(&file, 0, "", 0.2);
+        let id = format!("id:{}", first + second + 1);
+        let sure = answers(sandbox.run(["classify", &id, "--format", "json"]))[0].clone();
+        assert!(sure["probability"].as_f64().unwrap() > 0.9, "{sure}");
+        // by the neighbours alone, then by a trained model
+        for trained in [false, true] {
+            if trained {
+                fine(sandbox.run(["train", "genre", "--min-tracks", "2"]));
+            }
+            let dry = sandbox.run(["classify", &id, "--write-tags", "--dry-run"]);
+            let done = sandbox.run(["classify", &id, "--write-tags"]);
+            for output in [&dry, &done] {
+                let said = text(&output.stderr);
+                assert_eq!(code(output), if is_enough { 0 } else { 2 }, "{first} {second} {trained}: {said}");
+                if !is_enough {
+                    let found = format!(
+                        "found {} labelled tracks of 2 genres (1 genre with as many)",
+                        first + second
+                    );
+                    assert!(said.contains(&found), "{said}");
+                    // a table of one's own is one's own word
+                    assert!(said.contains("--from-list"), "{said}");
+                }
+            }
+            let expected: &[&str] = if is_enough { &["Genre 0"] } else { &[] };
+            assert_eq!(read_tags(&file).unwrap().genres, expected, "{first} {second} {trained}");
+        }
+    }
+}

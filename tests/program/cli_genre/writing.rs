@@ -1,0 +1,406 @@
+//! Answers written into files as tags, and taken back.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use crate::cli_genre::AUDIO;
+use crate::cli_genre::shelf::Shelf;
+use crate::common::{Sandbox, code, json, noise_wav, text};
+use voisin_audio::tags::read_tags;
+
+/// Real files of every format that genres are written to, in a made-up library that knows their genre.
+#[test]
+fn answers_are_written_into_files_only_as_asked() {
+    let sandbox = Sandbox::new();
+    let mut shelf = Shelf::new(&sandbox);
+    shelf.fill(3, 15, 0.6);
+    let folder = sandbox.path("files");
+    fs::create_dir_all(&folder).unwrap();
+    let names = ["vbr.mp3", "mono.flac", "vorbis.ogg", "music.opus", "aac.m4a", "s16.wav"];
+    let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    let files: Vec<PathBuf> = names
+        .iter()
+        .map(|name| {
+            let to = folder.join(name);
+            fs::copy(format!("{AUDIO}/{name}"), &to).unwrap();
+            fs::File::options().write(true).open(&to).unwrap().set_modified(old).unwrap();
+            shelf.put(&to, 1, "", 0.3);
+            to
+        })
+        .collect();
+    // a file of the library that is not there
+    shelf.put(&folder.join("gone.mp3"), 1, "", 0.3);
+    assert_eq!(code(&sandbox.run(["train", "genre"])), 0);
+    let modified = |path: &Path| fs::metadata(path).unwrap().modified().unwrap();
+    let before: Vec<Vec<u8>> = files.iter().map(|f| fs::read(f).unwrap()).collect();
+    let ids: Vec<String> = (46..52).map(|id| format!("id:{id}")).collect();
+    let run = |more: &[&str]| {
+        let mut arguments = vec!["classify"];
+        arguments.extend(ids.iter().map(String::as_str));
+        arguments.extend(more);
+        sandbox.run(arguments)
+    };
+
+    let dry = run(&["--write-tags", "--dry-run"]);
+    assert_eq!(code(&dry), 0, "{}", text(&dry.stderr));
+    assert_eq!(text(&dry.stdout).matches("+ genre: Genre 1").count(), 6, "{}", text(&dry.stdout));
+    assert!(text(&dry.stderr).contains("6 files would be written"));
+    for (file, bytes) in files.iter().zip(&before) {
+        assert_eq!(&fs::read(file).unwrap(), bytes, "a dry run changes nothing");
+    }
+
+    let done = run(&["--write-tags", "--keep-times"]);
+    assert_eq!(code(&done), 0, "{}", text(&done.stderr));
+    assert!(text(&done.stderr).contains("6 files written"), "{}", text(&done.stderr));
+    for file in &files {
+        assert_eq!(read_tags(file).unwrap().genres, ["Genre 1"], "{}", file.display());
+        assert_eq!(modified(file), old);
+    }
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 6, "no temporary copy stays behind");
+
+    // what is there is kept, unless it is to be replaced
+    let mp3 = &files[0];
+    voisin_audio::tags::write_genres(
+        mp3,
+        &["My Own".to_owned()],
+        voisin_audio::tags::WriteOptions { overwrite: true, ..Default::default() },
+    )
+    .unwrap();
+    let kept = json(run(&["--write-tags", "--format", "json"]));
+    assert_eq!((&kept[0]["outcome"], &kept[0]["before"][0]), (&"kept".into(), &"My Own".into()));
+    assert_eq!(kept[1]["outcome"], "unchanged");
+    assert_eq!(read_tags(mp3).unwrap().genres, ["My Own"]);
+    let dry = text(&run(&["--write-tags", "--overwrite", "--dry-run"]).stdout);
+    assert!(dry.contains("- genre: My Own\n+ genre: Genre 1"), "{dry}");
+    let over = json(run(&["--write-tags", "--overwrite", "--format", "json"]));
+    assert_eq!(over[0]["outcome"], "written");
+    assert_eq!(read_tags(mp3).unwrap().genres, ["Genre 1"]);
+    assert!(modified(mp3) > old, "times are kept only when asked");
+
+    // one file that fails does not stop the others, and is counted
+    fs::copy(format!("{AUDIO}/vbr.mp3"), mp3).unwrap();
+    let some = sandbox.run(["classify", "id:52", "id:46", "--write-tags", "--format", "json"]);
+    assert_eq!(code(&some), 1);
+    let some = json(&some);
+    assert_eq!((&some[0]["outcome"], &some[1]["outcome"]), (&"failed".into(), &"written".into()));
+    // --dry-run alone means nothing
+    assert_eq!(code(&sandbox.run(["classify", "id:1", "--dry-run"])), 2);
+}
+
+#[test]
+fn an_unsure_answer_is_not_written_unless_asked_for() {
+    let sandbox = Sandbox::new();
+    let mut shelf = Shelf::new(&sandbox);
+    // neighbours that sound alike and are labelled one way or the other
+    for i in 0..16 {
+        shelf.put(Path::new(&format!("/music/{i}.mp3")), 0, ["Rock", "Pop"][i % 2], 0.6);
+    }
+    let file = sandbox.path("between.flac");
+    fs::copy(format!("{AUDIO}/mono.flac"), &file).unwrap();
+    shelf.put(&file, 0, "", 0.0);
+    let write = |more: &[&str]| {
+        let output =
+            sandbox.run(["classify", "id:17", "--write-tags", "--format", "json"].iter().chain(more));
+        (json(&output)[0]["outcome"].clone(), text(&output.stderr))
+    };
+    let share = json(sandbox.run(["classify", "id:17", "--format", "json"]))[0]["probability"].clone();
+    assert!((0.5..0.9).contains(&share.as_f64().unwrap()), "{share}");
+    let (outcome, said) = write(&[]);
+    assert_eq!(outcome, "unknown");
+    assert!(said.contains("less than 90 % of the votes") && said.contains("1 left alone"), "{said}");
+    assert_eq!(write(&["--precision", "0.5"]).0, "written");
+    assert_eq!(read_tags(&file).unwrap().genres.len(), 1);
+}
+
+#[test]
+fn undo_restores_genres_of_files() {
+    use voisin_audio::tags::{WriteOptions, write_genres};
+    let sandbox = Sandbox::new();
+    let mut shelf = Shelf::new(&sandbox);
+    shelf.fill(2, 3, 0.6);
+    let folder = sandbox.path("files");
+    fs::create_dir_all(&folder).unwrap();
+    let mut files = Vec::new();
+    // as `suspects --format csv` prints it, with lines deleted
+    let mut list = String::from("rank,id,path,suggested\n");
+    for name in ["vbr.mp3", "mono.flac", "vorbis.ogg", "music.opus", "aac.m4a", "s16.wav"] {
+        let to = folder.join(name);
+        fs::copy(format!("{AUDIO}/{name}"), &to).unwrap();
+        list += &format!("1,1,{},Zeuhl\n", to.display());
+        files.push(to);
+    }
+    list += &format!("7,7,{},Zeuhl\n", folder.join("gone.mp3").display());
+    let table = sandbox.path("accepted.csv");
+    fs::write(&table, list).unwrap();
+    let genres = |path: &Path| read_tags(path).unwrap().genres;
+    let own = |path: &Path, genre: &str| {
+        let options = WriteOptions { overwrite: true, ..Default::default() };
+        write_genres(path, &[genre.to_owned()], options).unwrap();
+    };
+    own(&files[1], "Chanson");
+    let before: Vec<Vec<String>> = files.iter().map(|file| genres(file)).collect();
+    assert_eq!(code(&sandbox.run(["undo"])), 1, "nothing was written yet");
+
+    let table = table.to_str().unwrap();
+    let write = ["classify", "--write-tags", "--from-list", table, "--overwrite"];
+    assert_eq!(code(&sandbox.run(write.iter().chain(&["--dry-run"]))), 1, "a file of the list is gone");
+    assert_eq!(code(&sandbox.run(["undo"])), 1, "a dry run leaves nothing to take back");
+    let written = sandbox.run(write);
+    assert_eq!(code(&written), 1);
+    let said = text(&written.stderr);
+    assert!(said.contains("6 files written") && said.contains("\"voisin undo 1\" takes this back"), "{said}");
+    assert!(files.iter().all(|file| genres(file) == ["Zeuhl"]));
+
+    let dry = sandbox.run(["undo", "--dry-run"]);
+    assert_eq!(code(&dry), 0, "{}", text(&dry.stderr));
+    assert!(text(&dry.stdout).contains("- genre: Zeuhl\n+ genre: Chanson"), "{}", text(&dry.stdout));
+    assert!(files.iter().all(|file| genres(file) == ["Zeuhl"]));
+    // what someone changed since stays as they want it
+    own(&files[0], "My Own");
+    let undone = sandbox.run(["undo", "--format", "json"]);
+    assert_eq!(code(&undone), 1);
+    let undone = json(&undone);
+    let of =
+        |outcome: &str| undone.as_array().unwrap().iter().filter(|one| one["outcome"] == outcome).count();
+    assert_eq!((of("restored"), of("changed_since")), (5, 1), "{undone}");
+    assert_eq!(genres(&files[0]), ["My Own"]);
+    for (file, before) in files.iter().zip(&before).skip(1) {
+        assert_eq!(&genres(file), before, "{}", file.display());
+    }
+    assert!(text(&sandbox.run(["undo", "--list"]).stdout).contains("1: 1 file written today"));
+    own(&files[0], "Zeuhl");
+    assert_eq!(code(&sandbox.run(["undo", "1"])), 0);
+    assert_eq!(genres(&files[0]), before[0]);
+    assert_eq!(code(&sandbox.run(["undo"])), 1);
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 6, "no temporary copy stays behind");
+}
+
+/// Tempo, key and gain as `add` measured them, in every format, beside what is there, and taken back.
+#[test]
+fn undo_restores_measured_tags_of_files() {
+    let sandbox = Sandbox::new();
+    let folder = sandbox.path("files");
+    fs::create_dir_all(&folder).unwrap();
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/demo/library");
+    let names = [
+        "metal/muldjord-chaos-god.mp3",
+        "metal/muldjord-armygeddon.m4a",
+        "metal/obsidian-shell-wings-of-cruelty.opus",
+        "ambient/maxstack-nebula.ogg",
+        "folk/omri-lahav-an-old-warhorse-goes-to-pasture.flac",
+        "ambient/askyel-ambient-4.wav",
+    ];
+    let files: Vec<PathBuf> = names
+        .iter()
+        .map(|name| {
+            let to = folder.join(Path::new(name).file_name().unwrap());
+            fs::copy(demo.join(name), &to).unwrap();
+            to
+        })
+        .collect();
+    // Of a long file parts are left out, so that its loudness is an estimate.
+    fs::write(folder.join("long.wav"), noise_wav(16_000, 240.0, 5)).unwrap();
+    let at = folder.to_str().unwrap();
+    assert_eq!(code(&sandbox.run(["add", at])), 0);
+    let all = |what: &str, more: &[&str]| {
+        let what = format!("--write-tags={what}");
+        let output = sandbox.run(["classify", "--all", &what, "--format", "json"].iter().chain(more));
+        (code(&output), json(&output))
+    };
+    let read = |file: &PathBuf| read_tags(file).unwrap();
+    let before: Vec<_> = files.iter().map(read).collect();
+    // A gain needs a loudness that is exact.
+    let (ending, gains) = all("replay-gain", &["--dry-run"]);
+    let is_exact = |i: usize| gains[i]["outcome"] == "would_write";
+    assert_eq!(ending, 0);
+    assert_eq!((0..7).filter(|&i| !is_exact(i)).count(), 1, "{gains}");
+    assert!(gains.to_string().contains("--descriptors full"), "{gains}");
+    let full = ["add", at, "--update-descriptors", "--descriptors", "full"];
+    assert_eq!(code(&sandbox.run(full)), 0);
+
+    let (ending, dry) = all("bpm,key,replay-gain", &["--dry-run"]);
+    assert_eq!(ending, 0);
+    assert!(dry.as_array().unwrap().iter().all(|one| one["outcome"] == "would_write"), "{dry}");
+    assert_eq!(files.iter().map(read).collect::<Vec<_>>(), before, "a dry run changes nothing");
+    let table = text(&sandbox.run(["classify", "--all", "--write-tags=key", "--dry-run"]).stdout);
+    assert!(table.contains("+ key: ") && !table.contains("genre"), "{table}");
+
+    let (ending, written) = all("bpm,key,replay-gain", &[]);
+    assert_eq!((ending, written[0]["outcome"].as_str()), (0, Some("written")), "{written}");
+    let listed = json(sandbox.run(["list", "--sort", "id", "--format", "json"]));
+    for track in listed["tracks"].as_array().unwrap() {
+        let path = PathBuf::from(track["path"].as_str().unwrap());
+        let tags = read(&path);
+        assert_eq!(tags.bpm, track["tempo"].as_f64().map(f64::round), "{}", path.display());
+        assert_eq!(tags.musical_key.as_deref(), track["key"].as_str(), "{}", path.display());
+        let gain = -18.0 - track["loudness"].as_f64().unwrap();
+        assert!((tags.replay_gain.unwrap() - gain).abs() < 0.01, "{} {tags:?} {gain}", path.display());
+    }
+    for (tags, file) in before.iter().zip(&files) {
+        let now = read(file);
+        assert_eq!((&now.title, &now.genres, &now.artist), (&tags.title, &tags.genres, &tags.artist));
+    }
+    // What is there is kept, the genre too; the library knows the new tags after an add.
+    let again = all("bpm", &[]).1;
+    let of = |outcome: &str| again.as_array().unwrap().iter().filter(|one| one["outcome"] == outcome).count();
+    assert!(of("unchanged") >= 5 && of("unchanged") + of("unknown") == 7, "{again}");
+    assert_eq!(code(&sandbox.run(["add", at])), 0);
+    let shown = text(&sandbox.run(["show", files[0].to_str().unwrap()]).stdout);
+    assert!(shown.contains("ReplayGain") && shown.contains("beats a minute, key"), "{shown}");
+
+    let dry = text(&sandbox.run(["undo", "--dry-run"]).stdout);
+    assert!(dry.contains("- replay-gain: ") && !dry.contains("genre"), "{dry}");
+    let undone = sandbox.run(["undo", "--format", "json"]);
+    assert_eq!(code(&undone), 0, "{}", text(&undone.stderr));
+    assert!(json(&undone)[0]["tags"].as_array().unwrap().len() >= 2, "{}", text(&undone.stdout));
+    assert_eq!(files.iter().map(read).collect::<Vec<_>>(), before);
+    assert_eq!(code(&sandbox.run(["classify", "--all", "--write-tags=taste"])), 2);
+}
+
+/// A copy that the library does not know, of audio that it knows twice.
+#[test]
+fn a_file_that_is_named_is_written_and_no_other() {
+    let sandbox = Sandbox::new();
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/demo/library/metal");
+    let (music, elsewhere) = (sandbox.path("music"), sandbox.path("elsewhere"));
+    fs::create_dir_all(&music).unwrap();
+    fs::create_dir_all(&elsewhere).unwrap();
+    let mut labels = "path,genre\n".to_owned();
+    for name in ["muldjord-chaos-god.mp3", "muldjord-mutilated-mime.mp3", "martin-linda-comix-6.mp3"] {
+        fs::copy(demo.join(name), music.join(name)).unwrap();
+        labels.push_str(&format!("{},Noise\n", music.join(name).display()));
+    }
+    // Enough labels to write by, and none of them near.
+    for i in 0..13 {
+        let to = music.join(format!("{i}.wav"));
+        fs::write(&to, noise_wav(16_000, 5.0, i)).unwrap();
+        labels.push_str(&format!("{},{}\n", to.display(), if i < 5 { "Noise" } else { "Hiss" }));
+    }
+    let known = music.join("muldjord-chaos-god.mp3");
+    let (copy, mine) = (music.join("copy.mp3"), elsewhere.join("mine.mp3"));
+    fs::copy(&known, &copy).unwrap();
+    fs::copy(&known, &mine).unwrap();
+    let table = sandbox.path("labels.csv");
+    fs::write(&table, labels).unwrap();
+    assert_eq!(code(&sandbox.run([Path::new("add"), &music])), 0);
+    let write = |what: &Path, more: &[&str]| {
+        let mut command = sandbox.command(["classify", "--write-tags", "--overwrite", "-k", "2"]);
+        command.arg("--label-from").arg(&table).arg(what).args(more);
+        let output = command.output().unwrap();
+        assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let genres = |path: &Path| read_tags(path).unwrap().genres;
+
+    let dry = write(&mine, &["--dry-run"]);
+    assert!(dry.contains("mine.mp3") && !dry.contains("chaos-god") && !dry.contains("copy.mp3"), "{dry}");
+    write(&mine, &[]);
+    assert_eq!((genres(&mine), genres(&known)), (vec!["Noise".into()], vec!["Metal".into()]));
+    // One of two files of the library: the other one was not named.
+    write(&copy, &[]);
+    assert_eq!((genres(&copy), genres(&known)), (vec!["Noise".into()], vec!["Metal".into()]));
+    // A track that is named by words is all its files.
+    write(Path::new("chaos god"), &[]);
+    assert_eq!(genres(&known), ["Noise"]);
+}
+
+/// A file of music whose genre is to be written, the table that says so, and a library that remembers what was there.
+#[cfg(unix)]
+fn listed(sandbox: &Sandbox, genre: &str) -> (PathBuf, PathBuf) {
+    Shelf::new(sandbox).put(Path::new("/music/other.mp3"), 0, "Rock", 0.3);
+    let (file, list) = (sandbox.path("song.mp3"), sandbox.path("list.csv"));
+    fs::copy(format!("{AUDIO}/vbr.mp3"), &file).unwrap();
+    fs::write(&list, format!("path,genre\n{},{genre}\n", file.display())).unwrap();
+    (file, list)
+}
+
+#[cfg(unix)]
+fn write_listed(sandbox: &Sandbox, list: &Path, more: &[&str]) -> std::process::Output {
+    let list = list.to_str().unwrap();
+    sandbox.run([&["classify", "--write-tags", "--overwrite", "--from-list", list], more].concat())
+}
+
+/// An access control list as Linux keeps it: besides owner, group and others this user may read.
+#[cfg(target_os = "linux")]
+fn readable_by(user: u32) -> Vec<u8> {
+    let (none, mut list) = (u32::MAX, 2_u32.to_le_bytes().to_vec());
+    for (tag, rights, id) in
+        [(0x01_u16, 6_u16, none), (0x02, 4, user), (0x04, 0, none), (0x10, 4, none), (0x20, 0, none)]
+    {
+        list.extend([&tag.to_le_bytes()[..], &rights.to_le_bytes()].concat());
+        list.extend(id.to_le_bytes());
+    }
+    list
+}
+
+#[cfg(unix)]
+#[test]
+fn writing_tags_keeps_extended_attributes_and_rights() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    let sandbox = Sandbox::new();
+    let (file, list) = listed(&sandbox, "Dub");
+    if let Err(error) = xattr::set(&file, "user.rating", b"5") {
+        eprintln!("skipped: {} keeps no extended attributes: {error}", file.display());
+        return;
+    }
+    let long = vec![b'x'; 2000];
+    xattr::set(&file, "user.empty", b"").unwrap();
+    xattr::set(&file, "user.comment", &long).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+    // Some file systems have the one and not the other.
+    #[cfg(target_os = "linux")]
+    let has_lists = xattr::set(&file, "system.posix_acl_access", &readable_by(12_345)).is_ok();
+    let state = || {
+        let attributes: Vec<_> = xattr::list(&file)
+            .unwrap()
+            .map(|name| (name.clone(), xattr::get(&file, name).unwrap()))
+            .collect();
+        let metadata = fs::metadata(&file).unwrap();
+        (std::collections::BTreeMap::from_iter(attributes), metadata.mode(), metadata.uid(), metadata.gid())
+    };
+    let (before, inode) = (state(), fs::metadata(&file).unwrap().ino());
+    assert!(before.0.len() >= 3, "{before:?}");
+    #[cfg(target_os = "linux")]
+    assert_eq!(before.0.contains_key(std::ffi::OsStr::new("system.posix_acl_access")), has_lists);
+
+    let written = write_listed(&sandbox, &list, &[]);
+    assert_eq!(code(&written), 0, "{}", text(&written.stderr));
+    assert_eq!(read_tags(&file).unwrap().genres, ["Dub"]);
+    assert_ne!(fs::metadata(&file).unwrap().ino(), inode, "it is a new file");
+    assert_eq!(state(), before);
+    assert_eq!(code(&sandbox.run(["undo"])), 0);
+    assert!(read_tags(&file).unwrap().genres != ["Dub"]);
+    assert_eq!(state(), before);
+
+    // What a folder gives to new files is not for those that were there.
+    #[cfg(target_os = "linux")]
+    if has_lists {
+        xattr::remove(&file, "system.posix_acl_access").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o604)).unwrap();
+        xattr::set(file.parent().unwrap(), "system.posix_acl_default", &readable_by(54_321)).unwrap();
+        let before = state();
+        assert_eq!(code(&write_listed(&sandbox, &list, &[])), 0);
+        assert_eq!(state(), before);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn writing_tags_refuses_files_with_several_names() {
+    let sandbox = Sandbox::new();
+    let (file, list) = listed(&sandbox, "Dub");
+    let other = sandbox.path("other.mp3");
+    fs::hard_link(&file, &other).unwrap();
+    let before = fs::read(&file).unwrap();
+    for more in [&["--dry-run"][..], &[]] {
+        let refused = write_listed(&sandbox, &list, more);
+        let why = text(&refused.stderr);
+        assert_eq!(code(&refused), 1, "{why}");
+        assert!(why.contains("it has 2 names (hard links)") && why.contains("1 failed"), "{why}");
+        assert!(fs::read(&file).unwrap() == before && fs::read(&other).unwrap() == before);
+    }
+    fs::remove_file(&other).unwrap();
+    assert_eq!(code(&write_listed(&sandbox, &list, &[])), 0);
+    assert_eq!(read_tags(&file).unwrap().genres, ["Dub"]);
+}

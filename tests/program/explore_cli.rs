@@ -1,0 +1,542 @@
+//! The verbs that explore, as a process: passages, contrasts, clusters, maps, paths, playlists, duplicates, outliers.
+
+// A test may fail by a panic.
+#![allow(clippy::unwrap_used)]
+
+use crate::common;
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use common::{Sandbox, fine, fine_json as json, noise_wav, samples_wav, text, tone_wav};
+use serde_json::Value;
+
+const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/demo/library");
+
+/// A usage error or fault, with its message.
+fn refused(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stdout));
+    text(&output.stderr)
+}
+
+fn rows(csv: &str) -> Vec<HashMap<String, String>> {
+    csv::Reader::from_reader(csv.as_bytes()).deserialize().map(Result::unwrap).collect()
+}
+
+/// Copies styles of the demo's music and adds them.
+fn library(styles: &[&str]) -> (Sandbox, PathBuf) {
+    let sandbox = Sandbox::new();
+    let music = sandbox.path("music");
+    for style in styles {
+        fs::create_dir_all(music.join(style)).unwrap();
+        for file in fs::read_dir(Path::new(DEMO).join(style)).unwrap() {
+            let file = file.unwrap();
+            fs::copy(file.path(), music.join(style).join(file.file_name())).unwrap();
+        }
+    }
+    fine(sandbox.run([Path::new("add"), &music]));
+    (sandbox, music)
+}
+
+fn decoded(path: &Path) -> Vec<f32> {
+    voisin_audio::read_all(path, 22_050).unwrap().0.samples
+}
+
+/// Six excerpts of 14 s one after the other, as one file.
+fn medley(music: &Path) -> PathBuf {
+    let parts = [
+        "folk/omri-lahav-celtica.mp3",
+        "metal/muldjord-chaos-god.mp3",
+        "ambient/maxstack-nebula.ogg",
+        "folk/omri-lahav-eastern-dreams.mp3",
+        "metal/obsidian-shell-orphanage.mp3",
+        "ambient/zeropage-void-sensor.mp3",
+    ];
+    let samples: Vec<f32> = parts
+        .iter()
+        .flat_map(|part| {
+            let mut samples = decoded(&Path::new(DEMO).join(part));
+            samples.resize(14 * 22_050, 0.0);
+            samples
+        })
+        .collect();
+    let path = music.join("medley.wav");
+    fs::write(&path, samples_wav(22_050, &samples)).unwrap();
+    path
+}
+
+/// A path of an answer, as Unix writes it.
+fn slashed(path: &Value) -> String {
+    path.as_str().unwrap().replace('\\', "/")
+}
+
+#[test]
+fn a_passage_finds_itself_and_its_like() {
+    let (sandbox, music) = library(&["folk", "metal", "ambient"]);
+    let medley = medley(&music);
+    let medley = medley.to_str().unwrap();
+    fine(sandbox.run(["add", medley]));
+    let search = |more: &[&str]| -> Vec<Value> {
+        let all =
+            ["similar", medley, "--include-seed", "--format", "json"].into_iter().chain(more.iter().copied());
+        json(sandbox.run(all))["passages"].as_array().unwrap().clone()
+    };
+    // 0:43 to 0:53 lies in the fourth excerpt, which begins at 0:42: one second into it.
+    for (from, to, start) in [("0:43", "0:53", 43.0), ("43.4", "51", 43.4)] {
+        for more in [&[][..], &["--rough"][..]] {
+            let found = search(&[&["--from", from, "--to", to], more].concat());
+            let at = |name: &str| {
+                found.iter().find(|p| p["path"].as_str().unwrap().ends_with(name)).unwrap()["from"]
+                    .as_f64()
+                    .unwrap()
+            };
+            assert!((at("medley.wav") - start).abs() < 1.0, "{from} {more:?}: {found:?}");
+            let own = &found.iter().position(|p| p["path"].as_str().unwrap().ends_with("eastern-dreams.mp3"));
+            assert!(own.is_some_and(|rank| rank < 2), "{from} {more:?}: {found:?}");
+            assert!((at("eastern-dreams.mp3") - (start - 42.0)).abs() < 1.0, "{from} {more:?}: {found:?}");
+        }
+    }
+    let found = search(&["--from", "0:43", "--to", "0:53", "--limit", "4", "--genre", "metal"]);
+    assert_eq!(found.len(), 4);
+    assert!(found.iter().all(|p| slashed(&p["path"]).contains("/metal/")));
+    for passage in &found {
+        let length = passage["to"].as_f64().unwrap() - passage["from"].as_f64().unwrap();
+        assert!((length - 10.0).abs() < 0.01 && passage["listened"] == true, "{passage}");
+    }
+    // Unless asked for, the seed is not in its own answer; the table says where the passages lie.
+    let table = fine(sandbox.run(["similar", medley, "--from", "43", "--to", "53", "--limit", "3"]));
+    assert!(!table.contains("medley"), "{table}");
+    assert!(table.lines().nth(1).unwrap().contains("Eastern Dreams") && table.contains("0:01"), "{table}");
+
+    // One that reaches behind the end is cut, and that is said.
+    let cut = sandbox.run(["similar", medley, "--from", "75", "--to", "100", "--rough"]);
+    fine(&cut);
+    assert!(text(&cut.stderr).contains("the track ends at 1:24: the passage is 9.0 s long"), "{cut:?}");
+
+    let wrong = |arguments: &[&str]| refused(&sandbox.run(["similar", medley].iter().chain(arguments)));
+    assert!(wrong(&["--from", "1:05"]).contains("--to"));
+    assert!(wrong(&["--from", "9:00", "--to", "9:10"]).contains("inside the track"));
+    assert!(wrong(&["--from", "30", "--to", "20"]).contains("behind its start"));
+    assert!(wrong(&["--from", "1:75", "--to", "2:00"]).contains("expected a time such as 90"));
+    assert!(wrong(&["id:1", "--from", "1", "--to", "9"]).contains("one seed, found 2"));
+}
+
+#[test]
+fn towards_some_and_away_from_others() {
+    let (sandbox, _) = library(&["metal", "techno", "ambient"]);
+    let search = |more: &[&str]| -> Vec<Value> {
+        let all = ["similar", "chaos god", "void sensor", "--format", "json"].iter().chain(more).copied();
+        json(sandbox.run(all))["neighbours"].as_array().unwrap().clone()
+    };
+    let metal = |found: &[Value]| found[..6].iter().filter(|n| n["genres"][0] == "Metal").count();
+    let plain = search(&[]);
+    let away = search(&["--unlike", "mutilated mime", "--unlike-weight", "1"]);
+    assert!(metal(&plain) >= 3 && metal(&away) + 1 < metal(&plain), "{plain:?} {away:?}");
+    assert!(away.iter().all(|n| n["title"] != "Mutilated Mime" && n["similarity_to_unlike"].is_number()));
+    assert!(plain.iter().all(|n| n.get("similarity_to_unlike").is_none()));
+    let only = search(&["--unlike", "mutilated mime", "--genre", "techno"]);
+    assert!(!only.is_empty() && only.iter().all(|n| n["genres"][0] == "Techno"));
+    assert!(fine(sandbox.run(["similar", "chaos god", "--unlike", "nebula"])).contains("to the unlike"));
+    assert!(refused(&sandbox.run(["similar", "nebula", "--unlike-weight", "1"])).contains("--unlike"));
+    assert!(
+        refused(&sandbox.run(["similar", "nebula", "--unlike", "awakening", "--unlike-weight", "7"]))
+            .contains("expected 0 to 1")
+    );
+}
+
+#[test]
+fn clusters_keep_their_ids() {
+    let (sandbox, music) = library(&["metal", "techno", "orchestral", "ambient"]);
+    let fixed = json(sandbox.run(["clusters", "--clusters", "4", "--format", "json"]));
+    let clusters = fixed["clusters"].as_array().unwrap();
+    assert_eq!(clusters.len(), 4);
+    for cluster in clusters {
+        for key in ["name", "medoid", "cohesion", "genres", "artists", "nearest"] {
+            assert!(!cluster[key].is_null(), "{key}: {cluster}");
+        }
+        assert!(cluster["genres"][0]["lift"].as_f64().unwrap() > 0.0);
+        assert_eq!(cluster["nearest"].as_array().unwrap().len(), 3);
+    }
+    let assigned = |sandbox: &Sandbox| -> HashMap<String, String> {
+        let found = rows(&fine(sandbox.run(["clusters", "--format", "csv"])));
+        found.into_iter().map(|row| (row["path"].clone(), row["cluster"].clone())).collect()
+    };
+    let before = assigned(&sandbox);
+    assert_eq!(before.len(), 30);
+    assert_eq!(assigned(&sandbox), before, "the same again");
+    fs::copy(format!("{DEMO}/folk/omri-lahav-celtica.mp3"), music.join("new.mp3")).unwrap();
+    fine(sandbox.run([Path::new("add"), &music]));
+    let after = assigned(&sandbox);
+    assert_eq!(after.len(), 31);
+    let kept = before.iter().filter(|(path, id)| after[*path] == **id).count();
+    assert!(kept >= 27, "{kept} of 30 kept their cluster");
+    let metal = rows(&fine(sandbox.run(["clusters", "--genre", "metal", "--format", "csv"])));
+    assert!(
+        !metal.is_empty() && metal.iter().all(|row| slashed(&row["path"].clone().into()).contains("/metal/")),
+        "{metal:?}"
+    );
+    let table = fine(sandbox.run(["clusters", "--detail", "coarse"]));
+    assert!(table.contains("cohesion") && table.contains("artists"), "{table}");
+    let fine_ones = rows(&fine(sandbox.run(["clusters", "--detail", "fine", "--format", "csv"])));
+    let alone = fine_ones.iter().filter(|row| row["name"] == "noise").count();
+    assert!(2 * alone <= fine_ones.len(), "{alone} of {} in no group", fine_ones.len());
+    assert_eq!(sandbox.run(["clusters", "--genre", "polka"]).status.code(), Some(2));
+    // Eight tracks of one style are no groups, and that is said.
+    let none = sandbox.run(["clusters", "--genre", "orchestral", "--detail", "fine"]);
+    let said = text(&none.stdout) + &text(&none.stderr);
+    assert!(!said.contains("near nothing") && !said.contains("cohesion"), "{said}");
+    assert_eq!(none.status.code(), Some(1), "{said}");
+    assert!(said.contains("8 tracks in no group") && said.contains("no group stands out"), "{said}");
+    assert!(
+        refused(&sandbox.run(["clusters", "--clusters", "900"])).contains("number of clusters: expected")
+    );
+}
+
+#[test]
+fn a_map_is_drawn_and_brought_up_to_date() {
+    let (sandbox, music) = library(&["metal", "techno", "ambient"]);
+    let draw = |name: &str, more: &[&str]| -> Vec<u8> {
+        let out = sandbox.path(name);
+        let all = ["map", "--output", out.to_str().unwrap()];
+        fine(sandbox.run(all.iter().chain(more)));
+        fs::read(out).unwrap()
+    };
+    let first = text(&draw("map.csv", &[]));
+    assert_eq!(draw("again.csv", &[]), first.as_bytes(), "same seed, same map");
+    let places = |csv: &str| -> HashMap<String, (String, String)> {
+        rows(csv).into_iter().map(|row| (row["path"].clone(), (row["x"].clone(), row["y"].clone()))).collect()
+    };
+    let predicted = rows(&first);
+    assert_eq!(predicted.len(), 22);
+    let right = predicted.iter().filter(|row| row["genres"] == row["predicted_genre"]).count();
+    assert!(
+        (12..22).contains(&right),
+        "{right} of 22 predicted as tagged: never all, for none votes for itself"
+    );
+    fs::copy(format!("{DEMO}/folk/omri-lahav-celtica.mp3"), music.join("new.mp3")).unwrap();
+    fine(sandbox.run([Path::new("add"), &music]));
+    let updated = places(&text(&draw("map.csv", &["--update"])));
+    assert_eq!(updated.len(), 23);
+    for (path, place) in places(&first) {
+        assert_eq!(updated[&path], place, "{path} stays where it was");
+    }
+    let page = text(&draw("map.html", &["--update", "--title", "<Mine>"]));
+    assert!(page.contains("&lt;Mine&gt;") && !page.contains("<Mine>"));
+    assert!(page.contains("Content-Security-Policy") && !page.contains("src=\"http"));
+    // Everything that colours can stand for: as columns, in the page, in a picture.
+    for column in ["genres", "predicted_genre", "cluster", "words", "artist", "year", "folder", "agreement"] {
+        assert!(predicted.iter().all(|row| row.contains_key(column)), "{column}");
+    }
+    assert!(
+        predicted
+            .iter()
+            .all(|row| slashed(&row["path"].clone().into()).contains(&format!("/{}/", row["folder"])))
+    );
+    for row in &predicted {
+        let agrees = if row["genres"] == row["predicted_genre"] { "agree" } else { "differ" };
+        assert!(row["agreement"] == agrees || row["predicted_genre"].is_empty(), "{row:?}");
+    }
+    let metal = predicted.iter().filter(|row| row["genres"] == "Metal");
+    assert!(metal.filter(|row| row["words"].contains("metal")).count() >= 4, "{first}");
+    let by_folder = text(&draw("map.html", &["--update", "--colour-by", "folder"]));
+    assert!(by_folder.contains(r#""mode":"folder""#) && page.contains(r#""mode":"genre""#));
+    for (kind, legend) in [
+        ("genre", "Techno  6"),
+        ("predicted", "Techno  "),
+        ("cluster", "  "),
+        ("artist", "Muldjord  4"),
+        ("year", "no year  "),
+        ("folder", "techno  6"),
+        ("agreement", "agree  "),
+        ("word", "heavy metal  "),
+    ] {
+        let picture = text(&draw("map.svg", &["--update", "--colour-by", kind]));
+        assert!(picture.contains("</svg>") && picture.contains(legend), "{kind}: {legend}");
+    }
+    // A name beside points is a claim about them: a genre of two tracks stands in the legend alone.
+    fine(sandbox.run(["labels", "set", "id:1", "id:2", "Skiffle"]));
+    let picture = text(&draw("map.svg", &["--update"]));
+    assert_eq!(picture.matches("Skiffle").count(), 1);
+    assert!(["Metal", "Techno", "Ambient"].iter().any(|genre| picture.matches(genre).count() > 1));
+    fine(sandbox.run(["labels", "undo", "2"]));
+    let png = draw("map.png", &["--colour-by", "cluster"]);
+    assert!(png.starts_with(b"\x89PNG\r\n\x1a\n") && png.len() > 10_000);
+    assert!(
+        refused(&sandbox.run(["map", "--output", "map.gif"])).contains("expected .html, .png, .svg or .csv")
+    );
+    let wrong = sandbox.path("wrong.png");
+    assert_eq!(
+        sandbox.run(["map", "--colour-by", "taste", "--output", wrong.to_str().unwrap()]).status.code(),
+        Some(2)
+    );
+}
+
+#[test]
+fn a_walk_in_small_steps() {
+    let (sandbox, _) = library(&["metal", "folk", "orchestral", "ambient"]);
+    let walk = |more: &[&str]| -> Value {
+        let all = ["path", "chaos god", "nebula", "--format", "json"].iter().chain(more).copied();
+        json(sandbox.run(all))
+    };
+    let titles = |walk: &Value| -> Vec<String> {
+        walk["tracks"].as_array().unwrap().iter().map(|t| t["title"].as_str().unwrap().to_owned()).collect()
+    };
+    for more in
+        [&[][..], &["--via", "celtica"], &["--via", "celtica", "--via", "fortress of"], &["--steps", "7"]]
+    {
+        if more.contains(&"fortress of") {
+            assert_eq!(
+                sandbox.run(["path", "chaos god", "nebula"].iter().chain(more)).status.code(),
+                Some(1),
+                "no such track"
+            );
+            continue;
+        }
+        let found = walk(more);
+        let order = titles(&found);
+        assert_eq!((order[0].as_str(), order.last().unwrap().as_str()), ("Chaos God", "Nebula"));
+        let distinct: std::collections::HashSet<&String> = order.iter().collect();
+        assert_eq!(distinct.len(), order.len(), "{order:?}");
+        let steps: Vec<f64> =
+            found["tracks"].as_array().unwrap().iter().filter_map(|t| t["step"].as_f64()).collect();
+        let largest = steps.iter().copied().fold(0.0, f64::max);
+        assert!((found["largest_step"].as_f64().unwrap() - largest).abs() < 1e-6);
+        if more.contains(&"--steps") {
+            assert_eq!(order.len(), 8);
+        } else {
+            let least = found["smallest_possible"].as_f64().unwrap();
+            assert!(least > 0.0 && largest <= 1.5 * least + 1e-6, "{largest} for {least}");
+        }
+        if more.contains(&"celtica") {
+            assert!(order[1..order.len() - 1].contains(&"Celtica".to_owned()), "{order:?}");
+        }
+    }
+    let capped = walk(&["--steps", "9", "--max-per-artist", "1"]);
+    let mut artists: Vec<&str> =
+        capped["tracks"].as_array().unwrap().iter().filter_map(|t| t["artist"].as_str()).collect();
+    let named = artists.len();
+    artists.sort_unstable();
+    artists.dedup();
+    assert_eq!(artists.len(), named, "one track an artist");
+    let list = fine(sandbox.run(["path", "chaos god", "nebula", "--format", "m3u8"]));
+    assert!(list.starts_with("#EXTM3U\n") && list.trim_end().ends_with("maxstack-nebula.ogg"), "{list}");
+    assert!(refused(&sandbox.run(["path", "nebula", "nebula"])).contains("the same track twice"));
+}
+
+#[test]
+fn playlists_from_all_kinds_of_seeds() {
+    let (sandbox, music) = library(&["metal", "techno", "ambient"]);
+    let soft: Vec<f32> =
+        decoded(&music.join("metal/muldjord-chaos-god.mp3")).iter().map(|x| x / 2.0).collect();
+    fs::write(music.join("soft.wav"), samples_wav(22_050, &soft)).unwrap();
+    fine(sandbox.run([Path::new("add"), &music]));
+    let list = |more: &[&str]| -> Vec<String> {
+        let every: &[&str] =
+            if more.contains(&"--max-per-artist") { &[] } else { &["--max-per-artist", "0"] };
+        let all = ["playlist", "--format", "paths"].iter().chain(every).chain(more).copied();
+        fine(sandbox.run(all)).lines().map(|line| line.rsplit('/').next().unwrap().to_owned()).collect()
+    };
+    // Named seeds open the list, and each has its share of it.
+    let both = list(&["--seed", "mutilated mime", "--seed", "nebula", "--tracks", "10"]);
+    assert_eq!(
+        (both.len(), both[0].as_str(), both[1].as_str()),
+        (10, "muldjord-mutilated-mime.mp3", "maxstack-nebula.ogg")
+    );
+    let loud =
+        both.iter().filter(|name| name.starts_with("muldjord") || name.starts_with("obsidian")).count();
+    assert!((2..=8).contains(&loud), "{both:?}");
+    // A playlist as seed: its tracks may be chosen; what is not in the library is told.
+    let wish = music.join("wish.m3u8");
+    fs::write(&wish, "#EXTM3U\nambient/maxstack-nebula.ogg\nambient/maxstack-awakening.opus\ngone.mp3\n")
+        .unwrap();
+    let output = sandbox.run([
+        "playlist",
+        "--seed",
+        wish.to_str().unwrap(),
+        "--tracks",
+        "5",
+        "--format",
+        "paths",
+        "--max-per-artist",
+        "0",
+    ]);
+    let stdout = fine(&output);
+    assert_eq!(stdout.lines().count(), 5);
+    assert!(
+        text(&output.stderr).contains("1 of 3 entries are not in the library"),
+        "{}",
+        text(&output.stderr)
+    );
+    assert!(
+        stdout.lines().filter(|line| line.replace('\\', "/").contains("/ambient/")).count() >= 4,
+        "{stdout}"
+    );
+    // Similar takes a playlist too.
+    let near = json(sandbox.run(["similar", wish.to_str().unwrap(), "--format", "json"]));
+    assert_eq!(near["seeds"].as_array().unwrap().len(), 2);
+
+    // The same recording once.
+    let twice = list(&["--seed", "chaos god", "--seed", "armygeddon", "--tracks", "8", "--keep-duplicates"]);
+    assert!(twice.contains(&"soft.wav".to_owned()), "{twice:?}");
+    let once = list(&["--seed", "chaos god", "--seed", "armygeddon", "--tracks", "8", "--no-duplicates"]);
+    assert!(
+        once.contains(&"muldjord-chaos-god.mp3".to_owned()) && !once.contains(&"soft.wav".to_owned()),
+        "{once:?}"
+    );
+
+    // Caps, lengths, shuffling.
+    let capped = list(&["--genre", "metal", "--tracks", "12", "--max-per-artist", "1"]);
+    assert!(capped.iter().filter(|name| name.starts_with("muldjord")).count() <= 1, "{capped:?}");
+    assert_eq!(list(&["--genre", "techno", "--length", "70s"]).len(), 5, "70 s in excerpts of 14 s");
+    let shuffled =
+        |seed: &str| list(&["--genre", "techno", "--tracks", "8", "--shuffle", "--random-seed", seed]);
+    assert_eq!(shuffled("1"), shuffled("1"));
+    assert_ne!(shuffled("1"), shuffled("2"));
+    let plain = list(&["--seed", "chaos god", "--tracks", "6"]);
+    assert_ne!(list(&["--seed", "chaos god", "--tracks", "6", "--diversity", "0.9"]), plain);
+    let ids = rows(&fine(sandbox.run(["clusters", "--format", "csv"])));
+    let of_cluster = &ids.iter().find(|row| row["cluster"] != "0").unwrap()["cluster"];
+    assert_eq!(list(&["--cluster", of_cluster, "--tracks", "3"]).len(), 3);
+
+    // Formats.
+    let relative =
+        fine(sandbox.run(["playlist", "--seed", "nebula", "--relative-to", music.to_str().unwrap()]));
+    assert!(relative.lines().any(|line| line == "ambient/maxstack-nebula.ogg"), "{relative}");
+    let xspf = fine(sandbox.run(["playlist", "--seed", "nebula", "--tracks", "4", "--format", "xspf"]));
+    assert_eq!(xspf.matches("<location>file:///").count(), 4, "{xspf}");
+    let jspf = json(sandbox.run(["playlist", "--seed", "nebula", "--tracks", "4", "--format", "jspf"]));
+    assert_eq!(jspf["playlist"]["track"].as_array().unwrap().len(), 4);
+    assert!(refused(&sandbox.run(["playlist"])).contains("expected a seed"));
+    let wrong = |arguments: &[&str]| refused(&sandbox.run(["playlist"].iter().chain(arguments)));
+    assert!(wrong(&["--genre", "polka"]).contains("no track of genre \"polka\""));
+    let nobody = sandbox.run(["playlist", "--cluster", "99"]);
+    assert_eq!(nobody.status.code(), Some(1));
+    assert!(text(&nobody.stderr).contains("no cluster 99"));
+    assert!(wrong(&["--seed", "nebula", "--min-similarity", "7"]).contains("expected -1 to 1"));
+    assert!(wrong(&["--seed", "nebula", "--diversity", "3"]).contains("expected 0 to 1"));
+}
+
+#[test]
+fn duplicates_are_told_with_the_better_file_and_nothing_is_deleted() {
+    let (sandbox, music) = library(&["metal", "ambient"]);
+    let nothing = sandbox.run(["duplicates"]);
+    assert!(fine(&nothing).starts_with("0 groups"), "no false pair: {}", text(&nothing.stdout));
+    let samples = decoded(&music.join("metal/muldjord-chaos-god.mp3"));
+    // Softer, with silence in front, and the very same audio under another name.
+    let late: Vec<f32> = std::iter::repeat_n(0.0, 11_025).chain(samples.iter().map(|x| x / 2.0)).collect();
+    fs::write(music.join("late.wav"), samples_wav(22_050, &late)).unwrap();
+    fs::copy(music.join("ambient/maxstack-nebula.ogg"), music.join("copy.ogg")).unwrap();
+    fine(sandbox.run([Path::new("add"), &music]));
+    let groups = json(sandbox.run(["duplicates", "--format", "json"]));
+    let groups = groups.as_array().unwrap();
+    assert_eq!(groups.len(), 2, "{groups:?}");
+    let size = |name: &str| fs::metadata(music.join(name)).unwrap().len();
+    let kept = |group: &Value| slashed(&group["keep"]["path"]).rsplit('/').next().unwrap().to_owned();
+    let near =
+        groups.iter().find(|group| kept(group) == "late.wav").expect("a lossless file is the better one");
+    assert_eq!(near["bytes_to_be_won"], size("metal/muldjord-chaos-god.mp3"));
+    assert!(near["why"].as_str().unwrap().starts_with("lossless"), "{near}");
+    assert_eq!(near["others"][0]["exact"], false);
+    assert!((near["pairs"][0]["offset"].as_f64().unwrap().abs() - 0.5).abs() < 0.6, "{near}");
+    let exact = groups.iter().find(|group| kept(group) != "late.wav").unwrap();
+    assert_eq!(exact["bytes_to_be_won"], size("copy.ogg"));
+    assert_eq!(exact["others"][0]["exact"], true);
+    let csv = rows(&fine(sandbox.run(["duplicates", "--format", "csv"])));
+    assert_eq!(csv.iter().filter(|row| row["keep"] == "yes").count(), 2);
+    assert_eq!(csv.len(), 4);
+    let table = fine(sandbox.run(["duplicates"]));
+    assert!(
+        table.contains("better: ") && table.contains("the same audio") && table.contains("MB could be freed")
+    );
+    assert!(music.join("copy.ogg").exists() && music.join("late.wav").exists());
+}
+
+#[test]
+fn duplicates_compares_sound_where_vectors_leave_doubt() {
+    let (sandbox, music) = library(&["metal", "ambient"]);
+    // A bad copy: narrow band, noise, coarse steps, a little later; its vectors are not those of the original.
+    let samples = decoded(&music.join("metal/obsidian-shell-orphanage.mp3"));
+    let (mut state, mut low) = (12_345_u32, 0.0_f32);
+    let bad: Vec<f32> = std::iter::repeat_n(0.0, 7000)
+        .chain(samples.iter().copied())
+        .map(|sample| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let noise = state as f32 / u32::MAX as f32 - 0.5;
+            low += 0.35 * (sample - low);
+            ((low * 0.4 + 0.02 * noise) * 200.0).round() / 200.0
+        })
+        .collect();
+    let copy = music.join("bad.wav");
+    fs::write(&copy, samples_wav(22_050, &bad)).unwrap();
+    fine(sandbox.run([Path::new("add"), &music]));
+    assert!(
+        fine(sandbox.run(["duplicates", "--rough"])).starts_with("0 groups"),
+        "vectors alone do not tell"
+    );
+    let groups = json(sandbox.run(["duplicates", "--format", "json"]));
+    assert_eq!(groups.as_array().unwrap().len(), 1, "{groups}");
+    let pair = &groups[0]["pairs"][0];
+    assert!(pair["correlation"].as_f64().unwrap() > 0.7, "{pair}");
+    assert!(pair["similarity"].as_f64().unwrap() < 0.9, "{pair}");
+    // What was heard is remembered: nothing is listened to again, not even where the file is gone.
+    fs::remove_file(&copy).unwrap();
+    let again = json(sandbox.run(["duplicates", "--format", "json"]));
+    assert_eq!(again.as_array().unwrap().len(), 1, "{again}");
+    assert_eq!(again[0]["pairs"][0]["correlation"], Value::Null);
+    // A verdict goes with its tracks; unheard, a file that is gone is judged by its vectors.
+    fs::write(&copy, samples_wav(22_050, &bad)).unwrap();
+    fine(sandbox.run([Path::new("remove"), &copy]));
+    fine(sandbox.run([Path::new("add"), &music]));
+    fs::remove_file(&copy).unwrap();
+    assert!(fine(sandbox.run(["duplicates"])).starts_with("0 groups"));
+}
+
+#[test]
+fn outliers_names_each_track_with_its_reason() {
+    // A library of one kind of noise, one piece of music, and a test tone.
+    let sandbox = Sandbox::new();
+    let music = sandbox.path("music");
+    fs::create_dir_all(&music).unwrap();
+    for seed in 0..24 {
+        // The same colour and pulse each time.
+        fs::write(music.join(format!("noise {seed}.wav")), noise_wav(22_050, 8.0, 71 + 70 * seed)).unwrap();
+    }
+    fs::copy(format!("{DEMO}/metal/muldjord-chaos-god.mp3"), music.join("chaos-god.mp3")).unwrap();
+    fs::write(music.join("tone.wav"), tone_wav(22_050, 20.0, 1000.0, 0.5)).unwrap();
+    fine(sandbox.run([Path::new("add"), &music]));
+    let found = json(sandbox.run(["outliers", "--format", "json"]));
+    let of = |name: &str| {
+        let mut all = found.as_array().unwrap().iter();
+        all.find(|outlier| outlier["path"].as_str().unwrap().ends_with(name))
+            .unwrap_or_else(|| panic!("{name}: {found}"))
+    };
+    assert!(of("chaos-god.mp3")["reasons"].to_string().contains("nearest tracks have similarity"));
+    assert!(of("tone.wav")["reasons"].to_string().contains("test tone"), "{found}");
+    let scores: Vec<f64> = found.as_array().unwrap().iter().map(|o| o["score"].as_f64().unwrap()).collect();
+    assert!(scores.is_sorted_by(|a, b| a >= b) && scores.iter().all(|&score| score > 3.5), "{scores:?}");
+    let one = json(sandbox.run(["outliers", "--limit", "1", "--threshold", "0", "--format", "json"]));
+    assert_eq!(one.as_array().unwrap().len(), 1);
+    assert_eq!(fine(sandbox.run(["outliers", "--threshold", "1000000"])), "");
+    assert!(refused(&sandbox.run(["outliers", "--threshold", "nan"])).contains("expected a number"));
+}
+
+#[test]
+fn artists_near_an_artist() {
+    let (sandbox, _) = library(&["metal", "folk", "ambient"]);
+    let all = rows(&fine(sandbox.run(["artists", "--format", "csv"])));
+    let muldjord = all.iter().find(|row| row["artist"] == "Muldjord").unwrap();
+    assert_eq!(muldjord["tracks"], "4");
+    let near = rows(&fine(sandbox.run(["artists", "muldjord", "--format", "csv", "--limit", "3"])));
+    assert_eq!(near.len(), 3);
+    assert!(["Obsidian Shell", "Martin Linda"].contains(&near[0]["artist"].as_str()), "{near:?}");
+    assert!(near[0]["because"].contains(" / "));
+    let part = rows(&fine(sandbox.run(["artists", "MULDJ", "--format", "csv", "--limit", "3"])));
+    assert_eq!(part, near, "a part of the name that nobody else has");
+    for nobody in ["nobody", "o", ""] {
+        let output = sandbox.run(["artists", nobody]);
+        assert_eq!(output.status.code(), Some(1), "{nobody}");
+        assert!(text(&output.stderr).contains("voisin artists"), "{nobody}");
+    }
+}

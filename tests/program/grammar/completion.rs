@@ -1,0 +1,55 @@
+//! What shells complete.
+
+use std::path::Path;
+
+use super::{demo, run};
+use crate::common::fine;
+
+/// What bash completes after a line, its last word still being typed.
+#[cfg(unix)]
+fn completed(words: &[&str]) -> Vec<String> {
+    let list: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
+    let script = format!(
+        "source <(voisin completions bash); COMP_WORDS=({}); COMP_CWORD={}; \
+         _voisin_or_names voisin \"${{COMP_WORDS[COMP_CWORD]}}\" \"${{COMP_WORDS[COMP_CWORD-1]}}\"; \
+         printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+        list.join(" "),
+        words.len() - 1
+    );
+    let program = Path::new(env!("CARGO_BIN_EXE_voisin")).parent().unwrap();
+    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
+    let output = std::process::Command::new("bash")
+        .args(["-c", &script])
+        .env("PATH", path)
+        .env("VOISIN_LIBRARY", demo().path("library"))
+        .output()
+        .unwrap();
+    fine(&output).lines().map(str::to_owned).collect()
+}
+
+#[cfg(unix)]
+#[test]
+fn shells_complete_what_the_library_has() {
+    assert_eq!(completed(&["voisin", "list", "--genre", "me"]), ["Metal"]);
+    assert_eq!(completed(&["voisin", "list", "--genre", ""]).len(), 6);
+    assert_eq!(completed(&["voisin", "similar", "id:1", "--exclude-genre", "=", "te"]), ["Techno"]);
+    assert_eq!(completed(&["voisin", "genres", "chip"]), ["Chiptune"]);
+    assert_eq!(completed(&["voisin", "list", "--artist", "OMRI"]), ["Omri\\ Lahav"]);
+    assert_eq!(completed(&["voisin", "similar", "artist", ":", "muld"]), ["Muldjord"]);
+    let ids = completed(&["voisin", "show", "id", ":", "1"]);
+    assert!(ids.len() == 11 && ids.contains(&"17".to_owned()), "{ids:?}");
+    // Everything else is as it was.
+    assert_eq!(completed(&["voisin", "simi"]), ["similar"]);
+    assert!(completed(&["voisin", "list", "--form"]).contains(&"--format".to_owned()));
+    for (shell, expected) in [("zsh", ":GENRE:_voisin_genres"), ("fish", "library-names genres")] {
+        assert!(fine(run(&format!("completions {shell}"))).contains(expected), "{shell}");
+    }
+    let zsh = fine(run("completions zsh"));
+    assert!(zsh.starts_with("#compdef voisin\n") && zsh.contains(":TRACK:_voisin_tracks"), "{zsh}");
+    assert!(
+        zsh.contains("'*:seeds -- ") && !zsh.contains("'*::"),
+        "options after arguments are completed, too"
+    );
+    let fish = fine(run("completions fish"));
+    assert!(fish.contains("-l seed -r -a '(__voisin_tracks)'"), "{fish}");
+}

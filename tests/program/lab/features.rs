@@ -1,0 +1,314 @@
+//! `voisin features`: the numbers of `train classifier` as files, arrays of each track, pictures.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ndarray::Array2;
+use serde_json::Value;
+
+use crate::common::{Sandbox, code, fine, json, noise_wav, samples_wav, text, tone_wav};
+use crate::lab::descriptors::{bound, floats, kind, signal};
+
+/// A mono 32-bit WAV file: samples to the last bit.
+fn float_wav(rate: u32, samples: &[f32]) -> Vec<u8> {
+    let bytes = 4 * samples.len() as u32;
+    let mut file = b"RIFF".to_vec();
+    file.extend((36 + bytes).to_le_bytes());
+    file.extend(b"WAVEfmt \x10\0\0\0\x03\0\x01\0");
+    file.extend(rate.to_le_bytes());
+    file.extend((4 * rate).to_le_bytes());
+    file.extend(b"\x04\0\x20\0data");
+    file.extend(bytes.to_le_bytes());
+    samples.iter().for_each(|sample| file.extend(sample.to_le_bytes()));
+    file
+}
+
+/// Tones and noises by eight artists, one file that is no audio, and a table of them all.
+fn shelf(sandbox: &Sandbox) -> String {
+    fs::create_dir_all(sandbox.path("audio")).unwrap();
+    let mut table = "titre,id_genre,artist\n".to_owned();
+    for i in 0..24u32 {
+        let name = format!("{i}.wav");
+        let sound = if i % 2 == 0 {
+            tone_wav(22_050, 1.5, 200.0 + 40.0 * f64::from(i), 0.4)
+        } else {
+            noise_wav(22_050, 1.5, u64::from(i))
+        };
+        fs::write(sandbox.path("audio").join(&name), sound).unwrap();
+        table += &format!("{name},{},artist {}\n", 3 + i % 2, i / 3);
+    }
+    fs::write(sandbox.path("audio").join("broken.wav"), "no audio").unwrap();
+    table += "broken.wav,3,artist 9\n";
+    fs::write(sandbox.path("table.csv"), table).unwrap();
+    format!("table:{},audio={}", sandbox.path("table.csv").display(), sandbox.path("audio").display())
+}
+
+/// `voisin features DATA --set SETS --output PATH`: exit code, standard output, standard error.
+fn features(sandbox: &Sandbox, data: &str, sets: &str, output: &Path) -> (i32, String, String) {
+    let output = sandbox.run(["features", data, "--set", sets, "--output", output.to_str().unwrap()]);
+    (code(&output), text(&output.stdout), text(&output.stderr))
+}
+
+/// Columns of a CSV file.
+fn columns(path: &Path) -> BTreeMap<String, Vec<String>> {
+    let mut reader = csv::Reader::from_path(path).unwrap();
+    let header = reader.headers().unwrap().clone();
+    let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for record in reader.records() {
+        for (name, cell) in header.iter().zip(&record.unwrap()) {
+            all.entry(name.to_owned()).or_default().push(cell.to_owned());
+        }
+    }
+    all
+}
+
+fn array(path: &Path) -> Array2<f32> {
+    ndarray_npy::read_npy(path).unwrap()
+}
+
+#[test]
+fn a_table_of_features_gives_the_report_of_the_audio() {
+    let sandbox = Sandbox::new();
+    let data = shelf(&sandbox);
+    let (table, matrix) = (sandbox.path("features.csv"), sandbox.path("features.npy"));
+    let (ended, said, told) = features(&sandbox, &data, "mfcc+mel", &table);
+    assert_eq!((ended, told.lines().count()), (1, 1), "{said}{told}");
+    assert!(told.contains("broken.wav") && said.starts_with("24 tracks, 396 columns in "), "{said}{told}");
+    let train = |data: &str, run: &str, more: &[&str]| -> Value {
+        let run = sandbox.path(run);
+        let base = ["train", "classifier", data, run.to_str().unwrap(), "--format", "json"];
+        json(sandbox.run([&base, more, &["--algorithm", "knn,logistic"]].concat()))
+    };
+    let heard = train(&data, "heard", &["--features", "mfcc+mel"]);
+    let read = train(&format!("features:{}", table.display()), "read", &[]);
+    for of in ["figures", "methods", "split"] {
+        let mut both = [heard[of].clone(), read[of].clone()];
+        if let [Value::Array(a), Value::Array(b)] = &mut both {
+            a.iter_mut().chain(b).for_each(|method| method["seconds"] = Value::Null);
+        }
+        assert_eq!(both[0], both[1], "{of}");
+    }
+    let predictions = |run: &str| fs::read_to_string(sandbox.path(run).join("predictions.csv")).unwrap();
+    assert_eq!(predictions("heard"), predictions("read"));
+    assert!(predictions("read").contains("0.wav"));
+
+    // the same numbers as a matrix, and in a folder with their names
+    let folder = sandbox.path("folder");
+    assert_eq!(features(&sandbox, &data, "mfcc+mel", &matrix).0, 1);
+    assert_eq!(features(&sandbox, &data, "mfcc+mel", &folder).0, 1);
+    let (cells, values) = (columns(&table), array(&matrix));
+    assert_eq!((values.dim(), &values), ((24, 396), &array(&folder.join("features.npy"))));
+    let names = &columns(&folder.join("columns.csv"))["name"];
+    for (at, name) in names.iter().enumerate() {
+        let numbers: Vec<f32> = cells[name].iter().map(|cell| cell.parse().unwrap()).collect();
+        assert_eq!(values.column(at).to_vec(), numbers, "{name}: a number comes back to the bit");
+    }
+    let tracks = columns(&folder.join("tracks.csv"));
+    assert_eq!(tracks.keys().collect::<Vec<_>>(), ["artist", "id_genre", "titre"]);
+    assert_eq!((&tracks["titre"], &tracks["id_genre"]), (&cells["titre"], &cells["id_genre"]));
+
+    // what is there stays, unless it is to be replaced
+    let before = fs::read(&table).unwrap();
+    for place in [&table, &matrix, &folder] {
+        let (ended, _, told) = features(&sandbox, &data, "mfcc", place);
+        assert!(ended == 2 && told.contains("is there already") && told.contains("--force"), "{told}");
+    }
+    assert_eq!(before, fs::read(&table).unwrap());
+    let place = table.to_str().unwrap();
+    let forced = sandbox.run(["features", &data, "--set", "mfcc", "--force", "--output", place]);
+    assert!(code(&forced) == 1 && text(&forced.stdout).starts_with("24 tracks, 140 columns"));
+}
+
+#[test]
+fn columns_are_librosas() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/lab/descriptors.json");
+    let golden: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    let sandbox = Sandbox::new();
+    let names = ["noise", "decay"];
+    let files = names.map(|name| {
+        let file = sandbox.path(&format!("{name}.wav"));
+        fs::write(&file, float_wav(22_050, &signal(name))).unwrap();
+        file.to_str().unwrap().to_owned()
+    });
+    for set in ["mfcc", "fma"] {
+        let table = sandbox.path(&format!("{set}.csv"));
+        let place = table.to_str().unwrap();
+        fine(sandbox.run(["features", &files[0], &files[1], "--set", set, "--output", place]));
+        let mut reader = csv::Reader::from_path(&table).unwrap();
+        let header = reader.headers().unwrap().clone();
+        assert_eq!(&header[0], "path", "what is not known has no column");
+        let mut compared = 0;
+        for ((name, file), record) in names.iter().zip(&files).zip(reader.records()) {
+            let record = record.unwrap();
+            assert_eq!(&record[0], file);
+            let theirs = floats(&golden[*name][set]["numbers"]);
+            assert_eq!(theirs.len(), record.len() - 1);
+            for ((column, cell), theirs) in header.iter().zip(&record).skip(1).zip(theirs) {
+                if !column.contains("_mean_") {
+                    continue;
+                }
+                let Some(bound) = bound(name, kind(column), theirs) else { continue };
+                let mine: f64 = cell.parse().unwrap();
+                compared += 1;
+                assert!((mine - theirs).abs() <= bound.max(1e-3), "{name} {column}: {mine} {theirs}");
+            }
+        }
+        assert!(compared >= 40, "{compared}");
+    }
+}
+
+#[test]
+fn frames_are_what_the_statistics_are_of() {
+    let sandbox = Sandbox::new();
+    let music = sandbox.path("music");
+    fs::create_dir_all(music.join("a")).unwrap();
+    fs::create_dir_all(music.join("b")).unwrap();
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/demo/library");
+    fs::copy(demo.join("metal/muldjord-chaos-god.mp3"), music.join("a/song.mp3")).unwrap();
+    fs::write(music.join("b/noise.wav"), noise_wav(44_100, 2.0, 5)).unwrap();
+    fs::write(music.join("b/song.wav"), samples_wav(22_050, &[])).unwrap();
+    let data = music.to_str().unwrap();
+    let (frames, table) = (sandbox.path("frames"), sandbox.path("fma.csv"));
+    let (ended, said, told) = features(&sandbox, data, "frames", &frames);
+    assert!(ended == 1 && told.contains("b/song.wav: "), "{said}{told}");
+    assert!(said.starts_with("2 new arrays of frames in "), "{said}");
+    assert_eq!(features(&sandbox, data, "fma", &table).0, 1);
+    let (names, statistics) = (&columns(&frames.join("columns.csv"))["name"], columns(&table));
+    assert_eq!((names.len(), names[0].as_str(), statistics["genre"][0].as_str()), (75, "seconds", "a"));
+    let tracks = columns(&frames.join("tracks.csv"));
+    // two files are called song: both keep their folders
+    assert_eq!(tracks["array"], [Path::new("a").join("song.npy").to_str().unwrap(), "noise.npy"]);
+    for (row, place) in tracks["array"].iter().enumerate() {
+        let values = array(&frames.join(place));
+        for (at, name) in names.iter().enumerate().skip(1) {
+            let (kind, number) = name.rsplit_once('_').unwrap();
+            let theirs: f64 = statistics[&format!("{kind}_mean_{number}")][row].parse().unwrap();
+            let mine = values.column(at).mapv(f64::from).mean().unwrap();
+            assert!((mine - theirs).abs() <= 1e-5 * theirs.abs().max(1.0), "{name}: {mine} {theirs}");
+        }
+        let times = values.column(0);
+        assert_eq!((times[0], times[2]), (0.0, 2.0 * (512.0 / 44_100.0) as f32));
+    }
+    let one = array(&frames.join("noise.npy"));
+    assert_eq!(one.nrows(), 1 + 88_200 / 512);
+
+    // again: nothing is made anew but what is missing; other arrays have no business there
+    fs::remove_file(frames.join("noise.npy")).unwrap();
+    let (_, said, told) = features(&sandbox, data, "frames", &frames);
+    assert!(
+        said.starts_with("1 new array of frames") && told.contains("1 array there already"),
+        "{said}{told}"
+    );
+    assert_eq!(array(&frames.join("noise.npy")), one);
+    let (ended, _, told) = features(&sandbox, data, "mfcc", &frames);
+    assert!(ended == 2 && told.contains("tracks.csv is there already"), "{told}");
+    // a table of the same name that is somebody else's stays
+    let own = sandbox.path("own");
+    fs::create_dir(&own).unwrap();
+    fs::write(own.join("tracks.csv"), "mine").unwrap();
+    let (ended, _, told) = features(&sandbox, data, "frames", &own);
+    assert!(ended == 2 && told.contains("tracks.csv"), "{told}");
+    assert_eq!(fs::read_to_string(own.join("tracks.csv")).unwrap(), "mine");
+}
+
+#[test]
+fn a_spectrogram_is_what_the_network_hears() {
+    let sandbox = Sandbox::new();
+    let file = sandbox.path("tone.wav");
+    fs::write(&file, tone_wav(22_050, 5.0, 1000.0, 0.4)).unwrap();
+    let (file, folder) = (file.to_str().unwrap().to_owned(), sandbox.path("spectrograms"));
+    assert_eq!(features(&sandbox, &file, "spectrogram", &folder).0, 0);
+    let heard = array(&folder.join("tone.npy"));
+    assert_eq!(heard.dim(), (128, 1288));
+    // mean 0 and deviation 1; the tone's band is the loudest while it sounds, and the zeros behind it are silent
+    let (mean, square) =
+        (heard.mapv(f64::from).mean().unwrap(), heard.mapv(|x| f64::from(x).powi(2)).mean().unwrap());
+    assert!(mean.abs() < 1e-4 && (square - 1.0).abs() < 1e-4, "{mean} {square}");
+    let loudest =
+        |frame: usize| (0..128).max_by(|a, b| heard[[*a, frame]].total_cmp(&heard[[*b, frame]])).unwrap();
+    assert_eq!((loudest(20), loudest(200)), (loudest(100), loudest(100)));
+    assert!(heard[[loudest(100), 100]] > heard[[loudest(100), 1200]] + 1.0);
+    assert_eq!(fs::read_to_string(folder.join("recipe.txt")).unwrap(), "baseline-cnn\n");
+    let other = sandbox.path("other");
+    let more = |recipe: &str, place: &PathBuf| {
+        let words = ["features", &file, "--set", "spectrogram", "--recipe", recipe, "--output"];
+        sandbox.run(words.iter().copied().chain([place.to_str().unwrap()]))
+    };
+    fine(more("crnn", &other));
+    assert_eq!(array(&other.join("tone.npy")).dim(), (96, 1440));
+    let refused = more("crnn", &folder);
+    assert!(code(&refused) == 2 && text(&refused.stderr).contains("name another folder"));
+    let refused = more("cnn", &sandbox.path("third"));
+    assert!(code(&refused) == 2 && text(&refused.stderr).contains("expected space, baseline-cnn"));
+    assert!(!sandbox.path("third").exists());
+}
+
+#[test]
+fn a_picture_is_drawn_in_both_formats() {
+    let sandbox = Sandbox::new();
+    let (file, broken) = (sandbox.path("tone <1>.wav"), sandbox.path("broken.mp3"));
+    fs::write(&file, tone_wav(44_100, 3.0, 440.0, 0.5)).unwrap();
+    fs::write(&broken, "no audio").unwrap();
+    let draw = |file: &Path, name: &str| {
+        let place = sandbox.path(name);
+        let words = ["features", file.to_str().unwrap(), "--picture", place.to_str().unwrap()];
+        let output = sandbox.run(words);
+        (code(&output), text(&output.stderr), fs::read(place).unwrap_or_default())
+    };
+    let (ended, told, svg) = draw(&file, "tone.svg");
+    let svg = text(&svg);
+    assert_eq!(ended, 0, "{told}");
+    for title in [
+        "tone &lt;1&gt;.wav: 3.0 s",
+        "Waveform",
+        "Amplitude spectrum",
+        "Spectrogram",
+        "Mel spec",
+        "cepstral",
+        "Chroma",
+    ] {
+        assert!(svg.contains(title), "{title}");
+    }
+    // the wave, and four matrices, each with what its colours mean
+    assert_eq!((svg.matches("<image").count(), svg.contains(",NaN") || svg.contains("\"NaN")), (9, false));
+    let (ended, _, png) = draw(&file, "tone.png");
+    assert!(ended == 0 && png.starts_with(b"\x89PNG") && png.len() > 20_000);
+    let (ended, told, again) = draw(&file, "tone.png");
+    assert!(ended == 2 && told.contains("is there already") && again == png, "{told}");
+    let (ended, told, none) = draw(&broken, "broken.png");
+    assert!(
+        ended == 1 && none.is_empty() && told.lines().count() == 1 && told.contains("broken.mp3"),
+        "{told}"
+    );
+}
+
+#[test]
+fn mistakes_say_what_was_expected() {
+    let sandbox = Sandbox::new();
+    let song = sandbox.path("song.wav");
+    fs::write(&song, noise_wav(22_050, 1.0, 1)).unwrap();
+    let at = |name: &str| sandbox.path(name).to_str().unwrap().to_owned();
+    let song = at("song.wav");
+    for (words, ended, expected) in [
+        (vec![song.as_str()], 2, "--set"),
+        (vec![&song, "--set", "mfcc", "--output", "x.npz"], 2, "expected FILE.csv, FILE.npy or a folder"),
+        (vec![&song, "--set", "mfc", "--output", "x.csv"], 2, "there is no set of features \"mfc\""),
+        (vec![&song, "--set", "frames", "--output", "x.csv"], 2, "expected a folder"),
+        (vec![&song, "--set", "frames+mfcc", "--output", "x"], 2, "frames stands alone"),
+        (vec![&song, "--set", "mfcc", "--output", "nowhere/x.csv"], 2, "there is no folder nowhere"),
+        (vec![&song, &song, "--picture", "x.png"], 2, "expected one audio file, found 2"),
+        (vec![&song, "--picture", "x.gif"], 2, "expected FILE.svg or FILE.png"),
+        (vec!["nothing.wav", "--picture", "x.png"], 1, "expected an audio file to draw, found nothing"),
+        (vec!["nothing.wav", "--set", "mfcc", "--output", "x.csv"], 2, "expected audio files, found none"),
+    ] {
+        let mut command = sandbox.command(std::iter::once("features").chain(words.iter().copied()));
+        let output = command.current_dir(sandbox.path("")).output().unwrap();
+        let told = text(&output.stderr);
+        assert_eq!(code(&output), ended, "{words:?}: {told}");
+        assert!(told.contains(expected), "{words:?}: {told}");
+    }
+    let all: Vec<_> =
+        fs::read_dir(sandbox.path("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(all, ["song.wav"], "nothing that nobody named");
+}

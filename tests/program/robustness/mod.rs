@@ -1,0 +1,45 @@
+//! A library that can be trusted, from the command line: damage, kills and crowds, and hostile names.
+
+// A test may fail by a panic; helpers of tests unwrap as tests do.
+#![allow(clippy::unwrap_used)]
+
+use crate::common;
+mod damage;
+mod disk;
+mod hostile;
+mod leftovers;
+mod processes;
+mod strangers;
+mod upgrade;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use common::{Sandbox, code, json, noise_wav, text};
+use serde_json::Value;
+
+/// Runs a verb that must end well.
+fn fine(sandbox: &Sandbox, arguments: &[&str]) -> Output {
+    let output = sandbox.run(arguments);
+    assert_eq!(code(&output), 0, "{arguments:?}: {}{}", text(&output.stdout), text(&output.stderr));
+    output
+}
+
+/// Writes `n` different pieces of noise, four seconds each.
+fn noises(sandbox: &Sandbox, n: u64) -> PathBuf {
+    let music = sandbox.path("music");
+    fs::create_dir_all(&music).unwrap();
+    for i in 0..n {
+        fs::write(music.join(format!("{i:02}.wav")), noise_wav(16_000, 4.0, 100 + i)).unwrap();
+    }
+    music
+}
+
+fn string(path: &Path) -> String {
+    path.to_str().unwrap().to_owned()
+}
+
+fn status(sandbox: &Sandbox) -> Value {
+    json(fine(sandbox, &["status", "--format", "json"]))
+}

@@ -1,0 +1,173 @@
+//! The Model Context Protocol, as an assistant speaks it.
+
+use std::fs;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::{answered, skipped};
+use crate::common::server::small_library;
+use crate::common::{Sandbox, code, fine, text};
+
+#[test]
+fn an_assistant_gets_what_the_command_line_says() {
+    let python = std::env::var("VOISIN_PLAYERS_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let has = Command::new(&python).args(["-c", "from mcp import MCPError"]).output();
+    if !has.is_ok_and(|output| output.status.success()) {
+        return skipped("the protocol's client (PyPI's mcp)");
+    }
+    let sandbox = Sandbox::new();
+    small_library(&sandbox);
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/server/players/assistant.py");
+    let ask = |library: &str, calls: &Value| -> Value {
+        answered(
+            Command::new(&python)
+                .args([script, env!("CARGO_BIN_EXE_voisin")])
+                .env("VOISIN_LIBRARY", sandbox.path(library))
+                .env("HOME", sandbox.path("home")),
+            calls,
+        )
+    };
+    let questions = [
+        ("similar", json!({"seeds": [{"words": "chaos god"}], "limit": 3}), "similar|chaos god|--limit|3"),
+        ("similar", json!({"seeds": [{"id": 1}], "filters": {"bpm": "60-130"}}), "similar|id:1|--bpm|60-130"),
+        (
+            "find",
+            json!({"query": "loud guitar, no voice", "limit": 2}),
+            "find|loud guitar, no voice|--limit|2",
+        ),
+        ("list", json!({"genre": ["metal"], "words": true, "after": null}), "list|--genre|metal"),
+        ("classify", json!({"tracks": [{"id": 1}]}), "classify|id:1"),
+        ("path", json!({"from": {"id": 1}, "to": {"id": 5}, "steps": 3}), "path|id:1|id:5|--steps|3"),
+        ("playlist", json!({"seeds": [{"id": 1}], "limit": 4}), "playlist|id:1|--limit|4"),
+        ("genres", json!({}), "genres"),
+        ("clusters", json!({}), "clusters"),
+        ("suspects", json!({"all": true}), "suspects|--all"),
+        ("duplicates", json!({}), "duplicates"),
+        ("status", json!({}), "status"),
+        ("show", json!({"id": 1, "words": true}), ""),
+        ("words", json!({}), ""),
+    ];
+    // An index that is of no use is built while the first question waits.
+    fs::write(sandbox.path("library/index.bin"), b"this is no index").unwrap();
+    let calls = questions.iter().map(|(tool, arguments, _)| json!([tool, arguments])).collect();
+    let heard = ask("library", &Value::Array(calls));
+    assert_eq!(heard["name"], "voisin");
+    assert!(heard["instructions"].as_str().unwrap().contains("`list` finds ids"), "{heard}");
+    let tools = heard["tools"].as_array().unwrap();
+    assert_eq!(tools.len(), 13);
+    for tool in tools {
+        assert_eq!(tool["annotations"]["readOnlyHint"], true, "{tool}");
+        assert_eq!(tool["inputSchema"]["type"], "object", "{tool}");
+        assert!(tool["description"].as_str().is_some_and(|text| !text.is_empty()), "{tool}");
+        assert!(questions.iter().any(|(name, ..)| tool["name"] == *name), "each is tried: {tool}");
+    }
+    for ((tool, arguments, line), answer) in questions.iter().zip(heard["answers"].as_array().unwrap()) {
+        assert_eq!(answer["is_error"], false, "{tool} {arguments}: {answer}");
+        let mut answer: Value = serde_json::from_str(answer["text"].as_str().unwrap()).unwrap();
+        assert!(answer["generation"].as_u64() > Some(0), "{tool}: {answer}");
+        if line.is_empty() {
+            continue;
+        }
+        let output = sandbox.run(line.split('|').chain(["--format", "json"]));
+        let mut expected: Value = serde_json::from_slice(&output.stdout).unwrap();
+        expected.as_object_mut().unwrap().remove("version");
+        for name in ["generation", "next", "notes", "total"] {
+            if expected.get(name).is_none() {
+                answer.as_object_mut().unwrap().remove(name);
+            }
+        }
+        assert_eq!(answer, expected, "{tool} {arguments}");
+    }
+
+    let wrong = json!([
+        ["similar", {}],
+        ["similar", {"seeds": []}],
+        ["similar", {"seeds": [{"id": 99}]}],
+        ["similar", {"seeds": [{"path": "/etc/passwd"}]}],
+        ["similar", {"seeds": [{"id": 1}], "sudo": true}],
+        ["list", {"limit": 0}],
+        ["list", {"genre": ["polka"]}],
+        ["list", {"sudo": true}],
+        ["show", {}],
+        ["show", {"id": "../../etc/passwd"}],
+        ["find", {"query": "xyzzy"}],
+        ["playlist", {"cluster": 99}],
+        ["delete", {}],
+    ]);
+    let answers = ask("library", &wrong)["answers"].take();
+    let answers = answers.as_array().unwrap();
+    for (call, answer) in wrong.as_array().unwrap().iter().zip(&answers[..12]) {
+        let text = answer["text"].as_str().unwrap();
+        assert_eq!(answer["is_error"], true, "{call}: {text}");
+        assert!(text.contains("; next: ") && text.len() > 30, "{call}: {text}");
+        assert!(
+            !["/api/v1", "root:", "\"voisin ", " --"].iter().any(|words| text.contains(words)),
+            "an assistant has tools: {call}: {text}"
+        );
+    }
+    assert!(answers[12]["refused"].as_str().unwrap().contains("there is no tool"), "{}", answers[12]);
+
+    let nowhere = ask("nowhere", &json!([["list", {}], ["similar", {"seeds": [{"id": 1}]}]]));
+    assert_eq!(nowhere["tools"].as_array().unwrap().len(), 13);
+    for answer in nowhere["answers"].as_array().unwrap() {
+        let text = answer["text"].as_str().unwrap();
+        assert!(
+            answer["is_error"] == true && text.contains("next: add music") && !text.contains(" --"),
+            "{text}"
+        );
+    }
+    assert!(!sandbox.path("nowhere").exists(), "nothing is made");
+}
+
+#[test]
+fn an_assistant_hears_nothing_but_the_protocol_and_ends_it_by_closing() {
+    let sandbox = Sandbox::new();
+    small_library(&sandbox);
+    let talk = |arguments: &[&str], lines: &[Value]| {
+        let mut command = sandbox.command(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut process = command.spawn().unwrap();
+        let mut stdin = process.stdin.take().unwrap();
+        for line in lines {
+            let line = line.as_str().map_or_else(|| line.to_string(), str::to_owned);
+            writeln!(stdin, "{line}").unwrap();
+        }
+        drop(stdin);
+        let start = Instant::now();
+        let output = process.wait_with_output().unwrap();
+        assert!(start.elapsed() < Duration::from_secs(20), "it ends when nobody can ask any more");
+        output
+    };
+    let call = |id: u32, tool: &str, arguments: Value| json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": {"name": tool, "arguments": arguments}});
+    let hello = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
+        "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}});
+    let ready = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
+    let garbage = Value::String("this is not the protocol".to_owned());
+    let output = talk(
+        &["mcp", "--verbose"],
+        &[
+            hello,
+            ready,
+            garbage.clone(),
+            call(2, "status", json!({})),
+            call(3, "similar", json!({"seeds": [{"id": 1}]})),
+        ],
+    );
+    let said = fine(&output);
+    let lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    assert!(lines.iter().all(|line| line["jsonrpc"] == "2.0"), "{said}");
+    for id in 1..=3 {
+        let answer = lines.iter().find(|line| line["id"] == id).unwrap_or_else(|| panic!("{id}: {said}"));
+        assert!(answer["result"].is_object(), "what was asked before it closed is answered: {answer}");
+    }
+    for lines in [&[][..], &[garbage]] {
+        let output = talk(&["mcp"], lines);
+        assert_eq!((code(&output), output.stdout.len()), (0, 0), "{}", text(&output.stderr));
+    }
+    let output = talk(&["mcp"], &[call(1, "status", json!({}))]);
+    let refused: Value = serde_json::from_str(&fine(&output)).expect("one line");
+    assert!(refused["id"] == 1 && refused["error"]["code"].is_number(), "who does not greet: {refused}");
+}

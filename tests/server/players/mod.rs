@@ -1,0 +1,64 @@
+//! The players that people use, as processes: supysonic with two clients, MPD, and what Lyrion, Jellyfin and Navidrome ask.
+//!
+//! What is not installed is skipped with a message, and a failure where the variable CI is set. Which Python has the
+//! clients says `VOISIN_PLAYERS_PYTHON`, where npm's subsonic-api lies says `VOISIN_SUBSONIC_API`.
+
+// A test may fail by a panic.
+// The files that it makes are called in lower case.
+#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::case_sensitive_file_extension_comparisons)]
+#![cfg(unix)]
+
+mod assistant;
+mod jellyfin;
+mod lyrion;
+mod mpd;
+mod navidrome;
+mod subsonic;
+
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Says that something cannot be tried here.
+fn skipped(what: &str) {
+    assert!(std::env::var_os("CI").is_none(), "{what} is not installed, and CI must have it");
+    eprintln!("SKIPPED: {what} is not installed");
+}
+
+fn is_installed(program: &str) -> bool {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&paths).any(|folder| folder.join(program).is_file())
+}
+
+/// What a program that reads calls as JSON answers, as JSON.
+fn answered<T: serde::de::DeserializeOwned>(program: &mut Command, calls: &serde_json::Value) -> T {
+    let mut process = program.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    process.stdin.take().unwrap().write_all(calls.to_string().as_bytes()).unwrap();
+    let output = process.wait_with_output().unwrap();
+    assert!(output.status.success());
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// A process that ends with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Waits until something holds.
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < Duration::from_mins(1), "{what}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}

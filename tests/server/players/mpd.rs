@@ -1,0 +1,173 @@
+//! MPD, as a real process.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use super::{Running, is_installed, skipped, until};
+use crate::common::server::small_library;
+use crate::common::{Sandbox, code, fine, noise_wav, text};
+
+/// MPD with its music in `music`, without a sound.
+struct Mpd {
+    socket: PathBuf,
+    conf: PathBuf,
+    process: Option<Running>,
+}
+
+impl Mpd {
+    fn prepare(sandbox: &Sandbox, music: &Path) -> Option<Self> {
+        if !is_installed("mpd") || !is_installed("mpc") {
+            skipped("mpd or mpc");
+            return None;
+        }
+        let folder = sandbox.path("mpd");
+        fs::create_dir_all(&folder).unwrap();
+        let at = |name: &str| folder.join(name).display().to_string();
+        let socket = folder.join("socket");
+        let conf = folder.join("mpd.conf");
+        let settings = format!(
+            "music_directory \"{}\"\ndb_file \"{}\"\nstate_file \"{}\"\nlog_file \"{}\"\nbind_to_address \"{}\"\nrestore_paused \"no\"\naudio_output {{\n    type \"null\"\n    name \"none\"\n}}\n",
+            music.display(),
+            at("db"),
+            at("state"),
+            at("log"),
+            socket.display()
+        );
+        fs::write(&conf, settings).unwrap();
+        let mut mpd = Self { socket, conf, process: None };
+        mpd.start();
+        Some(mpd)
+    }
+
+    fn start(&mut self) {
+        let process = Command::new("mpd")
+            .arg("--no-daemon")
+            .arg(&self.conf)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        self.process = Some(Running(process.unwrap()));
+        until("MPD answers", || self.try_mpc(&["status"]).status.success());
+    }
+
+    /// Lets it write down its queue, and end.
+    fn stop(&mut self) {
+        let mut process = self.process.take().unwrap();
+        Command::new("kill").args(["-TERM", &process.0.id().to_string()]).status().unwrap();
+        process.0.wait().unwrap();
+    }
+
+    fn try_mpc(&self, arguments: &[&str]) -> Output {
+        Command::new("mpc").arg("-h").arg(&self.socket).args(arguments).output().unwrap()
+    }
+
+    fn mpc(&self, arguments: &[&str]) -> String {
+        fine(self.try_mpc(arguments))
+    }
+
+    fn queue(&self) -> Vec<String> {
+        self.mpc(&["playlist", "-f", "%file%"]).lines().map(str::to_owned).collect()
+    }
+
+    fn voisin(&self, sandbox: &Sandbox, arguments: &[&str]) -> Command {
+        let mut command = sandbox.command([&["mpd"], arguments].concat());
+        command.env("MPD_HOST", &self.socket);
+        command
+    }
+}
+
+#[test]
+fn mpd_plays_on_with_what_sounds_alike() {
+    let sandbox = Sandbox::new();
+    let music = small_library(&sandbox);
+    let Some(mut mpd) = Mpd::prepare(&sandbox, &music) else { return };
+    mpd.mpc(&["update", "--wait"]);
+    let run = |mpd: &Mpd, arguments: &[&str]| mpd.voisin(&sandbox, arguments).output().unwrap();
+
+    let idle = run(&mpd, &["playlist"]);
+    assert_eq!(code(&idle), 1);
+    assert!(text(&idle.stderr).contains("MPD plays nothing"), "{}", text(&idle.stderr));
+
+    let (first, other) = ("metal/muldjord-chaos-god.mp3", "ambient/maxstack-nebula.ogg");
+    mpd.mpc(&["add", first]);
+    mpd.mpc(&["add", other]);
+    mpd.mpc(&["repeat", "on"]);
+    mpd.mpc(&["play"]);
+    let relative = |path: &str| Path::new(path).strip_prefix(&music).unwrap().to_str().unwrap().to_owned();
+    let near: Vec<String> = fine(sandbox.run(["similar", "chaos god", "--format", "paths"]))
+        .lines()
+        .map(relative)
+        .filter(|path| path != other)
+        .collect();
+    fine(run(&mpd, &["similar", "--limit", "2"]));
+    assert_eq!(mpd.queue(), [first, &near[0], &near[1], other], "right behind the one that plays");
+
+    // The list takes the others' place; what plays goes on from where it was.
+    mpd.mpc(&["seek", "5"]);
+    fine(run(&mpd, &["playlist", "--limit", "3", "--genre", "metal"]));
+    let queue = mpd.queue();
+    assert_eq!((queue.len(), queue[0].as_str()), (3, first), "{queue:?}");
+    assert!(queue.iter().all(|file| file.starts_with("metal/")), "{queue:?}");
+    assert_eq!(mpd.mpc(&["current", "-f", "%file%"]).trim(), first);
+    let status = mpd.mpc(&["status", "%state% %currenttime%"]);
+    let seconds = status.trim().rsplit(':').next().unwrap().parse::<u32>().unwrap();
+    assert!(status.starts_with("playing") && (5..14).contains(&seconds), "{status}");
+    fine(run(&mpd, &["playlist", "--limit", "2", "--keep-queue"]));
+    let longer = mpd.queue();
+    assert_eq!((longer.len(), &longer[..3]), (5, &queue[..]), "behind the queue, nothing twice");
+
+    mpd.mpc(&["random", "on"]);
+    for arguments in [&["playlist"][..], &["similar"], &["follow"]] {
+        let refused = run(&mpd, arguments);
+        assert_eq!(code(&refused), 2);
+        assert!(text(&refused.stderr).contains("mpc random off"), "{}", text(&refused.stderr));
+    }
+    mpd.mpc(&["random", "off"]);
+
+    // A song that the library does not have is named.
+    fs::write(music.join("unknown.wav"), noise_wav(22_050, 30.0, 3)).unwrap();
+    mpd.mpc(&["update", "--wait"]);
+    mpd.mpc(&["clear"]);
+    mpd.mpc(&["add", "unknown.wav"]);
+    mpd.mpc(&["play"]);
+    let unknown = run(&mpd, &["similar"]);
+    assert_eq!(code(&unknown), 1);
+    assert!(text(&unknown.stderr).contains("unknown.wav") && text(&unknown.stderr).contains("voisin add"));
+
+    // Following: the queue never runs out, nothing comes twice, and a restart of MPD is got over.
+    mpd.mpc(&["clear"]);
+    mpd.mpc(&["repeat", "off"]);
+    mpd.mpc(&["add", first]);
+    mpd.mpc(&["play"]);
+    let mut follow = mpd.voisin(&sandbox, &["follow", "--ahead", "2"]);
+    let log = fs::File::create(sandbox.path("follow.log")).unwrap();
+    let mut follow = Running(follow.stderr(log).spawn().unwrap());
+    until("two songs come", || mpd.queue().len() == 3);
+    assert_eq!(mpd.queue()[0], first);
+    mpd.mpc(&["next"]);
+    until("one more comes", || mpd.queue().len() == 4);
+    mpd.stop();
+    until("the loss is noticed", || {
+        fs::read_to_string(sandbox.path("follow.log")).unwrap().contains("MPD is gone")
+    });
+    mpd.start();
+    until("it is back", || fs::read_to_string(sandbox.path("follow.log")).unwrap().contains("there again"));
+    mpd.mpc(&["play", "4"]);
+    until("all songs of the library come", || mpd.queue().len() == 6);
+    let mut all = mpd.queue();
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), 6, "nothing twice");
+    mpd.mpc(&["play", "6"]);
+    until("the end is said", || {
+        fs::read_to_string(sandbox.path("follow.log")).unwrap().contains("nothing comes twice")
+    });
+    assert_eq!(mpd.queue().len(), 6);
+    Command::new("kill").args(["-INT", &follow.0.id().to_string()]).status().unwrap();
+    assert!(follow.0.wait().unwrap().success());
+    drop(mpd);
+    let gone = sandbox.command(["mpd", "similar", "--host", "127.0.0.1", "--port", "1"]).output().unwrap();
+    assert_eq!(code(&gone), 2);
+    assert!(text(&gone.stderr).contains("MPD_HOST"), "{}", text(&gone.stderr));
+}

@@ -1,0 +1,191 @@
+//! Navidrome's plugin, and what any caller refers to songs by.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use super::lyrion::tagged_wav;
+use super::{answered, skipped};
+use crate::common::server::{Server, small_library};
+use crate::common::{DEMO, Sandbox, code, fine, text};
+
+#[test]
+fn navidromes_plugin_asks_a_running_server() {
+    let plugin = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins/navidrome/target/voisin.ndp");
+    let python = std::env::var("VOISIN_PLAYERS_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let has = Command::new(&python).args(["-c", "import extism"]).output();
+    if !has.is_ok_and(|output| output.status.success()) || !plugin.is_file() {
+        skipped("extism, or the plugin (plugins/navidrome/build)");
+        return;
+    }
+    assert!(fs::metadata(&plugin).unwrap().len() < 300_000);
+    let sandbox = Sandbox::new();
+    let music = small_library(&sandbox);
+    fs::write(
+        music.join("accents.wav"),
+        tagged_wav(7, "Ólafía — \"Ljós\"", "Sigur Rós", "Ágætis", "Ambient"),
+    )
+    .unwrap();
+    // The same recording twice: copies are no neighbours.
+    fs::copy(music.join("metal/muldjord-chaos-god.mp3"), music.join("copy.mp3")).unwrap();
+    fine(sandbox.run(["add", music.to_str().unwrap()]));
+    let server = Server::start(&sandbox, &[]);
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/server/players/navidrome.py");
+    let call = |url: &str, token: &str, calls: Value| -> Vec<Value> {
+        answered(Command::new(&python).args([script, plugin.to_str().unwrap(), url, token]), &calls)
+    };
+    let url = format!("http://{}", server.address);
+    let chaos = json!({
+        "id": "nd-1", "name": "Chaos God", "artists": [{"id": "a", "name": "Muldjord"}], "artist": "Muldjord",
+        "album": "", "durationMs": 14_000
+    });
+    let nebula = json!({"id": "nd-2", "name": "Nebula", "artists": [{"name": "Maxstack"}]});
+    let answers = call(
+        &url,
+        &server.token,
+        json!([
+            ["nd_get_sonic_similar_tracks", {"song": chaos, "count": 3}],
+            ["nd_find_sonic_path", {"startSong": chaos, "endSong": nebula, "count": 4}],
+            ["nd_get_similar_songs_by_track", {"id": "nd-1", "name": "chaos god", "artist": "MULDJORD", "count": 2}],
+            ["nd_get_similar_songs_by_album", {"id": "x", "name": "agætis", "artist": "sigur ros", "count": 2}],
+            ["nd_get_similar_songs_by_artist", {"id": "x", "name": "muldjord", "count": 2}],
+            ["nd_get_similar_artists", {"id": "x", "name": "Muldjord", "limit": 2}],
+            ["nd_get_similar_songs_by_track", {"id": "x", "name": "olafia ljos", "artist": "Sigur Ros", "count": 1}],
+            ["nd_get_sonic_similar_tracks", {"song": {"name": "Not there", "artists": [{"name": "Nobody"}]}, "count": 3}],
+            ["nd_get_similar_artists", {"id": "x", "name": "Nobody", "limit": 2}],
+            ["nd_get_similar_songs_by_artist", {"id": "x", "name": "Nobody", "count": 2}],
+        ]),
+    );
+    let known: Value =
+        serde_json::from_slice(&sandbox.run(["similar", "id:1", "--limit", "3", "--format", "json"]).stdout)
+            .unwrap();
+    assert!(known["seeds"][0]["path"].as_str().is_some());
+    let matches = answers[0]["answer"]["matches"].as_array().unwrap();
+    assert_eq!(matches.len(), 3, "{}", answers[0]);
+    for found in matches {
+        assert!(found["song"]["name"].is_string() && found["song"]["durationMs"].is_number(), "{found}");
+        assert_ne!(found["song"]["name"], "Chaos God", "a copy is no neighbour");
+        assert!((0.0..=1.0).contains(&found["similarity"].as_f64().unwrap()));
+        assert!(found["song"].get("path").is_none() && found["song"].get("id").is_none());
+    }
+    let walk = answers[1]["answer"]["matches"].as_array().unwrap();
+    assert_eq!(
+        (&walk[0]["song"]["name"], &walk[walk.len() - 1]["song"]["name"]),
+        (&json!("Chaos God"), &json!("Nebula"))
+    );
+    assert_eq!(answers[2]["answer"]["songs"][0]["name"], matches[0]["song"]["name"]);
+    assert_eq!(answers[3]["answer"]["songs"].as_array().unwrap().len(), 2, "{}", answers[3]);
+    let of_artist = answers[4]["answer"]["songs"].as_array().unwrap();
+    assert!(of_artist.iter().all(|song| song["artist"] != "Muldjord"), "{}", answers[4]);
+    assert_eq!(answers[5]["answer"]["artists"][0], json!({"name": "Obsidian Shell"}));
+    assert_eq!(answers[6]["answer"]["songs"].as_array().unwrap().len(), 1, "{}", answers[6]);
+    assert_eq!(answers[7]["answer"], json!({"matches": []}), "nothing is known of it: no error");
+    assert_eq!(answers[8]["answer"], json!({"artists": []}));
+    assert_eq!(answers[9]["answer"], json!({"songs": []}));
+    for answer in &answers {
+        assert!(answer["seconds"].as_f64().unwrap() < 2.5, "{answer}");
+    }
+    let question = json!([["nd_get_sonic_similar_tracks", {"song": chaos, "count": 3}]]);
+    let refused = call(&url, "0000000000000000000000000000000000000000", question.clone());
+    assert!(refused[0]["error"].as_str().unwrap().contains("401"), "{}", refused[0]);
+    assert!(!refused[0].to_string().contains("00000000000000000000"), "no token in an error");
+    let down = call("http://127.0.0.1:1", &server.token, question.clone());
+    assert!(down[0]["error"].as_str().unwrap().contains("does not answer"), "{}", down[0]);
+    // One that takes the question and never answers: an error within two seconds.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let slow = call(&format!("http://{}", silent.local_addr().unwrap()), &server.token, question.clone());
+    assert!(slow[0]["error"].is_string() && slow[0]["seconds"].as_f64().unwrap() < 3.5, "{}", slow[0]);
+    let unset = call("", "", question);
+    assert!(unset[0]["error"].as_str().unwrap().contains("setting"), "{}", unset[0]);
+}
+
+#[test]
+fn a_base_path_is_before_every_question() {
+    let sandbox = Sandbox::new();
+    small_library(&sandbox);
+    let server = Server::start(&sandbox, &["--base-path", "/voisin"]);
+    assert_eq!(server.get("/voisin/api/v1/health").0, 200);
+    assert_eq!(server.good_get("/voisin/api/v1/tracks")["total"], 6);
+    let found = server.good("/voisin/api/v1/similar", &json!({"seeds": [{"id": 1}], "limit": 1}));
+    assert_eq!(found["neighbours"].as_array().unwrap().len(), 1);
+    let description = server.good_get("/voisin/api/v1/openapi.json");
+    assert_eq!(description["servers"][0]["url"], "/voisin/api/v1");
+    for path in ["/api/v1/tracks", "/api/v1/health", "/voisinapi/v1/tracks", "/voisin/voisin/api/v1/tracks"] {
+        assert_eq!(server.get(path).0, 404, "{path}");
+    }
+    let without = format!(
+        "GET /voisin/api/v1/tracks HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+        server.address
+    );
+    assert_eq!(server.raw(without.as_bytes()).0, 401, "the token is asked for there too");
+    let body = json!({"token": server.token}).to_string();
+    let (status, head, _) =
+        server.send("POST", "/voisin/api/v1/session", "Content-Type: application/json\r\n", body.as_bytes());
+    assert!(status == 204 && head.contains("Path=/voisin"), "{head}");
+    for wrong in ["voisin", "/a b", "/../x", "//"] {
+        let refused = sandbox.run(["serve", "--base-path", wrong, "--show-token"]);
+        assert_eq!(code(&refused) == 2, wrong != "//", "{wrong}: {}", text(&refused.stderr));
+    }
+}
+
+#[test]
+fn songs_are_found_by_their_codes_first() {
+    let sandbox = Sandbox::new();
+    let music = small_library(&sandbox);
+    // Vorbis comments of a FLAC would do; an ID3 tag before the MP3's own packets does as well.
+    let mp3 = music.join("metal/muldjord-chaos-god.mp3");
+    let frame = |id: &str, content: &[u8]| {
+        let mut frame = id.as_bytes().to_vec();
+        frame.extend((content.len() as u32).to_be_bytes());
+        frame.extend([0, 0]);
+        frame.extend(content);
+        frame
+    };
+    let mbid = "b1a9c0e9-d987-4042-ae91-78d6a3267d69";
+    let mut frames = frame("TIT2", b"\0Chaos God");
+    frames.extend(frame("TPE1", b"\0Muldjord"));
+    frames.extend(frame("TSRC", b"\0DKXXX2100001"));
+    frames
+        .extend(frame("UFID", [b"http://musicbrainz.org\0".as_slice(), mbid.as_bytes()].concat().as_slice()));
+    let size = frames.len() as u32;
+    let mut tag = b"ID3\x03\x00\x00".to_vec();
+    tag.extend([21, 14, 7, 0].map(|shift| (size >> shift & 0x7f) as u8));
+    tag.extend(frames);
+    let old = fs::read(format!("{DEMO}/library/metal/muldjord-chaos-god.mp3")).unwrap();
+    let start = if old.starts_with(b"ID3") {
+        10 + old[6..10].iter().fold(0, |size, byte| size << 7 | usize::from(*byte))
+    } else {
+        0
+    };
+    tag.extend(&old[start..]);
+    fs::write(&mp3, tag).unwrap();
+    fine(sandbox.run(["add", music.to_str().unwrap()]));
+    let server = Server::start(&sandbox, &[]);
+    let known = server.good_get("/api/v1/tracks?query=chaos%20god")["tracks"][0].clone();
+    assert_eq!((&known["mbid"], &known["isrc"]), (&json!(mbid), &json!("DKXXX2100001")), "{known}");
+    let ask = |song: Value| server.good("/api/v1/refs/similar", &json!({"songs": [song], "count": 3}));
+    let by_mbid = ask(json!({"name": "something else", "mbid": mbid.to_uppercase()}));
+    assert_eq!(by_mbid["found_by"], json!(["mbid"]));
+    let by_isrc = ask(json!({"name": "something else", "isrc": "dkxxx2100001"}));
+    assert_eq!((&by_isrc["found_by"], &by_isrc["matches"]), (&json!(["isrc"]), &by_mbid["matches"]));
+    // A code that nothing has is no obstacle.
+    let by_tags = ask(json!({"name": "Chaos God", "mbid": "00000000-0000-0000-0000-000000000000"}));
+    assert_eq!((&by_tags["found_by"], &by_tags["matches"]), (&json!(["tags"]), &by_mbid["matches"]));
+    let by_end = ask(json!({"name": "x", "path": "metal/muldjord-chaos-god.mp3"}));
+    assert_eq!((&by_end["found_by"], &by_end["matches"]), (&json!(["path"]), &by_mbid["matches"]));
+    // Albums and artists stand for their songs.
+    let of_artist =
+        server.good("/api/v1/refs/similar", &json!({"artists": [{"name": "MULDJORD"}], "count": 3}));
+    let artists: Vec<&Value> =
+        of_artist["matches"].as_array().unwrap().iter().map(|found| &found["song"]["artist"]).collect();
+    assert!(artists.len() == 3 && artists.iter().all(|artist| **artist != "Muldjord"), "{artists:?}");
+    let (status, _) = server.post("/api/v1/refs/similar", &json!({"artists": [{"name": "Nobody"}]}));
+    assert_eq!(status, 404);
+    let (status, _) = server.post("/api/v1/refs/similar", &json!({"songs": []}));
+    assert_eq!(status, 400);
+    let near = server.good("/api/v1/refs/artists", &json!({"artist": {"name": "muldjord"}, "count": 1}));
+    assert_eq!(near["artists"][0]["name"], "Obsidian Shell");
+}

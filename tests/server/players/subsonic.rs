@@ -1,0 +1,412 @@
+//! Subsonic servers and their clients, and what AudioMuse-AI is asked for.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+
+use super::{Running, free_port, is_installed, skipped, until};
+use crate::common::server::{Server, small_library};
+use crate::common::{Sandbox, code, fine, noise_wav, text};
+
+/// A Subsonic server of Debian with one user, who may hear this music.
+struct Supysonic {
+    port: u16,
+    _process: Running,
+}
+
+impl Supysonic {
+    fn start(sandbox: &Sandbox, music: &Path) -> Option<Self> {
+        if !is_installed("supysonic-cli") || !is_installed("supysonic-server") {
+            skipped("supysonic");
+            return None;
+        }
+        let folder = sandbox.path("supysonic");
+        fs::create_dir_all(&folder).unwrap();
+        let at = |name: &str| folder.join(name).display().to_string();
+        let settings = format!(
+            "[base]\ndatabase_uri = sqlite:///{}\n[webapp]\ncache_dir = {}\nmount_webui = off\n[daemon]\nsocket = {}\nrun_watcher = off\n",
+            at("music.db"),
+            at("cache"),
+            at("socket")
+        );
+        fs::write(folder.join("supysonic.conf"), settings).unwrap();
+        let cli = |arguments: &[&str]| {
+            let output = Command::new("supysonic-cli").args(arguments).current_dir(&folder).output().unwrap();
+            assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+        };
+        cli(&["user", "add", "alice", "-p", "s3cret&"]);
+        cli(&["folder", "add", "music", music.to_str().unwrap()]);
+        cli(&["folder", "scan", "-f", "music"]);
+        let port = free_port();
+        let process = Command::new("supysonic-server")
+            .args(["-h", "127.0.0.1", "-p", &port.to_string()])
+            .current_dir(&folder)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let started = Self { port, _process: Running(process) };
+        until("supysonic answers", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        Some(started)
+    }
+
+    fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+}
+
+fn link(sandbox: &Sandbox, url: &str, password: &str) -> Output {
+    let mut command = sandbox.command(["link", url, "--user", "alice", "--format", "json"]);
+    command.env("VOISIN_PASSWORD", password).stdin(Stdio::null()).output().unwrap()
+}
+
+/// Asks a Subsonic server as alice, and reads its JSON.
+fn subsonic(server: &Server, endpoint: &str, query: &str) -> Value {
+    let path = format!("/rest/{endpoint}?u=alice&p=s3cret%26&v=1.16.1&c=test&f=json&{query}");
+    let (status, _, body) = server.send("GET", &path, "", b"");
+    assert_eq!(status, 200, "{endpoint} {query}: {}", text(&body));
+    serde_json::from_slice::<Value>(&body).unwrap()["subsonic-response"].clone()
+}
+
+fn titles(songs: &Value) -> Vec<&str> {
+    songs.as_array().unwrap().iter().map(|song| song["title"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn a_subsonic_server_knows_what_sounds_alike() {
+    let sandbox = Sandbox::new();
+    let music = small_library(&sandbox);
+    // One that the library does not have, and one that the server does not have.
+    fs::write(music.join("metal/only-there.wav"), noise_wav(22_050, 5.0, 9)).unwrap();
+    let Some(upstream) = Supysonic::start(&sandbox, &music) else { return };
+    fs::remove_file(music.join("metal/only-there.wav")).unwrap();
+    let extra = sandbox.path("extra.wav");
+    fs::write(&extra, noise_wav(22_050, 5.0, 4)).unwrap();
+    fine(sandbox.run(["add", extra.to_str().unwrap()]));
+
+    // Linking: what fits and what does not is said, and no password is kept.
+    let wrong = link(&sandbox, &upstream.url(), "wrong");
+    assert_eq!(code(&wrong), 2);
+    assert!(text(&wrong.stderr).contains("Wrong username or password"), "{}", text(&wrong.stderr));
+    let linked = link(&sandbox, &upstream.url(), "s3cret&");
+    assert_eq!(code(&linked), 1, "some did not match: {}", text(&linked.stderr));
+    let linked: Value = serde_json::from_slice(&linked.stdout).unwrap();
+    assert_eq!(
+        (&linked["songs"], &linked["linked"], &linked["unknown_to_server"]),
+        (&json!(7), &json!(6), &json!(1))
+    );
+    assert_eq!(linked["found_by"], json!({"path": 6}));
+    let unmatched = &linked["unmatched"];
+    assert_eq!(
+        (unmatched.as_array().unwrap().len(), &unmatched[0]["path"]),
+        (1, &json!("metal/only-there.wav"))
+    );
+    let shown = fine(sandbox.run(["link"]));
+    assert!(shown.contains(&upstream.url()) && shown.contains('6'), "{shown}");
+    for entry in fs::read_dir(sandbox.path("library")).unwrap() {
+        let bytes = fs::read(entry.unwrap().path()).unwrap_or_default();
+        let holds = |what: &[u8]| bytes.windows(what.len()).any(|part| part == what);
+        assert!(!holds(b"s3cret&") && !holds(b"73336372657426"), "no password is kept");
+    }
+
+    let server = Server::start(&sandbox, &["--subsonic", &upstream.url(), "--audiomuse", &upstream.url()]);
+    let songs = subsonic(&server, "search3.view", "query=&songCount=100")["searchResult3"]["song"].clone();
+    let named =
+        |title: &str| songs.as_array().unwrap().iter().find(|song| song["title"] == title).unwrap().clone();
+    let (first, last) = (named("Chaos God"), named("Nebula"));
+    let id = |song: &Value, field: &str| song[field].as_str().unwrap().to_owned();
+
+    // The same as on the command line, of what the server has; titles are the server's, which reads no tags of a WAV.
+    let title_of = |path: &Value| -> String {
+        let file = path.as_str().unwrap().rsplit('/').next().unwrap();
+        let song =
+            songs.as_array().unwrap().iter().find(|song| song["path"].as_str().unwrap().ends_with(file));
+        song.unwrap()["title"].as_str().unwrap().to_owned()
+    };
+    let expected: Value = serde_json::from_slice(
+        &sandbox.run(["similar", "chaos god", "--limit", "6", "--format", "json"]).stdout,
+    )
+    .unwrap();
+    let near = expected["neighbours"].as_array().unwrap().iter();
+    let near: Vec<&Value> =
+        near.filter(|near| !near["path"].as_str().unwrap().ends_with("extra.wav")).collect();
+    let own_titles: Vec<&str> = near.iter().map(|near| near["title"].as_str().unwrap()).collect();
+    let expected: Vec<(String, f64)> =
+        near.iter().map(|near| (title_of(&near["path"]), near["similarity"].as_f64().unwrap())).collect();
+    assert_eq!(expected.len(), 5);
+    let names: Vec<&str> = expected.iter().map(|(title, _)| title.as_str()).collect();
+    let query = format!("id={}&count=3", id(&first, "id"));
+    let answer = subsonic(&server, "getSimilarSongs.view", &query);
+    assert_eq!(titles(&answer["similarSongs"]["song"]), names[..3]);
+    assert_eq!(
+        answer["similarSongs"]["song"][0]["path"].as_str(),
+        named(names[0])["path"].as_str(),
+        "as the server describes it"
+    );
+    assert_eq!(titles(&subsonic(&server, "getSimilarSongs2", &query)["similarSongs2"]["song"]), names[..3]);
+    let sonic = subsonic(&server, "getSonicSimilarTracks", &query)["sonicMatch"].clone();
+    for (found, (title, similarity)) in sonic.as_array().unwrap().iter().zip(&expected) {
+        assert_eq!(found["entry"]["title"], title.as_str());
+        assert!((found["similarity"].as_f64().unwrap() - similarity.max(0.0)).abs() < 1e-6, "{found}");
+    }
+    let path = format!("startSongId={}&endSongId={}&count=4", id(&first, "id"), id(&last, "id"));
+    let walk = subsonic(&server, "findSonicPath.view", &path)["sonicMatch"].clone();
+    let walk = walk.as_array().unwrap();
+    assert!((2..=4).contains(&walk.len()));
+    assert_eq!((&walk[0]["entry"]["id"], &walk[walk.len() - 1]["entry"]["id"]), (&first["id"], &last["id"]));
+    assert!(walk[0]["similarity"].as_f64().unwrap() > 0.999);
+    // An artist and an album stand for their songs.
+    for field in ["artistId", "albumId"] {
+        let answer = subsonic(&server, "getSimilarSongs2", &format!("id={}&count=2", id(&first, field)));
+        let found = titles(&answer["similarSongs2"]["song"]);
+        assert!(
+            found.len() == 2 && !found.contains(&"Chaos God") && !found.contains(&"Armygeddon"),
+            "{found:?}"
+        );
+    }
+    // What the library does not have sounds like nothing.
+    let there = songs.as_array().unwrap().iter().find(|song| song["path"] == "metal/only-there.wav").unwrap();
+    let answer = subsonic(&server, "getSonicSimilarTracks", &format!("id={}", id(there, "id")));
+    assert_eq!((&answer["status"], &answer["sonicMatch"]), (&json!("ok"), &json!([])));
+
+    // Refusals are Subsonic's.
+    let unknown = subsonic(&server, "getSimilarSongs", "id=nonsense");
+    assert_eq!((&unknown["status"], &unknown["error"]["code"]), (&json!("failed"), &json!(70)), "{unknown}");
+    let missing = subsonic(&server, "getSonicSimilarTracks", "count=1");
+    assert_eq!(missing["error"]["code"], 10);
+    let ask = |path: &str| {
+        let (status, head, body) = server.send("GET", path, "", b"");
+        (status, head, text(&body))
+    };
+    for wrong in ["u=alice&p=wrong", "u=bob&p=s3cret%26"] {
+        let (_, _, answer) =
+            ask(&format!("/rest/getSimilarSongs?{wrong}&v=1.8&c=t&f=json&id={}", id(&first, "id")));
+        assert!(answer.contains("\"code\":40"), "{answer}");
+    }
+    let (_, _, answer) = ask(&format!("/rest/getSimilarSongs?v=1.8&c=t&f=json&id={}", id(&first, "id")));
+    assert!(answer.contains("\"code\":10"), "{answer}");
+    let (status, head, answer) = ask("/rest/getOpenSubsonicExtensions.view");
+    assert!(status == 200 && head.contains("content-type: application/xml"), "{head}");
+    assert!(
+        answer.contains(r#"<openSubsonicExtensions name="sonicSimilarity"><versions>1</versions>"#),
+        "{answer}"
+    );
+    let (_, head, answer) = ask(&format!(
+        "/rest/getSonicSimilarTracks.view?u=alice&p=enc:{}&v=1.8&c=t&f=jsonp&callback=cb&count=1&id={}",
+        "s3cret&".bytes().map(|byte| format!("{byte:02x}")).collect::<String>(),
+        id(&first, "id")
+    ));
+    assert!(
+        head.contains("javascript") && answer.starts_with("cb({") && answer.contains(names[0]),
+        "{head}\n{answer}"
+    );
+    let form = format!("u=alice&p=s3cret%26&v=1.16.1&c=t&count=1&id={}", id(&first, "id"));
+    let kind = "Content-Type: application/x-www-form-urlencoded\r\n";
+    let (_, _, body) = server.send("POST", "/rest/getSonicSimilarTracks.view", kind, form.as_bytes());
+    let body = text(&body);
+    assert!(body.contains("<sonicMatch><entry ") && body.contains("</entry><similarity>0."), "{body}");
+    let long = format!("{form}&x={}", "a".repeat(100_000));
+    assert_eq!(server.send("POST", "/rest/getSimilarSongs", kind, long.as_bytes()).0, 413);
+
+    // Everything else is handed on: the song itself, whole and in part, and what the server refuses.
+    let whole = fs::read(music.join("metal/muldjord-chaos-god.mp3")).unwrap();
+    let download = format!("/rest/download.view?u=alice&p=s3cret%26&v=1.8&c=t&id={}", id(&first, "id"));
+    let (status, _, body) = server.send("GET", &download, "", b"");
+    assert!(status == 200 && body == whole);
+    let (status, head, body) = server.send("GET", &download, "Range: bytes=100-199\r\n", b"");
+    assert!(status == 206 && body == whole[100..200], "{head}");
+    let (_, _, ping) = ask("/rest/ping.view?u=alice&p=wrong&v=1.8&c=t&f=json");
+    assert!(ping.contains("\"code\":40"), "{ping}");
+    assert_eq!(subsonic(&server, "ping", "")["version"], "1.10.2", "it is the other server that answers");
+    let stranger = "GET /rest/ping.view HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n";
+    assert_eq!(server.raw(stranger.as_bytes()).0, 403, "names are checked here as well");
+
+    // Two clients of others.
+    let python = std::env::var("VOISIN_PLAYERS_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let has = Command::new(&python).args(["-c", "import libopensonic"]).output();
+    if has.is_ok_and(|output| output.status.success()) {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/server/players/opensonic.py");
+        let port = server.address.port().to_string();
+        let output = Command::new(&python)
+            .args([script, "http://127.0.0.1", &port, "alice", "s3cret&"])
+            .output()
+            .unwrap();
+        let answer: Value = serde_json::from_str(&fine(output)).unwrap();
+        assert_eq!((&answer["ping"], &answer["songs"]), (&json!(true), &json!(7)));
+        assert_eq!(answer["extensions"], json!(["sonicSimilarity"]));
+        assert_eq!(answer["similar"], json!(names[..3]));
+        assert_eq!(answer["similar2"].as_array().unwrap().len(), 3);
+        assert_eq!(answer["of_album"].as_array().unwrap().len(), 3);
+        assert_eq!(answer["sonic"][0][0], names[0]);
+        assert_eq!(answer["path"][0][0], "Chaos God");
+        assert_eq!(
+            (&answer["refused"], &answer["unknown"]),
+            (&json!("CredentialError"), &json!("DataNotFoundError"))
+        );
+    } else {
+        skipped("py-opensonic");
+    }
+    match std::env::var("VOISIN_SUBSONIC_API") {
+        Ok(folder) if is_installed("node") => {
+            let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/server/players/subsonic_api.mjs");
+            let url = format!("http://{}", server.address);
+            let output =
+                Command::new("node").args([script, &folder, &url, "alice", "s3cret&"]).output().unwrap();
+            let answer: Value = serde_json::from_str(&fine(output)).unwrap();
+            for way in [&answer["get"], &answer["post"]] {
+                assert_eq!((&way["similar"], &way["similar2"]), (&json!(names[..3]), &json!(names[..3])));
+                assert_eq!((&way["sonic"][0][0], &way["bytes"]), (&json!(names[0]), &json!(whole.len())));
+                assert_eq!(way["extensions"], json!(["sonicSimilarity"]));
+            }
+        }
+        _ => skipped("subsonic-api"),
+    }
+    audiomuse_answers_as_its_plugins_ask(&server, &first, &last, &own_titles);
+
+    let said = server.said.lock().unwrap().clone();
+    assert!(said.contains("GET /rest/getSimilarSongs 200") && !said.contains("s3cret"), "{said}");
+    // The server behind goes away: that is said, and what needs it alone fails.
+    drop(upstream);
+    let answer = subsonic(&server, "getSimilarSongs", &query);
+    assert!(answer["error"]["message"].as_str().unwrap().contains("is it running"), "{answer}");
+    let (status, _, body) = server.send("GET", "/rest/ping.view", "", b"");
+    assert_eq!(status, 502, "{}", text(&body));
+    assert_eq!(server.get("/api/v1/status").0, 200);
+    let forgotten = sandbox.run(["link", "--forget", "http://nowhere"]);
+    assert_eq!(code(&forgotten), 2);
+}
+
+#[test]
+fn a_subsonic_server_is_reached_by_https_if_its_certificate_is_trusted() {
+    let sandbox = Sandbox::new();
+    let music = small_library(&sandbox);
+    let Some(upstream) = Supysonic::start(&sandbox, &music) else { return };
+    if !is_installed("openssl") || !is_installed("python3") {
+        return skipped("openssl or python3");
+    }
+    let (certificate, key) = (sandbox.path("server.crt"), sandbox.path("server.key"));
+    let made = Command::new("openssl")
+        .args(["req", "-new", "-x509", "-days", "2", "-nodes", "-subj", "/CN=localhost"])
+        .args(["-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE"])
+        .arg("-keyout")
+        .arg(&key)
+        .arg("-out")
+        .arg(&certificate)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/server/players/tls_end.py");
+    let mut end = Command::new("python3");
+    end.arg(script).arg(&certificate).arg(&key).arg(upstream.port.to_string()).stdout(Stdio::piped());
+    let mut end = Running(end.spawn().unwrap());
+    let mut port = String::new();
+    BufReader::new(end.0.stdout.take().unwrap()).read_line(&mut port).unwrap();
+    let url = format!("https://localhost:{}", port.trim());
+    let link = |url: &str, trusted: bool| {
+        let mut command = sandbox.command(["link", url, "--user", "alice", "--format", "json"]);
+        if trusted {
+            command.env("SSL_CERT_FILE", &certificate);
+        }
+        command.env("VOISIN_PASSWORD", "s3cret&").stdin(Stdio::null()).output().unwrap()
+    };
+    let linked = link(&url, true);
+    assert_eq!(code(&linked), 0, "{}", text(&linked.stderr));
+    let linked: Value = serde_json::from_slice(&linked.stdout).unwrap();
+    assert_eq!((&linked["songs"], &linked["linked"]), (&json!(6), &json!(6)));
+    // The password comes from a file, too, or from who sits at the terminal, where nobody sees it.
+    let file = sandbox.path("password");
+    fs::write(&file, "s3cret&\nmore\n").unwrap();
+    let mut command = sandbox.command(["link", &url, "--user", "alice", "--password-file"]);
+    fine(command.arg(&file).env("SSL_CERT_FILE", &certificate).output().unwrap());
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/server/players/at_a_terminal.py");
+    let mut command = Command::new("python3");
+    command.args([script, "s3cret&", env!("CARGO_BIN_EXE_voisin"), "link", &url, "--user", "alice"]);
+    command.env("SSL_CERT_FILE", &certificate).env("VOISIN_LIBRARY", sandbox.path("library"));
+    let shown = fine(command.env_remove("VOISIN_PASSWORD").output().unwrap());
+    assert!(shown.contains("6 songs of") && !shown.contains("s3cret"), "{shown}");
+    // Neither a certificate that nobody here signed, nor one for another name, nor a server without encryption.
+    let other_name = url.replace("localhost", "127.0.0.1");
+    let plain = upstream.url().replace("http:", "https:");
+    for (url, trusted, said) in [
+        (&url, false, "SSL_CERT_FILE"),
+        (&other_name, true, "certificate"),
+        (&plain, true, "is this its address?"),
+    ] {
+        let refused = link(url, trusted);
+        assert_eq!(code(&refused), 2);
+        assert!(text(&refused.stderr).contains(said), "{url}: {}", text(&refused.stderr));
+    }
+
+    let trusting = [("SSL_CERT_FILE", certificate.as_os_str())];
+    let server = Server::start_with(&sandbox, &["--subsonic", &url], &trusting);
+    let songs = subsonic(&server, "search3.view", "query=&songCount=100")["searchResult3"]["song"].clone();
+    let first = songs.as_array().unwrap().iter().find(|song| song["title"] == "Chaos God").unwrap();
+    let id = first["id"].as_str().unwrap();
+    let answer = subsonic(&server, "getSimilarSongs", &format!("id={id}&count=3"));
+    assert_eq!(titles(&answer["similarSongs"]["song"]).len(), 3);
+    let whole = fs::read(music.join("metal/muldjord-chaos-god.mp3")).unwrap();
+    let download = format!("/rest/download.view?u=alice&p=s3cret%26&v=1.8&c=t&id={id}");
+    let (status, head, body) = server.send("GET", &download, "Range: bytes=100-199\r\n", b"");
+    assert!(status == 206 && body == whole[100..200], "{head}");
+    drop(server);
+    let server = Server::start(&sandbox, &["--subsonic", &url]);
+    let answer = subsonic(&server, "getSimilarSongs", &format!("id={id}&count=3"));
+    assert!(answer["error"]["message"].as_str().unwrap().contains("SSL_CERT_FILE"), "{answer}");
+    let (status, problem) = server.get("/rest/ping.view?u=alice&p=s3cret%26&v=1.8&c=t&f=json");
+    assert!(status == 502 && problem["detail"].as_str().unwrap().contains("certificate"), "{problem}");
+}
+
+/// What plugins for Jellyfin and Ampache ask AudioMuse-AI.
+fn audiomuse_answers_as_its_plugins_ask(server: &Server, first: &Value, last: &Value, names: &[&str]) {
+    let id = |song: &Value| song["id"].as_str().unwrap().to_owned();
+    assert_eq!(server.get("/api/health"), (200, json!({"status": "ok"})));
+    let near = server.good_get(&format!(
+        "/api/similar_tracks?item_id={}&n=3&eliminate_duplicates=true&radius_similarity=true",
+        id(first)
+    ));
+    assert_eq!(titles(&near), names[..3]);
+    for (i, found) in near.as_array().unwrap().iter().enumerate() {
+        for field in ["item_id", "title", "author", "album", "distance"] {
+            assert!(found.get(field).is_some(), "{field}: {found}");
+        }
+        assert!(i == 0 || found["distance"].as_f64() >= near[i - 1]["distance"].as_f64());
+    }
+    let by_name = server.good_get("/api/similar_tracks?title=Chaos%20God&artist=Muldjord&n=3");
+    assert_eq!(by_name, near);
+    let walk = server.good_get(&format!(
+        "/api/find_path?start_song_id={}&end_song_id={}&max_steps=4&path_fix_size=false&mood_pct=100",
+        id(first),
+        id(last)
+    ));
+    let path = walk["path"].as_array().unwrap();
+    assert_eq!((&path[0]["item_id"], &path[path.len() - 1]["item_id"]), (&first["id"], &last["id"]));
+    assert!(walk["total_distance"].as_f64().unwrap() > 0.0);
+    let artists = server.good_get("/api/similar_artists?artist=Muldjord&n=2&include_component_matches=true");
+    assert_eq!(artists[0]["artist"], "Obsidian Shell", "{artists}");
+    let matched = &artists[0]["component_matches"][0];
+    assert!(matched["artist1_representative_songs"][0]["item_id"].is_string(), "{matched}");
+    assert!(artists[0]["divergence"].is_number() && artists[0].get("artist_id").is_some());
+    let found = server.good_get("/api/search_tracks?search_query=muldjord&start=0&end=1");
+    assert_eq!(found.as_array().unwrap().len(), 1);
+    assert!(found[0].get("album_artist").is_some());
+    let one = server.good_get(&format!("/api/track?item_id={}", id(first)));
+    assert_eq!((&one["title"], &one["author"]), (&json!("Chaos God"), &json!("Muldjord")));
+    for (path, status) in [
+        ("/api/track?item_id=nonsense", 404),
+        ("/api/similar_tracks", 400),
+        ("/api/similar_tracks?item_id=x&n=-1", 400),
+        ("/api/similar_artists?artist=Nobody", 404),
+        ("/api/clustering", 501),
+        ("/api/v1/nonsense", 404),
+    ] {
+        let (found, answer) = server.get(path);
+        assert!(found == status && answer["error"].is_string(), "{path}: {found} {answer}");
+    }
+    let request =
+        format!("GET /api/track?item_id=x HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", server.address);
+    assert_eq!(server.raw(request.as_bytes()).0, 401, "they need the token");
+}

@@ -1,0 +1,378 @@
+//! What changes while it runs: files, models, folders, and many who ask at once.
+
+use std::fs;
+use std::io::Write as _;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use voisin_base::track::ContentId;
+use voisin_library::{
+    AudioFacts, FileRecord, Library, NewTrack, OpenMode, StoredModel, TrackTags, TrackWindows,
+};
+
+use crate::common::server::{Server, read_answer, small_library};
+use crate::common::{Sandbox, code, fine, fine_json, noise_wav, text};
+
+#[test]
+fn the_server_sees_changes_of_others_and_names_removed_tracks() {
+    let sandbox = Sandbox::new();
+    let music = small_library(&sandbox);
+    let server = Server::start(&sandbox, &[]);
+    let question = json!({"seeds": [{"id": 1}], "include_seed": true, "limit": 50});
+    let count = |answer: &Value| answer["neighbours"].as_array().unwrap().len();
+    let before = server.good("/api/v1/similar", &question);
+    assert_eq!(count(&before), 6);
+    fs::write(music.join("noise.wav"), noise_wav(22_050, 10.0, 3)).unwrap();
+    fine(sandbox.run(["add", music.to_str().unwrap()]));
+    let after = server.good("/api/v1/similar", &question);
+    assert_eq!(count(&after), 7, "what another process adds is found");
+    assert!(after["generation"].as_u64() > before["generation"].as_u64());
+    fine(sandbox.run(["remove", music.join("noise.wav").to_str().unwrap()]));
+    assert_eq!(count(&server.good("/api/v1/similar", &question)), 6, "what it removes is gone");
+
+    // An index that is of no use is built anew; until then nobody is told an old answer.
+    let index = sandbox.path("library/index.bin");
+    drop(server);
+    fs::write(&index, b"this is no index").unwrap();
+    let server = Server::start(&sandbox, &[]);
+    let (status, problem) = server.post("/api/v1/similar", &question);
+    assert_eq!(status, 503, "{problem}");
+    assert!(problem["detail"].as_str().unwrap().contains("index"), "{problem}");
+    let start = Instant::now();
+    while server.post("/api/v1/similar", &question).0 != 200 {
+        assert!(start.elapsed() < Duration::from_secs(20), "it is built");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+
+    // The library goes away, and comes back.
+    let (here, away) = (sandbox.path("library"), sandbox.path("away"));
+    fs::rename(&here, &away).unwrap();
+    let (status, head, body) = server.send("GET", "/api/v1/tracks", "", b"");
+    assert!(status == 503 && head.contains("retry-after: "), "{head}");
+    assert!(text(&body).contains("put it back"), "{}", text(&body));
+    assert_eq!(server.get("/api/v1/health").0, 200);
+    fs::rename(&away, &here).unwrap();
+    assert_eq!(count(&server.good("/api/v1/similar", &question)), 6);
+}
+
+#[test]
+fn vectors_of_another_model_are_never_mixed_with_those_of_before() {
+    let sandbox = Sandbox::new();
+    small_library(&sandbox);
+    let server = Server::start(&sandbox, &[]);
+    let question = json!({"seeds": [{"id": 1}], "limit": 5});
+    let near = |answer: &Value| answer["neighbours"].clone();
+    let before = server.good("/api/v1/similar", &question);
+    let passage = json!({"seeds": [{"id": 1}], "from": 0.0, "to": 5.0, "limit": 2});
+    server.good("/api/v1/similar", &passage);
+    fine(sandbox.run(["model", "upgrade", "voisin-2"]));
+    // The index may have to be built: then that is said, and nothing is answered from the old one.
+    let start = Instant::now();
+    let after = loop {
+        let (status, answer) = server.post("/api/v1/similar", &question);
+        if status == 200 {
+            break answer;
+        }
+        assert!(status == 503 && answer["detail"].as_str().unwrap().contains("index"), "{status} {answer}");
+        assert!(start.elapsed() < Duration::from_secs(20), "it is built");
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    assert!(after["generation"].as_u64() > before["generation"].as_u64());
+    let expected = fine_json(sandbox.run(["similar", "id:1", "--limit", "5", "--format", "json"]));
+    assert_eq!(near(&after), near(&expected));
+    assert_ne!(near(&after), near(&before));
+    let passages = server.good("/api/v1/similar", &passage)["passages"].clone();
+    let arguments = ["similar", "id:1", "--from", "0", "--to", "5", "--limit", "2", "--format", "json"];
+    assert_eq!(passages, fine_json(sandbox.run(arguments))["passages"]);
+}
+
+#[test]
+fn as_many_compute_as_there_are_threads_and_the_rest_wait_a_little() {
+    let sandbox = Sandbox::new();
+    let music = small_library(&sandbox);
+    let server = Server::start(&sandbox, &["--threads", "1"]);
+    // Each is listened to for a while.
+    let file = fs::read(music.join("ambient/maxstack-nebula.ogg")).unwrap();
+    let mut request = format!(
+        "POST /api/v1/files/similar HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Type: audio/ogg\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+        server.address,
+        server.token,
+        file.len()
+    )
+    .into_bytes();
+    request.extend(file);
+    let start = Instant::now();
+    let mut asked: Vec<TcpStream> = (0..320).map(|_| server.connect()).collect();
+    for stream in &mut asked {
+        stream.write_all(&request).unwrap();
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    // Music plays on meanwhile.
+    let whole = server.send("GET", "/api/v1/tracks/1/audio", "", b"");
+    assert!(whole.0 == 200 && start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+    let mut counts = std::collections::BTreeMap::new();
+    for stream in &mut asked {
+        let (status, head, body) = read_answer(stream);
+        *counts.entry(status).or_insert(0) += 1;
+        if status == 503 {
+            assert!(head.contains("retry-after: "), "{head}");
+            assert!(["too many requests", "took too long"].iter().any(|why| text(&body).contains(why)));
+        }
+    }
+    assert!(counts.keys().all(|status| [200, 503].contains(status)), "{counts:?}");
+    assert!(counts[&200] >= 1, "{counts:?}");
+    assert!(
+        start.elapsed() < Duration::from_secs(30),
+        "none waits longer than it may: {:?}",
+        start.elapsed()
+    );
+    assert_eq!(server.good("/api/v1/similar", &json!({"seeds": [{"id": 1}]}))["seeds"][0]["id"], 1);
+}
+
+/// A library of made tracks in 40 genres, and clusters as uneven as music's.
+fn made_library(sandbox: &Sandbox, tracks: usize) {
+    use rand::rngs::StdRng;
+    use rand::{Rng as _, SeedableRng as _};
+    const DIMENSION: usize = 64;
+    let mut random = StdRng::seed_from_u64(1);
+    let mut point = |around: &[f32], spread: f32| -> Vec<f32> {
+        let moved: Vec<f32> =
+            around.iter().map(|value| value + spread * (random.random::<f32>() - 0.5)).collect();
+        let length = moved.iter().map(|value| value * value).sum::<f32>().sqrt();
+        moved.iter().map(|value| value / length).collect()
+    };
+    let centres: Vec<Vec<f32>> = (0..40).map(|_| point(&[0.0; DIMENSION], 1.0)).collect();
+    let mut library = Library::open(&sandbox.path("library"), OpenMode::Create).unwrap();
+    let model = StoredModel {
+        name: "made".to_owned(),
+        fingerprint: "made".to_owned(),
+        dimension: DIMENSION,
+        manifest_json: "{}".to_owned(),
+    };
+    library.set_model(&model).unwrap();
+    for i in 0..tracks {
+        let group = (i * i / 7) % 40;
+        let vector = point(&centres[group], 0.5);
+        let mut content = [0; 32];
+        content[..8].copy_from_slice(&(i as u64).to_le_bytes());
+        let windows =
+            ndarray::ArrayView1::from(&vector).insert_axis(ndarray::Axis(0)).mapv(half::f16::from_f32);
+        let track = NewTrack {
+            audio: AudioFacts {
+                content: ContentId(content),
+                seconds: 180.0,
+                sample_rate: 44_100,
+                channels: 2,
+                container: "mp3".to_owned(),
+                codec: "mp3".to_owned(),
+                packets: 7000,
+                damaged_packets: 0,
+            },
+            file: FileRecord {
+                path: format!("/made/{i}.mp3").into(),
+                size: 4_000_000 + i as u64,
+                mtime_ns: 1_600_000_000_000_000_000,
+            },
+            tags: TrackTags {
+                title: Some(format!("Title {i}")),
+                artist: Some(format!("Artist {}", i % 300)),
+                genres: vec![format!("Genre {group}")],
+                ..TrackTags::default()
+            },
+            vector,
+            windows: TrackWindows { vectors: windows, starts: vec![0.0] },
+            descriptors: None,
+        };
+        library.insert_track(&track).unwrap();
+    }
+}
+
+/// The answers' own account of how long they waited, in milliseconds.
+fn waited(head: &str) -> f64 {
+    let timing = head.lines().find_map(|line| line.strip_prefix("server-timing: wait;dur=")).unwrap();
+    timing.split(',').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn quick_questions_do_not_wait_behind_those_about_the_whole_library() {
+    let sandbox = Sandbox::new();
+    made_library(&sandbox, 2000);
+    let server = Server::start(&sandbox, &["--threads", "2"]);
+    // The index is built first.
+    let question = json!({"seeds": [{"id": 1}]});
+    let start = Instant::now();
+    while server.post("/api/v1/similar", &question).0 != 200 {
+        assert!(start.elapsed() < Duration::from_mins(2), "it is built");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    // Two of these took all permits that there are.
+    let slow = ["genres", "clusters", "map", "duplicates?rough=true", "genres"];
+    let start = Instant::now();
+    let waits = std::thread::scope(|scope| {
+        let asked = slow.map(|name| {
+            let server = &server;
+            scope.spawn(move || {
+                let path = format!("/api/v1/{name}");
+                // What takes longer than a request may is kept for the next one.
+                while server.get(&path).0 == 503 && start.elapsed() < Duration::from_mins(4) {
+                    std::thread::sleep(Duration::from_millis(200));
+                }
+                let (status, answer) = server.get(&path);
+                assert_eq!(status, 200, "{path}: {answer}");
+            })
+        });
+        let mut waits = Vec::new();
+        while asked.iter().any(|asked| !asked.is_finished()) {
+            let quick = if waits.len() % 2 == 0 {
+                server.send(
+                    "POST",
+                    "/api/v1/similar",
+                    "Content-Type: application/json\r\n",
+                    question.to_string().as_bytes(),
+                )
+            } else {
+                server.send("GET", "/api/v1/status", "", b"")
+            };
+            assert_eq!(quick.0, 200, "{}", text(&quick.2));
+            waits.push(waited(&quick.1));
+        }
+        waits
+    });
+    assert!(waits.len() > 20, "{} were answered within {:?}", waits.len(), start.elapsed());
+    let longest = waits.iter().copied().fold(0.0, f64::max);
+    assert!(longest < 2000.0, "{longest} ms");
+    // Work that nobody hurries for has threads of its own, which give way to the others.
+    #[cfg(target_os = "linux")]
+    {
+        let mut nice = Vec::new();
+        for task in fs::read_dir(format!("/proc/{}/task", server.process.id())).unwrap() {
+            let stat = fs::read_to_string(task.unwrap().path().join("stat")).unwrap_or_default();
+            let Some((name, fields)) = stat.rsplit_once(')') else { continue };
+            if name.contains("(whole-") {
+                nice.push(fields.split_whitespace().nth(16).unwrap().parse::<i32>().unwrap());
+            }
+        }
+        // One of two threads for answers, one for what they start from.
+        assert!(nice.len() == 2 && nice.iter().all(|&nice| nice >= 5), "{nice:?}");
+    }
+}
+
+/// Who opens a pipe waits for somebody at its other end.
+#[cfg(unix)]
+#[test]
+fn a_pipe_in_a_files_place_keeps_nobody_waiting() {
+    let sandbox = Sandbox::new();
+    small_library(&sandbox);
+    let server = Server::start(&sandbox, &[]);
+    let path = server.good_get("/api/v1/tracks/1")["path"].as_str().unwrap().to_owned();
+    fs::remove_file(&path).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let request = format!(
+        "GET /api/v1/tracks/1/audio HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\r\n",
+        server.address, server.token
+    );
+    // More than the server has threads.
+    for _ in 0..3 {
+        let mut asked: Vec<TcpStream> = (0..200).map(|_| server.connect()).collect();
+        for stream in &mut asked {
+            stream.write_all(request.as_bytes()).unwrap();
+        }
+        for stream in &mut asked {
+            let (status, head, body) = read_answer(stream);
+            assert!(status == 404 && text(&body).contains("no file"), "{head} {}", text(&body));
+        }
+    }
+    assert_eq!(server.send("GET", "/api/v1/tracks/1/cover", "", b"").0, 204);
+    let passage = json!({"seeds": [{"id": 1}], "from": 0.0, "to": 5.0});
+    let near = server.good("/api/v1/similar", &passage);
+    assert_eq!(
+        near["passages"].as_array().unwrap().len(),
+        5,
+        "by the stored windows of the one that is gone"
+    );
+    assert_eq!(server.good_get("/api/v1/status")["tracks"], 6);
+}
+
+#[test]
+fn a_scan_adds_the_folders_named_at_the_start() {
+    let sandbox = Sandbox::new();
+    let music = small_library(&sandbox);
+    let server = Server::start(&sandbox, &["--folder", music.to_str().unwrap()]);
+    assert_eq!(server.good_get("/api/v1/scan")["state"], "idle");
+    fs::write(music.join("noise.wav"), noise_wav(22_050, 10.0, 3)).unwrap();
+    let (status, started) = server.post("/api/v1/scan", &json!({}));
+    assert_eq!((status, &started["state"]), (202, &json!("running")), "{started}");
+    assert_eq!(server.post("/api/v1/scan", &json!({})).0, 409, "one at a time");
+    // Events until it ends.
+    let (status, head, body) = server.send("GET", "/api/v1/scan", "Accept: text/event-stream\r\n", b"");
+    assert!(status == 200 && head.contains("content-type: text/event-stream"), "{head}");
+    let body = text(&body);
+    assert!(body.contains("event: progress\n") && body.contains("\"state\":\"done\""), "{body}");
+    let done = server.good_get("/api/v1/scan");
+    assert_eq!((&done["state"], &done["summary"]["added"]), (&json!("done"), &json!(1)), "{done}");
+    assert_eq!(server.good_get("/api/v1/tracks")["tracks"].as_array().unwrap().len(), 7);
+    assert_eq!(server.send("DELETE", "/api/v1/scan", "", b"").0, 409, "there is none");
+    // One that has much to do can be stopped.
+    for seed in 10..40 {
+        fs::write(music.join(format!("{seed}.wav")), noise_wav(44_100, 60.0, seed)).unwrap();
+    }
+    assert_eq!(server.post("/api/v1/scan", &json!({})).0, 202);
+    let start = Instant::now();
+    while server.good_get("/api/v1/scan")["total"] == 0 {
+        assert!(start.elapsed() < Duration::from_mins(1), "it begins");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(server.send("DELETE", "/api/v1/scan", "", b"").0, 202);
+    while server.good_get("/api/v1/scan")["state"] == "running" {
+        assert!(start.elapsed() < Duration::from_secs(90), "it ends");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let stopped = server.good_get("/api/v1/scan");
+    assert_eq!(
+        (&stopped["state"], &stopped["summary"]["interrupted"]),
+        (&json!("stopped"), &json!(true)),
+        "{stopped}"
+    );
+}
+
+#[test]
+fn a_folder_that_is_watched_is_added_to_the_answers() {
+    let sandbox = Sandbox::new();
+    let music = small_library(&sandbox);
+    let server = Server::start(&sandbox, &["--watch", music.to_str().unwrap()]);
+    fs::write(music.join("noise.wav"), noise_wav(22_050, 10.0, 3)).unwrap();
+    let start = Instant::now();
+    while server.good_get("/api/v1/tracks")["total"] != 7 {
+        assert!(start.elapsed() < Duration::from_mins(1), "{}", server.said.lock().unwrap());
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let refused = sandbox.run(["serve", "--watch", "/no/such/folder", "--listen", "127.0.0.1:0"]);
+    assert!(code(&refused) == 2 && text(&refused.stderr).contains("--watch"), "{}", text(&refused.stderr));
+}
+
+/// Whoever holds what the server started must not find it at work after the server has been killed.
+#[cfg(target_os = "linux")]
+#[test]
+fn watching_ends_with_a_server_that_is_killed() {
+    let sandbox = Sandbox::new();
+    let music = small_library(&sandbox);
+    let mut server = Server::start(&sandbox, &["--watch", music.to_str().unwrap()]);
+    let pid = server.process.id();
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    let watching: u32 = children.trim().parse().expect("one process watches");
+    let lives = || fs::read_to_string(format!("/proc/{watching}/cmdline")).is_ok_and(|line| !line.is_empty());
+    // A process that has just begun has no command line for a moment.
+    let start = Instant::now();
+    while !lives() {
+        assert!(start.elapsed() < Duration::from_secs(20), "nobody watches");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    server.process.kill().unwrap();
+    server.process.wait().unwrap();
+    let start = Instant::now();
+    while lives() {
+        assert!(start.elapsed() < Duration::from_secs(20), "it watches on");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}

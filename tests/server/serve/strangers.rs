@@ -1,0 +1,276 @@
+//! What strangers try.
+
+use std::io::Write as _;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::common::server::{Server, read_answer, small_library};
+use crate::common::{Sandbox, text};
+
+#[test]
+fn the_page_gets_a_cookie_for_its_token_which_reads_and_changes_only_from_its_own_origin() {
+    let sandbox = Sandbox::new();
+    small_library(&sandbox);
+    let server =
+        Server::start(&sandbox, &["--allow-origin", "https://music.example", "--allow-host", "music.lan"]);
+    let host = server.address.to_string();
+    let ask = |method: &str, path: &str, headers: &str, body: &str| {
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{headers}\r\n{body}",
+            body.len()
+        );
+        server.raw(request.as_bytes())
+    };
+    let (status, head, _) = ask("POST", "/api/v1/session", "", &json!({"token": server.token}).to_string());
+    assert_eq!(status, 204, "{head}");
+    let cookie = head.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap();
+    assert!(cookie.ends_with("; HttpOnly; SameSite=Strict; Path=/"), "{cookie}");
+    assert!(!cookie.contains(&server.token), "the cookie is not the token");
+    let cookie = format!("Cookie: {}\r\n", cookie.split(';').next().unwrap());
+    assert_eq!(ask("GET", "/api/v1/tracks", &cookie, "").0, 200);
+    let question = json!({"seeds": [{"id": 1}]}).to_string();
+    assert_eq!(ask("POST", "/api/v1/similar", &cookie, &question).0, 403, "no origin");
+    let own = format!("{cookie}Origin: http://{host}\r\n");
+    assert_eq!(ask("POST", "/api/v1/similar", &own, &question).0, 200);
+    let other = format!("{cookie}Origin: https://music.example\r\n");
+    let (status, head, _) = ask("POST", "/api/v1/similar", &other, &question);
+    assert!(status == 200 && head.contains("access-control-allow-origin: https://music.example"), "{head}");
+    assert!(
+        !head.contains("access-control-allow-credentials"),
+        "cookies are for the server's own page: {head}"
+    );
+    // An allowed host is answered for; all answers have the headers that browsers need to be careful.
+    let request = "GET /api/v1/health HTTP/1.1\r\nHost: music.lan:80\r\nConnection: close\r\n\r\n";
+    let (status, head, _) = server.raw(request.as_bytes());
+    assert_eq!(status, 200);
+    for header in [
+        "x-content-type-options: nosniff",
+        "cache-control: no-store",
+        "content-security-policy: default-src 'none'",
+        "referrer-policy: no-referrer",
+        "x-frame-options: DENY",
+    ] {
+        assert!(head.contains(header), "{header}: {head}");
+    }
+}
+
+/// What strangers try: the request, and the status that it must end in (0: the connection is closed).
+fn hostile(host: &str, token: &str) -> Vec<(&'static str, Vec<u8>, &'static [u16])> {
+    let auth = format!("Authorization: Bearer {token}\r\n");
+    let get = |path: &str, headers: &str| {
+        format!("GET {path} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n").into_bytes()
+    };
+    let of = |name: &str| get("/api/v1/tracks", &format!("Host: {name}\r\n{auth}"));
+    let own = format!("Host: {host}\r\n");
+    let from = |origin: &str| get("/api/v1/tracks", &format!("{own}{auth}Origin: {origin}\r\n"));
+    let post = |path: &str, headers: &str, body: &str| {
+        let length = body.len();
+        format!("POST {path} HTTP/1.1\r\n{own}{auth}Connection: close\r\nContent-Length: {length}\r\n{headers}\r\n{body}")
+            .into_bytes()
+    };
+    let json = "Content-Type: application/json\r\n";
+    let one = r#"{"seeds":[{"id":1}]}"#;
+    let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
+    let many = format!(r#"{{"seeds":[{}]}}"#, vec![r#"{"id":1}"#; 501].join(","));
+    let large = format!(r#"{{"seeds":[{{"words":"{}"}}]}}"#, "a".repeat(10_000_000));
+    let headers: String = (0..100).map(|i| format!("X-{i}: 1\r\n")).collect();
+    let track = |path: &str| get(path, &format!("{own}{auth}"));
+    vec![
+        ("a name that begins like the loopback's", of("127.evil.com"), &[403]),
+        ("a name that ends like localhost", of("evil.localhost"), &[403]),
+        ("a name that begins like localhost", of("localhost.evil.com"), &[403]),
+        ("an address in a name", of("127.0.0.1.nip.io"), &[403]),
+        ("a short form of the address", of("127.1"), &[403]),
+        ("the address as a number", of("2130706433"), &[403]),
+        ("every address", of("0.0.0.0"), &[403]),
+        ("a user before the host", of("127.0.0.1@evil.com"), &[400, 403]),
+        ("no host", get("/api/v1/tracks", &auth), &[400]),
+        ("no host, of an old client", format!("GET /api/v1/tracks HTTP/1.0\r\n{auth}\r\n").into_bytes(), &[400]),
+        ("two hosts", get("/api/v1/tracks", &format!("{own}Host: evil.com\r\n{auth}")), &[400]),
+        ("another host in the address", get("http://evil.com/api/v1/tracks", &format!("{own}{auth}")), &[400, 403]),
+        ("a page of a stranger", from("http://evil.com"), &[403]),
+        ("a page without an origin of its own", from("null"), &[403]),
+        ("another port of this machine", from("http://127.0.0.1:1"), &[403]),
+        ("a name that begins like the origin", from(&format!("http://{host}.evil.com")), &[403]),
+        ("two origins", get("/api/v1/tracks", &format!("{own}{auth}Origin: http://{host}\r\nOrigin: http://evil.com\r\n")), &[403]),
+        ("no token", get("/api/v1/tracks", &own), &[401]),
+        ("an empty token", get("/api/v1/tracks", &format!("{own}Authorization: Bearer \r\n")), &[401, 429]),
+        ("the wrong kind of token", get("/api/v1/tracks", &format!("{own}Authorization: Basic {token}\r\n")), &[401, 429]),
+        ("half of the token", get("/api/v1/tracks", &format!("{own}Authorization: Bearer {}\r\n", &token[..32])), &[401, 429]),
+        ("the token in the address", get(&format!("/api/v1/tracks?token={token}"), &own), &[401]),
+        ("the token as a cookie", get("/api/v1/tracks", &format!("{own}Cookie: voisin={token}\r\n")), &[401, 429]),
+        ("another method", format!("PUT /api/v1/tracks HTTP/1.1\r\n{own}{auth}Connection: close\r\n\r\n").into_bytes(), &[405]),
+        ("a method of its own", format!("BREW /api/v1/tracks HTTP/1.1\r\n{own}{auth}Connection: close\r\n\r\n").into_bytes(), &[405]),
+        ("TRACE", format!("TRACE /api/v1/tracks HTTP/1.1\r\n{own}{auth}Connection: close\r\n\r\n").into_bytes(), &[405]),
+        ("CONNECT", format!("CONNECT evil.com:80 HTTP/1.1\r\n{own}{auth}Connection: close\r\n\r\n").into_bytes(), &[400, 403, 404, 405]),
+        ("a form", post("/api/v1/similar", "Content-Type: text/plain\r\n", one), &[415]),
+        ("another form", post("/api/v1/similar", "Content-Type: application/x-www-form-urlencoded\r\n", one), &[415]),
+        ("a form with a file", post("/api/v1/files/similar", "Content-Type: multipart/form-data; boundary=x\r\n", one), &[415]),
+        ("no type", post("/api/v1/similar", "", one), &[415]),
+        ("no JSON", post("/api/v1/similar", json, "seeds=1"), &[400]),
+        ("JSON of another encoding", post("/api/v1/similar", json, "\u{fffd}\u{0}"), &[400]),
+        ("JSON without end", post("/api/v1/similar", json, r#"{"seeds":[{"id":1"#), &[400]),
+        ("JSON 100 000 deep", post("/api/v1/similar", json, &deep), &[400]),
+        ("an option that there is not", post("/api/v1/similar", json, r#"{"seeds":[{"id":1}],"sudo":true}"#), &[400]),
+        ("no seeds", post("/api/v1/similar", json, r#"{"seeds":[]}"#), &[400]),
+        ("too many seeds", post("/api/v1/similar", json, &many), &[400]),
+        ("too long a list", post("/api/v1/similar", json, r#"{"seeds":[{"id":1}],"limit":1001}"#), &[400]),
+        ("a number that is none", post("/api/v1/similar", json, r#"{"seeds":[{"id":1}],"min_similarity":1e999}"#), &[400]),
+        ("an id beyond all numbers", post("/api/v1/similar", json, r#"{"seeds":[{"id":99999999999999999999}]}"#), &[400]),
+        ("a file of the system", post("/api/v1/similar", json, r#"{"seeds":[{"path":"/etc/passwd"}]}"#), &[404]),
+        ("a file as words", post("/api/v1/similar", json, r#"{"seeds":[{"words":"/etc/passwd"}]}"#), &[404]),
+        ("a name with NUL", post("/api/v1/similar", json, r#"{"seeds":[{"path":"/m\u0000/x"}]}"#), &[404]),
+        ("SQL", post("/api/v1/similar", json, r#"{"seeds":[{"words":"'; DROP TABLE audio; --"}]}"#), &[404]),
+        ("a file of labels", post("/api/v1/classify", json, r#"{"tracks":[{"id":1}],"label_from":"/etc/passwd"}"#), &[400]),
+        ("a body of 10 MB", post("/api/v1/similar", json, &large), &[413, 0]),
+        ("a body just above 1 MiB", post("/api/v1/similar", json, &format!("{}{one}", " ".repeat(1 << 20))), &[413, 0]),
+        ("a body that is compressed", post("/api/v1/similar", &format!("{json}Content-Encoding: gzip\r\n"), "\u{1f}\u{8b}\u{8}"), &[400]),
+        ("a file of 300 MB that is said and not sent", format!("POST /api/v1/files/similar HTTP/1.1\r\n{own}{auth}Content-Type: audio/mpeg\r\nContent-Length: 300000000\r\nConnection: close\r\n\r\n").into_bytes(), &[413]),
+        ("10 MB that are said and not sent", format!("POST /api/v1/similar HTTP/1.1\r\n{own}{auth}{json}Content-Length: 10000000\r\nConnection: close\r\n\r\n").into_bytes(), &[413]),
+        ("a chunk of another length", format!("POST /api/v1/similar HTTP/1.1\r\n{own}{auth}{json}Transfer-Encoding: chunked\r\n\r\nzz\r\n{one}\r\n").into_bytes(), &[400]),
+        ("two lengths", format!("POST /api/v1/similar HTTP/1.1\r\n{own}{auth}{json}Content-Length: 20\r\nContent-Length: 5\r\n\r\n{one}").into_bytes(), &[400]),
+        ("a length and chunks", format!("POST /api/v1/similar HTTP/1.1\r\n{own}{auth}{json}Content-Length: 3\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n0\r\n\r\n").into_bytes(), &[400]),
+        ("a path upwards", track("/api/v1/tracks/../../../etc/passwd"), &[404]),
+        ("a path upwards, encoded", track("/api/v1/tracks/%2e%2e%2f%2e%2e%2fetc%2fpasswd/audio"), &[400, 404]),
+        ("an id with NUL", track("/api/v1/tracks/1%00/audio"), &[400]),
+        ("an id that is no text", track("/api/v1/tracks/%ff%fe/audio"), &[400]),
+        ("an id that is no number", track("/api/v1/tracks/one"), &[400]),
+        ("an id that is not there", track("/api/v1/tracks/999999/audio"), &[404]),
+        ("a negative id", track("/api/v1/tracks/-1/audio"), &[404]),
+        ("an address of 20 kB", track(&format!("/api/v1/tracks?query={}", "a".repeat(20_000))), &[414]),
+        ("65 headers", get("/api/v1/health", &format!("{own}{}", &headers[..headers.find("X-63").unwrap_or(0)])), &[431]),
+        ("100 headers", get("/api/v1/health", &format!("{own}{headers}")), &[431]),
+        ("just too long an address", track(&format!("/api/v1/tracks?query={}", "a".repeat(8 * 1024 - 20))), &[414]),
+        ("a header of 1 MB", get("/api/v1/health", &format!("{own}X-A: {}\r\n", "a".repeat(1_000_000))), &[431, 0]),
+        ("a header in the address", track("/api/v1/tracks?query=%0d%0aSet-Cookie:%20voisin=1"), &[200]),
+        ("no HTTP", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec(), &[0, 400]),
+        ("the beginning of HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), &[0, 400, 403, 404, 405, 505]),
+    ]
+}
+
+/// Lets this process, and the server that it starts, have a thousand connections.
+#[cfg(unix)]
+fn more_connections() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
+}
+
+#[cfg(not(unix))]
+fn more_connections() {}
+
+/// Whoever has no token cannot keep those out who have it.
+#[test]
+fn slow_bodies_without_a_token_shut_nobody_out() {
+    more_connections();
+    let sandbox = Sandbox::new();
+    small_library(&sandbox);
+    let server = Server::start(&sandbox, &[]);
+    let begin = |length: usize| {
+        let head = format!(
+            "POST /api/v1/session HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{{",
+            server.address
+        );
+        let mut stream = TcpStream::connect(server.address).ok()?;
+        stream.write_all(head.as_bytes()).ok()?;
+        Some(stream)
+    };
+    let mut alone = begin(300).unwrap();
+    alone.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let start = Instant::now();
+    let (status, head, _) = read_answer(&mut alone);
+    assert_eq!(status, 400, "{head}");
+    assert!((3..10).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+    let mut long = begin(5000).unwrap();
+    assert_eq!(read_answer(&mut long).0, 413);
+
+    // More than there may be connections, each sending a byte a second, and begun again when it is closed.
+    let mut slow: Vec<TcpStream> = Vec::new();
+    for second in 0..10 {
+        slow.retain_mut(|stream| stream.write_all(b" ").is_ok());
+        while slow.len() < 560 {
+            slow.extend(begin(300));
+        }
+        let start = Instant::now();
+        let (status, head, _) = server.send("GET", "/api/v1/status", "", b"");
+        assert_eq!(status, 200, "after {second} s: {head}");
+        std::thread::sleep(Duration::from_secs(1).saturating_sub(start.elapsed()));
+    }
+    assert!(slow.len() >= 500, "the attack lasted to the end");
+}
+
+#[test]
+fn strangers_get_nothing_and_the_next_good_request_is_answered() {
+    more_connections();
+    let sandbox = Sandbox::new();
+    small_library(&sandbox);
+    let server = Server::start(&sandbox, &[]);
+    let host = server.address.to_string();
+    let good = || server.good("/api/v1/similar", &json!({"seeds": [{"id": 1}], "limit": 1}));
+    let expected = good();
+    for (what, request, allowed) in hostile(&host, &server.token) {
+        let (status, head, body) = server.raw(&request);
+        assert!(
+            allowed.contains(&status),
+            "{what}: expected {allowed:?}, found {status}\n{head}\n{}",
+            text(&body)
+        );
+        assert!(!text(&body).contains("root:"), "{what}");
+        assert!(!head.to_ascii_lowercase().contains("set-cookie"), "{what}");
+        if status >= 400 && head.contains("application/problem+json") {
+            let problem: Value = serde_json::from_slice(&body).unwrap();
+            assert!(!problem["detail"].as_str().unwrap().is_empty(), "{what}: {problem}");
+            assert!(!problem["next"].as_str().unwrap().is_empty(), "{what}: {problem}");
+        }
+        assert_eq!(good(), expected, "after: {what}");
+    }
+
+    // Wrong tokens: five tries, then a pause; the right one is answered all the same.
+    let wrong = format!(
+        "GET /api/v1/tracks HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer wrong\r\nConnection: close\r\n\r\n"
+    );
+    let last = (0..7).map(|_| server.raw(wrong.as_bytes())).fold(None, |_, answer| Some(answer)).unwrap();
+    assert!(last.0 == 429 && last.1.contains("retry-after: "), "{}", last.1);
+    assert_eq!(good(), expected);
+
+    // Many connections that say nothing, and some that stop in the middle of a body.
+    let idle: Vec<TcpStream> = (0..1000).filter_map(|_| TcpStream::connect(server.address).ok()).collect();
+    assert_eq!(idle.len(), 1000);
+    assert_eq!(good(), expected, "beside 1000 idle connections");
+    drop(idle);
+    let begun = Instant::now();
+    let mut unfinished: Vec<TcpStream> = (0..20)
+        .map(|_| {
+            let mut stream = server.connect();
+            let head = format!(
+                "POST /api/v1/similar HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{{",
+                server.token
+            );
+            stream.write_all(head.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    assert_eq!(good(), expected, "beside unfinished bodies");
+    // A head that arrives a byte at a time is not waited for longer than ten seconds.
+    let mut slow = server.connect();
+    let start = Instant::now();
+    let mut ended = false;
+    for byte in b"GET /api/v1/health HTTP/1.1\r\nHost: localhost\r\n".iter().cycle() {
+        if slow.write_all(&[*byte]).is_err() || start.elapsed() > Duration::from_secs(20) {
+            ended = start.elapsed() <= Duration::from_secs(20);
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(400));
+    }
+    assert!(ended, "a slow head keeps its connection");
+    assert_eq!(good(), expected, "after a slow head");
+    // Nor a body longer than thirty.
+    let (status, head, _) = read_answer(&mut unfinished[0]);
+    assert!(status == 503 && head.contains("retry-after: "), "{status} {head}");
+    assert!((25..36).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+    drop(unfinished);
+    let said = server.said.lock().unwrap().clone();
+    assert!(!said.contains(&server.token), "no token in what it says");
+}
