@@ -3,7 +3,8 @@
 //!
 //! Both sides run on one thread, with the shipped MusiCNN weights and with random ones (every filter alive); medians
 //! of the rounds. Time is that thread's own processor time where the system tells it (Linux), so that a busy machine
-//! disturbs less.
+//! disturbs less. The release profile builds Candle for size: give it full optimisation for a comparison, with
+//! `--config profile.release.package.candle-core.opt-level=3` (and the same for `candle-nn`).
 
 use std::time::{Duration, Instant};
 
