@@ -194,24 +194,16 @@ impl Engine {
 
     /// The tracks that best fit a phrase such as `calm guitar, no voice`.
     ///
+    /// - `heard`: [`predicted_tags`](Self::predicted_tags)
+    ///
     /// # Errors
     /// Nothing of the phrase is understood.
     pub fn find(
         &self,
-        phrase: &str,
-        filter: &TrackFilter,
-        limit: Option<usize>,
-    ) -> Result<PhraseAnswer, EngineError> {
-        self.find_among(&self.predicted_tags()?, phrase, filter, limit)
-    }
-
-    /// As [`find`](Self::find), with the tags of all tracks at hand.
-    pub fn find_among(
-        &self,
         heard: &PredictedTags,
         phrase: &str,
         filter: &TrackFilter,
-        limit: Option<usize>,
+        limit: usize,
     ) -> Result<PhraseAnswer, EngineError> {
         let read = heard.words.read(phrase);
         if read.terms.is_empty() {
@@ -228,7 +220,7 @@ impl Engine {
             .filter(|&row| allowed.as_ref().is_none_or(|set| set.contains(heard.ids[row])))
             .collect();
         rows.sort_by(|&a, &b| fits[b].total_cmp(&fits[a]).then(a.cmp(&b)));
-        rows.truncate(limit.unwrap_or(usize::MAX));
+        rows.truncate(limit);
         let ids: Vec<TrackId> = rows.iter().map(|&row| heard.ids[row]).collect();
         let tracks = self.library().tracks_by_id(&ids)?.into_iter().zip(rows);
         let tracks = tracks.map(|(track, row)| FittingTrack {

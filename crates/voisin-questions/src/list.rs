@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::values::{Limit, ListOrder};
 use super::{Filters, QuestionError};
-use voisin::{Engine, TrackQuery};
+use voisin::{Engine, PhraseAnswer, PredictedTags, TrackQuery};
 use voisin_base::track::TrackId;
 
 /// The tracks of the library
@@ -77,15 +77,25 @@ pub struct Find {
     #[arg(value_name = "WORD", required_unless_present = "words", allow_hyphen_values = false)]
     #[serde(deserialize_with = "words")]
     #[schemars(with = "String")]
-    pub query: Vec<String>,
+    pub(crate) query: Vec<String>,
     /// How many
     #[arg(long, short, default_value_t = twenty(), value_name = "N|all", allow_negative_numbers = true)]
     #[serde(default = "twenty")]
-    pub limit: Limit,
+    pub(crate) limit: Limit,
     /// Which tracks
     #[command(flatten)]
     #[serde(default)]
     pub filters: Filters,
+}
+
+impl Find {
+    /// The tracks that fit best.
+    ///
+    /// - `heard`: what the model hears in all tracks
+    pub fn run(&self, engine: &Engine, heard: &PredictedTags) -> Result<PhraseAnswer, QuestionError> {
+        let filter = self.filters.filter(engine, &[])?;
+        Ok(engine.find(heard, &self.query.join(" "), &filter, self.limit.of(usize::MAX))?)
+    }
 }
 
 fn twenty() -> Limit {

@@ -9,14 +9,13 @@ pub(crate) fn run(context: &Context, args: &FindArgs) -> anyhow::Result<Ending> 
     args.output.check()?;
     let mut engine = context.open_engine()?;
     engine.keep_tags()?;
+    let heard = engine.predicted_tags()?;
     if args.words {
-        print_words(&engine.predicted_tags()?)?;
+        print_words(&heard)?;
         return Ok(Ending::Fine);
     }
-    let limit = args.question.limit.of(usize::MAX);
     args.question.filters.check_folders(&engine)?;
-    let filter = args.question.filters.filter(&engine, &[])?;
-    let answer = engine.find(&args.question.query.join(" "), &filter, Some(limit))?;
+    let answer = args.question.run(&engine, &heard)?;
     if !answer.phrase.unknown.is_empty() {
         context.console.warn(&format!(
             "not understood and left out: {}; \"voisin find --words\" lists what is",
@@ -26,6 +25,6 @@ pub(crate) fn run(context: &Context, args: &FindArgs) -> anyhow::Result<Ending> 
     if answer.tracks.is_empty() {
         context.console.note("nothing found: loosen the filters or add more music");
     }
-    print_found(&answer, &engine.predicted_tags()?, &args.output)?;
+    print_found(&answer, &heard, &args.output)?;
     Ok(if answer.tracks.is_empty() { Ending::Partial } else { Ending::Fine })
 }

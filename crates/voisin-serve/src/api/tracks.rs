@@ -65,13 +65,10 @@ pub(super) async fn find(
     let answer = state
         .ask(move |_, context| {
             let generation = context.engine.library().generation()?;
-            let filter = asked.filters.filter(&context.engine, &[])?;
             let Some(heard) = &*heard else {
                 return Err(context.engine.predicted_tags().err().map_or_else(fault, Problem::from));
             };
-            let limit = Some(asked.limit.of(usize::MAX));
-            let found = context.engine.find_among(heard, &asked.query.join(" "), &filter, limit)?;
-            bytes(generation, FoundJson::new(&found, heard))
+            bytes(generation, FoundJson::new(&asked.run(&context.engine, heard)?, heard))
         })
         .await?;
     Ok(written(answer))
