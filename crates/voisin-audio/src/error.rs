@@ -111,6 +111,26 @@ pub enum AudioError {
 }
 
 impl AudioError {
+    /// The file it is about.
+    pub fn path_mut(&mut self) -> Option<&mut PathBuf> {
+        match self {
+            Self::NotFound { path }
+            | Self::PermissionDenied { path }
+            | Self::NotAFile { path }
+            | Self::Empty { path }
+            | Self::NotAudio { path, .. }
+            | Self::UnsupportedCodec { path, .. }
+            | Self::NoFrames { path }
+            | Self::MostlyDamaged { path, .. }
+            | Self::Changed { path }
+            | Self::Panicked { path, .. }
+            | Self::Sheet { path, .. }
+            | Self::TagsUnwritable { path, .. }
+            | Self::Io { path, .. } => Some(path),
+            Self::Rate { .. } => None,
+        }
+    }
+
     /// The variant that fits an operating system's error.
     pub(crate) fn from_io(path: &Path, source: std::io::Error) -> Self {
         let path = path.to_owned();

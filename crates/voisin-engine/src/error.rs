@@ -1,6 +1,6 @@
 //! What can go wrong where the parts are joined.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use voisin_audio::AudioError;
 use voisin_base::remedy::Remedy;
@@ -236,6 +236,24 @@ impl EngineError {
             Self::NoTags { .. } => Remedy::LibraryOfOtherModel,
             _ => return None,
         })
+    }
+
+    /// The same of a file that its owner knows by another name than its path.
+    #[must_use]
+    pub fn of_file_known_as(mut self, path: &Path, name: &str) -> Self {
+        let of = match &mut self {
+            Self::Audio(error) => error.path_mut(),
+            Self::NotInLibrary { path }
+            | Self::TooShort { path, .. }
+            | Self::Silent { path }
+            | Self::Fault { path, .. }
+            | Self::OtherAudio { path } => Some(path),
+            _ => None,
+        };
+        if let Some(of) = of.filter(|of| *of == path) {
+            *of = name.into();
+        }
+        self
     }
 
     /// Whether trying again may help although the file has not changed: it could not be read, which says nothing

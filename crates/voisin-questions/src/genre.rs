@@ -1,5 +1,7 @@
 //! Which genre tracks are, how genres are related, and which labels look wrong.
 
+use std::sync::Arc;
+
 use clap::Args;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Error as _, Unexpected};
@@ -8,7 +10,10 @@ use serde::{Deserialize, Deserializer};
 use super::read::Refused;
 use super::seed::{MOST_SEEDS, NamedSeed};
 use super::values::{Fraction, SearchArgs, WholeNumber, at_most};
-use voisin::{ClassifyOptions, Engine, EngineError, LabelSource, LabelledTracks};
+use voisin::{
+    Classifier, ClassifyOptions, Embedder, Engine, EngineError, GenreAnswer, GenreNews, LabelSource,
+    LabelledTracks, Seed,
+};
 use voisin_learn::genre::{FitOptions, Kinship, KinshipOptions, Suspect};
 
 /// Where genres come from; over a network by the name alone.
@@ -121,6 +126,23 @@ impl Classify {
             precision: self.precision.map(Fraction::get),
             or_share: false,
             mode: self.search.mode(),
+        }
+    }
+
+    /// One answer a track, in their order; a first guess listens to their files.
+    ///
+    /// - `embedder`: makes the library's model ready
+    /// - `tell`: is told who answers
+    pub fn run(
+        &self,
+        engine: &mut Engine,
+        tracks: Vec<Seed>,
+        embedder: impl FnOnce() -> Result<Arc<Embedder>, EngineError>,
+        tell: impl FnMut(GenreNews),
+    ) -> Result<Vec<GenreAnswer>, EngineError> {
+        match Classifier::open(Some(engine), &self.options(), |_| embedder(), tell)? {
+            Classifier::Labelled(labelled) => labelled.classify(engine, tracks),
+            Classifier::FirstGuess(guess) => tracks.iter().map(|track| guess.listen(&track.path)).collect(),
         }
     }
 }

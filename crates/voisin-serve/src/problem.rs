@@ -109,12 +109,6 @@ impl Problem {
         self
     }
 
-    /// Says `name` instead of what is known to the server alone.
-    pub(super) fn with_name(mut self, known: &std::path::Path, name: &str) -> Self {
-        self.detail = self.detail.replace(&known.display().to_string(), name);
-        self
-    }
-
     pub(super) fn status(&self) -> StatusCode {
         self.status
     }

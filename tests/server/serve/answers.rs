@@ -170,9 +170,18 @@ fn answers_are_those_of_the_command_line_bit_for_bit() {
     assert_eq!(status, 200, "{answer}");
     let expected = cli(&["classify", &file]);
     assert_eq!(answer["items"][0]["votes"], expected["items"][0]["votes"]);
-    let (status, _, body) = server.send("POST", "/api/v1/files/similar", kind, b"this is not music");
-    assert_eq!(status, 422, "{}", text(&body));
-    assert!(!text(&body).contains("/tmp"), "where the copy lay is nobody's business: {}", text(&body));
+    for question in ["similar", "similar?from=2&to=8", "classify"] {
+        let address = format!("/api/v1/files/{question}");
+        for (bytes, expected) in [
+            (&b"this is not music"[..], "(uploaded): not an audio file"),
+            (&noise_wav(16_000, 0.1, 1), "(uploaded): 0."),
+        ] {
+            let (status, _, body) = server.send("POST", &address, kind, bytes);
+            let answer: Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!(status, 422, "{answer}");
+            assert!(answer["detail"].as_str().unwrap().starts_with(expected), "{question}: {answer}");
+        }
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What sounds like this, which genre is it, the way from here to there, a list for an evening.
 
-use std::sync::Arc;
+use std::path::Path;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -14,9 +14,8 @@ use crate::ask;
 use crate::guard::LONGEST_FILE;
 use crate::problem::Problem;
 use crate::state::{Explored, RequestContext, Shared, State as Server};
-use voisin::{Classifier, ClassifyOptions, Embedder, EngineError, Seed};
+use voisin::{GenreNews, Seed};
 use voisin_explore::TrackMeta;
-use voisin_questions::Similar;
 use voisin_questions::answers::genre::AnswerJson;
 use voisin_questions::answers::similar::{PassagesJson, SimilarJson};
 use voisin_questions::answers::track::ListedJson;
@@ -25,6 +24,7 @@ use voisin_questions::explore::PathBetween;
 use voisin_questions::genre::Classify;
 use voisin_questions::playlist::Playlist;
 use voisin_questions::seed::{at_least_one, seeds};
+use voisin_questions::{QuestionError, Similar};
 
 pub(super) async fn similar(
     State(state): State<Shared>,
@@ -81,13 +81,15 @@ async fn received(headers: &HeaderMap, body: Body) -> Result<tempfile::NamedTemp
 const UPLOADED: &str = "(uploaded)";
 
 /// Says of an uploaded file what would be said of its temporary copy.
-fn unnamed<E: Into<Problem>>(copy: &std::path::Path) -> impl Fn(E) -> Problem {
-    move |error| error.into().with_name(copy, UPLOADED)
+fn of_upload<E: Into<QuestionError>>(copy: &Path) -> impl Fn(E) -> Problem {
+    move |error| match error.into() {
+        QuestionError::Engine(error) => error.of_file_known_as(copy, UPLOADED).into(),
+        other => other.into(),
+    }
 }
 
-fn seed_of_copy(state: &Server, context: &RequestContext, copy: &std::path::Path) -> Result<Seed, Problem> {
-    let seed = context.engine.seed(copy.as_os_str(), || state.model(context)).map_err(unnamed(copy))?;
-    Ok(Seed { path: UPLOADED.into(), ..seed })
+fn seed_of_copy(state: &Server, context: &RequestContext, copy: &Path) -> Result<Seed, Problem> {
+    context.engine.seed(copy.as_os_str(), || state.model(context)).map_err(of_upload(copy))
 }
 
 pub(super) async fn similar_to_file(
@@ -102,9 +104,9 @@ pub(super) async fn similar_to_file(
         let key = format!("passage {asked:?} of {}", copy.path().display());
         let answer = state.once(key, false, move |state, context, _| {
             let generation = state.index(context)?;
-            let seed = Seed { path: copy.path().to_owned(), ..seed_of_copy(state, context, copy.path())? };
+            let seed = seed_of_copy(state, context, copy.path())?;
             let found = asked.run_passage(&context.engine, seed, &*state.model(context)?);
-            let (mut passage, found) = found.map_err(unnamed(copy.path()))?;
+            let (mut passage, found) = found.map_err(of_upload(copy.path()))?;
             passage.seed.path = UPLOADED.into();
             bytes(generation, PassagesJson::new(&passage, from, to, &found))
         });
@@ -114,7 +116,7 @@ pub(super) async fn similar_to_file(
         .ask(move |state, context| {
             let generation = state.index(context)?;
             let seed = seed_of_copy(state, context, copy.path())?;
-            let seeds = [seed];
+            let seeds = [Seed { path: UPLOADED.into(), ..seed }];
             let found = asked.run(&mut context.engine, &seeds, Vec::new())?;
             Ok(Answer { generation, answer: SimilarJson::new(&seeds, &found) }.into_response())
         })
@@ -132,27 +134,21 @@ struct Genres<'a> {
 fn classified(
     state: &Server,
     context: &mut RequestContext,
-    options: &ClassifyOptions,
-    seeds: Vec<Seed>,
-    copy: Option<&std::path::Path>,
+    asked: &Classify,
+    tracks: Vec<Seed>,
+    copy: Option<&Path>,
 ) -> Result<Bytes, Problem> {
     let generation = context.engine.library().generation()?;
     let mut notes = Vec::new();
     let model = state.model(context);
-    let embedder = |_: Option<&voisin_library::Library>| -> Result<Arc<Embedder>, EngineError> { model };
-    let classifier =
-        Classifier::open(Some(&mut context.engine), options, embedder, |news| notes.push(news.to_string()))?;
-    let answers = match &classifier {
-        Classifier::Labelled(labelled) => labelled.classify(&context.engine, seeds)?,
-        Classifier::FirstGuess(guess) => {
-            let named = seeds.iter().map(|seed| copy.unwrap_or(&seed.path));
-            let heard = named.map(|path| guess.listen(path).map_err(unnamed(path)));
-            let mut heard = heard.collect::<Result<Vec<_>, Problem>>()?;
-            for (answer, seed) in heard.iter_mut().zip(&seeds) {
-                answer.path.clone_from(&seed.path);
-            }
-            heard
-        }
+    let tell = |news: GenreNews| notes.push(news.to_string());
+    let answers = asked.run(&mut context.engine, tracks, || model, tell);
+    let answers = if let Some(copy) = copy {
+        let mut answers = answers.map_err(of_upload(copy))?;
+        answers.iter_mut().for_each(|answer| answer.path = UPLOADED.into());
+        answers
+    } else {
+        answers?
     };
     let answer = Genres { items: answers.iter().map(AnswerJson::new).collect(), notes };
     bytes(generation, answer)
@@ -167,7 +163,7 @@ pub(super) async fn classify(
         .ask(move |state, context| {
             state.index(context)?;
             let seeds = seeds(&asked.tracks, &context.engine)?;
-            classified(state, context, &asked.options(), seeds, None)
+            classified(state, context, &asked, seeds, None)
         })
         .await?;
     Ok(written(answer))
@@ -184,7 +180,7 @@ pub(super) async fn classify_file(
         .ask(move |state, context| {
             state.index(context)?;
             let seed = seed_of_copy(state, context, copy.path())?;
-            classified(state, context, &asked.options(), vec![seed], Some(copy.path()))
+            classified(state, context, &asked, vec![seed], Some(copy.path()))
         })
         .await?;
     Ok(written(answer))
