@@ -76,6 +76,16 @@ pub enum Remedy {
     Push(String),
     /// Fetch the library from the database.
     Pull,
+    /// Make the database's tables for vectors of another length.
+    OtherTables,
+    /// Have the database's mean renewed.
+    RenewMean,
+    /// Say where MPD is.
+    SayMpd,
+    /// Give the password that MPD asks for.
+    SayMpdPassword,
+    /// Give another name or password.
+    OtherLogin,
 }
 
 impl fmt::Display for Remedy {
@@ -116,6 +126,11 @@ impl fmt::Display for Remedy {
             Self::UseCpu => "use the device \"cpu\"",
             Self::Push(place) => return write!(f, "send a library to {place}"),
             Self::Pull => "bring the library to this disk first",
+            Self::OtherTables => "make tables for vectors of that length",
+            Self::RenewMean => "delete its row and have it renewed",
+            Self::SayMpd => "is it running, and is this where it listens",
+            Self::SayMpdPassword => "give the one that it asks for",
+            Self::OtherLogin => "check both",
         })
     }
 }

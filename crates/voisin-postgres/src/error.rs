@@ -83,6 +83,28 @@ pub enum BackendError {
         /// What to do.
         next: &'static str,
     },
+    /// Tables for vectors of another length.
+    #[error(
+        "the tables of {place} are for vectors of {found} numbers, those of this library have {expected}"
+    )]
+    OtherTables {
+        /// The address, without a password.
+        place: String,
+        /// Length of the vectors that the tables take.
+        found: i32,
+        /// Length of this library's vectors.
+        expected: i32,
+    },
+    /// A mean that cannot be one.
+    #[error("the mean in voisin_mean of {place} has {found} numbers, expected {expected} that are finite")]
+    Mean {
+        /// The address, without a password.
+        place: String,
+        /// Its length.
+        found: usize,
+        /// Length of the library's vectors.
+        expected: usize,
+    },
     /// Vectors of another model.
     #[error(
         "{place} holds vectors of model {held} ({held_fingerprint}), not of {offered} ({offered_fingerprint}): vectors of two models never mix; use another database, or another schema of it (create schema NAME; ?options=-csearch_path%3DNAME,public)"
@@ -137,6 +159,8 @@ impl BackendError {
         match self {
             Self::NoLibrary { place } => Some(Remedy::Push(place.clone())),
             Self::Unsupported(_) => Some(Remedy::Pull),
+            Self::OtherTables { .. } => Some(Remedy::OtherTables),
+            Self::Mean { .. } => Some(Remedy::RenewMean),
             Self::Library(error) => error.remedy(),
             Self::Engine(error) => error.remedy(),
             _ => None,

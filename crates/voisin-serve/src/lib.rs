@@ -40,7 +40,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-pub use link::{LinkReport, ServerKind, link};
+pub use link::{LinkError, LinkReport, ServerKind, link};
 pub use listen::Listen;
 pub use lms::Lms;
 pub use mcp::assist;
@@ -64,7 +64,7 @@ use state::State;
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// A place to listen at that cannot be had.
-    #[error("cannot listen on {place}: stop what listens there, or choose another --listen")]
+    #[error("cannot listen on {place}: stop what listens there, or choose another address")]
     Listen {
         /// Where.
         place: String,
@@ -72,7 +72,7 @@ pub enum ServeError {
         source: std::io::Error,
     },
     /// The token's file cannot be used.
-    #[error("cannot use the token in {}: name another file with --token-file", path.display())]
+    #[error("cannot use the token in {}: name another file for it", path.display())]
     TokenFile {
         /// The file.
         path: PathBuf,

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::songs::{Everything, SongRef};
 use super::subsonic::{Login, ask, id_of, song_ref};
 use super::upstream::{ServerAddress, Upstream};
+use voisin_base::remedy::Remedy;
 use voisin_base::track::TrackId;
 use voisin_library::{Library, LibraryError};
 
@@ -20,6 +21,9 @@ pub enum LinkError {
     /// What the server says, or what is wrong with it.
     #[error("{0}")]
     Server(String),
+    /// It does not let this user in.
+    #[error("{0}")]
+    Login(String),
     /// The server has no songs.
     #[error("{0} has no songs: let it scan its music first, or log in as a user who may see it")]
     NoSongs(String),
@@ -29,6 +33,17 @@ pub enum LinkError {
     /// The system gives no threads.
     #[error("cannot start to ask the server")]
     Runtime(#[source] std::io::Error),
+}
+
+impl LinkError {
+    /// The next step, where the message does not have it.
+    pub fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::Login(_) => Some(Remedy::OtherLogin),
+            Self::Library(error) => error.remedy(),
+            _ => None,
+        }
+    }
 }
 
 /// A song that is not in the library, as far as can be told.
@@ -136,13 +151,12 @@ async fn all_songs(
 ) -> Result<Vec<Song>, LinkError> {
     let question = async |endpoint: &str, parameters: &[(&str, &str)]| {
         ask(upstream, login, endpoint, parameters).await.map_err(|refusal| {
-            let next =
-                if matches!(refusal.code, 40 | 41 | 50) { ": see --user and the password" } else { "" };
-            LinkError::Server(format!(
-                "{} says: {}{next}",
-                upstream.address,
-                refusal.message.trim_end_matches('.')
-            ))
+            let text = format!("{} says: {}", upstream.address, refusal.message.trim_end_matches('.'));
+            if matches!(refusal.code, 40 | 41 | 50) {
+                LinkError::Login(text)
+            } else {
+                LinkError::Server(text)
+            }
         })
     };
     let mut songs = Songs::default();
@@ -251,8 +265,7 @@ mod jellyfin {
             let answer = self.upstream.ask(method, path, &headers, body).await;
             let (status, body) = answer.map_err(|error| LinkError::Server(error.to_string()))?;
             if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-                let text = format!("{server} refuses name or password: see --user and the password");
-                return Err(LinkError::Server(text));
+                return Err(LinkError::Login(format!("{server} refuses name or password")));
             }
             if !status.is_success() {
                 let text = format!("{server} answers {status}: is it a Jellyfin server?");

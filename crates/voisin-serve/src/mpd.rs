@@ -11,6 +11,7 @@ use mpd_client::protocol::response::Frame;
 use tokio::runtime::Runtime;
 
 use super::songs::PathEnds;
+use voisin_base::remedy::Remedy;
 use voisin_base::track::TrackId;
 use voisin_library::{Library, LibraryError, TrackSet};
 
@@ -70,9 +71,7 @@ impl std::fmt::Display for MpdAddress {
 #[derive(Debug, thiserror::Error)]
 pub enum MpdError {
     /// Nobody answers there.
-    #[error(
-        "cannot reach MPD at {place}: is it running? --host and --port, or MPD_HOST and MPD_PORT, say where it is"
-    )]
+    #[error("cannot reach MPD at {place}")]
     Unreachable {
         /// Where.
         place: String,
@@ -88,7 +87,7 @@ pub enum MpdError {
         reason: String,
     },
     /// Another password is needed.
-    #[error("MPD at {place} refuses the password: MPD_HOST or --host takes it as PASSWORD@HOST")]
+    #[error("MPD at {place} refuses the password")]
     Password {
         /// Where.
         place: String,
@@ -107,6 +106,16 @@ pub enum MpdError {
 }
 
 impl MpdError {
+    /// The next step, where the message does not have it.
+    pub fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::Unreachable { .. } => Some(Remedy::SayMpd),
+            Self::Password { .. } => Some(Remedy::SayMpdPassword),
+            Self::Library(error) => error.remedy(),
+            Self::Broken { .. } | Self::Refused { .. } => None,
+        }
+    }
+
     /// Whether it may be over when the connection is made anew.
     pub fn is_passing(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::Broken { .. })

@@ -9,6 +9,7 @@ use crate::explore::ExploreError;
 use crate::genre::GenreError;
 use crate::library::LibraryError;
 use crate::questions::QuestionError;
+use crate::serve::{LinkError, MpdError};
 
 /// An error with its causes, each once, and what to do about it.
 pub(crate) fn advised(error: &(dyn std::error::Error + 'static)) -> String {
@@ -33,7 +34,7 @@ fn remedy(error: &(dyn std::error::Error + 'static)) -> Option<Remedy> {
         };
     }
     database::remedy(error)
-        .or_else(|| first_of! { QuestionError EngineError LibraryError EncoderError GenreError ExploreError })
+        .or_else(|| first_of! { QuestionError EngineError LibraryError EncoderError GenreError ExploreError MpdError LinkError })
         .or_else(|| remedy(error.source()?))
 }
 
@@ -87,6 +88,11 @@ fn words(remedy: &Remedy) -> String {
         Remedy::UseCpu => "use --device cpu",
         Remedy::Push(place) => return format!("\"voisin push --to {place}\" sends one there"),
         Remedy::Pull => "bring the library here with \"voisin pull\" first",
+        Remedy::OtherTables => "voisin push --print-ddl prints tables for them",
+        Remedy::RenewMean => "delete its row and run voisin push --recentre",
+        Remedy::SayMpd => "is it running? --host and --port, or MPD_HOST and MPD_PORT, say where it is",
+        Remedy::SayMpdPassword => "MPD_HOST or --host takes it as PASSWORD@HOST",
+        Remedy::OtherLogin => "see --user and the password",
         other => return other.to_string(),
     };
     text.to_owned()
@@ -130,6 +136,11 @@ mod tests {
             Remedy::UseCpu,
             Remedy::Push(text("postgres://localhost/music")),
             Remedy::Pull,
+            Remedy::OtherTables,
+            Remedy::RenewMean,
+            Remedy::SayMpd,
+            Remedy::SayMpdPassword,
+            Remedy::OtherLogin,
         ];
         let is_for_a_shell = |text: &str| {
             let words: Vec<&str> = text.split([' ', '"', '(']).collect();

@@ -106,7 +106,7 @@ impl GenreNews {
 impl std::fmt::Display for GenreNews {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::NeighboursAskedFor => f.write_str("the neighbours vote alone: -k asks for it"),
+            Self::NeighboursAskedFor => f.write_str("the neighbours vote alone, as was asked for"),
             Self::NoHead => f.write_str("no trained head yet: the neighbours vote alone"),
             Self::ShareForPrecision(share) => write!(
                 f,

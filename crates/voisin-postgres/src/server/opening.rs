@@ -96,13 +96,9 @@ impl Postgres {
             Ok(if is_other { Some(dimension) } else { of_column })
         })?;
         match of_column {
-            Some(found) if found != dimension => Err(BackendError::Server {
-                place,
-                problem: format!(
-                    "the tables are for vectors of {found} numbers, those of this library have {dimension}: voisin push --print-ddl prints tables for them"
-                ),
-                code: None,
-            }),
+            Some(found) if found != dimension => {
+                Err(BackendError::OtherTables { place, found, expected: dimension })
+            }
             Some(_) => Ok(()),
             None => Err(BackendError::NoLibrary { place }),
         }

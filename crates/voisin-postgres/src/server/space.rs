@@ -23,15 +23,8 @@ impl Postgres {
         if let Some(mean) = &mean
             && (mean.len() != self.model.dimension || !mean.iter().all(|value| value.is_finite()))
         {
-            return Err(BackendError::Server {
-                place: self.place().to_string(),
-                problem: format!(
-                    "the mean in voisin_mean has {} numbers, expected {} that are finite: delete its row and run voisin push --recentre",
-                    mean.len(),
-                    self.model.dimension
-                ),
-                code: None,
-            });
+            let (place, expected) = (self.place().to_string(), self.model.dimension);
+            return Err(BackendError::Mean { place, found: mean.len(), expected });
         }
         self.mean = mean;
         Ok(())
