@@ -9,7 +9,8 @@ use serde::{Deserialize, Deserializer};
 
 use super::QuestionError;
 use super::read::Refused;
-use super::values::{KeyWish, LoudnessSpan, NotTag, Seconds, Tag, TempoSpan, YearSpan, at_most};
+use super::spans::{KeyWish, LoudnessSpan, NotTag, Seconds, Tag, TempoSpan, YearSpan};
+use super::values::at_most;
 use voisin::{Engine, Seed};
 use voisin_library::{LibraryError, NameOf, TrackFilter, stored_path};
 

@@ -15,6 +15,7 @@ pub mod read;
 pub mod schema;
 pub mod seed;
 pub(crate) mod similar;
+pub mod spans;
 pub mod values;
 
 use read::Refused;

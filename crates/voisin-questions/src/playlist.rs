@@ -8,7 +8,8 @@ use serde::{Deserialize, Deserializer};
 
 use super::read::Refused;
 use super::seed::{MOST_SEEDS, NamedSeed};
-use super::values::{Cosine, Fraction, Limit, Playtime, Positive, at_most};
+use super::spans::Playtime;
+use super::values::{Cosine, Fraction, Limit, Positive, at_most};
 use super::{Filters, QuestionError};
 use crate::answers::graph::{clustered, neighbour_graph};
 use crate::answers::playlist::{Copies, PlaylistConstraints, PlaylistRows, listed};

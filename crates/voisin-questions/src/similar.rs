@@ -6,7 +6,8 @@ use serde::Deserialize;
 
 use super::read::Refused;
 use super::seed::{MOST_SEEDS, NamedSeed, at_least_one};
-use super::values::{Cosine, Count, Fraction, Limit, NeighbourOrder, SearchArgs, Seconds, at_most};
+use super::spans::Seconds;
+use super::values::{Cosine, Count, Fraction, Limit, NeighbourOrder, SearchArgs, at_most};
 use super::{Filters, QuestionError};
 use voisin::{Embedder, Engine, EngineError, Passage, Seed, SimilarOptions, SimilarPassage, SimilarTrack};
 

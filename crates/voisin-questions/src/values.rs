@@ -1,5 +1,5 @@
-//! Values of questions, each read in one way everywhere (docs/grammar.md): [`FromStr`] on the command line, serde over a
-//! network, where a server bounds what one client may ask for.
+//! Numbers, limits and choices of questions, each read in one way everywhere (docs/grammar.md): [`FromStr`] on the command
+//! line, serde over a network, where a server bounds what one client may ask for.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,13 +16,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::read::Refused;
 use voisin_explore::clusters::Detail;
 use voisin_index::SearchMode;
-use voisin_library::{MusicalKey, SortBy, WordBound};
+use voisin_library::SortBy;
 
 /// Longest list, and most items in a page, that a server gives.
 pub const MOST: u32 = 1000;
 
 /// The answer of serde to a value that makes no sense.
-fn refusal<E: serde::de::Error>(refused: &Refused, found: Unexpected<'_>) -> E {
+pub(crate) fn refusal<E: serde::de::Error>(refused: &Refused, found: Unexpected<'_>) -> E {
     E::invalid_value(found, &refused.expected.as_str())
 }
 
@@ -58,13 +58,9 @@ macro_rules! schema {
     )*};
 }
 
+pub(crate) use {schema, text_values};
+
 text_values! {
-    YearSpan: {"type": "string", "pattern": r"^(\d{1,4}|\d{1,4}-|-\d{1,4}|\d{1,4}-\d{1,4})$"};
-    TempoSpan: {"type": "string"};
-    LoudnessSpan: {"type": "string"};
-    KeyWish: {"type": "string"};
-    Tag: {"type": "string"};
-    NotTag: {"type": "string"};
     NeighbourOrder: {"type": "string", "enum": NeighbourOrder::names()};
     ListOrder: {"type": "string", "enum": ListOrder::names()};
     SearchChoice: {"type": "string", "enum": SearchChoice::names()};
@@ -330,63 +326,6 @@ impl<const LEAST: i32, const MOST: i32> JsonSchema for Within<LEAST, MOST> {
     }
 }
 
-/// A time or length in seconds; on the command line `90`, `65.5`, `1:30`, `1:02:03`, `90m`, `1h30m` or `45s`.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize, JsonSchema)]
-#[schemars(inline)]
-pub struct Seconds(pub f64);
-
-/// What no track and no playlist is as long as: some four months.
-const LONGEST: f64 = 1e7;
-
-impl FromStr for Seconds {
-    type Err = Refused;
-
-    fn from_str(text: &str) -> Result<Self, Refused> {
-        let seconds = if text.contains(':') { clock(text.trim()) } else { units(text.trim()) };
-        seconds
-            .filter(|seconds| (0.0..LONGEST).contains(seconds))
-            .map(Self)
-            .ok_or_else(|| Refused::text("a time such as 90 (seconds), 1:30, 1:02:03, 90m or 1h30m", text))
-    }
-}
-
-/// A number without sign and exponent.
-fn decimal(text: &str) -> Option<f64> {
-    let plain = text.starts_with(|c: char| c.is_ascii_digit())
-        && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    text.parse().ok().filter(|_| plain)
-}
-
-/// `1:30`, `1:02:03.5`.
-fn clock(text: &str) -> Option<f64> {
-    let parts: Vec<&str> = text.split(':').collect();
-    let (last, front) = parts.split_last()?;
-    let mut total = 0.0;
-    for (i, part) in front.iter().enumerate() {
-        let number = f64::from(part.parse::<u16>().ok()?);
-        if front.len() > 2 || i > 0 && number >= 60.0 {
-            return None;
-        }
-        total = (total + number) * 60.0;
-    }
-    decimal(last).filter(|&seconds| seconds < 60.0).map(|seconds| total + seconds)
-}
-
-/// `90`, `90m`, `1h30m`, `45s`: each unit once, the largest first.
-fn units(text: &str) -> Option<f64> {
-    if let Some(seconds) = decimal(text) {
-        return Some(seconds);
-    }
-    let (mut total, mut rest) = (0.0, text);
-    for (name, unit) in [('h', 3600.0), ('m', 60.0), ('s', 1.0)] {
-        if let Some((number, after)) = rest.split_once(name) {
-            total += unit * decimal(number)?;
-            rest = after;
-        }
-    }
-    (rest.is_empty() && !text.is_empty()).then_some(total)
-}
-
 /// A number above 0.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Positive(pub(crate) f64);
@@ -416,36 +355,6 @@ impl<'de> Deserialize<'de> for Positive {
 
 schema! { Positive: {"type": "number", "exclusiveMinimum": 0}; }
 
-/// A [`Seconds`] above 0.
-pub fn length(text: &str) -> Result<Seconds, Refused> {
-    let read: Seconds = text.parse()?;
-    Some(read).filter(|read| read.0 > 0.0).ok_or_else(|| Refused::text("more than 0 seconds", text))
-}
-
-/// How long a list is to be, in seconds, over a network up to ten days.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Playtime(pub(crate) f64);
-
-impl FromStr for Playtime {
-    type Err = Refused;
-
-    fn from_str(text: &str) -> Result<Self, Refused> {
-        length(text).map(|Seconds(seconds)| Self(seconds))
-    }
-}
-
-impl<'de> Deserialize<'de> for Playtime {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let seconds = f64::deserialize(deserializer)?;
-        let fits = seconds > 0.0 && seconds <= 864_000.0;
-        let refused =
-            || D::Error::invalid_value(Unexpected::Float(seconds), &"more than 0 and up to 864000 seconds");
-        fits.then_some(Self(seconds)).ok_or_else(refused)
-    }
-}
-
-schema! { Playtime: {"type": "number", "exclusiveMinimum": 0, "maximum": 864_000}; }
-
 /// A list that is no longer than this over a network.
 pub(crate) fn at_most<'de, const LENGTH: usize, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
@@ -457,203 +366,9 @@ pub(crate) fn at_most<'de, const LENGTH: usize, D: Deserializer<'de>, T: Deseria
     if list.len() <= LENGTH { Ok(list) } else { Err(refused(&list.len().to_string())) }
 }
 
-/// A word that a track must be, more than 80 % of the library unless it says how much: `calm`, `female vocalists:90`.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Tag(pub(crate) WordBound);
-
-/// A word that a track must not be, more than half of the library unless it says how much.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct NotTag(pub(crate) WordBound);
-
-impl FromStr for Tag {
-    type Err = Refused;
-
-    fn from_str(text: &str) -> Result<Self, Refused> {
-        word_bound(text, 80.0, false).map(Self)
-    }
-}
-
-impl FromStr for NotTag {
-    type Err = Refused;
-
-    fn from_str(text: &str) -> Result<Self, Refused> {
-        word_bound(text, 50.0, true).map(Self)
-    }
-}
-
-fn word_bound(text: &str, usual: f32, not: bool) -> Result<WordBound, Refused> {
-    let (word, percent) = match text.rsplit_once(':') {
-        None => (text, usual),
-        Some((word, percent)) => {
-            let number = percent.trim().trim_end_matches('%').trim_end().parse().ok();
-            let number = number.filter(|number| (0.0..=100.0).contains(number));
-            let wrong = || Refused::text("a percentile from 0 to 100 after the colon", percent);
-            (word, number.ok_or_else(wrong)?)
-        }
-    };
-    Ok(WordBound { word: word.trim().to_owned(), percentile: percent / 100.0, not })
-}
-
-/// An inclusive span of years.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct YearSpan {
-    first: i32,
-    last: i32,
-}
-
-impl YearSpan {
-    pub(crate) fn from(self) -> Option<i32> {
-        Some(self.first).filter(|&year| year != i32::MIN)
-    }
-
-    pub(crate) fn to(self) -> Option<i32> {
-        Some(self.last).filter(|&year| year != i32::MAX)
-    }
-}
-
-impl FromStr for YearSpan {
-    type Err = Refused;
-
-    fn from_str(text: &str) -> Result<Self, Refused> {
-        let wrong = || Refused::text("a year or a span such as 1970-1979, 1990- or -1965", text);
-        let year = |part: &str| part.trim().parse::<i32>().map_err(|_| wrong());
-        let (first, last) = match text.split_once('-') {
-            None => (year(text)?, year(text)?),
-            Some(("", "")) => return Err(wrong()),
-            Some(("", last)) => (i32::MIN, year(last)?),
-            Some((first, "")) => (year(first)?, i32::MAX),
-            Some((first, last)) => (year(first)?, year(last)?),
-        };
-        if first > last {
-            return Err(Refused::text(
-                format!("a span that begins before it ends, such as {last}-{first}"),
-                text,
-            ));
-        }
-        Ok(Self { first, last })
-    }
-}
-
-/// An inclusive span of numbers, open where a side is missing.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub(crate) struct Span {
-    pub(crate) from: Option<f64>,
-    pub(crate) to: Option<f64>,
-}
-
-impl Span {
-    /// Reads `A..B`, `A..`, `..B`, a number alone, and `A-B` where `hyphen` says that no number is below zero.
-    ///
-    /// A bound counts as it would be shown, rounded: `half` is half a step of what is shown.
-    fn read(text: &str, hyphen: bool, half: f64, example: &str) -> Result<Self, Refused> {
-        let wrong = || Refused::text(example, text);
-        let bound = |part: &str| match part.trim() {
-            "" => Ok(None),
-            part => part.parse().ok().filter(|x: &f64| x.is_finite()).map(Some).ok_or_else(wrong),
-        };
-        let parts = text.split_once("..").or_else(|| text.split_once('-').filter(|_| hyphen));
-        let (from, to) = match parts {
-            Some((from, to)) => (bound(from)?, bound(to)?),
-            None => (bound(text)?, bound(text)?),
-        };
-        match (from, to) {
-            (None, None) => Err(wrong()),
-            (Some(from), Some(to)) if from > to => {
-                let dash = if hyphen { "-" } else { ".." };
-                Err(Refused::text(
-                    format!("a span that begins before it ends, such as {to}{dash}{from}"),
-                    text,
-                ))
-            }
-            _ => Ok(Self { from: from.map(|x| x - half), to: to.map(|x| x + half) }),
-        }
-    }
-}
-
-/// Beats a minute.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub(crate) struct TempoSpan(pub(crate) Span);
-
-impl FromStr for TempoSpan {
-    type Err = Refused;
-
-    fn from_str(text: &str) -> Result<Self, Refused> {
-        Span::read(text, true, 0.5, "a tempo or a span such as 120-128, 120- or -90").map(Self)
-    }
-}
-
-/// LUFS.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub(crate) struct LoudnessSpan(pub(crate) Span);
-
-impl FromStr for LoudnessSpan {
-    type Err = Refused;
-
-    fn from_str(text: &str) -> Result<Self, Refused> {
-        Span::read(text, false, 0.05, "a loudness in LUFS or a span such as -16..-9, -14.. or ..-9").map(Self)
-    }
-}
-
-/// Which keys are wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum KeyWish {
-    /// This one.
-    Key(MusicalKey),
-    /// Those that mix with the seeds' keys.
-    Compatible,
-}
-
-impl KeyWish {
-    pub(crate) fn key(self) -> Option<MusicalKey> {
-        match self {
-            Self::Key(key) => Some(key),
-            Self::Compatible => None,
-        }
-    }
-}
-
-impl FromStr for KeyWish {
-    type Err = Refused;
-
-    fn from_str(text: &str) -> Result<Self, Refused> {
-        if text.trim().eq_ignore_ascii_case("compatible") {
-            return Ok(Self::Compatible);
-        }
-        let wrong = |_| Refused::text("a key such as Am, F#, Eb minor or 8A, or \"compatible\"", text);
-        text.trim().parse().map(Self::Key).map_err(wrong)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_read_in_one_way() {
-        for (text, seconds) in [
-            ("90", 90.0),
-            ("65.5", 65.5),
-            ("0", 0.0),
-            ("1:30", 90.0),
-            ("90:00", 5400.0),
-            ("1:02:03.5", 3723.5),
-            ("90m", 5400.0),
-            ("1h30m", 5400.0),
-            ("1.5h", 5400.0),
-            ("2m45s", 165.0),
-            ("45s", 45.0),
-        ] {
-            assert_eq!(text.parse(), Ok(Seconds(seconds)), "{text}");
-        }
-        for text in [
-            "", "m", "-5", "1:75", "1:60:00", "1:2:3:4", "1h30", "30m1h", "1e3", "nan", "+5", "1d", "1:-5",
-            "1m1m",
-        ] {
-            let error = text.parse::<Seconds>().unwrap_err().to_string();
-            assert!(error.contains("expected a time") && error.contains(&format!("\"{text}\"")), "{error}");
-        }
-        assert!(length("0").is_err() && length("0:01").is_ok());
-    }
 
     #[test]
     fn limits_are_numbers_or_all() {
@@ -679,27 +394,5 @@ mod tests {
         }
         assert_eq!("-0.1".parse::<Fraction>().unwrap_err().expected, "0 to 1");
         assert_eq!("0".parse::<Count>().unwrap_err().to_string(), "expected 1 or more, found \"0\"");
-    }
-
-    #[test]
-    fn spans_are_read_and_counted_as_they_are_shown() {
-        let tempo = |text: &str| text.parse::<TempoSpan>().map(|span| (span.0.from, span.0.to));
-        assert_eq!(tempo("120-128"), Ok((Some(119.5), Some(128.5))));
-        assert_eq!(tempo("120..128"), tempo("120-128"));
-        assert_eq!(tempo("120"), Ok((Some(119.5), Some(120.5))));
-        assert_eq!(tempo("120-"), Ok((Some(119.5), None)));
-        assert_eq!(tempo("-90"), Ok((None, Some(90.5))));
-        for text in ["", "-", "..", "fast", "nan", "120-fast", "128-120"] {
-            assert!(tempo(text).is_err(), "{text}");
-        }
-        assert!(tempo("128-120").unwrap_err().expected.ends_with("such as 120-128"));
-        let loudness = |text: &str| text.parse::<LoudnessSpan>().map(|span| (span.0.from, span.0.to));
-        assert_eq!(loudness("-16..-9"), Ok((Some(-16.05), Some(-8.95))));
-        assert_eq!(loudness("-14.."), Ok((Some(-14.05), None)));
-        assert_eq!(loudness("..-9"), Ok((None, Some(-8.95))));
-        assert!(loudness("-9..-16").is_err());
-        assert_eq!("8a".parse(), Ok(KeyWish::Key(MusicalKey::new(9, true))));
-        assert_eq!(" Compatible".parse(), Ok(KeyWish::Compatible));
-        assert!("loud".parse::<KeyWish>().is_err());
     }
 }

@@ -6,7 +6,8 @@ use clap::{Args, ValueEnum, ValueHint};
 
 use super::library::Depth;
 use super::{BackendArgs, ReportFormat, WindowCount};
-use crate::questions::values::{Fraction, Seconds, length};
+use crate::questions::spans::{Seconds, length};
+use crate::questions::values::Fraction;
 use crate::track::ContentKind;
 
 /// Send the library to PostgreSQL with pgvector, for others to ask

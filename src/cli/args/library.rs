@@ -8,7 +8,7 @@ use super::BackendArgs;
 use super::units::Shard;
 use super::{ListOutput, ReportFormat};
 use crate::engine::DescriptorDepth;
-use crate::questions::values::{Seconds, length};
+use crate::questions::spans::{Seconds, length};
 use crate::track::ContentKind;
 
 /// Build a small library from the music that comes with voisin, and show what it can do

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand, ValueEnum, ValueHint};
 use super::{ReportFormat, one_of};
 use crate::encoder::Architecture;
 use crate::features::OpenL3Variant;
-use crate::questions::values::{Seconds, length};
+use crate::questions::spans::{Seconds, length};
 
 /// List, describe and check models; change a library over to another
 #[derive(Debug, Args)]
