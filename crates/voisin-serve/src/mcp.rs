@@ -36,9 +36,9 @@ use voisin_questions::playlist::Playlist;
 use voisin_questions::schema::{of_body, of_query};
 
 /// A tool: its name, the question that it is, and what that takes.
-type QuestionTool = (&'static str, Method, &'static str, fn() -> Value);
+pub(super) type QuestionTool = (&'static str, Method, &'static str, fn() -> Value);
 
-static TOOLS: [QuestionTool; 13] = [
+pub(super) static TOOLS: [QuestionTool; 13] = [
     ("similar", Method::POST, "/similar", of_body::<Similar>),
     ("find", Method::GET, "/find", of_query::<Find>),
     ("words", Method::GET, "/words", of_query::<Plain>),

@@ -3,47 +3,30 @@
 
 use std::path::Path;
 
+use axum::http::Method;
 use serde_json::{Map, Value, json};
 
+use super::mcp::{QuestionTool, TOOLS};
 use voisin_base::track::TrackId;
-use voisin_questions::explore::{Clusters, Duplicates, PathBetween};
-use voisin_questions::genre::{Classify, GenreRelations, Suspects};
-use voisin_questions::list::{Find, List, Show};
+use voisin_questions::genre::Classify;
 use voisin_questions::page::{Paged, Plain};
-use voisin_questions::playlist::Playlist;
 use voisin_questions::schema::{of_body, of_query};
 use voisin_questions::seed::NamedSeed;
 use voisin_questions::{Filters, Similar};
 
-/// Prints the schema of a question.
-type PrintSchema = fn() -> Value;
-
-/// Questions that are bodies.
-const BODIES: [(&str, PrintSchema); 4] = [
-    ("/similar", of_body::<Similar>),
-    ("/classify", of_body::<Classify>),
-    ("/path", of_body::<PathBetween>),
-    ("/playlist", of_body::<Playlist>),
-];
-
-/// Questions that are queries.
-const QUERIES: [(&str, &str, PrintSchema); 11] = [
-    ("/tracks", "get", of_query::<Paged<List>>),
-    ("/tracks/{id}", "get", of_query::<Show>),
-    ("/find", "get", of_query::<Find>),
-    ("/labels", "get", of_query::<Paged<Plain>>),
-    ("/genres", "get", of_query::<Paged<GenreRelations, usize>>),
-    ("/clusters", "get", of_query::<Paged<Clusters>>),
-    ("/map", "get", of_query::<Paged<Plain, TrackId, 1000>>),
-    ("/suspects", "get", of_query::<Paged<Suspects>>),
-    ("/duplicates", "get", of_query::<Paged<Duplicates>>),
-    ("/files/similar", "post", of_query::<Similar>),
-    ("/files/classify", "post", of_query::<Classify>),
+/// Questions that are no tools: queries.
+const OTHERS: [QuestionTool; 4] = [
+    ("", Method::GET, "/labels", of_query::<Paged<Plain>>),
+    ("", Method::GET, "/map", of_query::<Paged<Plain, TrackId, 1000>>),
+    ("", Method::POST, "/files/similar", of_query::<Similar>),
+    ("", Method::POST, "/files/classify", of_query::<Classify>),
 ];
 
 /// A query's parameters, after those that stand in the path.
 fn parameters(before: &Value, schema: &Value) -> Value {
-    let in_path = before.as_array().into_iter().flatten().filter(|one| one["in"] == "path").cloned();
+    let in_path = before.as_array().into_iter().flatten().filter(|one| one["in"] == "path");
+    let stands_in_path = |name: &str| in_path.clone().any(|one| one["name"] == name);
+    let fields = schema["properties"].as_object().into_iter().flatten();
     let required =
         |name: &str| schema["required"].as_array().is_some_and(|names| names.iter().any(|one| one == name));
     let of = |(name, field): (&String, &Value)| {
@@ -54,7 +37,8 @@ fn parameters(before: &Value, schema: &Value) -> Value {
         }
         one
     };
-    in_path.chain(schema["properties"].as_object().into_iter().flatten().map(of)).collect()
+    let fields = fields.filter(|(name, _)| !stands_in_path(name));
+    in_path.clone().cloned().chain(fields.map(of)).collect()
 }
 
 /// JSON with one line for whatever lies deeper than `depth`.
@@ -77,12 +61,13 @@ fn the_description_says_what_questions_take() {
     let text = std::fs::read_to_string(&file).unwrap();
     let written: Value = serde_json::from_str(&text).unwrap();
     let mut expected = written.clone();
-    for (path, schema) in BODIES {
-        expected["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"] = schema();
-    }
-    for (path, method, schema) in QUERIES {
-        let question = &mut expected["paths"][path][method];
-        question["parameters"] = parameters(&question["parameters"], &schema());
+    for (tool, method, path, schema) in TOOLS.iter().chain(&OTHERS) {
+        let question = &mut expected["paths"][path][method.as_str().to_ascii_lowercase()];
+        if *method == Method::POST && !tool.is_empty() {
+            question["requestBody"]["content"]["application/json"]["schema"] = schema();
+        } else {
+            question["parameters"] = parameters(&question["parameters"], &schema());
+        }
     }
     let schemas: &mut Map<String, Value> = expected["components"]["schemas"].as_object_mut().unwrap();
     schemas.insert("Filters".to_owned(), of_body::<Filters>());
