@@ -10,9 +10,9 @@ use anyhow::Context as _;
 use crate::library::scan;
 
 /// The paths named, those of a list on standard input in the place of `-`.
-pub(crate) fn named_paths(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+pub(crate) fn named_paths(paths: &[impl AsRef<Path>]) -> anyhow::Result<Vec<PathBuf>> {
     let mut named = Vec::new();
-    for path in paths {
+    for path in paths.iter().map(AsRef::as_ref) {
         if path.as_os_str() == "-" {
             let mut list = Vec::new();
             std::io::stdin()
@@ -21,7 +21,7 @@ pub(crate) fn named_paths(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
                 .context("cannot read the list on standard input")?;
             named.extend(scan::split_list(&list));
         } else {
-            named.push(path.clone());
+            named.push(path.to_owned());
         }
     }
     Ok(named)

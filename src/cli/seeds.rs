@@ -2,16 +2,14 @@
 //! folders, `album:NAME`, `artist:NAME`.
 
 use std::ffi::OsString;
-use std::io::Read as _;
-use std::path::Path;
-
-use anyhow::Context as _;
+use std::path::{Path, PathBuf};
 
 use crate::audio::is_audio_candidate;
 use crate::base::cue;
 use crate::base::text::with_causes;
 use crate::cli::NothingFound;
 use crate::cli::context::Context;
+use crate::cli::named::named_paths;
 use crate::engine::{Engine, EngineError, Seed};
 use crate::library::scan::{self, PlaylistKind};
 use crate::library::{Library, NameOf, TrackFilter, stored_path};
@@ -94,27 +92,13 @@ fn found(
 
 /// What was named, with the list on standard input in the place of `-`.
 pub(crate) fn with_listed(named: &[OsString]) -> anyhow::Result<Vec<OsString>> {
-    let mut texts = Vec::new();
-    for text in named {
-        if text == "-" {
-            let mut bytes = Vec::new();
-            std::io::stdin()
-                .lock()
-                .read_to_end(&mut bytes)
-                .context("cannot read the list on standard input")?;
-            let list = scan::split_list(&bytes);
-            if list.is_empty() {
-                return Err(NothingFound(
-                    "expected seeds on standard input, one a line, found none".to_owned(),
-                )
-                .into());
-            }
-            texts.extend(list.into_iter().map(std::path::PathBuf::into_os_string));
-        } else {
-            texts.push(text.clone());
-        }
+    let paths = named_paths(named)?;
+    if paths.len() < named.len() {
+        return Err(
+            NothingFound("expected seeds on standard input, one a line, found none".to_owned()).into()
+        );
     }
-    Ok(texts)
+    Ok(paths.into_iter().map(PathBuf::into_os_string).collect())
 }
 
 /// Whether a path stands for several files: a folder, a playlist, a CUE sheet.
