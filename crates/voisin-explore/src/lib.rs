@@ -9,7 +9,7 @@
 //! |---|---|
 //! | which groups are there? | [`clusters`] |
 //! | where does each track lie on a page? | [`layout`] |
-//! | draw it | [`map`] |
+//! | draw it | [`map`], of the shapes in [`scene`] |
 //! | how do I get from A to B in small steps? | [`path`] |
 //! | a list for an evening | [`playlist`] |
 //! | like these, unlike those | [`seeds`] |
@@ -38,6 +38,7 @@ pub mod outline;
 pub mod passage;
 pub mod path;
 pub mod playlist;
+pub mod scene;
 pub mod seeds;
 #[cfg(test)]
 pub(crate) mod testing;

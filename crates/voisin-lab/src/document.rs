@@ -1,8 +1,8 @@
 //! A report as a document: written once, shown as one HTML page that needs nothing outside itself, as Markdown with its
 //! pictures beside it, or on a terminal.
 
-use crate::eval::plots::Scene;
 use voisin_base::text::xml;
+use voisin_explore::scene::Scene;
 
 const HEAD: &str = "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
 content=\"width=device-width\"><meta name=\"color-scheme\" content=\"light dark\"><meta http-equiv=\"Content-Security-Policy\" \

@@ -10,10 +10,11 @@ use ndarray_npy::WriteNpyExt as _;
 use super::csv_bytes;
 use super::matrix::{FeatureSet, LONGEST, Matrix, middle};
 use crate::dataset::{Dataset, Part};
-use crate::eval::plots::{Panel, Ramp, Scene, hertz, sound};
+use crate::eval::plots::{Panel, Ramp, hertz, sound};
 use voisin_audio::{self, AudioInfo};
 use voisin_base::atomic_file::AtomicFile;
 use voisin_base::text::with_causes;
+use voisin_explore::scene::Scene;
 use voisin_features::{ClipViews, DESCRIPTOR_HOP, DescriptorSet};
 
 /// What is known of tracks besides their numbers, as far as the data set knows it of any: a header, and a row for each.

@@ -11,7 +11,8 @@ use crate::cli::context::Context;
 use crate::cli::render::kinship::{print_kinship, within};
 use crate::cli::render::{self, Align, Table, count};
 use crate::engine::Engine;
-use crate::eval::plots::{Scene, kinship_dendrogram, kinship_heat_map};
+use crate::eval::plots::{kinship_dendrogram, kinship_heat_map};
+use crate::explore::scene::Scene;
 use crate::genre::{Genre, GenreKinship};
 use crate::track::TrackId;
 

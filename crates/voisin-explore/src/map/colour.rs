@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::super::scene::{Rgb, blend};
 use super::super::{ExploreError, TrackMeta};
 use super::MapData;
 use super::labels::SLOTS;
@@ -154,18 +155,9 @@ pub(super) fn year_range(meta: &[TrackMeta]) -> Option<[i32; 2]> {
 
 /// Colour of a year at a share of the range, 0 to 1: as on the page's light side, after viridis, but for the lightest,
 /// which white paper swallows.
-pub(super) fn ramp(share: f64) -> [u8; 3] {
-    const STOPS: [[f64; 3]; 5] = [
-        [68.0, 1.0, 84.0],
-        [59.0, 82.0, 139.0],
-        [33.0, 145.0, 140.0],
-        [94.0, 201.0, 98.0],
-        [222.0, 208.0, 28.0],
-    ];
-    let place = share.clamp(0.0, 1.0) * (STOPS.len() - 1) as f64;
-    let stop = (place as usize).min(STOPS.len() - 2);
-    let part = place - stop as f64;
-    std::array::from_fn(|d| (STOPS[stop][d] + part * (STOPS[stop + 1][d] - STOPS[stop][d])).round() as u8)
+pub(super) fn ramp(share: f64) -> Rgb {
+    const STOPS: [Rgb; 5] = [(68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (222, 208, 28)];
+    blend(&STOPS, share)
 }
 
 #[cfg(test)]
@@ -229,6 +221,6 @@ mod tests {
         let [low, high] = year_range(&meta).expect("years");
         assert!((1960..1965).contains(&low) && (2006..=2010).contains(&high), "{low} {high}");
         assert_eq!(year_range(&at(&["x"])), None);
-        assert_eq!((ramp(-1.0), ramp(0.5), ramp(2.0)), ([68, 1, 84], [33, 145, 140], [222, 208, 28]));
+        assert_eq!((ramp(-1.0), ramp(0.5), ramp(2.0)), ((68, 1, 84), (33, 145, 140), (222, 208, 28)));
     }
 }

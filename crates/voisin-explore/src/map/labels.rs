@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::super::scene::Rgb;
 use super::MapData;
 
 /// Categories with a colour and shape of their own; the rest are "other".
@@ -11,15 +12,15 @@ pub(super) const SLOTS: usize = 24;
 const FEWEST: usize = 5;
 
 /// Okabe and Ito's colours ("Color Universal Design", 2008), two of them darkened for white paper.
-const PALETTE: [[u8; 3]; 8] = [
-    [0x00, 0x72, 0xb2],
-    [0xd5, 0x5e, 0x00],
-    [0x00, 0x9e, 0x73],
-    [0xcc, 0x79, 0xa7],
-    [0xb5, 0x89, 0x00],
-    [0x56, 0xb4, 0xe9],
-    [0x7a, 0x1f, 0x5c],
-    [0x4d, 0x4d, 0x4d],
+const PALETTE: [Rgb; 8] = [
+    (0x00, 0x72, 0xb2),
+    (0xd5, 0x5e, 0x00),
+    (0x00, 0x9e, 0x73),
+    (0xcc, 0x79, 0xa7),
+    (0xb5, 0x89, 0x00),
+    (0x56, 0xb4, 0xe9),
+    (0x7a, 0x1f, 0x5c),
+    (0x4d, 0x4d, 0x4d),
 ];
 
 /// Shapes tell apart what shares a colour.
@@ -35,7 +36,7 @@ pub(super) enum MarkerShape {
 pub(super) struct Category {
     pub(super) name: String,
     pub(super) count: usize,
-    pub(super) colour: [u8; 3],
+    pub(super) colour: Rgb,
     pub(super) shape: MarkerShape,
     /// Densest spot of its tracks, where its name goes; `None` for "other", for tracks without a category, and for tiny ones.
     pub(super) spot: Option<[f32; 2]>,
@@ -99,7 +100,7 @@ pub(super) fn categories(
             categories.push(Category {
                 name,
                 count,
-                colour: [0xb9, 0xb9, 0xc2],
+                colour: (0xb9, 0xb9, 0xc2),
                 shape: MarkerShape::Circle,
                 spot: None,
             });

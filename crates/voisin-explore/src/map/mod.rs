@@ -10,7 +10,7 @@ mod picture;
 
 pub use colour::ColourBy;
 pub use html::html;
-pub use picture::{FONT, StaticOptions, png, svg};
+pub use picture::{StaticOptions, png, svg};
 
 use ndarray::ArrayView2;
 

@@ -1,6 +1,6 @@
 //! Curves over numbers of any size, and bars.
 
-use super::{Anchor, FAINT, GRID, INK, SERIES, Scene, short};
+use super::{Anchor, FAINT, GRID, INK, SERIES, Scene, shorten};
 
 /// A curve: its name, and points in the order they are joined.
 pub type Curve = (String, Vec<(f64, f64)>);
@@ -75,13 +75,13 @@ pub fn chart(title: &str, x_name: &str, y_name: &str, curves: &[Curve]) -> Scene
     }
     scene.line(vec![(LEFT, UP), (LEFT, UP + HIGH), (LEFT + WIDE, UP + HIGH)], FAINT, 1.0);
     scene.text(LEFT + WIDE / 2.0, UP + HIGH + 38.0, 13.0, Anchor::Middle, INK, x_name);
-    scene.upwards(UP + HIGH / 2.0, y_name);
+    scene.upwards(14.0, UP + HIGH / 2.0, 13.0, Anchor::Middle, INK, y_name);
     for (i, (name, points)) in curves.iter().enumerate() {
         let colour = SERIES[i % SERIES.len()];
         scene.line(points.iter().copied().map(at).collect(), colour, 2.0);
         let y = UP + 10.0 + 20.0 * i as f64;
         scene.line(vec![(LEFT + WIDE + 14.0, y), (LEFT + WIDE + 34.0, y)], colour, 3.0);
-        scene.text(LEFT + WIDE + 40.0, y, 12.0, Anchor::Start, INK, short(name, 22));
+        scene.text(LEFT + WIDE + 40.0, y, 12.0, Anchor::Start, INK, shorten(name, 22));
     }
     scene
 }
@@ -91,7 +91,7 @@ pub fn bars(title: &str, rows: &[(String, f64, f64)]) -> Scene {
     const WIDE: f64 = 420.0;
     const ROW: f64 = 26.0;
     const UP: f64 = 40.0;
-    let names: Vec<String> = rows.iter().map(|(name, ..)| short(name, 32)).collect();
+    let names: Vec<String> = rows.iter().map(|(name, ..)| shorten(name, 32)).collect();
     let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or(0) as f64;
     let left = 24.0 + 7.5 * longest;
     let high = ROW * rows.len() as f64;

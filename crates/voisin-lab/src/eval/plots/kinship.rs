@@ -1,37 +1,35 @@
 //! How near genres lie: a heat map and a dendrogram.
 
-use super::{Anchor, FAINT, INK, NOTHING, SERIES, Scene, TITLE, blue, matrix, short};
+use super::{Anchor, FAINT, INK, NOTHING, SERIES, Scene, TITLE, blue, matrix, shorten};
 use voisin_learn::genre::Kinship;
 
 /// Genres of fewer tracks are marked.
 const FEW: usize = 3;
 
-impl Scene {
-    /// Says below a heat map of distances what its colours mean.
-    fn ramp(&mut self) {
-        const STEPS: usize = 10;
-        let (left, step, high, y) = (64.0, 14.0, 14.0, self.height);
-        self.height += 30.0;
-        self.width = self.width.max(340.0);
-        let middle = y + high / 2.0;
-        self.text(left - 8.0, middle, 12.0, Anchor::End, INK, "0, near");
-        for i in 0..STEPS {
-            let share = 1.0 - (i as f64 + 0.5) / STEPS as f64;
-            self.rect(left + step * i as f64, y, step, high, blue(share), "");
-        }
-        let end = left + step * STEPS as f64;
-        self.text(end + 8.0, middle, 12.0, Anchor::Start, INK, "far, 1");
-        self.rect(end + 60.0, y, step, high, NOTHING, "");
-        self.text(end + 60.0 + step + 8.0, middle, 12.0, Anchor::Start, INK, "itself");
+/// Says below a heat map of distances what its colours mean.
+fn ramp(scene: &mut Scene) {
+    const STEPS: usize = 10;
+    let (left, step, high, y) = (64.0, 14.0, 14.0, scene.height);
+    scene.height += 30.0;
+    scene.width = scene.width.max(340.0);
+    let middle = y + high / 2.0;
+    scene.text(left - 8.0, middle, 12.0, Anchor::End, INK, "0, near");
+    for i in 0..STEPS {
+        let share = 1.0 - (i as f64 + 0.5) / STEPS as f64;
+        scene.rect(left + step * i as f64, y, step, high, blue(share), "");
     }
+    let end = left + step * STEPS as f64;
+    scene.text(end + 8.0, middle, 12.0, Anchor::Start, INK, "far, 1");
+    scene.rect(end + 60.0, y, step, high, NOTHING, "");
+    scene.text(end + 60.0 + step + 8.0, middle, 12.0, Anchor::Start, INK, "itself");
+}
 
-    /// Says below the picture what a star behind a genre means, if there is one.
-    fn note(&mut self, kinship: &Kinship) {
-        if kinship.genres.iter().any(|genre| genre.tracks < FEW) {
-            self.height += 24.0;
-            let text = format!("* fewer than {FEW} tracks: its place says little");
-            self.text(12.0, self.height - 14.0, 12.0, Anchor::Start, INK, text);
-        }
+/// Says below the picture what a star behind a genre means, if there is one.
+fn note(scene: &mut Scene, kinship: &Kinship) {
+    if kinship.genres.iter().any(|genre| genre.tracks < FEW) {
+        scene.height += 24.0;
+        let text = format!("* fewer than {FEW} tracks: its place says little");
+        scene.text(12.0, scene.height - 14.0, 12.0, Anchor::Start, INK, text);
     }
 }
 
@@ -46,8 +44,8 @@ pub fn kinship_heat_map(kinship: &Kinship) -> Scene {
         let d = kinship.distance[order[i]][order[j]];
         (Some(1.0 - d), format!("{d:.2}"), format!("{} – {}: {d:.3}", names[i], names[j]))
     });
-    scene.ramp();
-    scene.note(kinship);
+    ramp(&mut scene);
+    note(&mut scene, kinship);
     scene
 }
 
@@ -62,7 +60,7 @@ pub fn kinship_dendrogram(kinship: &Kinship) -> Scene {
     let order = kinship.leaf_order();
     let merges = kinship.merges();
     let n = order.len();
-    let names: Vec<String> = order.iter().map(|&g| short(&name_of(kinship, g), 24)).collect();
+    let names: Vec<String> = order.iter().map(|&g| shorten(&name_of(kinship, g), 24)).collect();
     let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or(0) as f64;
     let (row, left, plot) = (24.0, 24.0 + 7.5 * longest, 520.0);
     let mut scene = Scene::new(left + plot + 40.0, 104.0 + row * n as f64);
@@ -95,6 +93,6 @@ pub fn kinship_dendrogram(kinship: &Kinship) -> Scene {
         INK,
         "distance at which they are joined (0: the same, 1: farthest apart)",
     );
-    scene.note(kinship);
+    note(&mut scene, kinship);
     scene
 }

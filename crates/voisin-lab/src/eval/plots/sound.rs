@@ -5,7 +5,7 @@ use std::ops::Range;
 use ndarray::ArrayView2;
 
 use super::chart::{number, ticks};
-use super::{Anchor, FAINT, GRID, INK, Rgb, SERIES, Scene, TITLE, short};
+use super::{Anchor, FAINT, GRID, INK, Rgb, SERIES, Scene, TITLE, blend, shorten};
 
 /// Numbers of a matrix as colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,11 +34,7 @@ impl Ramp {
         const SIGNED: [Rgb; 5] =
             [(33, 102, 172), (146, 197, 222), (247, 247, 247), (244, 165, 130), (178, 24, 43)];
         let stops: &[Rgb] = if self == Self::Heat { &HEAT } else { &SIGNED };
-        let place = if share.is_finite() { share.clamp(0.0, 1.0) } else { 0.0 } * (stops.len() - 1) as f64;
-        let at = (place as usize).min(stops.len() - 2);
-        let (a, b, part) = (stops[at], stops[at + 1], place - at as f64);
-        let mix = |a: u8, b: u8| (f64::from(a) + (f64::from(b) - f64::from(a)) * part).round() as u8;
-        (mix(a.0, b.0), mix(a.1, b.1), mix(a.2, b.2))
+        blend(stops, share)
     }
 }
 
@@ -90,18 +86,19 @@ pub fn sound(
     panels: &[Panel],
 ) -> Scene {
     let mut scene = Scene::new(LEFT + WIDE + RIGHT, 34.0);
-    scene.text(12.0, 18.0, TITLE, Anchor::Start, INK, short(title, 110));
-    let top = scene.begin("Waveform", "amplitude", WAVE);
-    scene.time(top, WAVE, &seconds, true);
-    scene.wave(top, wave);
-    let top = scene.begin(
+    scene.text(12.0, 18.0, TITLE, Anchor::Start, INK, shorten(title, 110));
+    let top = begin(&mut scene, "Waveform", "amplitude", WAVE);
+    time(&mut scene, top, WAVE, &seconds, true);
+    draw_wave(&mut scene, top, wave);
+    let top = begin(
+        &mut scene,
         "Amplitude spectrum, mean over the file (decibels below the strongest frequency)",
         "dB",
         SPECTRUM,
     );
-    scene.spectrum(top, spectrum, bin_hz);
+    draw_spectrum(&mut scene, top, spectrum, bin_hz);
     for (at, panel) in panels.iter().enumerate() {
-        let top = scene.begin(panel.title, panel.rows, HIGH);
+        let top = begin(&mut scene, panel.title, panel.rows, HIGH);
         let cells = |unit: f64, most: usize| ((unit * FINENESS) as usize).min(most).max(1);
         let columns = cells(WIDE, panel.values.ncols());
         let rows = if panel.values.nrows() < HIGH as usize {
@@ -114,118 +111,115 @@ pub fn sound(
         let pixels = pooled(panel.values, columns, rows).into_iter();
         let colours = pixels.flat_map(|value| <[u8; 3]>::from(panel.ramp.colour(share(value)))).collect();
         scene.image(LEFT, top, WIDE, HIGH, columns, colours);
-        scene.frame(top, HIGH);
+        frame(&mut scene, top, HIGH);
         for (place, name) in &panel.marks {
             let y = top + HIGH - (place + 0.5) / panel.values.nrows() as f64 * HIGH;
             scene.line(vec![(LEFT - 4.0, y), (LEFT, y)], INK, 1.0);
             scene.text(LEFT - 8.0, y, 11.0, Anchor::End, INK, name.as_str());
         }
-        scene.key(top, panel);
-        scene.time(top, HIGH, &seconds, at + 1 == panels.len());
+        key(&mut scene, top, panel);
+        time(&mut scene, top, HIGH, &seconds, at + 1 == panels.len());
     }
     scene.text(LEFT + WIDE / 2.0, scene.height, 13.0, Anchor::Middle, INK, "time");
     scene.height += NAME;
     scene
 }
 
-impl Scene {
-    /// Room for one picture with its title and the name of its upright axis: where it begins.
-    fn begin(&mut self, title: &str, axis: &str, high: f64) -> f64 {
-        let top = self.height + GAP - 12.0;
-        self.text(LEFT, top - 12.0, 13.0, Anchor::Start, INK, title);
-        self.upwards(top + high / 2.0, axis);
-        self.height = top + high;
-        top
-    }
+/// Room for one picture with its title and the name of its upright axis: where it begins.
+fn begin(scene: &mut Scene, title: &str, axis: &str, high: f64) -> f64 {
+    let top = scene.height + GAP - 12.0;
+    scene.text(LEFT, top - 12.0, 13.0, Anchor::Start, INK, title);
+    scene.upwards(14.0, top + high / 2.0, 13.0, Anchor::Middle, INK, axis);
+    scene.height = top + high;
+    top
+}
 
-    fn frame(&mut self, top: f64, high: f64) {
-        let (right, bottom) = (LEFT + WIDE, top + high);
-        let corners = vec![(LEFT, top), (LEFT, bottom), (right, bottom), (right, top), (LEFT, top)];
-        self.line(corners, FAINT, 1.0);
-    }
+fn frame(scene: &mut Scene, top: f64, high: f64) {
+    let (right, bottom) = (LEFT + WIDE, top + high);
+    let corners = vec![(LEFT, top), (LEFT, bottom), (right, bottom), (right, top), (LEFT, top)];
+    scene.line(corners, FAINT, 1.0);
+}
 
-    /// Ticks below a picture, and their times where it is wanted.
-    fn time(&mut self, top: f64, high: f64, seconds: &Range<f64>, is_named: bool) {
-        let length = (seconds.end - seconds.start).max(1e-9);
-        // round numbers of seconds below two minutes, of minutes above
-        let unit = if length > 120.0 { 60.0 } else { 1.0 };
-        for tick in ticks(seconds.start / unit, seconds.end / unit) {
-            let at = tick * unit;
-            let x = LEFT + (at - seconds.start) / length * WIDE;
-            self.line(vec![(x, top + high), (x, top + high + 4.0)], INK, 1.0);
-            if is_named {
-                let (minutes, rest) = ((at / 60.0) as u64, at % 60.0);
-                let name =
-                    if unit > 1.0 { format!("{minutes}:{rest:02.0}") } else { format!("{} s", number(at)) };
-                self.text(x, top + high + 13.0, 11.0, Anchor::Middle, INK, name);
-            }
-        }
+/// Ticks below a picture, and their times where it is wanted.
+fn time(scene: &mut Scene, top: f64, high: f64, seconds: &Range<f64>, is_named: bool) {
+    let length = (seconds.end - seconds.start).max(1e-9);
+    // round numbers of seconds below two minutes, of minutes above
+    let unit = if length > 120.0 { 60.0 } else { 1.0 };
+    for tick in ticks(seconds.start / unit, seconds.end / unit) {
+        let at = tick * unit;
+        let x = LEFT + (at - seconds.start) / length * WIDE;
+        scene.line(vec![(x, top + high), (x, top + high + 4.0)], INK, 1.0);
         if is_named {
-            self.height += NUMBERS + 4.0;
+            let (minutes, rest) = ((at / 60.0) as u64, at % 60.0);
+            let name =
+                if unit > 1.0 { format!("{minutes}:{rest:02.0}") } else { format!("{} s", number(at)) };
+            scene.text(x, top + high + 13.0, 11.0, Anchor::Middle, INK, name);
         }
     }
-
-    fn wave(&mut self, top: f64, wave: &[f32]) {
-        const WHITE: [u8; 3] = [255; 3];
-        let most = wave.iter().fold(0.0f32, |most, x| most.max(x.abs()));
-        let most = if most > 0.0 && most.is_finite() { f64::from(most) } else { 1.0 };
-        let (columns, rows) =
-            (((WIDE * FINENESS) as usize).min(wave.len()).max(1), (WAVE * FINENESS) as usize);
-        let row = |x: f32| ((1.0 - f64::from(x) / most) / 2.0 * (rows - 1) as f64).round() as usize;
-        let spans: Vec<(usize, usize)> = (0..columns)
-            .map(|at| {
-                // From the last sample of the one before, so that no line is broken.
-                let from = (at * wave.len() / columns).saturating_sub(1);
-                let part = &wave[from..(at + 1) * wave.len() / columns];
-                let ends = |(low, high): (f32, f32), x: &f32| (low.min(*x), high.max(*x));
-                let (low, high) = part.iter().fold((f32::MAX, f32::MIN), ends);
-                if part.is_empty() { (rows, 0) } else { (row(high), row(low)) }
-            })
-            .collect();
-        let inside = |row: usize| spans.iter().map(move |(first, last)| (*first..=*last).contains(&row));
-        let colours = (0..rows).flat_map(inside).flat_map(|is| if is { SERIES[0].into() } else { WHITE });
-        self.image(LEFT, top, WIDE, WAVE, columns, colours.collect());
-        for level in [most, 0.0, -most] {
-            let y = top + WAVE / 2.0 - level / most * WAVE / 2.0;
-            self.line(vec![(LEFT - 4.0, y), (LEFT, y)], INK, 1.0);
-            self.text(LEFT - 8.0, y, 11.0, Anchor::End, INK, format!("{level:.2}"));
-        }
-        self.frame(top, WAVE);
+    if is_named {
+        scene.height += NUMBERS + 4.0;
     }
+}
 
-    /// Over a logarithmic axis of frequencies.
-    fn spectrum(&mut self, top: f64, decibels: &[f64], bin_hz: f64) {
-        let highest = bin_hz * (decibels.len().max(2) - 1) as f64;
-        let x = |hz: f64| LEFT + (hz / LOWEST).ln() / (highest / LOWEST).ln() * WIDE;
-        let y = |db: f64| top - db.clamp(-DEPTH, 0.0) / DEPTH * SPECTRUM;
-        for level in [0.0, -20.0, -40.0, -60.0, -80.0] {
-            self.line(vec![(LEFT, y(level)), (LEFT + WIDE, y(level))], GRID, 1.0);
-            self.text(LEFT - 8.0, y(level), 11.0, Anchor::End, INK, format!("{level:.0}"));
-        }
-        for hz in [20.0, 50.0, 100.0, 200.0, 500.0, 1e3, 2e3, 5e3, 1e4, 2e4] {
-            if hz <= highest {
-                self.line(vec![(x(hz), top), (x(hz), top + SPECTRUM)], GRID, 1.0);
-                self.text(x(hz), top + SPECTRUM + 13.0, 11.0, Anchor::Middle, INK, hertz(hz));
-            }
-        }
-        let points = decibels.iter().enumerate().map(|(bin, db)| (bin as f64 * bin_hz, *db));
-        let points = points.filter(|(hz, _)| *hz >= LOWEST).map(|(hz, db)| (x(hz), y(db))).collect();
-        self.line(points, SERIES[1], 1.2);
-        self.frame(top, SPECTRUM);
-        self.height += NUMBERS;
+fn draw_wave(scene: &mut Scene, top: f64, wave: &[f32]) {
+    const WHITE: [u8; 3] = [255; 3];
+    let most = wave.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+    let most = if most > 0.0 && most.is_finite() { f64::from(most) } else { 1.0 };
+    let (columns, rows) = (((WIDE * FINENESS) as usize).min(wave.len()).max(1), (WAVE * FINENESS) as usize);
+    let row = |x: f32| ((1.0 - f64::from(x) / most) / 2.0 * (rows - 1) as f64).round() as usize;
+    let spans: Vec<(usize, usize)> = (0..columns)
+        .map(|at| {
+            // From the last sample of the one before, so that no line is broken.
+            let from = (at * wave.len() / columns).saturating_sub(1);
+            let part = &wave[from..(at + 1) * wave.len() / columns];
+            let ends = |(low, high): (f32, f32), x: &f32| (low.min(*x), high.max(*x));
+            let (low, high) = part.iter().fold((f32::MAX, f32::MIN), ends);
+            if part.is_empty() { (rows, 0) } else { (row(high), row(low)) }
+        })
+        .collect();
+    let inside = |row: usize| spans.iter().map(move |(first, last)| (*first..=*last).contains(&row));
+    let colours = (0..rows).flat_map(inside).flat_map(|is| if is { SERIES[0].into() } else { WHITE });
+    scene.image(LEFT, top, WIDE, WAVE, columns, colours.collect());
+    for level in [most, 0.0, -most] {
+        let y = top + WAVE / 2.0 - level / most * WAVE / 2.0;
+        scene.line(vec![(LEFT - 4.0, y), (LEFT, y)], INK, 1.0);
+        scene.text(LEFT - 8.0, y, 11.0, Anchor::End, INK, format!("{level:.2}"));
     }
+    frame(scene, top, WAVE);
+}
 
-    /// What the colours mean.
-    fn key(&mut self, top: f64, panel: &Panel) {
-        const STEPS: usize = 50;
-        let (x, step) = (LEFT + WIDE + 14.0, HIGH / STEPS as f64);
-        let colours = (0..STEPS).rev().map(|i| panel.ramp.colour((i as f64 + 0.5) / STEPS as f64));
-        self.image(x, top, 12.0, step * STEPS as f64, 1, colours.flat_map(<[u8; 3]>::from).collect());
-        let (low, high) = panel.range;
-        for value in [low, f64::midpoint(low, high), high] {
-            let y = top + HIGH - (value - low) / (high - low) * HIGH;
-            self.text(x + 18.0, y, 11.0, Anchor::Start, INK, number(value));
+/// Over a logarithmic axis of frequencies.
+fn draw_spectrum(scene: &mut Scene, top: f64, decibels: &[f64], bin_hz: f64) {
+    let highest = bin_hz * (decibels.len().max(2) - 1) as f64;
+    let x = |hz: f64| LEFT + (hz / LOWEST).ln() / (highest / LOWEST).ln() * WIDE;
+    let y = |db: f64| top - db.clamp(-DEPTH, 0.0) / DEPTH * SPECTRUM;
+    for level in [0.0, -20.0, -40.0, -60.0, -80.0] {
+        scene.line(vec![(LEFT, y(level)), (LEFT + WIDE, y(level))], GRID, 1.0);
+        scene.text(LEFT - 8.0, y(level), 11.0, Anchor::End, INK, format!("{level:.0}"));
+    }
+    for hz in [20.0, 50.0, 100.0, 200.0, 500.0, 1e3, 2e3, 5e3, 1e4, 2e4] {
+        if hz <= highest {
+            scene.line(vec![(x(hz), top), (x(hz), top + SPECTRUM)], GRID, 1.0);
+            scene.text(x(hz), top + SPECTRUM + 13.0, 11.0, Anchor::Middle, INK, hertz(hz));
         }
+    }
+    let points = decibels.iter().enumerate().map(|(bin, db)| (bin as f64 * bin_hz, *db));
+    let points = points.filter(|(hz, _)| *hz >= LOWEST).map(|(hz, db)| (x(hz), y(db))).collect();
+    scene.line(points, SERIES[1], 1.2);
+    frame(scene, top, SPECTRUM);
+    scene.height += NUMBERS;
+}
+
+/// What the colours mean.
+fn key(scene: &mut Scene, top: f64, panel: &Panel) {
+    const STEPS: usize = 50;
+    let (x, step) = (LEFT + WIDE + 14.0, HIGH / STEPS as f64);
+    let colours = (0..STEPS).rev().map(|i| panel.ramp.colour((i as f64 + 0.5) / STEPS as f64));
+    scene.image(x, top, 12.0, step * STEPS as f64, 1, colours.flat_map(<[u8; 3]>::from).collect());
+    let (low, high) = panel.range;
+    for value in [low, f64::midpoint(low, high), high] {
+        let y = top + HIGH - (value - low) / (high - low) * HIGH;
+        scene.text(x + 18.0, y, 11.0, Anchor::Start, INK, number(value));
     }
 }
 

@@ -1,0 +1,354 @@
+//! Drawings of a few shapes, as SVG text or PNG bytes, so that both formats show the same.
+//!
+//! For: where each line and letter goes once a caller knows what to show. Not for: axes, legends and maps themselves.
+
+use std::io;
+use std::sync::Once;
+
+use plotters::{
+    backend::BitMapBackend,
+    drawing::IntoDrawingArea,
+    element::{Circle, PathElement, Polygon, Rectangle, Text},
+    style::{
+        Color, FontFamily, FontStyle, FontTransform, IntoFont, RGBColor, ShapeStyle, TextStyle,
+        register_font,
+        text_anchor::{HPos, Pos, VPos},
+    },
+};
+
+use voisin_base::pixels::{self, FINE};
+use voisin_base::text::{base64, xml};
+
+const FAMILY: &str = "voisin-sans";
+/// Height of the font's lines, which pixels are drawn by, for letters of size 1, which SVG is drawn by.
+const LINE: f64 = 1.164;
+
+/// `DejaVu` Sans, Latin, Greek and Cyrillic, as a TrueType file (see `map/font/README.md`): text looks the same on
+/// machines without fonts.
+static FONT: &[u8] = include_bytes!("map/font/DejaVuSans-subset.ttf");
+
+/// Makes the font known; one that cannot be read leaves the family unknown, and drawing says so.
+fn with_font() {
+    static REGISTER: Once = Once::new();
+    REGISTER.call_once(|| drop(register_font(FAMILY, FontStyle::Normal, FONT)));
+}
+
+/// Red, green, blue.
+pub type Rgb = (u8, u8, u8);
+
+/// Where a text's position is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Anchor {
+    /// At its start.
+    Start,
+    /// In its middle.
+    Middle,
+    /// At its end.
+    End,
+}
+
+#[derive(Debug, Clone)]
+enum Mark {
+    Rect {
+        x: f64,
+        y: f64,
+        w: f64,
+        h: f64,
+        fill: Rgb,
+        title: String,
+    },
+    Line {
+        points: Vec<(f64, f64)>,
+        colour: Rgb,
+        width: f64,
+    },
+    Polygon {
+        points: Vec<(f64, f64)>,
+        fill: Rgb,
+        opacity: f64,
+    },
+    Dot {
+        x: f64,
+        y: f64,
+        r: f64,
+        fill: Rgb,
+        opacity: f64,
+    },
+    /// Pixels (red, green, blue, row after row from the top) of so many columns.
+    Image {
+        x: f64,
+        y: f64,
+        w: f64,
+        h: f64,
+        columns: usize,
+        pixels: Vec<u8>,
+    },
+    Text {
+        x: f64,
+        y: f64,
+        size: f64,
+        anchor: Anchor,
+        upwards: bool,
+        colour: Rgb,
+        text: String,
+    },
+}
+
+/// A picture: shapes on white, in pixels from the upper left corner.
+#[derive(Debug, Clone)]
+pub struct Scene {
+    /// Its width.
+    pub width: f64,
+    /// Its height; a picture may grow while it is drawn.
+    pub height: f64,
+    items: Vec<Mark>,
+}
+
+impl Scene {
+    /// An empty one.
+    pub fn new(width: f64, height: f64) -> Self {
+        Self { width, height, items: Vec::new() }
+    }
+
+    /// A filled rectangle, and what it says where the pointer rests on it (in SVG).
+    pub fn rect(&mut self, x: f64, y: f64, w: f64, h: f64, fill: Rgb, title: impl Into<String>) {
+        self.items.push(Mark::Rect { x, y, w, h, fill, title: title.into() });
+    }
+
+    /// Points joined in their order.
+    pub fn line(&mut self, points: Vec<(f64, f64)>, colour: Rgb, width: f64) {
+        self.items.push(Mark::Line { points, colour, width });
+    }
+
+    /// A filled shape between corners.
+    pub fn polygon(&mut self, points: Vec<(f64, f64)>, fill: Rgb, opacity: f64) {
+        self.items.push(Mark::Polygon { points, fill, opacity });
+    }
+
+    /// A filled circle.
+    pub fn dot(&mut self, (x, y): (f64, f64), r: f64, fill: Rgb, opacity: f64) {
+        self.items.push(Mark::Dot { x, y, r, fill, opacity });
+    }
+
+    /// A picture stretched to its place, in so many columns; it lies below all else.
+    pub fn image(&mut self, x: f64, y: f64, w: f64, h: f64, columns: usize, pixels: Vec<u8>) {
+        self.items.push(Mark::Image { x, y, w, h, columns, pixels });
+    }
+
+    /// One line of text; `y` is its middle.
+    pub fn text(&mut self, x: f64, y: f64, size: f64, anchor: Anchor, colour: Rgb, text: impl Into<String>) {
+        self.items.push(Mark::Text { x, y, size, anchor, upwards: false, colour, text: text.into() });
+    }
+
+    /// The same, read from below.
+    pub fn upwards(
+        &mut self,
+        x: f64,
+        y: f64,
+        size: f64,
+        anchor: Anchor,
+        colour: Rgb,
+        text: impl Into<String>,
+    ) {
+        self.items.push(Mark::Text { x, y, size, anchor, upwards: true, colour, text: text.into() });
+    }
+
+    /// SVG text; it needs nothing outside itself.
+    pub fn svg(&self) -> String {
+        use std::fmt::Write;
+        let mut out = format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0} {1}\" width=\"{0}\" height=\"{1}\" \
+             font-family=\"sans-serif\" role=\"img\"><rect width=\"{0}\" height=\"{1}\" fill=\"#fff\"/>",
+            self.width, self.height
+        );
+        let hex = |c: Rgb| format!("#{:02x}{:02x}{:02x}", c.0, c.1, c.2);
+        let list = |points: &[(f64, f64)]| {
+            points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect::<Vec<_>>().join(" ")
+        };
+        // writing to a String cannot fail
+        for item in &self.items {
+            let _ = match item {
+                Mark::Rect { x, y, w, h, fill, title } => write!(
+                    out,
+                    "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{w:.1}\" height=\"{h:.1}\" fill=\"{}\"><title>{}</title></rect>",
+                    hex(*fill),
+                    xml(title)
+                ),
+                Mark::Line { points, colour, width } => write!(
+                    out,
+                    "<polyline points=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"{width}\"/>",
+                    list(points),
+                    hex(*colour)
+                ),
+                Mark::Polygon { points, fill, opacity } => write!(
+                    out,
+                    "<polygon points=\"{}\" fill=\"{}\" opacity=\"{opacity}\"/>",
+                    list(points),
+                    hex(*fill)
+                ),
+                Mark::Dot { x, y, r, fill, opacity } => write!(
+                    out,
+                    "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{r:.1}\" fill=\"{}\" opacity=\"{opacity}\"/>",
+                    hex(*fill)
+                ),
+                Mark::Image { x, y, w, h, columns, pixels } => {
+                    let rows = pixels.len() / 3 / columns;
+                    // memory takes all that is written
+                    let png = pixels::encode(pixels, *columns as u32, rows as u32).unwrap_or_default();
+                    write!(
+                        out,
+                        "<image x=\"{x:.1}\" y=\"{y:.1}\" width=\"{w:.1}\" height=\"{h:.1}\" \
+                         preserveAspectRatio=\"none\" image-rendering=\"{}\" href=\"data:image/png;base64,{}\"/>",
+                        // rows that can be told apart have edges
+                        if 2.0 * rows as f64 <= *h { "pixelated" } else { "auto" },
+                        base64(&png)
+                    )
+                }
+                Mark::Text { x, y, size, anchor, upwards, colour, text } => {
+                    let anchor = match anchor {
+                        Anchor::Start => "start",
+                        Anchor::Middle => "middle",
+                        Anchor::End => "end",
+                    };
+                    let turn = if *upwards {
+                        format!(" transform=\"rotate(-90 {x:.1} {y:.1})\"")
+                    } else {
+                        String::new()
+                    };
+                    write!(
+                        out,
+                        "<text x=\"{x:.1}\" y=\"{y:.1}\" font-size=\"{size}\" text-anchor=\"{anchor}\" \
+                         dominant-baseline=\"middle\" fill=\"{}\"{turn}>{}</text>",
+                        hex(*colour),
+                        xml(text)
+                    )
+                }
+            };
+        }
+        out.push_str("</svg>");
+        out
+    }
+
+    /// PNG bytes, `scale` pixels to a unit of the scene (1 to 4).
+    ///
+    /// Text is drawn with the font built into the program (Latin, Greek, Cyrillic); other letters show as boxes.
+    pub fn png(&self, scale: u32) -> io::Result<Vec<u8>> {
+        with_font();
+        let failed = |e: &dyn std::fmt::Display| io::Error::other(e.to_string());
+        let scale = scale.clamp(1, 4);
+        let k = f64::from(scale * FINE);
+        let (width, height) =
+            ((self.width * f64::from(scale)).ceil() as u32, (self.height * f64::from(scale)).ceil() as u32);
+        let mut fine = vec![255; (3 * FINE * FINE * width * height) as usize];
+        for item in &self.items {
+            if let Mark::Image { x, y, w, h, columns, pixels } = item {
+                let rows = pixels.len() / 3 / columns;
+                for to_y in (y * k).round() as usize..((y + h) * k).round() as usize {
+                    for to_x in (x * k).round() as usize..((x + w) * k).round() as usize {
+                        let of = |to: usize, from: f64, size: f64, all: usize| {
+                            ((((to as f64 + 0.5) / k - from) / size * all as f64) as usize).min(all - 1)
+                        };
+                        let from = 3 * (of(to_y, *y, *h, rows) * columns + of(to_x, *x, *w, *columns));
+                        let to = 3 * (to_y * (width * FINE) as usize + to_x);
+                        fine[to..to + 3].copy_from_slice(&pixels[from..from + 3]);
+                    }
+                }
+            }
+        }
+        {
+            let size = (width * FINE, height * FINE);
+            let area = BitMapBackend::with_buffer(&mut fine, size).into_drawing_area();
+            let at = |x: f64, y: f64| ((x * k).round() as i32, (y * k).round() as i32);
+            let rgb = |c: Rgb| RGBColor(c.0, c.1, c.2);
+            for item in &self.items {
+                match item {
+                    Mark::Image { .. } => Ok(()),
+                    Mark::Rect { x, y, w, h, fill, .. } => {
+                        area.draw(&Rectangle::new([at(*x, *y), at(x + w, y + h)], rgb(*fill).filled()))
+                    }
+                    Mark::Line { points, colour, width } => area.draw(&PathElement::new(
+                        points.iter().map(|(x, y)| at(*x, *y)).collect::<Vec<_>>(),
+                        ShapeStyle::from(rgb(*colour)).stroke_width((width * k).round().max(1.0) as u32),
+                    )),
+                    Mark::Polygon { points, fill, opacity } => area.draw(&Polygon::new(
+                        points.iter().map(|(x, y)| at(*x, *y)).collect::<Vec<_>>(),
+                        rgb(*fill).mix(*opacity).filled(),
+                    )),
+                    Mark::Dot { x, y, r, fill, opacity } => {
+                        let style = rgb(*fill).mix(*opacity).filled();
+                        area.draw(&Circle::new(at(*x, *y), (r * k) as i32, style))
+                    }
+                    Mark::Text { x, y, size, anchor, upwards, colour, text } => {
+                        let horizontal = match anchor {
+                            Anchor::Start => HPos::Left,
+                            Anchor::Middle => HPos::Center,
+                            Anchor::End => HPos::Right,
+                        };
+                        let colour = rgb(*colour);
+                        let mut style =
+                            TextStyle::from((FontFamily::Name(FAMILY), size * LINE * k).into_font())
+                                .color(&colour)
+                                .pos(Pos::new(horizontal, VPos::Center));
+                        if *upwards {
+                            style = style.transform(FontTransform::Rotate270);
+                        }
+                        area.draw(&Text::new(text.as_str(), at(*x, *y), style))
+                    }
+                }
+                .map_err(|e| failed(&e))?;
+            }
+            area.present().map_err(|e| failed(&e))?;
+        }
+        pixels::png(&fine, width, height).map_err(|e| failed(&e))
+    }
+}
+
+/// The colour at a share (0 to 1) of the way through `stops`, two or more.
+pub fn blend(stops: &[Rgb], share: f64) -> Rgb {
+    let place = if share.is_finite() { share.clamp(0.0, 1.0) } else { 0.0 } * (stops.len() - 1) as f64;
+    let at = (place as usize).min(stops.len() - 2);
+    let (a, b, part) = (stops[at], stops[at + 1], place - at as f64);
+    let mix = |a: u8, b: u8| (f64::from(a) + (f64::from(b) - f64::from(a)) * part).round() as u8;
+    (mix(a.0, b.0), mix(a.1, b.1), mix(a.2, b.2))
+}
+
+/// Width of a text in the font of PNG files.
+pub fn text_width(text: &str, size: f64) -> f64 {
+    with_font();
+    let fine = (FontFamily::Name(FAMILY), size * LINE * f64::from(FINE)).into_font().box_size(text);
+    fine.map_or(0.6 * size * text.chars().count() as f64, |(width, _)| f64::from(width) / f64::from(FINE))
+}
+
+/// At most `most` characters, the last an ellipsis if some are left out.
+pub fn shorten(text: &str, most: usize) -> String {
+    let text = text.trim_end_matches('…');
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(most.saturating_sub(1)).collect();
+    format!("{}…", kept.trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_has_ink_where_it_should() {
+        let mut scene = Scene::new(40.0, 30.0);
+        scene.rect(0.0, 0.0, 10.0, 10.0, (255, 0, 0), "");
+        scene.text(25.0, 20.0, 12.0, Anchor::Middle, (0, 0, 0), "Mm");
+        let png = scene.png(2).unwrap();
+        assert_eq!(&png[1..4], b"PNG");
+        // width and height in the header
+        assert_eq!((png[19], png[23]), (80, 60));
+        let empty = Scene::new(40.0, 30.0).png(2).unwrap();
+        assert!(png.len() > empty.len() + 50);
+    }
+
+    #[test]
+    fn long_names_are_shortened() {
+        assert_eq!(shorten("abcdef", 4), "abc…");
+        assert_eq!(shorten("abcd", 4), "abcd");
+    }
+}
