@@ -25,7 +25,7 @@ DOCUMENTS = ["README.md", "BENCHMARKS.md", "CHANGELOG.md", "CONTRIBUTING.md", "A
 WIDTH = 100
 # as wide as the program's help
 GENERATED = {"docs/cli.md"}
-# its tables are read by tests/architecture.rs
+# its tables are read by tests/architecture
 LAW = "ARCHITECTURE.md"
 # objects whose keys are genres, or another thing that depends on the music
 BY_GENRE = {"probabilities", "basis", "head", "votes", "formats", "licences"}

@@ -64,7 +64,7 @@ pub fn kinship_dendrogram(kinship: &Kinship) -> Scene {
     let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or(0) as f64;
     let (row, left, plot) = (24.0, 24.0 + 7.5 * longest, 520.0);
     let mut scene = Scene::new(left + plot + 40.0, 104.0 + row * n as f64);
-    scene.text(12.0, 18.0, TITLE, Anchor::Start, INK, "Genres joined by how near they lie");
+    scene.text(12.0, 18.0, TITLE, Anchor::Start, INK, "Genres joined by distance");
     let most = merges.iter().map(|m| m.2).fold(1e-9, f64::max);
     let x = |d: f64| left + d / most * plot;
     // (height of the cluster, its vertical middle)
