@@ -44,7 +44,7 @@ pub use link::{LinkError, LinkReport, ServerKind, link};
 pub use listen::Listen;
 pub use lms::Lms;
 pub use mcp::assist;
-pub use mpd::{Mpd, MpdAddress, MpdError, MpdSongs, Playing};
+pub use mpd::{Mpd, MpdAddress, MpdError, MpdSongs, PORT as MPD_PORT, Playing};
 pub(crate) use state::LoadModel;
 
 /// Brings a copy of a library elsewhere up to date, or says why it cannot.

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mpd_client::Client;
-use mpd_client::client::{CommandError, ConnectWithPasswordError, ConnectionEvent, ConnectionEvents};
+use mpd_client::client::{
+    CommandError, ConnectWithPasswordError, ConnectionError, ConnectionEvent, ConnectionEvents,
+};
 use mpd_client::protocol::command::Command;
 use mpd_client::protocol::response::Frame;
 use tokio::runtime::Runtime;
@@ -17,6 +19,15 @@ use voisin_library::{Library, LibraryError, TrackSet};
 
 /// Time to connect, and for an answer.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Files that are asked for at once: MPD closes a connection whose answer is longer than its output buffer (8 MiB unless
+/// its settings say otherwise), and looks through all of them each time.
+const FILES_AT_ONCE: usize = 10_000;
+/// MPD's number for "there is no such song", and for "you may not".
+const NO_SUCH_SONG: u64 = 50;
+const NO_PERMISSION: u64 = 4;
+
+/// MPD's port where nobody says another.
+pub const PORT: u16 = 6600;
 
 /// Where MPD listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +66,21 @@ impl MpdAddress {
         };
         Self { place, password }
     }
+
+    /// Where MPD's own programs look when nobody says where it is: at the sockets of the user's and the system's MPD, then at
+    /// its port.
+    pub fn usual() -> Self {
+        #[cfg(unix)]
+        {
+            let of_user =
+                std::env::var_os("XDG_RUNTIME_DIR").map(|dir| PathBuf::from(dir).join("mpd/socket"));
+            let answers = |path: &PathBuf| std::os::unix::net::UnixStream::connect(path).is_ok();
+            if let Some(path) = of_user.into_iter().chain(["/run/mpd/socket".into()]).find(answers) {
+                return Self { place: MpdPlace::Socket(path), password: None };
+            }
+        }
+        Self::read("", PORT)
+    }
 }
 
 impl std::fmt::Display for MpdAddress {
@@ -92,11 +118,25 @@ pub enum MpdError {
         /// Where.
         place: String,
     },
+    /// A password is needed, or one that allows more.
+    #[error("MPD at {place} wants a password for this")]
+    NoPassword {
+        /// Where.
+        place: String,
+    },
+    /// A file that MPD no longer has.
+    #[error("MPD no longer has {file}")]
+    Gone {
+        /// The file, as MPD names it.
+        file: String,
+    },
     /// A command is refused.
     #[error("MPD says to \"{command}\": {message}")]
     Refused {
         /// The command.
         command: String,
+        /// MPD's number of the reason.
+        code: u64,
         /// What MPD says.
         message: String,
     },
@@ -110,9 +150,9 @@ impl MpdError {
     pub fn remedy(&self) -> Option<Remedy> {
         match self {
             Self::Unreachable { .. } => Some(Remedy::SayMpd),
-            Self::Password { .. } => Some(Remedy::SayMpdPassword),
+            Self::Password { .. } | Self::NoPassword { .. } => Some(Remedy::SayMpdPassword),
             Self::Library(error) => error.remedy(),
-            Self::Broken { .. } | Self::Refused { .. } => None,
+            Self::Broken { .. } | Self::Gone { .. } | Self::Refused { .. } => None,
         }
     }
 
@@ -185,13 +225,27 @@ impl Mpd {
             tokio::time::timeout(PATIENCE, connecting).await.unwrap_or_else(|_| Err(late()))
         });
         match connected.map_err(unreachable)? {
-            Ok((client, events)) => Ok(Self { address: address.clone(), client, events, runtime }),
+            Ok((client, events)) => {
+                let mut mpd = Self { address: address.clone(), client, events, runtime };
+                // Nobody reads tags here, and answers are shorter without them. MPD before 0.21 can do neither this nor what comes.
+                match mpd.ask("tagtypes", &["clear"]) {
+                    Err(MpdError::Broken { .. }) if mpd.is_shut_out() => Err(MpdError::NoPassword { place }),
+                    Ok(_) | Err(MpdError::Refused { .. }) => Ok(mpd),
+                    Err(error) => Err(error),
+                }
+            }
             Err(ConnectWithPasswordError::IncorrectPassword) => Err(MpdError::Password { place }),
             Err(error) => {
                 let reason = voisin_base::text::with_causes(&error);
                 Err(MpdError::Broken { place: place.clone(), reason })
             }
         }
+    }
+
+    /// Whether the connection ended because MPD refuses to say what happens, which it does where not even reading is allowed.
+    fn is_shut_out(&mut self) -> bool {
+        let event = self.runtime.block_on(async { tokio::time::timeout(PATIENCE, self.events.next()).await });
+        matches!(event, Ok(Some(ConnectionEvent::ConnectionClosed(ConnectionError::InvalidResponse))))
     }
 
     fn ask(&self, command: &str, arguments: &[&str]) -> Result<Frame, MpdError> {
@@ -205,9 +259,13 @@ impl Mpd {
             .block_on(async { tokio::time::timeout(PATIENCE, self.client.raw_command(question)).await });
         match answer {
             Ok(Ok(frame)) => Ok(frame),
-            Ok(Err(CommandError::ErrorResponse { error, .. })) => Err(MpdError::Refused {
-                command: [&[command], arguments].concat().join(" "),
-                message: error.message.to_string(),
+            Ok(Err(CommandError::ErrorResponse { error, .. })) => Err(match error.code {
+                NO_PERMISSION => MpdError::NoPassword { place: self.address.to_string() },
+                _ => MpdError::Refused {
+                    command: [&[command], arguments].concat().join(" "),
+                    code: error.code,
+                    message: error.message.to_string(),
+                },
             }),
             Ok(Err(error)) => Err(broken(voisin_base::text::with_causes(&error))),
             Err(_) => Err(broken("no answer within 20 s".to_owned())),
@@ -245,12 +303,21 @@ impl Mpd {
     }
 
     /// Puts a file into the queue: at a place, or at its end.
+    ///
+    /// # Errors
+    ///
+    /// [`MpdError::Gone`] where MPD has lost the file since its files were asked for.
     pub fn add(&self, file: &str, place: Option<u32>) -> Result<(), MpdError> {
-        match place {
+        let added = match place {
             Some(place) => self.ask("addid", &[file, &place.to_string()]),
             None => self.ask("addid", &[file]),
+        };
+        match added {
+            Err(MpdError::Refused { code: NO_SUCH_SONG, .. }) => {
+                Err(MpdError::Gone { file: file.to_owned() })
+            }
+            added => added.map(drop),
         }
-        .map(drop)
     }
 
     /// Takes a song out of the queue, by its id there.
@@ -260,9 +327,18 @@ impl Mpd {
 
     /// Which of MPD's files are tracks of the library.
     pub fn songs(&self, library: &Library) -> Result<MpdSongs, MpdError> {
-        let frame = self.ask("listall", &[])?;
-        let files = frame.fields().filter(|(name, _)| *name == "file").map(|(_, file)| file);
-        Ok(MpdSongs::new(files, &PathEnds::of(library)?))
+        let mut files = Vec::new();
+        loop {
+            let window = format!("{}:{}", files.len(), files.len() + FILES_AT_ONCE);
+            // No file is so called.
+            let frame = self.ask("find", &["(file != '/')", "window", &window])?;
+            let before = files.len();
+            files.extend(frame.fields().filter(|(name, _)| *name == "file").map(|(_, file)| file.to_owned()));
+            if files.len() < before + FILES_AT_ONCE {
+                break;
+            }
+        }
+        Ok(MpdSongs::new(files.iter().map(String::as_str), &PathEnds::of(library)?))
     }
 
     /// What is said of a connection that ended by itself.

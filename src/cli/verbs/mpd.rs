@@ -14,14 +14,13 @@ use crate::cli::{Ending, NothingFound};
 use crate::engine::{Engine, Seed, SimilarOptions};
 use crate::explore::playlist::{Length, PlaylistOptions, SeedUse};
 use crate::library::TrackFilter;
-use crate::serve::{Mpd, MpdAddress, MpdError, MpdSongs, Playing};
+use crate::serve::{MPD_PORT, Mpd, MpdAddress, MpdError, MpdSongs, Playing};
 use crate::track::TrackId;
 
-/// MPD's port where nobody says another.
-const PORT: u16 = 6600;
 /// How often Ctrl-C is looked for while MPD has nothing to say.
 const GLANCE: Duration = Duration::from_millis(200);
-/// The longest pause between two tries to reach MPD again.
+/// The shortest and the longest pause between two tries to reach MPD again.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(context: &Context, args: &MpdArgs) -> anyhow::Result<Ending> {
@@ -39,14 +38,16 @@ pub(crate) fn run(context: &Context, args: &MpdArgs) -> anyhow::Result<Ending> {
 fn address(common: &MpdCommon) -> anyhow::Result<MpdAddress> {
     let host = common.host.clone().or_else(|| std::env::var("MPD_HOST").ok()).unwrap_or_default();
     let port = match (common.port, std::env::var("MPD_PORT")) {
-        (Some(port), _) => port,
         (None, Ok(text)) if !text.is_empty() => match text.parse() {
-            Ok(port) => port,
+            Ok(port) => Some(port),
             Err(_) => bail!("MPD_PORT: expected a port from 1 to 65535, found \"{text}\""),
         },
-        _ => PORT,
+        (port, _) => port,
     };
-    Ok(MpdAddress::read(&host, port))
+    Ok(match (host.as_str(), port) {
+        ("", None) => MpdAddress::usual(),
+        (host, port) => MpdAddress::read(host, port.unwrap_or(MPD_PORT)),
+    })
 }
 
 const RANDOM: &str = "MPD plays in random order, in which a list has no order: turn it off (\"mpc random off\"), then run this again";
@@ -133,11 +134,25 @@ fn similar(
     if found.is_empty() {
         return Ok(nothing(context));
     }
-    for (i, file) in found.iter().filter_map(|&track| songs.file(track)).enumerate() {
-        mpd.add(file, Some(place + 1 + i as u32))?;
+    let mut added = 0;
+    for file in found.iter().filter_map(|&track| songs.file(track)) {
+        if is_added(context, &mpd, file, Some(place + 1 + added))? {
+            added += 1;
+        }
     }
-    context.console.note(&format!("{} behind the one that plays", count(found.len() as u64, "song")));
-    Ok(Ending::Fine)
+    context.console.note(&format!("{} behind the one that plays", count(added.into(), "song")));
+    Ok(if added as usize == found.len() { Ending::Fine } else { Ending::Partial })
+}
+
+/// Puts a file into the queue. One that MPD has lost meanwhile is told, and left out.
+fn is_added(context: &Context, mpd: &Mpd, file: &str, place: Option<u32>) -> Result<bool, MpdError> {
+    match mpd.add(file, place) {
+        Err(error @ MpdError::Gone { .. }) => {
+            context.console.warn(&format!("{error}: it is left out"));
+            Ok(false)
+        }
+        added => added.map(|()| true),
+    }
 }
 
 /// The tracks of the queue.
@@ -185,15 +200,16 @@ fn playlist(
     // The list first: a queue is never left empty, whatever happens in between.
     let before = mpd.queue()?;
     let playing = mpd.playing()?.current.map(|(_, id, _)| id);
+    let mut added = 0;
     for file in list.iter().filter_map(|&track| songs.file(track)) {
-        mpd.add(file, None)?;
+        added += usize::from(is_added(context, &mpd, file, None)?);
     }
     let others = before.iter().map(|(id, _)| *id).filter(|id| Some(*id) != playing);
     for id in others.filter(|_| !keep_queue) {
         mpd.delete(id)?;
     }
-    context.console.note(&format!("{} after the one that plays", count(list.len() as u64, "song")));
-    Ok(Ending::Fine)
+    context.console.note(&format!("{} after the one that plays", count(added as u64, "song")));
+    Ok(if added == list.len() { Ending::Fine } else { Ending::Partial })
 }
 
 /// What `follow` keeps in mind over lost connections.
@@ -228,8 +244,9 @@ fn follow(
     }
     let mut followed = Followed::default();
     context.console.note(&format!("following MPD at {address} until Ctrl-C"));
-    let mut pause = Duration::from_millis(500);
+    let mut pause = SHORTEST_PAUSE;
     loop {
+        let begun = Instant::now();
         match attend(context, engine, common, ahead, &mut mpd, &mut followed, &stop) {
             Ok(()) => return Ok(Ending::Fine),
             Err(error) if error.downcast_ref::<MpdError>().is_some_and(MpdError::is_passing) => {
@@ -237,6 +254,8 @@ fn follow(
             }
             Err(error) => return Err(error),
         }
+        // A server that breaks off whatever it is asked is not asked twice a second for ever.
+        pause = if begun.elapsed() > LONGEST_PAUSE { SHORTEST_PAUSE } else { (2 * pause).min(LONGEST_PAUSE) };
         loop {
             let until = Instant::now() + pause;
             while Instant::now() < until {
@@ -248,7 +267,6 @@ fn follow(
             match Mpd::connect(&address) {
                 Ok(again) => {
                     mpd = again;
-                    pause = Duration::from_millis(500);
                     followed.say(context, "MPD is there again".to_owned());
                     break;
                 }
@@ -280,7 +298,13 @@ fn attend(
                 songs = self::songs(context, mpd, engine)?;
                 read = Instant::now();
             }
-            fill(context, engine, common, ahead, mpd, &songs, followed)?;
+            match fill(context, engine, common, ahead, mpd, &songs, followed) {
+                // The queue is full, or its server is troubled for a while: it is tried again when something changes there.
+                Err(error) if matches!(error.downcast_ref(), Some(MpdError::Refused { .. })) => {
+                    followed.say(context, format!("nothing is added now: {error:#}"));
+                }
+                filled => filled?,
+            }
         }
         let before = Instant::now();
         if !mpd.wait(GLANCE) {
@@ -322,15 +346,21 @@ fn fill(
     if songs.track(file).is_none() {
         followed.say(context, format!("not in the library: {file}: going on from another song of the queue"));
     }
-    let found = near(engine, common, songs, &[seed], &followed.seen, wanted)?;
-    if found.len() < wanted {
-        followed.say(context, "everything that fits has been in the queue: nothing comes twice".to_owned());
-    }
-    for track in found {
-        if let Some(file) = songs.file(track) {
-            mpd.add(file, None)?;
+    let mut missing = wanted;
+    while missing > 0 {
+        let found = near(engine, common, songs, &[seed], &followed.seen, missing)?;
+        if found.is_empty() {
+            let text = "everything that fits has been in the queue: nothing comes twice";
+            followed.say(context, text.to_owned());
+            break;
+        }
+        for track in found {
             followed.seen.insert(track);
-            context.console.detail(&format!("added {file}"));
+            let Some(file) = songs.file(track) else { continue };
+            if is_added(context, mpd, file, None)? {
+                missing -= 1;
+                context.console.detail(&format!("added {file}"));
+            }
         }
     }
     Ok(())

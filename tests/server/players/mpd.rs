@@ -12,11 +12,18 @@ use crate::common::{Sandbox, code, fine, noise_wav, text};
 struct Mpd {
     socket: PathBuf,
     conf: PathBuf,
+    /// In front of the socket, for `mpc`.
+    password: String,
     process: Option<Running>,
 }
 
 impl Mpd {
     fn prepare(sandbox: &Sandbox, music: &Path) -> Option<Self> {
+        Self::prepare_with(sandbox, music, "")
+    }
+
+    /// With more settings.
+    fn prepare_with(sandbox: &Sandbox, music: &Path, more: &str) -> Option<Self> {
         if !is_installed("mpd") || !is_installed("mpc") {
             skipped("mpd or mpc");
             return None;
@@ -27,7 +34,7 @@ impl Mpd {
         let socket = folder.join("socket");
         let conf = folder.join("mpd.conf");
         let settings = format!(
-            "music_directory \"{}\"\ndb_file \"{}\"\nstate_file \"{}\"\nlog_file \"{}\"\nbind_to_address \"{}\"\nrestore_paused \"no\"\naudio_output {{\n    type \"null\"\n    name \"none\"\n}}\n",
+            "music_directory \"{}\"\ndatabase {{\n    plugin \"simple\"\n    path \"{}\"\n    compress \"no\"\n}}\nstate_file \"{}\"\nlog_file \"{}\"\nbind_to_address \"{}\"\nrestore_paused \"no\"\naudio_output {{\n    type \"null\"\n    name \"none\"\n}}\n{more}\n",
             music.display(),
             at("db"),
             at("state"),
@@ -35,7 +42,10 @@ impl Mpd {
             socket.display()
         );
         fs::write(&conf, settings).unwrap();
-        let mut mpd = Self { socket, conf, process: None };
+        let mut mpd = Self { socket, conf, password: String::new(), process: None };
+        if let Some((_, rest)) = more.split_once("password \"") {
+            mpd.password = format!("{}@", rest.split_once('@').unwrap().0);
+        }
         mpd.start();
         Some(mpd)
     }
@@ -59,7 +69,8 @@ impl Mpd {
     }
 
     fn try_mpc(&self, arguments: &[&str]) -> Output {
-        Command::new("mpc").arg("-h").arg(&self.socket).args(arguments).output().unwrap()
+        let host = format!("{}{}", self.password, self.socket.display());
+        Command::new("mpc").args(["-h", &host]).args(arguments).output().unwrap()
     }
 
     fn mpc(&self, arguments: &[&str]) -> String {
@@ -170,4 +181,93 @@ fn mpd_plays_on_with_what_sounds_alike() {
     let gone = sandbox.command(["mpd", "similar", "--host", "127.0.0.1", "--port", "1"]).output().unwrap();
     assert_eq!(code(&gone), 2);
     assert!(text(&gone.stderr).contains("MPD_HOST"), "{}", text(&gone.stderr));
+}
+
+#[test]
+fn following_goes_on_where_mpd_has_lost_a_song() {
+    let sandbox = Sandbox::new();
+    let music = small_library(&sandbox);
+    let Some(mpd) = Mpd::prepare(&sandbox, &music) else { return };
+    mpd.mpc(&["update", "--wait"]);
+    let first = "metal/muldjord-chaos-god.mp3";
+    mpd.mpc(&["add", first]);
+    mpd.mpc(&["play"]);
+    let log = sandbox.path("follow.log");
+    let said = || fs::read_to_string(&log).unwrap();
+    let mut follow = mpd.voisin(&sandbox, &["follow", "--ahead", "1"]);
+    let _follow = Running(follow.stderr(fs::File::create(&log).unwrap()).spawn().unwrap());
+    until("a song comes", || mpd.queue().len() == 2);
+
+    // What is nearest to the second song goes away behind the back of the one who follows.
+    let second = mpd.queue()[1].clone();
+    let seed = music.join(&second);
+    let near = fine(sandbox.run(["similar", seed.to_str().unwrap(), "--format", "paths"]));
+    let near: Vec<&str> = near.lines().filter(|path| !path.ends_with(first)).collect();
+    let (last, gone) = near.split_last().unwrap();
+    assert_eq!(gone.len(), 3);
+    for path in gone {
+        fs::remove_file(path).unwrap();
+    }
+    mpd.mpc(&["update", "--wait"]);
+    mpd.mpc(&["next"]);
+    until("what MPD still has comes", || mpd.queue().len() == 3);
+    assert!(last.ends_with(&mpd.queue()[2]));
+    assert_eq!(said().matches("MPD no longer has").count(), 3, "{}", said());
+}
+
+#[test]
+fn a_very_large_music_folder_is_no_obstacle() {
+    let sandbox = Sandbox::new();
+    let music = small_library(&sandbox);
+    let Some(mut mpd) = Mpd::prepare(&sandbox, &music) else { return };
+    mpd.mpc(&["update", "--wait"]);
+    mpd.stop();
+    let database = sandbox.path("mpd/db");
+    let mut all = fs::read_to_string(&database).unwrap();
+    for album in 0..1200 {
+        all.push_str(&format!("directory: album-{album}\nmtime: 1700000000\nbegin: album-{album}\n"));
+        for i in 0..100 {
+            let name = format!("a-rather-long-artist-name-and-a-rather-long-title-of-the-song-{i}.mp3");
+            all.push_str(&format!("song_begin: {name}\nTime: 100\nmtime: 1700000000\nsong_end\n"));
+        }
+        all.push_str(&format!("end: album-{album}\n"));
+    }
+    fs::write(&database, all).unwrap();
+    mpd.start();
+    mpd.mpc(&["add", "metal/muldjord-chaos-god.mp3"]);
+    mpd.mpc(&["play"]);
+    let found = mpd.voisin(&sandbox, &["similar", "--limit", "3", "--verbose"]).output().unwrap();
+    fine(&found);
+    let said = text(&found.stderr);
+    assert!(said.replace([',', '\u{2009}', '\u{202f}', ' '], "").contains("120006files"), "{said}");
+    assert_eq!(mpd.queue().len(), 4);
+}
+
+#[test]
+fn mpd_is_found_where_its_own_programs_look_and_asks_for_its_password() {
+    let sandbox = Sandbox::new();
+    let music = small_library(&sandbox);
+    let locked = "default_permissions \"\"\npassword \"secret@read,add,player,control,admin\"";
+    let Some(mpd) = Mpd::prepare_with(&sandbox, &music, locked) else { return };
+    mpd.mpc(&["update", "--wait"]);
+    mpd.mpc(&["add", "metal/muldjord-chaos-god.mp3"]);
+    mpd.mpc(&["play"]);
+    let run = |password: Option<&str>| {
+        let mut command = sandbox.command(["mpd", "similar", "--limit", "1"]);
+        command.env("XDG_RUNTIME_DIR", sandbox.path(""));
+        if let Some(password) = password {
+            command.env("MPD_HOST", format!("{password}@{}", mpd.socket.display()));
+        }
+        command.output().unwrap()
+    };
+    // No word of where MPD is: it is found, and says what it wants.
+    let shut_out = run(None);
+    assert_eq!(code(&shut_out), 2);
+    let said = text(&shut_out.stderr);
+    assert!(said.contains("wants a password") && said.contains("PASSWORD@HOST"), "{said}");
+    assert!(said.contains(mpd.socket.to_str().unwrap()), "{said}");
+    let wrong = run(Some("wrong"));
+    assert!(text(&wrong.stderr).contains("refuses the password"), "{}", text(&wrong.stderr));
+    fine(run(Some("secret")));
+    assert_eq!(mpd.queue().len(), 2);
 }
