@@ -1,10 +1,13 @@
 //! Which tracks may be in an answer.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args, ValueHint};
 use schemars::JsonSchema;
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::QuestionError;
@@ -97,9 +100,27 @@ fn folder() -> impl TypedValueParser<Value = PathBuf> {
     PathBufValueParser::new().map(|folder| stored_path(&folder))
 }
 
-/// Keys, several of which may stand in one text.
+/// Keys, several of which may stand in one text, as the command line takes them: `"8A,compatible"` is `["8A", "compatible"]`.
 fn keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<KeyWish>, D::Error> {
-    let texts: Vec<String> = at_most::<100, _, _>(deserializer)?;
+    struct Texts;
+
+    impl<'de> Visitor<'de> for Texts {
+        type Value = Vec<String>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a key, or a list of them")
+        }
+
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+            Ok(vec![text.to_owned()])
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, texts: A) -> Result<Self::Value, A::Error> {
+            at_most::<100, _, _>(SeqAccessDeserializer::new(texts))
+        }
+    }
+
+    let texts = deserializer.deserialize_any(Texts)?;
     let parts = texts.iter().flat_map(|text| text.split(','));
     parts
         .map(|part| {

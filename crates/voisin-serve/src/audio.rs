@@ -9,9 +9,12 @@ use axum::response::IntoResponse as _;
 use futures_util::stream;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
+use super::cached::Validator;
 use super::problem::Problem;
 use voisin_base::regular_file;
 
+/// A client keeps what it has, and asks whether it still holds: a file may be exchanged.
+const CONTROL: &str = "private, no-cache";
 /// Bytes that are read at once.
 const PIECE: u64 = 256 * 1024;
 
@@ -88,8 +91,13 @@ pub(super) async fn send(
     let named = path.to_owned();
     let opened = tokio::task::spawn_blocking(move || regular_file::open(&named)).await;
     let mut file = tokio::fs::File::from_std(opened.unwrap_or_else(|error| Err(error.into())).map_err(gone)?);
-    let length = file.metadata().await.map_err(gone)?.len();
-    let (status, from, to) = match range(asked, length) {
+    let metadata = file.metadata().await.map_err(gone)?;
+    let (length, state) = (metadata.len(), Validator::of_file(&metadata));
+    if state.is_known(asked) {
+        return Ok(state.unchanged(CONTROL));
+    }
+    let wanted = if state.allows_parts(asked) { range(asked, length) } else { Range::Whole };
+    let (status, from, to) = match wanted {
         Range::Whole => (StatusCode::OK, 0, length),
         Range::Part(from, to) => (StatusCode::PARTIAL_CONTENT, from, to),
         Range::Beyond => {
@@ -120,6 +128,7 @@ pub(super) async fn send(
         }
     });
     let mut answer = (status, Body::from_stream(pieces)).into_response();
+    state.put(&mut answer, CONTROL);
     let headers = answer.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(mime(container, codec)));
     headers.insert(header::CONTENT_LENGTH, (to - from).into());

@@ -10,6 +10,7 @@ use axum::middleware::Next;
 use axum::response::IntoResponse as _;
 use futures_util::{StreamExt as _, stream};
 
+use super::cached::{packed, takes_gzip};
 use super::guard::{
     BODY_TIME, LONGEST_BODY, LONGEST_FILE, LONGEST_SESSION, LONGEST_URI, PATIENCE, PATIENCE_FOR_FILES, Peer,
 };
@@ -22,6 +23,9 @@ pub(super) async fn guard(State(state): State<Shared>, request: Request, next: N
     let origin = check(&state, &request);
     let path = request.uri().path().strip_prefix(state.guard.base_path.as_str()).unwrap_or_default();
     let is_api = path.starts_with("/api/");
+    // What is handed on is as its server packed it.
+    let is_own = !path.starts_with("/rest/");
+    let takes_gzip = is_own && takes_gzip(request.headers());
     let needs_token = needs_token(path);
     let patience = if path.starts_with("/api/v1/files/") { PATIENCE_FOR_FILES } else { PATIENCE };
     let log = state.logs.then(|| (request.method().clone(), request.uri().path().to_owned(), Instant::now()));
@@ -53,6 +57,9 @@ pub(super) async fn guard(State(state): State<Shared>, request: Request, next: N
             response.headers_mut().insert(header::ALLOW, allowed);
         }
     }
+    if takes_gzip {
+        response = packed(response).await;
+    }
     let headers = response.headers_mut();
     for (name, value) in [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -71,7 +78,7 @@ pub(super) async fn guard(State(state): State<Shared>, request: Request, next: N
     }
     if let Ok(Some(origin)) = origin {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        headers.insert(header::VARY, HeaderValue::from_static("Origin"));
+        headers.append(header::VARY, HeaderValue::from_static("Origin"));
         headers.insert(
             header::ACCESS_CONTROL_ALLOW_HEADERS,
             HeaderValue::from_static("Authorization, Content-Type"),

@@ -13,6 +13,7 @@ mod api;
 mod ask;
 mod audio;
 mod audiomuse;
+mod cached;
 mod gate;
 mod guard;
 mod link;

@@ -151,6 +151,9 @@ async fn all_songs(
 ) -> Result<Vec<Song>, LinkError> {
     let question = async |endpoint: &str, parameters: &[(&str, &str)]| {
         ask(upstream, login, endpoint, parameters).await.map_err(|refusal| {
+            if !refusal.is_of_server {
+                return LinkError::Server(refusal.message);
+            }
             let text = format!("{} says: {}", upstream.address, refusal.message.trim_end_matches('.'));
             if matches!(refusal.code, 40 | 41 | 50) {
                 LinkError::Login(text)

@@ -124,7 +124,8 @@ pub(crate) fn run(context: &Context, args: ServeArgs) -> anyhow::Result<Ending> 
         }
         None => (here, None),
     };
-    for server in [&args.subsonic, &args.audiomuse].into_iter().flatten() {
+    let both = args.subsonic == args.audiomuse;
+    for server in [&args.subsonic, &args.audiomuse].into_iter().flatten().take(if both { 1 } else { 2 }) {
         let known = Library::open_to_read(&dir)?.linked_servers()?;
         if known.iter().all(|(name, _)| name != server.as_str()) {
             context.console.warn(&format!(

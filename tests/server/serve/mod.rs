@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod answers;
+mod caching;
 mod changes;
 mod life;
 mod strangers;

@@ -2,12 +2,13 @@
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse as _;
 use serde::Deserialize;
 
 use super::MOST;
 use crate::ask;
+use crate::cached::Validator;
 use crate::problem::Problem;
 use crate::state::Shared;
 use voisin::meta;
@@ -70,21 +71,34 @@ fn picture(bytes: &[u8]) -> Option<&'static str> {
 pub(super) async fn cover(
     State(state): State<Shared>,
     ask::Id(id): ask::Id,
+    asked: HeaderMap,
 ) -> Result<Response<Body>, Problem> {
-    let cover = state
+    /// A picture is looked at often and changes seldom: it is kept for an hour, then asked about.
+    const CONTROL: &str = "private, max-age=3600";
+    let (file, cover) = state
         .look(move |_, context| {
-            let track = context.engine.library().track(id)?;
+            let path = context.engine.library().track(id)?.path;
+            let file = std::fs::metadata(&path).ok().map(|metadata| Validator::of_file(&metadata));
+            if file.as_ref().is_some_and(|file| file.is_known(&asked)) {
+                return Ok((file, None));
+            }
             // A file that is gone has no picture either.
-            Ok(read_cover(&track.path).ok().flatten())
+            Ok((file, Some(read_cover(&path).ok().flatten())))
         })
         .await?;
+    let (cover, file) = match (cover, file) {
+        (None, Some(file)) => return Ok(file.unchanged(CONTROL)),
+        (cover, file) => (cover.flatten(), file),
+    };
     let mut answer = match cover.and_then(|bytes| Some((picture(&bytes)?, bytes))) {
         Some((kind, bytes)) => {
             ([(header::CONTENT_TYPE, HeaderValue::from_static(kind))], bytes).into_response()
         }
         None => StatusCode::NO_CONTENT.into_response(),
     };
-    answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private, max-age=3600"));
+    if let Some(file) = file {
+        file.put(&mut answer, CONTROL);
+    }
     Ok(answer)
 }
 

@@ -6,10 +6,11 @@
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Path;
-use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use axum::response::{IntoResponse, Redirect};
 use axum::routing::get;
 
+use super::cached::Validator;
 use super::state::Shared;
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
@@ -46,7 +47,10 @@ const FILES: [(&str, &str, &str); 20] = [
 /// The page below a base path (empty, or `/voisin`).
 pub(super) fn router(base: &str) -> Router<Shared> {
     let mut router = Router::new()
-        .route(&format!("{base}/"), get(|| async { file("text/html; charset=utf-8", INDEX) }))
+        .route(
+            &format!("{base}/"),
+            get(|asked: HeaderMap| async move { file("text/html; charset=utf-8", INDEX, &asked) }),
+        )
         .route(&format!("{base}/page/{{name}}"), get(named));
     if !base.is_empty() {
         // The page's own addresses are relative to this folder.
@@ -56,19 +60,26 @@ pub(super) fn router(base: &str) -> Router<Shared> {
     router
 }
 
-async fn named(Path(name): Path<String>) -> Response<Body> {
+async fn named(Path(name): Path<String>, asked: HeaderMap) -> Response<Body> {
     match FILES.iter().find(|(known, ..)| *known == name) {
-        Some((_, kind, contents)) => file(kind, contents),
+        Some((_, kind, contents)) => file(kind, contents, &asked),
         None => StatusCode::NOT_FOUND.into_response(),
     }
 }
 
-fn file(kind: &'static str, contents: &'static str) -> Response<Body> {
-    let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
-        (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
-    ];
-    (headers, contents).into_response()
+fn file(kind: &'static str, contents: &'static str, asked: &HeaderMap) -> Response<Body> {
+    // It holds nothing of the library, and another version of the program has another one.
+    const CONTROL: &str = "no-cache";
+    let state = Validator::of_bytes(contents.as_bytes());
+    let mut answer = if state.is_known(asked) {
+        state.unchanged(CONTROL)
+    } else {
+        ([(header::CONTENT_TYPE, kind)], contents).into_response()
+    };
+    state.put(&mut answer, CONTROL);
+    // Also where nothing is sent: the client keeps the headers of its last answer.
+    answer.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    answer
 }
 
 #[cfg(test)]

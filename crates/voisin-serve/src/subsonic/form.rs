@@ -49,11 +49,13 @@ impl SubsonicForm {
 pub(crate) struct Refusal {
     pub(crate) code: i64,
     pub(crate) message: String,
+    /// Whether the server behind says so, and not voisin of it.
+    pub(crate) is_of_server: bool,
 }
 
 impl Refusal {
     pub(super) fn new(code: i64, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self { code, message: message.into(), is_of_server: false }
     }
 }
 

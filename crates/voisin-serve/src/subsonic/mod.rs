@@ -96,7 +96,7 @@ pub(super) async fn ask(
         return Ok(answer.clone());
     }
     let message = answer["error"]["message"].as_str().unwrap_or("the server refuses it").to_owned();
-    Err(Refusal { code: answer["error"]["code"].as_i64().unwrap_or(0), message })
+    Err(Refusal { code: answer["error"]["code"].as_i64().unwrap_or(0), message, is_of_server: true })
 }
 
 /// A song as a Subsonic server describes it.
@@ -281,7 +281,7 @@ impl Sidecar {
     async fn found(&self, login: &Login, endpoint: &str, id: &str) -> Result<Option<Value>, Refusal> {
         match ask(&self.upstream, login, endpoint, &[("id", id)]).await {
             Ok(answer) => Ok(Some(answer)),
-            Err(Refusal { code: 0 | 10 | 70, .. }) => Ok(None),
+            Err(Refusal { code: 0 | 10 | 70, is_of_server: true, .. }) => Ok(None),
             Err(refusal) => Err(refusal),
         }
     }

@@ -1,0 +1,188 @@
+//! What a client has already is not sent again, and what it can unpack is sent small.
+
+use std::fs::Metadata;
+use std::io::Write as _;
+use std::time::SystemTime;
+
+use axum::body::{Body, HttpBody as _, to_bytes};
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use axum::response::IntoResponse as _;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+/// Shorter bodies are sent as they are: they fit one packet.
+const LEAST: u64 = 1200;
+/// Bodies from this length on are packed on a thread that may wait.
+const LONG: usize = 64 << 10;
+
+/// A state of something that is sent: what stands for it in answers and later questions.
+#[derive(Debug, Clone)]
+pub(super) struct Validator {
+    tag: HeaderValue,
+    modified: Option<HeaderValue>,
+}
+
+impl Validator {
+    /// Of a file that lies on the disk. Its bytes are taken for the same while length and time are.
+    pub(super) fn of_file(metadata: &Metadata) -> Self {
+        let modified = metadata.modified().ok();
+        let since = modified.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+        let tag = format!("\"{:x}-{:x}\"", metadata.len(), since.unwrap_or_default().as_nanos());
+        let modified = modified.map(httpdate::fmt_http_date);
+        Self {
+            tag: HeaderValue::from_str(&tag).unwrap_or(HeaderValue::from_static("\"\"")),
+            modified: modified.and_then(|date| HeaderValue::from_str(&date).ok()),
+        }
+    }
+
+    /// Of bytes that are part of the program. A weak one: they may be sent packed.
+    pub(super) fn of_bytes(bytes: &[u8]) -> Self {
+        let tag = format!("W/\"{}\"", &blake3::hash(bytes).to_hex()[..16]);
+        let tag = HeaderValue::from_str(&tag).unwrap_or(HeaderValue::from_static("\"\""));
+        Self { tag, modified: None }
+    }
+
+    /// Whether the client has this state already.
+    pub(super) fn is_known(&self, asked: &HeaderMap) -> bool {
+        let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
+        let own = opaque(self.tag.to_str().unwrap_or_default());
+        let mut tags = asked.get_all(header::IF_NONE_MATCH).iter().peekable();
+        if tags.peek().is_some() {
+            return tags
+                .filter_map(|value| value.to_str().ok())
+                .flat_map(|value| value.split(','))
+                .any(|tag| tag.trim() == "*" || opaque(tag) == own);
+        }
+        let since = asked.get(header::IF_MODIFIED_SINCE).and_then(|value| value.to_str().ok());
+        let date = |text: &str| httpdate::parse_http_date(text).ok();
+        let modified = self.modified.as_ref().and_then(|value| date(value.to_str().ok()?));
+        modified.zip(since.and_then(date)).is_some_and(|(modified, since)| modified <= since)
+    }
+
+    /// Whether a part may be sent: not to somebody whose other parts are of another state.
+    pub(super) fn allows_parts(&self, asked: &HeaderMap) -> bool {
+        let wanted = asked.get(header::IF_RANGE);
+        wanted.is_none_or(|wanted| *wanted == self.tag || self.modified.as_ref() == Some(wanted))
+    }
+
+    /// Says the state in an answer, and that only the client itself may keep it.
+    ///
+    /// - `control`: how long it is kept unasked
+    pub(super) fn put(&self, answer: &mut Response<Body>, control: &'static str) {
+        let headers = answer.headers_mut();
+        headers.insert(header::ETAG, self.tag.clone());
+        if let Some(modified) = &self.modified {
+            headers.insert(header::LAST_MODIFIED, modified.clone());
+        }
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(control));
+    }
+
+    /// The answer to somebody who has it already.
+    pub(super) fn unchanged(&self, control: &'static str) -> Response<Body> {
+        let mut answer = StatusCode::NOT_MODIFIED.into_response();
+        self.put(&mut answer, control);
+        answer
+    }
+}
+
+/// Whether the client unpacks gzip.
+pub(super) fn takes_gzip(asked: &HeaderMap) -> bool {
+    let all = asked.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    all.flat_map(|value| value.split(',')).any(|one| {
+        let (name, weight) = one.split_once(';').unwrap_or((one, "q=1"));
+        let weight = weight.trim().strip_prefix("q=").and_then(|weight| weight.trim().parse::<f32>().ok());
+        matches!(name.trim(), "gzip" | "*") && weight.is_some_and(|weight| weight > 0.0)
+    })
+}
+
+/// An answer as it is sent to a client that takes gzip: text of some length packed, all else as it is.
+pub(super) async fn packed(mut answer: Response<Body>) -> Response<Body> {
+    let headers = answer.headers();
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let is_text = ["application/json", "text/", "image/svg+xml"].iter().any(|text| kind.starts_with(text));
+    // Streams have no length.
+    let is_long = answer.body().size_hint().exact().is_some_and(|length| length >= LEAST);
+    if !is_text || !is_long || headers.contains_key(header::CONTENT_ENCODING) {
+        return answer;
+    }
+    let Ok(plain) = to_bytes(std::mem::take(answer.body_mut()), usize::MAX).await else { return answer };
+    let pack = {
+        let plain = plain.clone();
+        move || {
+            let mut packer = GzEncoder::new(Vec::with_capacity(plain.len() / 4), Compression::fast());
+            packer.write_all(&plain)?;
+            packer.finish()
+        }
+    };
+    let packed = if plain.len() < LONG {
+        pack()
+    } else {
+        tokio::task::spawn_blocking(pack).await.unwrap_or_else(|error| Err(error.into()))
+    };
+    match packed {
+        Ok(packed) => {
+            *answer.body_mut() = packed.into();
+            let headers = answer.headers_mut();
+            headers.remove(header::CONTENT_LENGTH);
+            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        Err(_) => *answer.body_mut() = plain.into(),
+    }
+    answer.headers_mut().append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(pairs: &[(header::HeaderName, &str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn a_state_is_known_again_by_tag_before_date() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let of = Validator::of_file(&file.as_file().metadata().unwrap());
+        let (tag, date) = (of.tag.to_str().unwrap(), of.modified.as_ref().unwrap().to_str().unwrap());
+        let weak = format!("\"other\", W/{tag}");
+        for known in [tag, &weak, "*"] {
+            assert!(of.is_known(&asked(&[(header::IF_NONE_MATCH, known)])), "{known}");
+        }
+        assert!(of.is_known(&asked(&[(header::IF_MODIFIED_SINCE, date)])));
+        let old = "Thu, 01 Jan 1970 00:00:00 GMT";
+        for unknown in [
+            &[][..],
+            &[(header::IF_NONE_MATCH, "\"other\"")],
+            &[(header::IF_NONE_MATCH, "\"other\""), (header::IF_MODIFIED_SINCE, date)],
+            &[(header::IF_MODIFIED_SINCE, old)],
+            &[(header::IF_MODIFIED_SINCE, "yesterday")],
+        ] {
+            assert!(!of.is_known(&asked(unknown)), "{unknown:?}");
+        }
+        for same in [tag, date] {
+            assert!(of.allows_parts(&asked(&[(header::IF_RANGE, same)])), "{same}");
+        }
+        assert!(of.allows_parts(&HeaderMap::new()));
+        for other in ["\"x\"", old, &format!("W/{tag}")] {
+            assert!(!of.allows_parts(&asked(&[(header::IF_RANGE, other)])), "{other}");
+        }
+        file.as_file().set_len(1).unwrap();
+        let changed = Validator::of_file(&file.as_file().metadata().unwrap());
+        assert!(!changed.is_known(&asked(&[(header::IF_NONE_MATCH, tag)])));
+    }
+
+    #[test]
+    fn gzip_is_sent_to_who_takes_it() {
+        for (text, expected) in [
+            ("gzip", true),
+            ("br, gzip;q=0.5", true),
+            ("*", true),
+            ("gzip;q=0", false),
+            ("br, zstd", false),
+            ("", false),
+        ] {
+            assert_eq!(takes_gzip(&asked(&[(header::ACCEPT_ENCODING, text)])), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! What is sent once is not sent again, and what is long is sent small.
+
+use std::fs;
+use std::io::Read as _;
+
+use flate2::read::GzDecoder;
+use serde_json::Value;
+
+use crate::common::server::{Server, small_library};
+use crate::common::{DEMO, Sandbox, code, text};
+
+/// What the head of an answer says under a name.
+fn said<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    head.lines().find_map(|line| {
+        let (known, value) = line.split_once(": ")?;
+        known.eq_ignore_ascii_case(name).then_some(value)
+    })
+}
+
+#[test]
+fn a_player_never_gets_halves_of_two_files() {
+    let sandbox = Sandbox::new();
+    let music = small_library(&sandbox);
+    let server = Server::start(&sandbox, &[]);
+    let track = server.good_get("/api/v1/tracks?query=chaos")["tracks"][0].clone();
+    let audio = format!("/api/v1/tracks/{}/audio", track["id"]);
+    let (status, head, whole) = server.send("GET", &audio, "", b"");
+    let tag = said(&head, "etag").unwrap().to_owned();
+    let date = said(&head, "last-modified").unwrap().to_owned();
+    assert_eq!((status, said(&head, "cache-control")), (200, Some("private, no-cache")));
+
+    let with = |more: &str| {
+        let (status, _, body) = server.send("GET", &audio, more, b"");
+        (status, body.len())
+    };
+    for known in [format!("If-None-Match: {tag}\r\n"), format!("If-Modified-Since: {date}\r\n")] {
+        assert_eq!(with(&known), (304, 0), "{known}");
+    }
+    let part = |validator: &str| with(&format!("Range: bytes=10-19\r\nIf-Range: {validator}\r\n"));
+    assert_eq!((part(&tag), part(&date)), ((206, 10), (206, 10)));
+    assert_eq!(part("\"x\""), (200, whole.len()), "a part of what it does not have");
+
+    // Another file in its place: who has the first half gets all of it.
+    let place = music.join("metal/muldjord-chaos-god.mp3");
+    fs::copy(format!("{DEMO}/library/ambient/nikola-whallon-ambient-2.mp3"), &place).unwrap();
+    let length = fs::metadata(&place).unwrap().len() as usize;
+    assert_eq!((part(&tag), with(&format!("If-None-Match: {tag}\r\n"))), ((200, length), (200, length)));
+}
+
+#[test]
+fn pictures_and_the_page_are_asked_about_before_they_are_sent_again() {
+    let sandbox = Sandbox::new();
+    small_library(&sandbox);
+    let server = Server::start(&sandbox, &[]);
+    for path in ["/", "/page/app.js", "/api/v1/tracks/1/cover"] {
+        let (status, head, _) = server.send("GET", path, "", b"");
+        let tag = said(&head, "etag").unwrap_or_else(|| panic!("{path}: {head}"));
+        assert!(matches!(status, 200 | 204), "{path}: {status}");
+        let (status, again, body) = server.send("GET", path, &format!("If-None-Match: {tag}\r\n"), b"");
+        assert_eq!((status, body.len()), (304, 0), "{path}");
+        // A browser takes the headers of the last answer for the page that it keeps.
+        for name in ["content-security-policy", "cache-control", "etag"] {
+            assert_eq!(said(&again, name), said(&head, name), "{path} {name}");
+        }
+        assert!(!said(&head, "cache-control").unwrap().contains("no-store"), "{path}");
+    }
+}
+
+#[test]
+fn long_text_is_packed_for_who_can_unpack_it() {
+    let sandbox = Sandbox::new();
+    small_library(&sandbox);
+    let server = Server::start(&sandbox, &[]);
+    for path in ["/page/map.js", "/api/v1/tracks", "/api/v1/openapi.json"] {
+        let (_, head, plain) = server.send("GET", path, "", b"");
+        assert_eq!(said(&head, "content-encoding"), None, "{path}");
+        let (status, head, packed) = server.send("GET", path, "Accept-Encoding: gzip, br\r\n", b"");
+        assert_eq!((status, said(&head, "content-encoding")), (200, Some("gzip")), "{path}");
+        assert_eq!(said(&head, "vary"), Some("Accept-Encoding"), "{path}");
+        assert_eq!(said(&head, "content-length"), Some(packed.len().to_string().as_str()), "{path}");
+        assert!(2 * packed.len() < plain.len(), "{path}: {} of {}", packed.len(), plain.len());
+        let mut unpacked = Vec::new();
+        GzDecoder::new(&*packed).read_to_end(&mut unpacked).unwrap();
+        assert_eq!(text(&unpacked), text(&plain), "{path}");
+    }
+    // Sound is packed already, and what is short stays as it is.
+    for path in ["/api/v1/tracks/1/audio", "/api/v1/health"] {
+        let (_, head, _) = server.send("GET", path, "Accept-Encoding: gzip\r\n", b"");
+        assert_eq!(said(&head, "content-encoding"), None, "{path}");
+    }
+}
+
+#[test]
+fn keys_are_taken_as_the_command_line_takes_them() {
+    let sandbox = Sandbox::new();
+    small_library(&sandbox);
+    let server = Server::start(&sandbox, &[]);
+    let ask = |key: Value| {
+        let body = serde_json::json!({"seeds": [{"id": 1}], "filters": {"key": key}});
+        server.good("/api/v1/similar", &body)
+    };
+    let list = serde_json::json!(["compatible", "8A"]);
+    assert_eq!(ask("compatible,8A".into()), ask(list));
+    let (status, problem) =
+        server.post("/api/v1/similar", &serde_json::json!({"seeds": [{"id": 1}], "filters": {"key": 8}}));
+    assert_eq!(status, 400, "{problem}");
+    assert!(problem["detail"].as_str().unwrap().contains("filters.key"), "{problem}");
+}
+
+#[test]
+fn an_address_that_is_wrong_is_named_once() {
+    let sandbox = Sandbox::new();
+    small_library(&sandbox);
+    let mut command = sandbox.command(["link", "http://127.0.0.1:1", "--user", "alice"]);
+    let refused = command.env("VOISIN_PASSWORD", "x").output().unwrap();
+    let said = text(&refused.stderr);
+    assert_eq!((code(&refused), said.matches("http://127.0.0.1:1").count()), (2, 1), "{said}");
+}
