@@ -13,7 +13,7 @@ use std::ops::Range;
 use axum::Json;
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, Extension, State};
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use axum::middleware;
 use axum::response::IntoResponse;
@@ -24,6 +24,7 @@ use serde_json::json;
 
 use super::ServeError;
 use super::ask;
+use super::devices::{CODE_LASTS, Rights, readable};
 use super::gate::guard;
 use super::guard::{COOKIE, LONGEST_BODY, LONGEST_SESSION, Peer};
 use super::listen::raised;
@@ -98,6 +99,7 @@ pub(super) fn router(
             "/session",
             post(session).delete(end_session).layer(DefaultBodyLimit::max(LONGEST_SESSION as usize)),
         )
+        .route("/devices", get(device).post(let_in))
         .route("/status", get(tracks::status))
         .route("/tracks", get(tracks::list))
         .route("/find", get(tracks::find))
@@ -155,20 +157,68 @@ async fn description(State(state): State<Shared>) -> Response<Body> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Session {
-    token: String,
+    token: Option<String>,
+    code: Option<String>,
+    #[serde(default)]
+    stay: bool,
 }
 
-/// Gives the page a cookie for its token: media elements and event streams cannot send one themselves.
+/// How long a device that stays signed in does so: half a year, counted from its last sign-in.
+const STAYS: u32 = 180 * 24 * 60 * 60;
+
+/// Gives the page a cookie for the token or a code: media elements and event streams cannot send one themselves.
 async fn session(
     State(state): State<Shared>,
     request: axum::extract::Extension<Peer>,
     ask::Body(session): ask::Body<Session>,
 ) -> Result<Response<Body>, Problem> {
     let Some(token) = &state.guard.token else { return Ok(StatusCode::NO_CONTENT.into_response()) };
-    if !token.is(&session.token) {
-        return Err(state.guard.failed(*request));
+    let rights = match (session.token, session.code) {
+        (Some(offered), None) => token.is(&offered).then_some(Rights::Change),
+        (None, Some(code)) => state.guard.devices.take(&code),
+        _ => return Err(Problem::bad("a token or a code", "neither of them, or both")),
+    };
+    let Some(rights) = rights else { return Err(state.guard.failed(*request)) };
+    let more = if session.stay { format!("; Max-Age={STAYS}") } else { String::new() };
+    Ok(with_cookie(&state, token.cookie(rights), &more))
+}
+
+#[derive(Serialize)]
+struct OwnRights {
+    rights: Rights,
+}
+
+/// What the device that asks may do.
+async fn device(Extension(rights): Extension<Rights>) -> Json<OwnRights> {
+    Json(OwnRights { rights })
+}
+
+#[derive(Serialize)]
+struct Invited {
+    code: String,
+    rights: Rights,
+    /// How long it is good for.
+    seconds: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Invitation {
+    rights: Rights,
+}
+
+/// A code that lets another device in once.
+async fn let_in(
+    State(state): State<Shared>,
+    ask::Body(invitation): ask::Body<Invitation>,
+) -> Result<Json<Invited>, Problem> {
+    if state.guard.token.is_none() {
+        let next = "open its address on the other device";
+        return Err(Problem::new(StatusCode::CONFLICT, "this server lets everybody in", next));
     }
-    Ok(with_cookie(&state, token.cookie(), ""))
+    let Invitation { rights } = invitation;
+    let code = state.guard.devices.code(rights).map_err(|_| fault())?;
+    Ok(Json(Invited { code: readable(&code), rights, seconds: CODE_LASTS.as_secs() }))
 }
 
 async fn end_session(State(state): State<Shared>) -> Response<Body> {

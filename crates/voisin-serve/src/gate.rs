@@ -11,6 +11,7 @@ use axum::response::IntoResponse as _;
 use futures_util::{StreamExt as _, stream};
 
 use super::cached::{packed, takes_gzip};
+use super::devices::Rights;
 use super::guard::{
     BODY_TIME, LONGEST_BODY, LONGEST_FILE, LONGEST_SESSION, LONGEST_URI, PATIENCE, PATIENCE_FOR_FILES, Peer,
 };
@@ -20,7 +21,12 @@ use super::state::{Shared, WAITED, Waited};
 
 /// What must hold of every request, and the headers that every answer has.
 pub(super) async fn guard(State(state): State<Shared>, request: Request, next: Next) -> Response<Body> {
-    let origin = check(&state, &request);
+    let mut request = request;
+    let checked = check(&state, &request);
+    if let Ok((_, rights)) = &checked {
+        request.extensions_mut().insert(*rights);
+    }
+    let origin = checked.map(|(origin, _)| origin);
     let path = request.uri().path().strip_prefix(state.guard.base_path.as_str()).unwrap_or_default();
     let is_api = path.starts_with("/api/");
     // What is handed on is as its server packed it.
@@ -118,7 +124,22 @@ fn in_time(body: Body) -> Body {
     }))
 }
 
-fn check(state: &Shared, request: &Request) -> Result<Option<HeaderValue>, Problem> {
+/// What who may only listen may send: questions. All else that is sent changes something.
+const QUESTIONS: [&str; 10] = [
+    "/api/v1/similar",
+    "/api/v1/classify",
+    "/api/v1/path",
+    "/api/v1/playlist",
+    "/api/v1/lists",
+    "/api/v1/files/similar",
+    "/api/v1/files/classify",
+    "/api/v1/refs/similar",
+    "/api/v1/refs/path",
+    "/api/v1/refs/artists",
+];
+
+/// The origin that may read the answer, and what the request may do.
+fn check(state: &Shared, request: &Request) -> Result<(Option<HeaderValue>, Rights), Problem> {
     let guard = &state.guard;
     let (headers, method, uri) = (request.headers(), request.method(), request.uri());
     let length = uri.path_and_query().map_or(0, |target| target.as_str().len());
@@ -130,11 +151,19 @@ fn check(state: &Shared, request: &Request) -> Result<Option<HeaderValue>, Probl
     let host = guard.check_host(headers, uri, peer)?;
     let origin = guard.check_origin(headers, &host)?;
     if method == Method::OPTIONS && origin.is_some() {
-        return Ok(origin);
+        return Ok((origin, Rights::Listen));
     }
     let path = uri.path().strip_prefix(guard.base_path.as_str()).unwrap_or_default();
+    let mut rights = Rights::Listen;
     if needs_token(path) {
-        guard.check_token(headers, method, peer)?;
+        rights = guard.check_token(headers, method, peer)?;
+        if rights == Rights::Listen && !method.is_safe() && !QUESTIONS.contains(&path) {
+            return Err(Problem::new(
+                StatusCode::FORBIDDEN,
+                "this device was let in to listen, and this changes something",
+                "use a device that may, or have it let in with a code for that",
+            ));
+        }
         if let Some(connection) = request.extensions().get::<Arc<HttpConnection>>() {
             connection.admit();
         }
@@ -152,5 +181,5 @@ fn check(state: &Shared, request: &Request) -> Result<Option<HeaderValue>, Probl
             return Err(Problem::request(StatusCode::PAYLOAD_TOO_LARGE, expected, format!("{length} bytes")));
         }
     }
-    Ok(origin)
+    Ok((origin, rights))
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 
+use super::devices::{Devices, Rights};
 use super::problem::Problem;
 use super::token::Token;
 
@@ -45,6 +46,9 @@ pub(super) struct Guard {
     pub(super) token: Option<Token>,
     /// Names and addresses besides the loopback's, in lower case.
     pub(super) hosts: Vec<String>,
+    /// Whether every address is one of this server's: behind an address stands no name that somebody made to point here.
+    pub(super) any_address: bool,
+    pub(super) devices: Devices,
     /// Origins besides the server's own.
     pub(super) origins: Vec<String>,
     /// Before every path; empty or `/voisin`.
@@ -67,6 +71,22 @@ fn name_of_host(host: &str) -> Option<&str> {
     (!name.is_empty()).then_some(name)
 }
 
+/// Ends of names in home networks: none of them can be had by a stranger.
+const AT_HOME: [&str; 7] = ["local", "lan", "home", "internal", "home.arpa", "fritz.box", "localdomain"];
+
+/// The names of a machine in its own network.
+///
+/// - `name`: as the machine calls itself
+pub(super) fn own_names(name: &str) -> Vec<String> {
+    let name = name.trim().to_ascii_lowercase();
+    if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_')) {
+        return Vec::new();
+    }
+    let first = name.split('.').next().unwrap_or_default().to_owned();
+    let at_home = AT_HOME.iter().map(|end| format!("{first}.{end}"));
+    [name.clone(), first.clone()].into_iter().chain(at_home).filter(|name| !name.starts_with('.')).collect()
+}
+
 impl Guard {
     /// Whether a request for this host is meant for this server: any other one may be a page of a stranger whose name was
     /// made to point here (DNS rebinding).
@@ -74,7 +94,9 @@ impl Guard {
         let Some(name) = name_of_host(host) else { return false };
         let name = name.to_ascii_lowercase();
         name == "localhost"
-            || name.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+            || name
+                .parse::<IpAddr>()
+                .is_ok_and(|address| self.any_address || address.to_canonical().is_loopback())
             || self.hosts.contains(&name)
     }
 
@@ -126,15 +148,15 @@ impl Guard {
         ))
     }
 
-    /// Whether the request shows the token. A cookie is enough to read; to change something the request must also come
-    /// from the page itself, whose origin browsers name.
+    /// What the request may do, by the token or cookie that it shows. A cookie is enough to read; to send something the
+    /// request must also come from the page itself, whose origin browsers name.
     pub(super) fn check_token(
         &self,
         headers: &HeaderMap,
         method: &Method,
         peer: Peer,
-    ) -> Result<(), Problem> {
-        let Some(token) = &self.token else { return Ok(()) };
+    ) -> Result<Rights, Problem> {
+        let Some(token) = &self.token else { return Ok(Rights::Change) };
         let bearer = headers.get(header::AUTHORIZATION).map(|value| {
             let text = value.to_str().unwrap_or_default();
             match text.split_once(' ') {
@@ -143,7 +165,7 @@ impl Guard {
             }
         });
         if let Some(offered) = bearer {
-            return if token.is(offered) { Ok(()) } else { Err(self.failed(peer)) };
+            return if token.is(offered) { Ok(Rights::Change) } else { Err(self.failed(peer)) };
         }
         let Some(cookie) = cookie(headers) else {
             return Err(Problem::new(
@@ -152,11 +174,9 @@ impl Guard {
                 "send \"Authorization: Bearer TOKEN\"; whoever runs the server can show it",
             ));
         };
-        if !token.is_cookie(cookie) {
-            return Err(self.failed(peer));
-        }
+        let Some(rights) = token.rights_of(cookie) else { return Err(self.failed(peer)) };
         if method.is_safe() || headers.contains_key(header::ORIGIN) {
-            Ok(())
+            Ok(rights)
         } else {
             Err(Problem::new(
                 StatusCode::FORBIDDEN,
@@ -250,6 +270,21 @@ mod tests {
         ] {
             assert!(!guard.knows_host(host), "{host:?}");
         }
+    }
+
+    #[test]
+    fn in_the_network_at_home_addresses_are_answered_for_and_foreign_names_are_not() {
+        let guard = Guard { any_address: true, hosts: own_names("NAS.example.org"), ..Guard::default() };
+        for host in ["192.168.1.10:8766", "[fd00::1]:8766", "10.0.0.2", "nas", "nas.local", "Nas.fritz.box:1"]
+        {
+            assert!(guard.knows_host(host), "{host}");
+        }
+        assert!(guard.knows_host("nas.example.org"));
+        for host in ["nas.evil.com", "evil.local", "192.168.1.10.evil.com", "nas.local.evil.com", "local", ""]
+        {
+            assert!(!guard.knows_host(host), "{host}");
+        }
+        assert!(own_names("").is_empty() && own_names("a/b").is_empty());
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod ask;
 mod audio;
 mod audiomuse;
 mod cached;
+mod devices;
 mod gate;
 mod guard;
 mod link;
@@ -56,6 +57,7 @@ const FOLLOW_EVERY: Duration = Duration::from_secs(1);
 pub use token::Token;
 pub use upstream::ServerAddress;
 
+use devices::{Rights, readable};
 use guard::Guard;
 use listen::Listener;
 use scan::ScanProcess;
@@ -129,6 +131,8 @@ pub struct Options {
     pub token: Option<Token>,
     /// Host names that it answers for besides its own.
     pub hosts: Vec<String>,
+    /// The name of this machine, where it answers for that and every address too.
+    pub lan: Option<String>,
     /// Pages of other origins that may ask it.
     pub origins: Vec<String>,
     /// Empty, or `/voisin`.
@@ -163,18 +167,20 @@ fn runtime() -> Result<tokio::runtime::Runtime, ServeError> {
 /// Answers until `stop` is raised.
 ///
 /// - `listener`: is told what happens
-/// - `ready`: is told the addresses once they answer
+/// - `ready`: is told the addresses once they answer, and a code that lets a device in
 pub fn serve(
     options: Options,
     stop: &Arc<AtomicBool>,
     listener: impl Fn(&str) + Send + Sync + 'static,
-    ready: impl FnOnce(&[String]),
+    ready: impl FnOnce(&[String], Option<&str>),
 ) -> Result<(), ServeError> {
     let runtime = runtime()?;
     let (stopper, stopped) = watch::channel(false);
+    let own = options.lan.as_deref().map(guard::own_names).unwrap_or_default();
     let guard = Guard {
         token: options.token,
-        hosts: options.hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
+        hosts: own.into_iter().chain(options.hosts.iter().map(|host| host.to_ascii_lowercase())).collect(),
+        any_address: options.lan.is_some(),
         origins: options.origins,
         base_path: options.base_path,
         ..Guard::default()
@@ -235,7 +241,11 @@ pub fn serve(
                 });
             }
         }
-        ready(&addresses);
+        let code = match &state.guard.token {
+            Some(_) => Some(state.guard.devices.code(Rights::Change).map_err(|_| ServeError::Random)?),
+            None => None,
+        };
+        ready(&addresses, code.map(|code| readable(&code)).as_deref());
         while !stop.load(Ordering::Relaxed) {
             tokio::time::sleep(Duration::from_millis(50)).await;
             state.start_building();

@@ -1,6 +1,6 @@
 //! Connections: where they are waited for, how many there may be, how slow, and how they end.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -48,6 +48,21 @@ impl Listen {
         match self {
             Self::Tcp(address) => address.ip().to_canonical().is_loopback(),
             Self::Unix(_) => true,
+        }
+    }
+
+    /// The same port on all of this machine's addresses, where it was this machine's alone.
+    #[must_use]
+    pub fn for_all(self) -> Self {
+        match self {
+            Self::Tcp(address) if address.ip().to_canonical().is_loopback() => {
+                let all = match address {
+                    SocketAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
+                    SocketAddr::V6(_) => IpAddr::from(Ipv6Addr::UNSPECIFIED),
+                };
+                Self::Tcp(SocketAddr::new(all, address.port()))
+            }
+            other => other,
         }
     }
 }
@@ -275,6 +290,12 @@ mod tests {
         assert!("[::ffff:127.0.0.1]:1".parse::<Listen>().unwrap().is_local());
         assert!(!"0.0.0.0:80".parse::<Listen>().unwrap().is_local());
         assert!(!"[::]:80".parse::<Listen>().unwrap().is_local());
+        let all = |text: &str| text.parse::<Listen>().unwrap().for_all();
+        assert_eq!(all("127.0.0.1:8766"), "0.0.0.0:8766".parse().unwrap());
+        assert_eq!(all("[::1]:1"), "[::]:1".parse().unwrap());
+        for same in ["192.168.1.10:80", "unix:/run/v.sock"] {
+            assert_eq!(all(same), same.parse().unwrap());
+        }
         assert_eq!("unix:/run/v.sock".parse(), Ok(Listen::Unix("/run/v.sock".into())));
         for wrong in ["", "8766", "localhost:8766", "127.0.0.1", "unix:", "127.evil.com:80"] {
             assert!(wrong.parse::<Listen>().unwrap_err().contains("expected"), "{wrong}");

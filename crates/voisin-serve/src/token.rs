@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use super::ServeError;
+use super::devices::Rights;
 use voisin_base::regular_file;
 
 /// Hexadecimal digits of a token that voisin makes.
@@ -20,8 +21,8 @@ const LEAST: usize = 32;
 pub struct Token {
     text: String,
     digest: blake3::Hash,
-    /// Digest of the page's cookie, which is not the token itself.
-    cookie: String,
+    /// What the page gets for it, which is not the token itself: to change things, and to listen.
+    cookies: [(Rights, String); 2],
 }
 
 impl std::fmt::Debug for Token {
@@ -33,9 +34,12 @@ impl std::fmt::Debug for Token {
 impl Token {
     fn new(text: String) -> Self {
         let digest = blake3::hash(text.as_bytes());
-        let cookie =
-            blake3::Hash::from(blake3::derive_key("voisin serve, cookie of the page", text.as_bytes()));
-        Self { text, digest, cookie: cookie.to_hex().to_string() }
+        let cookie = |of| blake3::Hash::from(blake3::derive_key(of, text.as_bytes())).to_hex().to_string();
+        let cookies = [
+            (Rights::Change, cookie("voisin serve, cookie of the page")),
+            (Rights::Listen, cookie("voisin serve, cookie of a guest")),
+        ];
+        Self { text, digest, cookies }
     }
 
     /// Reads the token in `path`, or makes one there.
@@ -87,12 +91,15 @@ impl Token {
         blake3::hash(offered.as_bytes()) == self.digest
     }
 
-    /// What the page gets in exchange for the token.
-    pub(super) fn cookie(&self) -> &str {
-        &self.cookie
+    /// What the page gets in exchange for the token or a code.
+    pub(super) fn cookie(&self, rights: Rights) -> &str {
+        self.cookies.iter().find(|(of, _)| *of == rights).map_or("", |(_, cookie)| cookie)
     }
 
-    pub(super) fn is_cookie(&self, offered: &str) -> bool {
-        blake3::hash(offered.as_bytes()) == blake3::hash(self.cookie.as_bytes())
+    /// What a cookie allows.
+    pub(super) fn rights_of(&self, offered: &str) -> Option<Rights> {
+        let offered = blake3::hash(offered.as_bytes());
+        let is_it = |cookie: &str| offered == blake3::hash(cookie.as_bytes());
+        self.cookies.iter().find(|(_, cookie)| is_it(cookie)).map(|(rights, _)| *rights)
     }
 }

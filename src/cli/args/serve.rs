@@ -15,50 +15,83 @@ pub(crate) const LMS_PORT: u16 = 12_000;
 ///
 /// What `similar`, `classify`, `path`, `playlist` and the others say, as JSON under /api/v1 (docs/serve.md;
 /// GET /api/v1/openapi.json describes all of it). The server listens on this machine alone, unless told otherwise, and asks
-/// for a token, which it makes at its first start and keeps in the library's folder. It sees what `voisin add` adds
-/// meanwhile. Ctrl-C ends it.
+/// for a token, which it makes at its first start and keeps in the library's folder. With --lan telephones and players of
+/// the same network reach it, and a code of six digits lets their browsers in. It sees what `voisin add` adds meanwhile.
+/// Ctrl-C ends it.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin serve\n  voisin serve --listen '[::1]:9000' --folder ~/Music\n  curl -H \"Authorization: Bearer $(voisin serve --show-token)\" http://127.0.0.1:8766/api/v1/status"
+    after_help = "Examples:\n  voisin serve\n  voisin serve --listen '[::1]:9000' --folder ~/Music\n  voisin serve --lan --watch ~/Music\n  curl -H \"Authorization: Bearer $(voisin serve --show-token)\" http://127.0.0.1:8766/api/v1/status"
 )]
+#[allow(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub(crate) struct ServeArgs {
     /// Answer from the library in this database (see voisin push): from a copy in a temporary folder, which follows it [variable:
     /// `VOISIN_BACKEND`]
     #[arg(long, value_name = "URL", conflicts_with_all = ["folder", "watch", "subsonic", "audiomuse"])]
     pub(crate) backend: Option<String>,
     /// Where to listen: ADDRESS:PORT, or unix:PATH for a socket that only you can open (several: all of them)
-    #[arg(long, value_name = "PLACE", default_value = "127.0.0.1:8766")]
+    /// [variable: `VOISIN_SERVE_LISTEN`, with commas]
+    #[arg(
+        long,
+        value_name = "PLACE",
+        default_value = "127.0.0.1:8766",
+        value_delimiter = ',',
+        env = "VOISIN_SERVE_LISTEN",
+        hide_env = true
+    )]
     pub(crate) listen: Vec<Listen>,
-    /// Answer for this host name or address too; those of this machine itself always (several: all of them)
-    #[arg(long, value_name = "HOST")]
+    /// Let other machines of this network in: listen on all of this machine's addresses, and answer for them and its name
+    /// [variable: `VOISIN_SERVE_LAN`]
+    #[arg(long, conflicts_with = "no_token", env = "VOISIN_SERVE_LAN", hide_env = true)]
+    pub(crate) lan: bool,
+    /// Answer for this host name or address too; those of this machine itself always (several: all of them) [variable:
+    /// `VOISIN_SERVE_ALLOW_HOST`, with commas]
+    #[arg(
+        long,
+        value_name = "HOST",
+        value_delimiter = ',',
+        env = "VOISIN_SERVE_ALLOW_HOST",
+        hide_env = true
+    )]
     pub(crate) allow_host: Vec<String>,
-    /// Let pages of this origin ask too, such as `https://music.example` (several: all of them)
-    #[arg(long, value_name = "ORIGIN")]
+    /// Let pages of this origin ask too, such as `https://music.example` (several: all of them) [variable:
+    /// `VOISIN_SERVE_ALLOW_ORIGIN`, with commas]
+    #[arg(
+        long,
+        value_name = "ORIGIN",
+        value_delimiter = ',',
+        env = "VOISIN_SERVE_ALLOW_ORIGIN",
+        hide_env = true
+    )]
     pub(crate) allow_origin: Vec<String>,
-    /// File of the token; made if it is not there [default: serve.token in the library's folder]
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    /// File of the token; made if it is not there [variable: `VOISIN_SERVE_TOKEN_FILE`] [default: serve.token in the
+    /// library's folder]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, env = "VOISIN_SERVE_TOKEN_FILE", hide_env = true)]
     pub(crate) token_file: Option<PathBuf>,
-    /// Ask nobody for a token; only where nothing but this machine can reach the server
-    #[arg(long, conflicts_with_all = ["token_file", "show_token"])]
+    /// Ask nobody for a token; only where nothing but this machine can reach the server [variable:
+    /// `VOISIN_SERVE_NO_TOKEN`]
+    #[arg(long, conflicts_with_all = ["token_file", "show_token"], env = "VOISIN_SERVE_NO_TOKEN", hide_env = true)]
     pub(crate) no_token: bool,
     /// Print the token and end
     #[arg(long)]
     pub(crate) show_token: bool,
-    /// Folder that POST /api/v1/scan looks through (several: all of them)
+    /// Folder that POST /api/v1/scan looks through (several: all of them) [variable: `VOISIN_SERVE_FOLDER`, several as in
+    /// PATH]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) folder: Vec<PathBuf>,
-    /// Folder that is watched besides: what is new or changed there is added at once (several: all of them)
+    /// Folder that is watched besides: what is new or changed there is added at once (several: all of them) [variable:
+    /// `VOISIN_SERVE_WATCH`, several as in PATH]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) watch: Vec<PathBuf>,
     /// Stand in front of this Subsonic server: what sounds alike is answered, everything else handed on (docs/players.md;
-    /// run `voisin link` first)
-    #[arg(long, value_name = "URL")]
+    /// run `voisin link` first) [variable: `VOISIN_SERVE_SUBSONIC`]
+    #[arg(long, value_name = "URL", env = "VOISIN_SERVE_SUBSONIC", hide_env = true)]
     pub(crate) subsonic: Option<ServerAddress>,
-    /// Answer what plugins ask AudioMuse-AI, by the ids of this linked server
-    #[arg(long, value_name = "URL")]
+    /// Answer what plugins ask AudioMuse-AI, by the ids of this linked server [variable: `VOISIN_SERVE_AUDIOMUSE`]
+    #[arg(long, value_name = "URL", env = "VOISIN_SERVE_AUDIOMUSE", hide_env = true)]
     pub(crate) audiomuse: Option<ServerAddress>,
     /// Answer Lyrion's plugin Bliss Mixer on a port of its own, which only this machine reaches and which asks for no token
-    #[arg(long, value_name = "PORT", num_args = 0..=1, default_missing_value = "12000")]
+    /// [variable: `VOISIN_SERVE_LMS`]
+    #[arg(long, value_name = "PORT", num_args = 0..=1, default_missing_value = "12000", env = "VOISIN_SERVE_LMS", hide_env = true)]
     pub(crate) lms: Option<u16>,
     /// Tell this Lyrion server the port
     #[arg(long, value_name = "URL", hide = true, requires = "lms")]
@@ -66,8 +99,8 @@ pub(crate) struct ServeArgs {
     /// Answer Lyrion alone
     #[arg(long, hide = true, requires = "lms")]
     pub(crate) lms_only: bool,
-    /// Put this before every path, for a proxy that passes it on: /voisin
-    #[arg(long, value_name = "PATH", default_value = "", hide_default_value = true, value_parser = base_path)]
+    /// Put this before every path, for a proxy that passes it on: /voisin [variable: `VOISIN_SERVE_BASE_PATH`]
+    #[arg(long, value_name = "PATH", env = "VOISIN_SERVE_BASE_PATH", hide_env = true, default_value = "", hide_default_value = true, value_parser = base_path)]
     pub(crate) base_path: String,
 }
 

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -62,7 +63,41 @@ pub(crate) fn as_bliss_mixer(arguments: impl IntoIterator<Item = OsString>) -> R
 /// Name of the token's file in a library's folder.
 const TOKEN_FILE: &str = "serve.token";
 
-pub(crate) fn run(context: &Context, args: ServeArgs) -> anyhow::Result<Ending> {
+/// The folders of a variable, written as `PATH` is, where no option names one.
+fn folders_of(named: Vec<PathBuf>, variable: &str) -> Vec<PathBuf> {
+    match std::env::var_os(variable) {
+        Some(all) if named.is_empty() => {
+            std::env::split_paths(&all).filter(|folder| !folder.as_os_str().is_empty()).collect()
+        }
+        _ => named,
+    }
+}
+
+/// What this machine calls itself; empty where it does not say.
+fn machine_name() -> String {
+    let asked =
+        || Some(String::from_utf8_lossy(&Command::new("hostname").output().ok()?.stdout).into_owned());
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .ok()
+        .or_else(asked)
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
+}
+
+/// The address by which others of this network most likely reach this machine: that of the way out. Nothing is sent.
+fn address_at_home() -> Option<IpAddr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
+    socket.local_addr().ok().map(|address| address.ip()).filter(|address| !address.is_unspecified())
+}
+
+pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Ending> {
+    args.folder = folders_of(args.folder, "VOISIN_SERVE_FOLDER");
+    args.watch = folders_of(args.watch, "VOISIN_SERVE_WATCH");
+    if args.lan {
+        args.listen = args.listen.into_iter().map(Listen::for_all).collect();
+    }
     let here = context.library_dir();
     let address = database_address(args.backend.as_deref());
     let is_there = address.is_some();
@@ -109,6 +144,7 @@ pub(crate) fn run(context: &Context, args: ServeArgs) -> anyhow::Result<Ending> 
             "there is no library on this disk whose folder could keep the token: name a file for it with --token-file"
         );
     }
+    let distant = distant.is_some();
     let token_file = args.token_file.unwrap_or_else(|| here.join(TOKEN_FILE));
     let token = if args.no_token || args.lms_only { None } else { Some(Token::of_file(&token_file)?) };
     if args.show_token {
@@ -157,6 +193,7 @@ pub(crate) fn run(context: &Context, args: ServeArgs) -> anyhow::Result<Ending> 
         listen: if args.lms_only { Vec::new() } else { args.listen },
         token,
         hosts: args.allow_host,
+        lan: args.lan.then(machine_name),
         origins: args.allow_origin,
         base_path: args.base_path,
         subsonic: args.subsonic,
@@ -168,18 +205,35 @@ pub(crate) fn run(context: &Context, args: ServeArgs) -> anyhow::Result<Ending> 
         follow,
         add: (!folders_known.is_empty()).then(|| Box::new(add) as Box<_>),
     };
+    if args.lan {
+        console.warn(
+            "every machine of this network can reach this server: they need its token or a code, and nothing is encrypted",
+        );
+    }
+    let lan = args.lan.then(address_at_home).flatten();
+    let is_reached = args.lan || distant || !options.hosts.is_empty();
     let mut printed = Ok(());
     serve(
         options,
         &stop,
         move |text| console.note(text),
-        |addresses| {
+        |addresses, code| {
             for address in addresses {
+                let address = &match lan {
+                    Some(lan) => address.replacen("://0.0.0.0:", &format!("://{lan}:"), 1),
+                    None => address.clone(),
+                };
                 // Whoever keeps what is printed elsewhere than on a terminal should not keep the token.
                 // Lyrion needs none.
                 let token = shown.as_ref().filter(|_| address.starts_with("http") && address.ends_with('/'));
                 let fragment = token.map_or_else(String::new, |token| format!("#token={}", token.reveal()));
                 let line = render::print_line(&format!("listening on {address}{fragment}"));
+                printed = std::mem::replace(&mut printed, Ok(())).and(line);
+            }
+            if let Some(code) = code.filter(|_| is_reached) {
+                let line = render::print_line(&format!(
+                    "on another device, open that address and type {code} (good once, for 10 minutes)"
+                ));
                 printed = std::mem::replace(&mut printed, Ok(())).and(line);
             }
         },

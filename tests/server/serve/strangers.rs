@@ -274,3 +274,146 @@ fn strangers_get_nothing_and_the_next_good_request_is_answered() {
     let said = server.said.lock().unwrap().clone();
     assert!(!said.contains(&server.token), "no token in what it says");
 }
+
+/// A browser on another device: it sends its cookie and the origin of its page.
+struct Browser<'a> {
+    server: &'a Server,
+    cookie: String,
+}
+
+impl<'a> Browser<'a> {
+    fn sign_in(server: &'a Server, session: &Value) -> Result<Self, u16> {
+        let kind = "Content-Type: application/json\r\n";
+        let (status, head, _) = server.send("POST", "/api/v1/session", kind, session.to_string().as_bytes());
+        let cookie = head.lines().find_map(|line| line.strip_prefix("set-cookie: "));
+        match (status, cookie) {
+            (204, Some(cookie)) => Ok(Self { server, cookie: cookie.to_owned() }),
+            _ => Err(status),
+        }
+    }
+
+    fn ask(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+        let (host, cookie) = (self.server.address, self.cookie.split(';').next().unwrap());
+        let body = if method == "GET" { String::new() } else { body.to_string() };
+        let request = format!(
+            "{method} /api/v1/{path} HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\nCookie: {cookie}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let (status, _, body) = self.server.raw(request.as_bytes());
+        (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+    }
+}
+
+#[test]
+fn a_code_lets_another_device_in_once_and_a_guest_changes_nothing() {
+    let sandbox = Sandbox::new();
+    let music = small_library(&sandbox);
+    let server = Server::start(&sandbox, &["--folder", music.to_str().unwrap()]);
+    let own = Browser::sign_in(&server, &json!({"token": server.token, "stay": true})).unwrap();
+    assert!(own.cookie.contains("; Max-Age="), "stays signed in: {}", own.cookie);
+    assert_eq!(own.ask("GET", "devices", &Value::Null), (200, json!({"rights": "change"})));
+
+    let code = |rights: &str| {
+        let (status, given) = own.ask("POST", "devices", &json!({"rights": rights}));
+        assert_eq!((status, &given["rights"]), (200, &json!(rights)), "{given}");
+        given["code"].as_str().unwrap().to_owned()
+    };
+    let first = code("change");
+    let other = Browser::sign_in(&server, &json!({"code": first})).unwrap();
+    assert!(!other.cookie.contains("Max-Age"), "{}", other.cookie);
+    assert_eq!(other.ask("GET", "devices", &Value::Null).1["rights"], "change");
+    assert_eq!(Browser::sign_in(&server, &json!({"code": first})).err(), Some(401), "good once");
+
+    let guest = Browser::sign_in(&server, &json!({"code": code("listen")})).unwrap();
+    assert_eq!(guest.ask("GET", "devices", &Value::Null).1["rights"], "listen");
+    let question = json!({"seeds": [{"id": 1}]});
+    assert_eq!(guest.ask("POST", "similar", &question).0, 200);
+    assert_eq!(guest.ask("GET", "tracks/1/audio", &Value::Null).0, 200);
+    assert_eq!(guest.ask("GET", "scan", &Value::Null).0, 200);
+    for (method, path, body) in [
+        ("POST", "scan", json!({})),
+        ("DELETE", "scan", json!({})),
+        ("POST", "labels", json!({"tracks": [1], "genre": "Polka"})),
+        ("POST", "labels/undo", json!({})),
+        ("POST", "labels/write", json!({"tracks": [1]})),
+        ("POST", "devices", json!({"rights": "change"})),
+    ] {
+        let (status, problem) = guest.ask(method, path, &body);
+        assert_eq!(status, 403, "{method} {path}: {problem}");
+        assert!(problem["detail"].as_str().unwrap().contains("to listen"), "{problem}");
+    }
+    assert_eq!(own.ask("POST", "labels", &json!({"tracks": [1], "genre": "Metal"})).0, 200);
+
+    // Guessing ends the code before it can succeed, whoever guesses.
+    let good = code("change");
+    let wrong = if good == "000 000" { "000 001" } else { "000 000" };
+    for _ in 0..5 {
+        assert!(matches!(Browser::sign_in(&server, &json!({"code": wrong})).err(), Some(401 | 429)));
+    }
+    assert!(Browser::sign_in(&server, &json!({"code": good})).is_err());
+    for wrong in [json!({}), json!({"code": "1", "token": "x"})] {
+        assert_eq!(Browser::sign_in(&server, &wrong).err(), Some(400), "{wrong}");
+    }
+}
+
+#[test]
+fn in_the_network_at_home_it_answers_for_its_addresses_and_says_how_to_come_in() {
+    let sandbox = Sandbox::new();
+    small_library(&sandbox);
+    let variables =
+        [("VOISIN_SERVE_LAN", "true".as_ref()), ("VOISIN_SERVE_ALLOW_HOST", "music.box,a.b".as_ref())];
+    let mut server = Server::start_with(&sandbox, &[], &variables);
+    let line = server.lines.next().unwrap().unwrap();
+    let code = line.split("type ").nth(1).unwrap().split(" (").next().unwrap().to_owned();
+    assert!(line.contains("good once"), "{line}");
+    let ask = |host: &str| {
+        let request = format!("GET /api/v1/health HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        server.raw(request.as_bytes()).0
+    };
+    for host in ["192.168.1.10:8766", "music.box", "a.b", "localhost"] {
+        assert_eq!(ask(host), 200, "{host}");
+    }
+    assert_eq!(ask("nas.evil.com"), 403);
+    assert!(Browser::sign_in(&server, &json!({"code": code})).is_ok());
+    let said = server.said.lock().unwrap().clone();
+    assert!(
+        said.contains("every machine of this network") && said.contains("nothing is encrypted"),
+        "{said}"
+    );
+    let refused = sandbox.run(["serve", "--lan", "--no-token"]);
+    assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stderr));
+}
+
+#[test]
+fn every_option_can_be_a_variable() {
+    let sandbox = Sandbox::new();
+    let music = small_library(&sandbox);
+    let folder = music.join("metal");
+    let token = sandbox.path("key");
+    let server = Server::start_with(
+        &sandbox,
+        &[],
+        &[
+            ("VOISIN_SERVE_FOLDER", folder.as_os_str()),
+            ("VOISIN_SERVE_TOKEN_FILE", token.as_os_str()),
+            ("VOISIN_SERVE_BASE_PATH", "/v".as_ref()),
+            ("VOISIN_SERVE_ALLOW_ORIGIN", "https://music.example".as_ref()),
+        ],
+    );
+    let token = std::fs::read_to_string(token).unwrap();
+    let headers = format!("X-A: b\r\nAuthorization: Bearer {}\r\n", token.trim());
+    let request = format!(
+        "POST /v/api/v1/scan HTTP/1.1\r\nHost: {}\r\nOrigin: https://music.example\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: 2\r\n{headers}\r\n{{}}",
+        server.address
+    );
+    let (status, head, body) = server.raw(request.as_bytes());
+    assert_eq!(status, 202, "{head} {}", text(&body));
+    let help = text(&sandbox.run(["serve", "--help"]).stdout);
+    for option in help.lines().filter_map(|line| line.trim().strip_prefix("--")) {
+        let name = option.split([' ', '[']).next().unwrap();
+        let variable = format!("VOISIN_SERVE_{}", name.to_ascii_uppercase().replace('-', "_"));
+        let is_of_serve = !["backend", "show-token"].contains(&name)
+            && help.find("Global").is_none_or(|all| help.find(option).unwrap() < all);
+        assert!(!is_of_serve || help.replace(['\n', ' '], "").contains(&variable), "{name}");
+    }
+}

@@ -108,7 +108,10 @@ async function missing() {
   events.emit("back");
 }
 
-/** Exchanges the token for a cookie, which scripts cannot read. */
-export async function enter(token) {
-  await ask("session", { body: { token } });
+/** Exchanges the token, or the code that another device shows, for a cookie, which scripts cannot read. */
+export async function enter(typed, stay) {
+  const code = /^\d{3}[\s-]?\d{3}$/.test(typed);
+  await ask("session", { body: code ? { code: typed, stay } : { token: typed, stay } });
 }
+/** Whether this device may change things, or was let in to listen. */
+export async function mayChange() { return (await ask("devices")).rights === "change"; }

@@ -1,6 +1,6 @@
 // The page itself: which place is shown, who may see it, keys, themes, dropped files.
 import { $, h, icon, keep, say } from "./dom.js";
-import { ask, enter, events } from "./api.js";
+import { ask, enter, events, mayChange } from "./api.js";
 import * as player from "./player.js";
 import * as listen from "./listen.js";
 import * as map from "./map.js";
@@ -42,9 +42,14 @@ async function begin() {
   const given = new URLSearchParams(location.hash.slice(1)).get("token");
   if (given) {
     history.replaceState(null, "", location.pathname + location.search + "#/");
-    try { await enter(given); } catch (error) { if (error.status) return askForToken(error.message); }
+    try { await enter(given, true); } catch (error) { if (error.status) return askForToken(error.message); }
   }
+  await knowRights();
   return go();
+}
+/** What a guest cannot do is not offered. */
+async function knowRights() {
+  try { document.body.dataset.rights = await mayChange() ? "change" : "listen"; } catch { /* whoever is not let in is asked for the token */ }
 }
 events.on("token", () => askForToken());
 function askForToken(why) {
@@ -53,14 +58,16 @@ function askForToken(why) {
   leave.abort();
   now = null;
   $("main").replaceChildren();
-  const field = h("input", { type: "password", required: true, autocomplete: "off", spellcheck: "false", "aria-label": "The server's token" });
+  const field = h("input", { type: "password", required: true, autocomplete: "off", spellcheck: "false", "aria-label": "Code or token", placeholder: "482 193" });
+  const stay = h("input", { type: "checkbox", checked: true });
   const told = h("p", { class: "faint", role: "status" }, why ?? "");
   dialog.replaceChildren(h("form", { onsubmit: async event => {
     event.preventDefault();
-    try { await enter(field.value.trim()); dialog.close(); go(true); } catch (error) { told.textContent = error.message; field.select(); }
-  } }, h("h2", { id: "ask-title" }, "This page needs the server’s token"),
-  h("p", {}, "Open the address that ", h("code", {}, "voisin serve"), " printed when it started: the token is at its end. Or run ", h("code", {}, "voisin serve --show-token"), " and put what it says here."),
-  field, told, h("div", { class: "part-acts" }, h("button", { class: "primary" }, "Go on"))));
+    try { await enter(field.value.trim(), stay.checked); dialog.close(); await knowRights(); go(true); } catch (error) { told.textContent = error.message; field.select(); }
+  } }, h("h2", { id: "ask-title" }, "Sign in"),
+  h("p", {}, "Type the six digits that a device shows that is signed in already (Library, “Let another device in”), or that ", h("code", {}, "voisin serve"), " printed when it started."),
+  h("p", { class: "faint" }, "The server’s token works too: ", h("code", {}, "voisin serve --show-token"), " prints it."),
+  field, h("label", { class: "inline" }, stay, h("span", {}, "Stay signed in on this device")), told, h("div", { class: "part-acts" }, h("button", { class: "primary" }, "Sign in"))));
   dialog.addEventListener("cancel", event => event.preventDefault());
   dialog.showModal();
   field.focus();

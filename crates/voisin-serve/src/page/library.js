@@ -6,11 +6,26 @@ import { load, sentence } from "./states.js";
 const STATES = { idle: "No scan since the server started", running: "Listening to your music", done: "The scan is done", stopped: "The scan was stopped", failed: "The scan failed" };
 
 export function show(root, route, signal) {
-  const held = h("section", {}), scan = h("section", { class: "scan" });
-  root.replaceChildren(h("div", { class: "page library-page", "data-scrolls": "" }, h("header", { class: "page-head" }, h("h1", {}, "Library")), scan, held));
+  const held = h("section", {}), scan = h("section", { class: "scan for-change" }), devices = h("section", { class: "scan for-change" });
+  root.replaceChildren(h("div", { class: "page library-page", "data-scrolls": "" }, h("header", { class: "page-head" }, h("h1", {}, "Library")), scan, devices, held));
   const refresh = () => load(held, signal, waiting => ask("status", { signal, waiting }), status => held.append(facts(status)));
   refresh();
   scanner(scan, signal, refresh);
+  letIn(devices, signal);
+}
+
+/** A code for another device, which is shown here and typed there. */
+function letIn(place, signal) {
+  const told = h("p", { role: "status" }, "A device that opens this server’s address asks for a code. It is good once, for ten minutes.");
+  const code = rights => async () => {
+    try {
+      const given = await ask("devices", { body: { rights }, signal, once: true });
+      told.replaceChildren("Type ", h("b", { class: "code" }, given.code), ` on the other device within ${Math.round(given.seconds / 60)} minutes. ` + (rights === "change" ? "It may do what this one may." : "It may search and listen, and change nothing."));
+    } catch (error) { if (error.name !== "AbortError") told.textContent = sentence(error.message) + " " + sentence(error.next ?? ""); }
+  };
+  place.append(h("h2", {}, "Let another device in"), told, h("div", { class: "part-acts" },
+    h("button", { type: "button", id: "let-in", onclick: code("change") }, "Code for a device of yours"),
+    h("button", { type: "button", id: "let-guest-in", onclick: code("listen") }, "Code for a guest")));
 }
 
 function facts(status) {

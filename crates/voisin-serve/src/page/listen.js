@@ -86,6 +86,6 @@ export async function emptyLibrary(place, signal) {
   const message = h("p", { class: "faint", role: "status" });
   place.replaceChildren(empty("This library is empty",
     "Once it has listened to your music, everything is found here. A thousand tracks take some minutes, and each is there as soon as it was heard.",
-    scan && h("button", { type: "button", class: "primary", onclick: start }, scan.state === "running" ? "See how it goes" : "Listen to my music"), message,
+    scan && h("button", { type: "button", class: "primary for-change", onclick: start }, scan.state === "running" ? "See how it goes" : "Listen to my music"), message,
     h("p", { class: "faint" }, "Or in a terminal: ", h("code", {}, "voisin add FOLDER"))));
 }
