@@ -1,6 +1,8 @@
 //! Another server that voisin asks, or stands before: a media server with its own ids for the same music.
 
 use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU8;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
@@ -67,7 +69,13 @@ pub(crate) struct UpstreamError {
 pub(super) struct Upstream {
     pub(super) address: ServerAddress,
     client: Client<HttpsConnector<HttpConnector>, Body>,
+    /// How it takes parameters, as far as that is known: [`FORMS`] or [`ADDRESSES`].
+    pub(super) takes: Arc<AtomicU8>,
 }
+
+/// In the bodies of forms, and in addresses alone.
+pub(super) const FORMS: u8 = 1;
+pub(super) const ADDRESSES: u8 = 2;
 
 /// Headers that belong to one connection, or that would tell a server what is not for it.
 const OWN_HEADERS: [HeaderName; 9] = [
@@ -106,7 +114,11 @@ impl Upstream {
             .with_native_roots()
             .unwrap_or_else(|_| HttpsConnectorBuilder::new().with_webpki_roots());
         let connector = trusting.https_or_http().enable_http1().wrap_connector(plain);
-        Self { address, client: Client::builder(TokioExecutor::new()).build(connector) }
+        Self {
+            address,
+            client: Client::builder(TokioExecutor::new()).build(connector),
+            takes: Arc::default(),
+        }
     }
 
     fn fault(&self, reason: impl ToString) -> UpstreamError {
@@ -162,8 +174,9 @@ impl Upstream {
         if let Some(client) = client.and_then(|client| HeaderValue::from_str(&client.to_string()).ok()) {
             headers.append("x-forwarded-for", client);
         }
-        let answer = self.client.request(request).await.map_err(|error| self.refused(&error))?;
-        let mut answer = answer.map(Body::new);
+        let answer = tokio::time::timeout(PATIENCE, self.client.request(request)).await;
+        let answer = answer.map_err(|_| self.fault("no answer within 20 s"))?;
+        let mut answer = answer.map_err(|error| self.refused(&error))?.map(Body::new);
         without_own_headers(answer.headers_mut());
         Ok(answer)
     }

@@ -14,6 +14,7 @@ mod lyrion;
 mod mpd;
 mod navidrome;
 mod subsonic;
+mod subsonic_other;
 
 use std::io::Write as _;
 use std::net::TcpListener;

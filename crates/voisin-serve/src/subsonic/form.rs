@@ -9,6 +9,8 @@ use voisin_base::text::xml;
 
 /// Version of Subsonic's interface that is spoken.
 pub(super) const API_VERSION: &str = "1.16.1";
+/// The oldest version that has all that is asked of a server: older servers refuse to be asked by newer clients.
+pub(super) const OLDEST_VERSION: &str = "1.13.0";
 
 /// The parameters of a question.
 #[derive(Debug, Clone, Default)]
@@ -32,13 +34,13 @@ impl SubsonicForm {
             .ok_or_else(|| Refusal::new(10, format!("Required parameter is missing: {name}")))
     }
 
-    /// A number of answers, brought into 1 to 500; `usual` where none is said.
+    /// A number of answers, 500 at most; `usual` where none is said.
     pub(super) fn count(&self, usual: usize) -> Result<usize, Refusal> {
         match self.get("count") {
             None => Ok(usual),
             Some(text) => match text.trim().parse::<usize>() {
-                Ok(count) => Ok(count.clamp(1, 500)),
-                Err(_) => Err(Refusal::new(0, "count: expected a number from 1 to 500")),
+                Ok(count) => Ok(count.min(500)),
+                Err(_) => Err(Refusal::new(0, "count: expected a number from 0 to 500")),
             },
         }
     }
@@ -200,6 +202,7 @@ mod tests {
             (Some("a b"), Some("me"), Some("enc:616263"))
         );
         assert_eq!(form.count(10).unwrap(), 7);
+        assert_eq!(SubsonicForm::read("count=0", b"").count(10).unwrap(), 0);
         assert_eq!(SubsonicForm::read("count=99999", b"").count(10).unwrap(), 500);
         assert!(SubsonicForm::read("count=-1", b"").count(10).is_err());
         assert_eq!(form.required("missing").unwrap_err().code, 10);

@@ -8,6 +8,7 @@ mod form;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -24,16 +25,27 @@ use super::guard::Peer;
 use super::problem::Problem;
 use super::songs::{ArtistRef, SongRef};
 use super::state::{RequestContext, Shared, lock, way};
-use super::upstream::{ServerAddress, Upstream, UpstreamError};
-use form::{API_VERSION, Refusal, SubsonicForm, written};
+use super::upstream::{ADDRESSES, FORMS, ServerAddress, Upstream, UpstreamError};
+use form::{OLDEST_VERSION, Refusal, SubsonicForm, written};
 use voisin::{EngineError, SimilarOptions};
 use voisin_base::track::TrackId;
 
-/// Longest form, in bytes.
+/// Longest form, in bytes: of a question that is answered here, and of one that is handed on.
 const LONGEST_FORM: usize = 64 * 1024;
+const LONGEST_PASSED: usize = 4 << 20;
 /// How long it is remembered that the server knew a name and password, and of how many.
 const PROVEN_FOR: Duration = Duration::from_mins(1);
 const MOST_PROVEN: usize = 1000;
+/// How long a song counts as the server showed it, and how many are kept of all users.
+const SHOWN_FOR: Duration = Duration::from_mins(10);
+const MOST_SHOWN: usize = 50_000;
+/// So many unknown songs in one answer, and all are asked for behind it.
+const MANY: usize = 5;
+/// Songs of a page, where all are asked for.
+const PAGE: &str = "500";
+/// How long it holds what the server offers, and how long it may take to say it.
+const OFFERED_FOR: Duration = Duration::from_mins(5);
+const OFFER_TIME: Duration = Duration::from_millis(1500);
 /// Albums of an artist that are seeds, and tracks in all.
 const MOST_ALBUMS: usize = 30;
 const MOST_SEEDS: usize = 500;
@@ -54,24 +66,34 @@ impl From<Problem> for Refusal {
     }
 }
 
-/// Who asks a Subsonic server: the parameters that say it.
+/// Who asks a Subsonic server: the parameters that say it, and the version of the interface that is spoken.
 #[derive(Debug, Clone)]
 pub(super) struct Login(Vec<(String, String)>);
 
 impl Login {
     pub(super) fn new(user: &str, password: &str) -> Self {
         let hex: String = password.bytes().map(|byte| format!("{byte:02x}")).collect();
-        Self(vec![("u".to_owned(), user.to_owned()), ("p".to_owned(), format!("enc:{hex}"))])
+        let said = [("u", user), ("p", &format!("enc:{hex}")), ("v", OLDEST_VERSION)];
+        Self(said.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec())
+    }
+
+    /// Whom the server shows songs to, whatever proves it this time.
+    fn user(&self) -> blake3::Hash {
+        let said = |wanted: &str| self.0.iter().find(|(name, _)| name == wanted);
+        let (name, value) = said("apiKey").or(said("u")).map_or(("", ""), |(name, value)| (name, value));
+        blake3::hash(format!("{name}={value}").as_bytes())
     }
 
     fn of(form: &SubsonicForm) -> Self {
         let said =
             CREDENTIALS.iter().filter_map(|name| Some(((*name).to_owned(), form.get(name)?.to_owned())));
-        Self(said.collect())
+        let version = form.get("v").unwrap_or(OLDEST_VERSION);
+        Self(said.chain([("v".to_owned(), version.to_owned())]).collect())
     }
 }
 
-/// Asks a Subsonic server: as a form, so that no password is part of an address that is logged.
+/// Asks a Subsonic server: as a form, so that no password is part of an address that is logged. A server that takes no
+/// forms is asked by addresses from then on.
 pub(super) async fn ask(
     upstream: &Upstream,
     login: &Login,
@@ -79,15 +101,37 @@ pub(super) async fn ask(
     parameters: &[(&str, &str)],
 ) -> Result<Value, Refusal> {
     let form = form_urlencoded::Serializer::new(String::new())
-        .extend_pairs([("f", "json"), ("v", API_VERSION), ("c", "voisin")])
+        .extend_pairs([("f", "json"), ("c", "voisin")])
         .extend_pairs(&login.0)
         .extend_pairs(parameters)
         .finish();
-    let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
     let path = format!("/rest/{endpoint}.view");
-    let (status, body) =
-        upstream.ask(Method::POST, &path, &[(header::CONTENT_TYPE, kind)], form.into()).await?;
-    let answer: Option<Value> = serde_json::from_slice(&body).ok();
+    let takes = upstream.takes.load(Ordering::Relaxed);
+    if takes != ADDRESSES {
+        let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
+        let kind = [(header::CONTENT_TYPE, kind)];
+        let (status, body) = upstream.ask(Method::POST, &path, &kind, form.clone().into()).await?;
+        let answer = read(upstream, endpoint, status, &body);
+        let is_unread = matches!(status, StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED)
+            || matches!(answer, Err(Refusal { code: 10, .. }));
+        if takes == FORMS || !is_unread {
+            if answer.is_ok() {
+                upstream.takes.store(FORMS, Ordering::Relaxed);
+            }
+            return answer;
+        }
+    }
+    let (status, body) = upstream.ask(Method::GET, &format!("{path}?{form}"), &[], Bytes::new()).await?;
+    let answer = read(upstream, endpoint, status, &body);
+    if answer.is_ok() {
+        upstream.takes.store(ADDRESSES, Ordering::Relaxed);
+    }
+    answer
+}
+
+/// What a Subsonic server says.
+fn read(upstream: &Upstream, endpoint: &str, status: StatusCode, body: &[u8]) -> Result<Value, Refusal> {
+    let answer: Option<Value> = serde_json::from_slice(body).ok();
     let Some(answer) = answer.as_ref().and_then(|answer| answer.get("subsonic-response")) else {
         let text = format!("{}/rest/{endpoint} answers {status}, and not as Subsonic does", upstream.address);
         return Err(Refusal::new(0, text));
@@ -124,20 +168,71 @@ pub(super) fn id_of(item: &Value) -> Option<String> {
     id.as_str().map(str::to_owned).or_else(|| id.as_i64().map(|id| id.to_string()))
 }
 
+fn not_found() -> Refusal {
+    Refusal::new(70, "The requested data was not found.")
+}
+
 struct Sidecar {
     state: Shared,
     upstream: Upstream,
     /// Digests of what the server has proven, and until when that holds.
     proven: Mutex<HashMap<blake3::Hash, Instant>>,
     salt: [u8; 32],
+    /// What the server offers, as it said last, and when it was asked.
+    offered: Mutex<Option<(Instant, Vec<Value>)>>,
+    songs: Mutex<ShownSongs>,
+}
+
+/// Songs as the server has shown them to a user, for some minutes: an answer then costs no question for each of its songs.
+#[derive(Default)]
+struct ShownSongs(HashMap<blake3::Hash, OfUser>);
+
+struct OfUser {
+    since: Instant,
+    /// Whether all that the server shows this user are asked for, or were.
+    is_filled: bool,
+    /// As JSON.
+    songs: HashMap<String, Box<str>>,
+}
+
+impl ShownSongs {
+    fn of(&mut self, user: blake3::Hash) -> &mut OfUser {
+        self.0.retain(|_, known| known.since.elapsed() < SHOWN_FOR);
+        let held: usize = self.0.values().map(|known| known.songs.len()).sum();
+        let oldest = self.0.iter().filter(|(of, _)| **of != user).min_by_key(|(_, known)| known.since);
+        if held > MOST_SHOWN
+            && let Some(oldest) = oldest.map(|(of, _)| *of)
+        {
+            self.0.remove(&oldest);
+        }
+        let new = || OfUser { since: Instant::now(), is_filled: false, songs: HashMap::new() };
+        self.0.entry(user).or_insert_with(new)
+    }
+
+    fn get(&mut self, user: blake3::Hash, id: &str) -> Option<Value> {
+        self.of(user).songs.get(id).and_then(|song| serde_json::from_str(song).ok())
+    }
+
+    fn put(&mut self, user: blake3::Hash, id: &str, song: &Value) {
+        let known = self.of(user);
+        if known.songs.len() < MOST_SHOWN {
+            known.songs.insert(id.to_owned(), song.to_string().into());
+        }
+    }
 }
 
 /// The routes of a Subsonic server.
 pub(super) fn router(state: &Shared, server: ServerAddress) -> Result<Router<Shared>, getrandom::Error> {
     let mut salt = [0; 32];
     getrandom::fill(&mut salt)?;
-    let sidecar =
-        Sidecar { state: Arc::clone(state), upstream: Upstream::new(server), proven: Mutex::default(), salt };
+    let sidecar = Sidecar {
+        state: Arc::clone(state),
+        upstream: Upstream::new(server),
+        proven: Mutex::default(),
+        salt,
+        offered: Mutex::default(),
+        songs: Mutex::default(),
+    };
     Ok(Router::new()
         .route("/rest/{*path}", any(answer))
         .layer(DefaultBodyLimit::disable())
@@ -160,24 +255,34 @@ async fn answer(
             | "findSonicPath"
             | "getOpenSubsonicExtensions"
     );
-    if !is_own {
-        return sidecar.pass(request, peer).await;
+    let (head, body) = request.into_parts();
+    let query = head.uri.query().unwrap_or_default().to_owned();
+    let kind = head.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let is_form = head.method == Method::POST
+        && kind.is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
+    if !is_own && !is_form {
+        let form = SubsonicForm::read(&query, b"");
+        return sidecar.pass(Request::from_parts(head, body), &form, peer).await;
     }
-    let query = request.uri().query().unwrap_or_default().to_owned();
-    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    let is_form = kind.is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
-    let body = if is_form && request.method() == Method::POST {
-        let Ok(body) = to_bytes(request.into_body(), LONGEST_FORM).await else {
+    let body = if is_form {
+        let Ok(body) = to_bytes(body, if is_own { LONGEST_FORM } else { LONGEST_PASSED }).await else {
             let status = StatusCode::PAYLOAD_TOO_LARGE;
-            return Problem::request(status, "a form of at most 64 KiB", "a longer one").into_response();
+            return Problem::request(status, "a shorter form", "a longer one").into_response();
         };
         body
     } else {
         Bytes::new()
     };
     let form = SubsonicForm::read(&query, &body);
+    if matches!(name.as_str(), "star" | "unstar" | "setRating") {
+        // What is known of songs says it too.
+        *lock(&sidecar.songs) = ShownSongs::default();
+    }
+    if !is_own {
+        return sidecar.pass(Request::from_parts(head, body.into()), &form, peer).await;
+    }
     let answer = match name.as_str() {
-        "getOpenSubsonicExtensions" => Ok(sidecar.extensions().await),
+        "getOpenSubsonicExtensions" => Ok(sidecar.extensions(&form).await),
         "getSimilarSongs" => sidecar.similar_songs(&form, "similarSongs", false).await,
         "getSimilarSongs2" => sidecar.similar_songs(&form, "similarSongs2", true).await,
         "getSonicSimilarTracks" => sidecar.sonic_similar(&form).await,
@@ -193,7 +298,8 @@ struct Match {
 }
 
 impl Sidecar {
-    async fn pass(&self, request: Request, peer: Peer) -> Response<Body> {
+    /// Hands a question on. Where that fails it is told as the client reads it.
+    async fn pass(&self, request: Request, form: &SubsonicForm, peer: Peer) -> Response<Body> {
         let base = self.state.guard.base_path.as_str();
         let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
         let target = target.strip_prefix(base).unwrap_or(target).to_owned();
@@ -203,19 +309,25 @@ impl Sidecar {
         };
         match self.upstream.pass(request, &target, client).await {
             Ok(answer) => answer,
-            Err(error) => {
-                let next = "start the server behind this one; its address is among this one's options";
-                Problem::new(StatusCode::BAD_GATEWAY, error.to_string(), next).into_response()
-            }
+            Err(error) => written(form, Err(error.into())),
         }
     }
 
-    /// What the server offers, and what is offered before it. It asks nobody who they are.
-    async fn extensions(&self) -> Value {
-        let own = "getOpenSubsonicExtensions";
-        let known = ask(&self.upstream, &Login(Vec::new()), own, &[]).await.ok();
-        let known = known.as_ref().and_then(|answer| answer["openSubsonicExtensions"].as_array());
-        let mut all: Vec<Value> = known.cloned().unwrap_or_default();
+    /// What the server offers, and what is offered before it. It asks nobody who they are, and waits for no slow server.
+    async fn extensions(&self, form: &SubsonicForm) -> Value {
+        let known = lock(&self.offered).clone();
+        let mut all = match known {
+            Some((when, known)) if when.elapsed() < OFFERED_FOR => known,
+            known => {
+                let login = Login::of(form);
+                let asked = ask(&self.upstream, &login, "getOpenSubsonicExtensions", &[]);
+                let answer = tokio::time::timeout(OFFER_TIME, asked).await.ok().and_then(Result::ok);
+                let said = answer.and_then(|answer| answer["openSubsonicExtensions"].as_array().cloned());
+                let all = said.or(known.map(|(_, known)| known)).unwrap_or_default();
+                *lock(&self.offered) = Some((Instant::now(), all.clone()));
+                all
+            }
+        };
         all.retain(|extension| extension["name"] != "sonicSimilarity");
         all.push(json!({"name": "sonicSimilarity", "versions": [1]}));
         json!({ "openSubsonicExtensions": all })
@@ -260,11 +372,11 @@ impl Sidecar {
             .await?;
         if let Some(track) = linked {
             // The server decides who may see it.
-            ask(&self.upstream, login, "getSong", &[("id", id)]).await?;
-            return Ok(vec![track]);
+            let song = self.song(login, id).await?;
+            return song.map(|_| vec![track]).ok_or_else(not_found);
         }
-        let found = match self.found(login, "getSong", id).await? {
-            Some(answer) => Some(vec![answer["song"].clone()]),
+        let found = match self.song(login, id).await? {
+            Some(song) => Some(vec![song]),
             None => match self.found(login, "getAlbum", id).await? {
                 Some(answer) => Some(answer["album"]["song"].as_array().cloned().unwrap_or_default()),
                 None if artist_first => None,
@@ -273,8 +385,53 @@ impl Sidecar {
         };
         match found {
             Some(songs) => self.known(songs).await,
-            None => Err(Refusal::new(70, "The requested data was not found.")),
+            None => Err(not_found()),
         }
+    }
+
+    /// A song, as the server shows it to this user.
+    async fn song(&self, login: &Login, id: &str) -> Result<Option<Value>, Refusal> {
+        let user = login.user();
+        if let Some(song) = lock(&self.songs).get(user, id) {
+            return Ok(Some(song));
+        }
+        let answer = self.found(login, "getSong", id).await?;
+        let song = answer.and_then(|answer| answer.get("song").cloned());
+        if let Some(song) = &song {
+            lock(&self.songs).put(user, id, song);
+        }
+        Ok(song)
+    }
+
+    /// Asks for all songs that the server shows this user, a page after the other.
+    async fn fill(&self, login: &Login) {
+        let mut before = 0_usize;
+        while before < MOST_SHOWN {
+            let offset = before.to_string();
+            let parameters = [
+                ("query", ""),
+                ("songCount", PAGE),
+                ("songOffset", &offset),
+                ("artistCount", "0"),
+                ("albumCount", "0"),
+            ];
+            let Ok(answer) = ask(&self.upstream, login, "search3", &parameters).await else { return };
+            let page = answer["searchResult3"]["song"].as_array().cloned().unwrap_or_default();
+            let mut songs = lock(&self.songs);
+            for (id, song) in page.iter().filter_map(|song| Some((id_of(song)?, song))) {
+                songs.put(login.user(), &id, song);
+            }
+            before += page.len();
+            if page.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// A song of the server, and the track that it is.
+    async fn end_of_path(&self, login: &Login, id: &str) -> Result<(Value, Option<TrackId>), Refusal> {
+        let song = self.song(login, id).await?.ok_or_else(not_found)?;
+        Ok((song.clone(), self.known(vec![song]).await?.first().copied()))
     }
 
     /// What the server says of an id; `None` where it has nothing of this kind under it. How servers say so differs.
@@ -321,7 +478,7 @@ impl Sidecar {
 
     /// What sounds like these tracks and is known to the server.
     async fn near(&self, tracks: Vec<TrackId>, count: usize) -> Result<Vec<Match>, Refusal> {
-        if tracks.is_empty() {
+        if tracks.is_empty() || count == 0 {
             return Ok(Vec::new());
         }
         let server = self.upstream.address.clone();
@@ -340,12 +497,21 @@ impl Sidecar {
     }
 
     /// The songs of an answer, as the server describes them to this user. What it does not show is left out.
-    async fn entries(&self, login: &Login, matches: Vec<Match>) -> Vec<(Value, f32)> {
+    async fn entries(self: &Arc<Self>, login: &Login, matches: Vec<Match>) -> Vec<(Value, f32)> {
+        let fills = {
+            let mut songs = lock(&self.songs);
+            let known = songs.of(login.user());
+            let unknown = matches.iter().filter(|found| !known.songs.contains_key(&found.item)).count();
+            let fills = unknown >= MANY && !known.is_filled;
+            known.is_filled |= fills;
+            fills
+        };
+        if fills {
+            let (sidecar, login) = (Arc::clone(self), login.clone());
+            tokio::spawn(async move { sidecar.fill(&login).await });
+        }
         stream::iter(matches)
-            .map(|found| async move {
-                let answer = ask(&self.upstream, login, "getSong", &[("id", &found.item)]).await.ok()?;
-                Some((answer.get("song")?.clone(), found.similarity))
-            })
+            .map(|found| async move { Some((self.song(login, &found.item).await.ok()??, found.similarity)) })
             .buffered(AT_ONCE)
             .filter_map(|entry| async { entry })
             .collect()
@@ -353,7 +519,7 @@ impl Sidecar {
     }
 
     async fn similar_songs(
-        &self,
+        self: &Arc<Self>,
         form: &SubsonicForm,
         name: &str,
         artist_first: bool,
@@ -366,29 +532,42 @@ impl Sidecar {
         Ok(json!({ name: {"song": songs} }))
     }
 
-    async fn sonic_similar(&self, form: &SubsonicForm) -> Result<Value, Refusal> {
+    async fn sonic_similar(self: &Arc<Self>, form: &SubsonicForm) -> Result<Value, Refusal> {
         let login = self.login(form).await?;
         let (id, count) = (form.required("id")?, form.count(10)?);
         let tracks = self.tracks_of(&login, id, false).await?;
         Ok(sonic_matches(self.entries(&login, self.near(tracks, count).await?).await))
     }
 
-    async fn sonic_path(&self, form: &SubsonicForm) -> Result<Value, Refusal> {
+    /// From one song to another. Both are part of the answer as they were asked for, whatever else stands for them.
+    async fn sonic_path(self: &Arc<Self>, form: &SubsonicForm) -> Result<Value, Refusal> {
         let login = self.login(form).await?;
         let (start, end) = (form.required("startSongId")?, form.required("endSongId")?);
         let count = form.count(25)?.max(2);
-        let from = self.tracks_of(&login, start, false).await?;
-        let to = self.tracks_of(&login, end, false).await?;
+        let (first, from) = self.end_of_path(&login, start).await?;
+        if start == end {
+            return Ok(sonic_matches(vec![(first, 1.0)]));
+        }
+        let (last, to) = self.end_of_path(&login, end).await?;
         // What is not analysed has no way to anywhere.
-        let (Some(&from), Some(&to)) = (from.first(), to.first()) else {
+        let (Some(from), Some(to)) = (from, to) else {
             return Ok(sonic_matches(Vec::new()));
         };
         let server = self.upstream.address.clone();
         let found = self.state.ask_explored(move |_, context, explored| {
+            if from == to {
+                return Ok((1.0, Vec::new()));
+            }
             let found = way(explored, from, to, count)?;
-            matches(context, &server, &found)
+            let similarity = found.last().map_or(0.0, |(_, similarity)| *similarity);
+            let inner = found.get(1..found.len() - 1).unwrap_or_default();
+            Ok((similarity, matches(context, &server, inner)?))
         });
-        Ok(sonic_matches(self.entries(&login, found.await?).await))
+        let (similarity, inner) = found.await?;
+        let mut all = vec![(first, 1.0)];
+        all.extend(self.entries(&login, inner).await);
+        all.push((last, similarity));
+        Ok(sonic_matches(all))
     }
 }
 

@@ -1,0 +1,171 @@
+//! Subsonic servers that are older, slower or narrower than others: supysonic, with a narrow door before it.
+
+use std::collections::HashMap;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::subsonic::{Supysonic, link, subsonic, titles};
+use crate::common::server::{Server, small_library};
+use crate::common::{Sandbox, code, text};
+
+/// What the door does.
+#[derive(Default)]
+struct Door {
+    takes_forms: bool,
+    /// Newer clients are refused, as the API has it.
+    newest: u32,
+    slow: bool,
+    /// How often each endpoint was asked for.
+    asked: HashMap<String, usize>,
+}
+
+impl Door {
+    /// Opens a port before another one.
+    fn open(before: u16, door: Self) -> (u16, Arc<Mutex<Self>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let door = Arc::new(Mutex::new(door));
+        let shared = Arc::clone(&door);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let door = Arc::clone(&shared);
+                std::thread::spawn(move || pass(stream, before, &door));
+            }
+        });
+        (port, door)
+    }
+
+    fn asked(door: &Mutex<Self>) -> HashMap<String, usize> {
+        std::mem::take(&mut door.lock().unwrap().asked)
+    }
+}
+
+fn pass(mut client: TcpStream, port: u16, door: &Mutex<Door>) -> Option<()> {
+    let (mut request, mut piece) = (Vec::new(), [0; 4096]);
+    let (head, body) = loop {
+        let n = client.read(&mut piece).ok().filter(|n| *n > 0)?;
+        request.extend(&piece[..n]);
+        let end = request.windows(4).position(|four| four == b"\r\n\r\n");
+        let Some((head, body)) = end.map(|end| (text(&request[..end]), &request[end + 4..])) else {
+            continue;
+        };
+        let lower = head.to_ascii_lowercase();
+        let length =
+            lower.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
+        if body.len() >= length.unwrap_or(0) {
+            break (head.clone(), text(body));
+        }
+    };
+    let target = head.split(' ').nth(1)?;
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let said = format!("{query}&{body}");
+    let minor =
+        said.split('&').find_map(|pair| pair.strip_prefix("v=1.")?.split('.').next()?.parse::<u32>().ok());
+    let (refusal, slow) = {
+        let mut door = door.lock().unwrap();
+        let name = path.rsplit('/').next()?.trim_end_matches(".view").to_owned();
+        *door.asked.entry(name).or_default() += 1;
+        let refusal = if head.starts_with("POST") && !door.takes_forms {
+            Some(("405 Method Not Allowed", "no".to_owned()))
+        } else if minor.is_none_or(|minor| minor > door.newest) {
+            let error = json!({"code": 30, "message": "Incompatible version. Server must upgrade."});
+            Some((
+                "200 OK",
+                json!({"subsonic-response": {"status": "failed", "version": "1.15.0", "error": error}})
+                    .to_string(),
+            ))
+        } else {
+            None
+        };
+        (refusal, door.slow)
+    };
+    if slow {
+        std::thread::sleep(Duration::from_secs(8));
+    }
+    if let Some((status, body)) = refusal {
+        let answer =
+            format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        return client.write_all(answer.as_bytes()).ok();
+    }
+    let mut server = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    let kept = head.lines().filter(|line| !line.to_ascii_lowercase().starts_with("connection:"));
+    let head: String = kept.map(|line| format!("{line}\r\n")).collect();
+    server.write_all(format!("{head}Connection: close\r\n\r\n{body}").as_bytes()).ok()?;
+    std::io::copy(&mut server, &mut client).ok().map(drop)
+}
+
+#[test]
+fn an_older_server_that_takes_no_forms_is_asked_as_it_understands() {
+    let sandbox = Sandbox::new();
+    let music = small_library(&sandbox);
+    let Some(upstream) = Supysonic::start(&sandbox, &music) else { return };
+    let (port, door) = Door::open(upstream.port, Door { newest: 15, ..Door::default() });
+    let url = format!("http://127.0.0.1:{port}");
+    let linked = link(&sandbox, &url, "s3cret&");
+    assert_eq!(code(&linked), 0, "{}", text(&linked.stderr));
+    let server = Server::start(&sandbox, &["--subsonic", &url]);
+    let old = |endpoint: &str, query: &str| {
+        let path = format!("/rest/{endpoint}?u=alice&p=s3cret%26&v=1.13.0&c=test&f=json&{query}");
+        let (status, _, body) = server.send("GET", &path, "", b"");
+        assert_eq!(status, 200, "{endpoint} {query}: {}", text(&body));
+        serde_json::from_slice::<Value>(&body).unwrap()["subsonic-response"].clone()
+    };
+    let songs = old("search3.view", "query=&songCount=100")["searchResult3"]["song"].clone();
+    assert_eq!(songs.as_array().unwrap().len(), 6);
+    let id = |at: usize| songs[at]["id"].as_str().unwrap();
+    let answer = old("getSimilarSongs2", &format!("id={}&count=5", id(0)));
+    let found = titles(&answer["similarSongs2"]["song"]).len();
+    assert_eq!(found, 5, "{answer}");
+    let none = old("getSimilarSongs2", &format!("id={}&count=0", id(0)));
+    assert_eq!(none["similarSongs2"]["song"], json!([]));
+
+    // The next mix costs no question for each of its songs: the server is asked for the one that is meant, and who asks.
+    super::until("all songs are known", || !Door::asked(&door).contains_key("search3"));
+    let answer = old("getSimilarSongs2", &format!("id={}&count=5", id(3)));
+    assert_eq!(titles(&answer["similarSongs2"]["song"]).len(), 5);
+    let asked = Door::asked(&door);
+    assert!(asked.values().sum::<usize>() <= 1, "{asked:?}");
+
+    // Both ends of a path are those that were asked for, also where the server's song is not linked.
+    let ends = format!("startSongId={}&endSongId={}&count=4", id(0), id(5));
+    let mut database = sandbox.command(["link", "--forget", &url]);
+    assert!(database.output().unwrap().status.success());
+    let path = old("findSonicPath", &ends)["sonicMatch"].clone();
+    let path: Vec<&str> =
+        path.as_array().unwrap().iter().map(|step| step["entry"]["id"].as_str().unwrap()).collect();
+    assert_eq!((path.first(), path.last()), (Some(&id(0)), Some(&id(5))), "{path:?}");
+    let same = old("findSonicPath", &format!("startSongId={0}&endSongId={0}", id(0)));
+    assert_eq!(same["sonicMatch"].as_array().map(Vec::len), Some(1), "{same}");
+    let unknown = old("findSonicPath", &format!("startSongId={}&endSongId=nonsense", id(0)));
+    assert_eq!(unknown["error"]["code"], 70, "{unknown}");
+}
+
+#[test]
+fn a_slow_server_slows_nothing_that_it_is_not_needed_for_and_clients_can_read_what_failed() {
+    let sandbox = Sandbox::new();
+    let music = small_library(&sandbox);
+    let Some(upstream) = Supysonic::start(&sandbox, &music) else { return };
+    let (port, door) = Door::open(upstream.port, Door { newest: 16, takes_forms: true, ..Door::default() });
+    let server = Server::start(&sandbox, &["--subsonic", &format!("http://127.0.0.1:{port}")]);
+    door.lock().unwrap().slow = true;
+    for _ in 0..2 {
+        let begun = Instant::now();
+        let answer = subsonic(&server, "getOpenSubsonicExtensions", "");
+        assert_eq!(answer["openSubsonicExtensions"][0]["name"], "sonicSimilarity");
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    }
+    drop(upstream);
+    door.lock().unwrap().slow = false;
+    let server = Server::start(&sandbox, &["--subsonic", "http://127.0.0.1:1"]);
+    let answer = subsonic(&server, "ping", "");
+    assert_eq!((&answer["status"], &answer["error"]["code"]), (&json!("failed"), &json!(0)), "{answer}");
+    assert!(answer["error"]["message"].as_str().unwrap().contains("is it running"), "{answer}");
+    let form = "u=alice&p=x&v=1.16.1&c=t&f=json";
+    let kind = "Content-Type: application/x-www-form-urlencoded\r\n";
+    let (status, _, body) = server.send("POST", "/rest/ping.view", kind, form.as_bytes());
+    assert!(status == 200 && text(&body).starts_with("{\"subsonic-response\""), "{}", text(&body));
+}
