@@ -540,3 +540,45 @@ fn artists_near_an_artist() {
         assert!(text(&output.stderr).contains("voisin artists"), "{nobody}");
     }
 }
+
+#[test]
+fn a_track_that_nothing_is_like_is_called_far() {
+    use voisin_library::testing;
+
+    let sandbox = Sandbox::new();
+    let mut library = testing::library(&sandbox.path("library"), 8);
+    let mut random = voisin_base::random::Random::new(1);
+    for i in 0..91_u64 {
+        let mut vector: Vec<f32> = (0..8).map(|_| 0.5 * (random.f32() - 0.5)).collect();
+        // Two styles, and one track that is of neither.
+        vector[if i == 90 { 5 } else { (i % 2) as usize }] += 1.0;
+        voisin_base::vector::make_unit(&mut vector);
+        let mut track = testing::track(i, vector, 0);
+        track.tags.artist = Some(format!("artist {i}"));
+        library.insert_track(&track).unwrap();
+    }
+    drop(library);
+    let usual = sandbox.run(["similar", "id:1", "--format", "json"]);
+    let (answer, heard) = (json(&usual), text(&usual.stderr));
+    assert!(answer["far"] == false && answer["note"].is_null() && !heard.contains("nothing here"), "{heard}");
+    let shares: Vec<f64> = answer["neighbours"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|near| near["percentile"].as_f64().unwrap())
+        .collect();
+    assert!(shares.is_sorted_by(|a, b| a >= b) && (0.05..=1.0).contains(&shares[0]), "{shares:?}");
+    let far = sandbox.run(["similar", "id:91", "--format", "json"]);
+    let (answer, heard) = (json(&far), text(&far.stderr));
+    assert!(answer["far"] == true && answer["neighbours"][0]["nearness"] == "far", "{answer}");
+    let said = answer["note"].as_str().unwrap();
+    assert!(said.starts_with("nothing here is much like this") && heard.contains(said), "{heard}");
+    let table = sandbox.run(["similar", "id:91"]);
+    assert!(text(&table.stderr).contains(said) && fine(&table).contains(" %  artist "));
+    // A list that starts from it fills up with what is near to nothing.
+    let list = sandbox.run(["playlist", "id:91", "--format", "json"]);
+    assert!(text(&list.stderr).contains(said), "{}", text(&list.stderr));
+    assert!(serde_json::from_slice::<Value>(&list.stdout).unwrap()["far"] == true);
+    let list = fine(sandbox.run(["playlist", "id:1", "--format", "json"]));
+    assert!(serde_json::from_str::<Value>(&list).unwrap()["far"] == false);
+}

@@ -145,6 +145,12 @@ impl Engine {
     ///
     /// For the end of a run that adds or removes; a search does not wait for it.
     pub fn maintain_index(&mut self) -> Result<IndexRefresh, EngineError> {
+        let refresh = self.refresh_or_rebuild()?;
+        self.nearness()?;
+        Ok(refresh)
+    }
+
+    fn refresh_or_rebuild(&mut self) -> Result<IndexRefresh, EngineError> {
         let refresh = self.refresh_index()?;
         if self.index.as_ref().is_some_and(VectorIndex::needs_rebuild) {
             return self.rebuild_index("much has changed since it was built");

@@ -163,12 +163,7 @@ impl Engine {
         seeds: &[Seed],
         options: &SimilarOptions,
     ) -> Result<Vec<SimilarTrack>, EngineError> {
-        let allowed = match (self.matching(&options.filter)?, &options.among) {
-            (Some(allowed), Some(among)) => {
-                Some(among.to_vec().into_iter().filter(|&track| allowed.contains(track)).collect())
-            }
-            (allowed, among) => allowed.or_else(|| among.clone()),
-        };
+        let allowed = self.allowed(options)?;
         let found: Vec<(Neighbor, Option<f32>)> = if options.unlike.is_empty() {
             let (seeds, query) = self.space()?.query(seeds)?;
             let index = self.loaded_index();
@@ -200,6 +195,17 @@ impl Engine {
             })
             .collect())
     }
+
+    /// The tracks that an answer may have; `None`: all.
+    pub(super) fn allowed(&self, options: &SimilarOptions) -> Result<Option<TrackSet>, EngineError> {
+        Ok(match (self.matching(&options.filter)?, &options.among) {
+            (Some(allowed), Some(among)) => {
+                Some(among.to_vec().into_iter().filter(|&track| allowed.contains(track)).collect())
+            }
+            (allowed, among) => allowed.or_else(|| among.clone()),
+        })
+    }
+
     /// The tracks nearest to a unit vector in the library's [`LibrarySpace`] that fit a filter, nearest first.
     pub fn nearest_to(
         &mut self,

@@ -70,11 +70,11 @@ impl Library {
     }
 }
 
-/// Takes out the means of models that are no longer known.
+/// Takes out the means of models that are no longer known, and what is told of their neighbours.
 pub(super) fn forget_unknown(tx: &Transaction<'_>) -> rusqlite::Result<usize> {
     tx.execute(
-        "DELETE FROM settings WHERE name GLOB 'mean.*'
-         AND substr(name, 6) NOT IN (SELECT fingerprint FROM models)",
+        "DELETE FROM settings WHERE (name GLOB 'mean.*' OR name GLOB 'nearness.*')
+         AND substr(name, instr(name, '.') + 1) NOT IN (SELECT fingerprint FROM models)",
         [],
     )
 }

@@ -13,7 +13,7 @@ use super::values::{Cosine, Fraction, Limit, Positive, at_most};
 use super::{Filters, QuestionError};
 use crate::answers::graph::{clustered, neighbour_graph};
 use crate::answers::playlist::{Copies, PlaylistConstraints, PlaylistRows, listed};
-use voisin::{Collection, Engine, Seed};
+use voisin::{Collection, Engine, Seed, SimilarOptions};
 use voisin_explore::KnnGraph;
 use voisin_explore::clusters::ClusterOptions;
 use voisin_explore::playlist::{Length, PlaylistOptions, SeedUse};
@@ -196,6 +196,12 @@ impl Playlist {
             max_bpm_step: self.max_bpm_step.map(|step| step.0),
             allowed: allowed.as_ref(),
         };
-        Ok(listed(engine, collection, &rows, named.len(), &wanted, &options)?)
+        let mut list = listed(engine, collection, &rows, named.len(), &wanted, &options)?;
+        let seeds: Vec<Seed> = named.iter().chain(of_lists).cloned().collect();
+        if !seeds.is_empty() {
+            list.standing =
+                engine.standing(&seeds, &SimilarOptions { filter, ..SimilarOptions::default() })?;
+        }
+        Ok(list)
     }
 }

@@ -9,7 +9,9 @@ use super::seed::{MOST_SEEDS, NamedSeed, at_least_one};
 use super::spans::Seconds;
 use super::values::{Cosine, Count, Fraction, Limit, NeighbourOrder, SearchArgs, at_most};
 use super::{Filters, QuestionError};
-use voisin::{Embedder, Engine, EngineError, Passage, Seed, SimilarOptions, SimilarPassage, SimilarTrack};
+use voisin::{
+    Embedder, Engine, EngineError, Passage, Seed, SimilarOptions, SimilarPassage, SimilarTrack, Standing,
+};
 
 /// What sounds like these tracks, or like a passage of one
 #[derive(Debug, Clone, Args, Deserialize, JsonSchema)]
@@ -149,17 +151,17 @@ impl Similar {
         self.sort.0.map_or(Ok(()), |by| engine.sort_by_sound(found, by))
     }
 
-    /// The answer of a library on this disk.
+    /// The answer of a library on this disk, and how near it is for this library.
     pub fn run(
         &self,
         engine: &mut Engine,
         seeds: &[Seed],
         unlike: Vec<Seed>,
-    ) -> Result<Vec<SimilarTrack>, QuestionError> {
+    ) -> Result<(Vec<SimilarTrack>, Option<Standing>), QuestionError> {
         let options = self.options(engine, seeds, unlike, usize::MAX)?;
         let mut found = engine.similar(seeds, &options)?;
         self.sort(engine, &mut found)?;
-        Ok(found)
+        Ok((found, engine.standing(seeds, &options)?))
     }
 
     /// The answer where a passage is looked for.

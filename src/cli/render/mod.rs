@@ -263,14 +263,17 @@ pub(crate) fn print_json<T: serde::Serialize>(value: &T) -> anyhow::Result<()> {
 }
 
 /// Writes rows as CSV with a header; text cells are made safe for spreadsheets and terminals.
-pub(crate) fn print_csv<const N: usize>(
-    header: [&str; N],
-    rows: impl IntoIterator<Item = [String; N]>,
+pub(crate) fn print_csv<R: AsRef<[String]>>(
+    header: impl AsRef<[&'static str]>,
+    rows: impl IntoIterator<Item = R>,
 ) -> anyhow::Result<()> {
     let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(header)?;
+    writer.write_record(header.as_ref())?;
     for row in rows {
-        let cells = row.iter().map(|cell| terminal_safe(&crate::engine::spreadsheet_safe(cell)).into_owned());
+        let cells = row
+            .as_ref()
+            .iter()
+            .map(|cell| terminal_safe(&crate::engine::spreadsheet_safe(cell)).into_owned());
         writer.write_record(cells)?;
     }
     print(writer.into_inner()?)

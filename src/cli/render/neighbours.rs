@@ -4,7 +4,7 @@ use super::track::{lossy, print_files, title};
 use super::{Align, Table, clock};
 use crate::answers::similar::SimilarJson;
 use crate::cli::args::{ListFormat, ListOutput};
-use crate::engine::{Seed, SimilarTrack, meta};
+use crate::engine::{Seed, SimilarTrack, Standing, meta};
 use crate::explore::TrackMeta;
 use crate::genre::{Genre, Taxonomy};
 
@@ -16,6 +16,7 @@ fn names(genres: &[Genre]) -> Vec<String> {
 pub(crate) fn print_neighbours(
     seeds: &[Seed],
     neighbours: &[SimilarTrack],
+    standing: Option<&Standing>,
     output: &ListOutput,
 ) -> anyhow::Result<()> {
     let unlike = neighbours.iter().any(|found| found.unlike.is_some());
@@ -41,7 +42,10 @@ pub(crate) fn print_neighbours(
                 let mut cells = vec![
                     (i + 1).to_string(),
                     track.id.to_string(),
-                    format!("{similarity:.3}"),
+                    standing.map_or_else(
+                        || format!("{similarity:.3}"),
+                        |standing| format!("{similarity:.3} {:>3} %", standing.percentile(*similarity)),
+                    ),
                     track.tags.artist.clone().unwrap_or_default(),
                     title(track),
                     names(genres).join(", "),
@@ -55,36 +59,37 @@ pub(crate) fn print_neighbours(
             }
             table.print()
         }
-        ListFormat::Json => super::print_json(&SimilarJson::new(seeds, neighbours)),
-        ListFormat::Csv if unlike => super::print_csv(
-            ["rank", "id", "path", "similarity", "similarity_to_unlike", "artist", "title", "genres"],
-            neighbours.iter().enumerate().map(|(i, SimilarTrack { track, genres, similarity, unlike })| {
-                [
-                    (i + 1).to_string(),
-                    track.id.to_string(),
-                    lossy(&track.path),
-                    format!("{similarity:.6}"),
-                    unlike.map_or_else(String::new, |unlike| format!("{unlike:.6}")),
-                    track.tags.artist.clone().unwrap_or_default(),
-                    track.tags.title.clone().unwrap_or_default(),
-                    names(genres).join(";"),
-                ]
-            }),
-        ),
-        ListFormat::Csv => super::print_csv(
-            ["rank", "id", "path", "similarity", "artist", "title", "genres"],
-            neighbours.iter().enumerate().map(|(i, SimilarTrack { track, genres, similarity, .. })| {
-                [
-                    (i + 1).to_string(),
-                    track.id.to_string(),
-                    lossy(&track.path),
-                    format!("{similarity:.6}"),
-                    track.tags.artist.clone().unwrap_or_default(),
-                    track.tags.title.clone().unwrap_or_default(),
-                    names(genres).join(";"),
-                ]
-            }),
-        ),
+        ListFormat::Json => super::print_json(&SimilarJson::new(seeds, neighbours, standing)),
+        ListFormat::Csv => {
+            let mut header =
+                vec!["rank", "id", "path", "similarity", "artist", "title", "genres", "percentile"];
+            if unlike {
+                header.insert(4, "similarity_to_unlike");
+            }
+            super::print_csv(
+                header,
+                neighbours.iter().enumerate().map(
+                    |(i, SimilarTrack { track, genres, similarity, unlike: away })| {
+                        let mut cells = vec![
+                            (i + 1).to_string(),
+                            track.id.to_string(),
+                            lossy(&track.path),
+                            format!("{similarity:.6}"),
+                            track.tags.artist.clone().unwrap_or_default(),
+                            track.tags.title.clone().unwrap_or_default(),
+                            names(genres).join(";"),
+                            standing.map_or_else(String::new, |standing| {
+                                format!("{:.2}", f64::from(standing.percentile(*similarity)) / 100.0)
+                            }),
+                        ];
+                        if unlike {
+                            cells.insert(4, away.map_or_else(String::new, |away| format!("{away:.6}")));
+                        }
+                        cells
+                    },
+                ),
+            )
+        }
         _ => {
             let metas: Vec<TrackMeta> =
                 neighbours.iter().map(|found| meta(&found.track, &Taxonomy::default())).collect();

@@ -2,9 +2,10 @@
 
 use super::{Align, Table, clock};
 pub(crate) use crate::answers::lossy;
-pub(crate) use crate::answers::track::{ListedJson, title};
+use crate::answers::playlist::PlaylistJson;
+pub(crate) use crate::answers::track::title;
 use crate::cli::args::{ListFormat, ListOutput};
-use crate::engine::Collection;
+use crate::engine::{Collection, Standing};
 use crate::explore::TrackMeta;
 use crate::explore::playlist::{self, Format, PathStyle};
 use crate::library::stored_path;
@@ -80,10 +81,15 @@ pub(crate) fn print_table(tracks: &[&TrackMeta], steps: Option<&[f32]>) -> anyho
 }
 
 /// Prints tracks, in the form that was asked for.
-pub(crate) fn print_list(tracks: &[&TrackMeta], title: &str, output: &ListOutput) -> anyhow::Result<()> {
+pub(crate) fn print_list(
+    tracks: &[&TrackMeta],
+    standing: Option<&Standing>,
+    title: &str,
+    output: &ListOutput,
+) -> anyhow::Result<()> {
     match output.format {
         ListFormat::Table => print_table(tracks, None),
-        ListFormat::Json => super::print_json(&ListedJson::list(tracks).collect::<Vec<_>>()),
+        ListFormat::Json => super::print_json(&PlaylistJson::new(tracks, standing)),
         ListFormat::Csv => super::print_csv(
             ["rank", "id", "path", "artist", "title", "album", "genres", "seconds"],
             tracks.iter().enumerate().map(|(i, track)| {

@@ -66,7 +66,8 @@ pub(crate) fn run(context: &Context, args: &DemoArgs) -> anyhow::Result<Ending> 
     let options = SimilarOptions { limit: 5, ..SimilarOptions::default() };
     let neighbours = engine.similar(&seed, &options)?;
     let output = ListOutput { format: ListFormat::Table, relative_to: None, null: false };
-    print_neighbours(&seed, &neighbours, &output)?;
+    let standing = engine.standing(&seed, &options)?;
+    print_neighbours(&seed, &neighbours, standing.as_ref(), &output)?;
 
     say("\n2. Which genre is a track that is not in the library? Its labelled neighbours vote:")?;
     let options = ClassifyOptions { neighbours: Some(VOTERS), ..ClassifyOptions::default() };

@@ -9,6 +9,7 @@ use crate::cli::render::count;
 use crate::cli::render::track::{playlist_bytes, print_list};
 use crate::cli::seeds::{seeds_and_lists, written};
 use crate::cli::source::LibraryTarget;
+use crate::engine::Standing;
 use crate::explore::TrackMeta;
 
 pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Ending> {
@@ -33,6 +34,9 @@ pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Endi
             count(list.rows.len() as u64, "track")
         ));
     }
+    if let Some(far) = list.standing.as_ref().and_then(Standing::far) {
+        context.console.note(&far);
+    }
     let tracks: Vec<&TrackMeta> = list.rows.iter().map(|&row| &collection.meta[row]).collect();
     if let Some(file) = &args.file {
         if file.exists() && !args.force {
@@ -47,7 +51,7 @@ pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Endi
             .with_context(|| format!("cannot write {}", file.display()))?;
         context.console.note(&format!("{} in {}", count(tracks.len() as u64, "track"), file.display()));
     } else {
-        print_list(&tracks, &args.name, &args.output)?;
+        print_list(&tracks, list.standing.as_ref(), &args.name, &args.output)?;
     }
     Ok(if tracks.is_empty() { Ending::Partial } else { Ending::Fine })
 }

@@ -11,7 +11,7 @@ use crate::cli::render::count;
 use crate::cli::render::neighbours::print_neighbours;
 use crate::cli::seeds::{seeds, written};
 use crate::cli::source::LibraryTarget;
-use crate::engine::{Engine, Seed};
+use crate::engine::{Engine, Seed, Standing};
 
 pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
@@ -38,6 +38,7 @@ pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Endin
     let options = asked.options(engine, &wanted, unlike, tracks)?;
     let mut neighbours = source.similar(&wanted, &options)?;
     let engine = source.engine();
+    let standing = engine.standing(&wanted, &options)?;
     asked.sort(engine, &mut neighbours)?;
     if args.output.format == ListFormat::Table {
         context.console.note(&nearest_to(engine, &wanted)?);
@@ -48,8 +49,11 @@ pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Endin
             return Ok(Ending::Partial);
         }
     }
+    if let Some(far) = standing.as_ref().and_then(Standing::far) {
+        context.console.note(&far);
+    }
     let ending = if neighbours.is_empty() { Ending::Partial } else { Ending::Fine };
-    print_neighbours(&wanted, &neighbours, &args.output)?;
+    print_neighbours(&wanted, &neighbours, standing.as_ref(), &args.output)?;
     Ok(ending)
 }
 

@@ -123,7 +123,7 @@ fn formats_for_programs() {
     assert!(text(&relative.stdout).lines().any(|line| line == "metal/muldjord-armygeddon.m4a"));
 
     let csv = text(&sandbox.run(["similar", "nebula", "--format", "csv"]).stdout);
-    assert_eq!(csv.lines().next(), Some("rank,id,path,similarity,artist,title,genres"));
+    assert_eq!(csv.lines().next(), Some("rank,id,path,similarity,artist,title,genres,percentile"));
     let genres = text(&sandbox.run(["classify", "--all", "--format", "csv"]).stdout);
     assert_eq!(genres.lines().count(), 7);
 

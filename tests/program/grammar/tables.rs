@@ -46,7 +46,7 @@ fn tables_fit_the_terminal() {
     let words = |card: &str| card.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(words(card.split("nearest").next().unwrap()), words(whole.split("nearest").next().unwrap()));
     let table = at("80", "similar chaos -l 3");
-    assert!(table.lines().next().unwrap().starts_with("   id  similarity  artist"), "{table}");
+    assert!(table.lines().next().unwrap().starts_with("   id   similarity  artist"), "{table}");
     assert!(table.contains(".mp3") || table.contains(".ogg"), "paths keep their end:\n{table}");
     // At 80 columns a name of sixteen letters has room; the longest here has ten.
     let kin = at("74", "genres metal");

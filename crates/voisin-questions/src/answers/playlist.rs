@@ -3,11 +3,15 @@
 use std::collections::HashSet;
 
 use ndarray::ArrayView2;
+use serde::Serialize;
 
 use super::graph::duplicate_groups;
-use voisin::{Collection, Engine, EngineError};
+use super::similar::FarJson;
+use super::track::ListedJson;
+use voisin::{Collection, Engine, EngineError, Standing};
 use voisin_base::track::is_same_recording;
 use voisin_base::vector::dot;
+use voisin_explore::TrackMeta;
 use voisin_explore::playlist::{Entry, Length, PlaylistOptions, chain, playlist};
 use voisin_library::TrackSet;
 
@@ -47,6 +51,23 @@ pub struct PlaylistRows {
     pub rows: Vec<usize>,
     /// Whether nothing else follows in key and tempo although the list is not full.
     pub is_short: bool,
+    /// How near the seeds have anything here, where there are any.
+    pub standing: Option<Standing>,
+}
+
+/// The documented JSON of a list.
+#[derive(Debug, Serialize)]
+pub struct PlaylistJson<'a> {
+    items: Vec<ListedJson<'a>>,
+    #[serde(flatten)]
+    far: FarJson,
+}
+
+impl<'a> PlaylistJson<'a> {
+    /// As programs read it.
+    pub fn new(tracks: &'a [&TrackMeta], standing: Option<&Standing>) -> Self {
+        Self { items: ListedJson::list(tracks).collect(), far: FarJson::new(standing) }
+    }
 }
 
 /// Makes a list.
@@ -112,7 +133,7 @@ pub fn listed(
             }
         };
     }
-    Ok(PlaylistRows { rows, is_short })
+    Ok(PlaylistRows { rows, is_short, standing: None })
 }
 
 /// Rows of a list that are copies of one before them; a seed that was named is never one.

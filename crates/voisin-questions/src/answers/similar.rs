@@ -3,14 +3,23 @@
 use serde::Serialize;
 
 use super::lossy;
-use voisin::{Passage, Seed, SimilarPassage, SimilarTrack};
+use voisin::{Passage, Seed, SimilarPassage, SimilarTrack, Standing};
 use voisin_base::track::TrackId;
 
 /// The documented JSON of `similar`.
 #[derive(Debug, Serialize)]
 pub struct SimilarJson {
     seeds: Vec<SeedJson>,
+    #[serde(flatten)]
+    far: FarJson,
     neighbours: Vec<NeighbourJson>,
+}
+
+/// Whether nothing is near.
+#[derive(Debug, Serialize)]
+pub struct FarJson {
+    far: Option<bool>,
+    note: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -25,6 +34,8 @@ pub(crate) struct NeighbourJson {
     id: TrackId,
     path: String,
     similarity: f32,
+    percentile: Option<f64>,
+    nearness: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     similarity_to_unlike: Option<f32>,
     artist: Option<String>,
@@ -60,20 +71,34 @@ impl SeedJson {
     }
 }
 
+impl FarJson {
+    /// As programs read it; of a library that is too small to tell, or of no question of similarity, nothing.
+    pub fn new(standing: Option<&Standing>) -> Self {
+        let note = standing.and_then(Standing::far);
+        Self { far: standing.map(|_| note.is_some()), note }
+    }
+}
+
 impl SimilarJson {
     /// As programs read it.
-    pub fn new(seeds: &[Seed], neighbours: &[SimilarTrack]) -> Self {
+    pub fn new(seeds: &[Seed], neighbours: &[SimilarTrack], standing: Option<&Standing>) -> Self {
         let neighbours = neighbours.iter().enumerate().map(|(i, found)| NeighbourJson {
             rank: i + 1,
             id: found.track.id,
             path: lossy(&found.track.path),
             similarity: found.similarity,
+            percentile: standing.map(|standing| f64::from(standing.percentile(found.similarity)) / 100.0),
+            nearness: standing.map(|standing| standing.closeness(found.similarity).to_string()),
             similarity_to_unlike: found.unlike,
             artist: found.track.tags.artist.clone(),
             title: found.track.tags.title.clone(),
             genres: found.genres.iter().map(ToString::to_string).collect(),
         });
-        Self { seeds: seeds.iter().map(SeedJson::new).collect(), neighbours: neighbours.collect() }
+        Self {
+            seeds: seeds.iter().map(SeedJson::new).collect(),
+            far: FarJson::new(standing),
+            neighbours: neighbours.collect(),
+        }
     }
 }
 

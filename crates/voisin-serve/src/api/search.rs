@@ -17,8 +17,8 @@ use crate::state::{Explored, RequestContext, Shared, State as Server};
 use voisin::{GenreNews, Seed};
 use voisin_explore::TrackMeta;
 use voisin_questions::answers::genre::AnswerJson;
+use voisin_questions::answers::playlist::PlaylistJson;
 use voisin_questions::answers::similar::{PassagesJson, SimilarJson};
-use voisin_questions::answers::track::ListedJson;
 use voisin_questions::answers::walk::WalkJson;
 use voisin_questions::explore::PathBetween;
 use voisin_questions::genre::Classify;
@@ -46,8 +46,9 @@ pub(super) async fn similar(
             let generation = state.index(context)?;
             let named = seeds(&asked.seeds, &context.engine)?;
             let unlike = seeds(&asked.unlike, &context.engine)?;
-            let found = asked.run(&mut context.engine, &named, unlike)?;
-            Ok(Answer { generation, answer: SimilarJson::new(&named, &found) }.into_response())
+            let (found, standing) = asked.run(&mut context.engine, &named, unlike)?;
+            let answer = SimilarJson::new(&named, &found, standing.as_ref());
+            Ok(Answer { generation, answer }.into_response())
         })
         .await
 }
@@ -117,8 +118,9 @@ pub(super) async fn similar_to_file(
             let generation = state.index(context)?;
             let seed = seed_of_copy(state, context, copy.path())?;
             let seeds = [Seed { path: UPLOADED.into(), ..seed }];
-            let found = asked.run(&mut context.engine, &seeds, Vec::new())?;
-            Ok(Answer { generation, answer: SimilarJson::new(&seeds, &found) }.into_response())
+            let (found, standing) = asked.run(&mut context.engine, &seeds, Vec::new())?;
+            let answer = SimilarJson::new(&seeds, &found, standing.as_ref());
+            Ok(Answer { generation, answer }.into_response())
         })
         .await
 }
@@ -200,11 +202,6 @@ pub(super) async fn path(
         .await
 }
 
-#[derive(Serialize)]
-struct Listed<'a> {
-    items: Vec<ListedJson<'a>>,
-}
-
 pub(super) async fn playlist(
     State(state): State<Shared>,
     ask::Body(asked): ask::Body<Playlist>,
@@ -213,19 +210,20 @@ pub(super) async fn playlist(
     // Clusters and copies are looked for in the whole library.
     let is_whole = asked.cluster.is_some() || asked.no_duplicates;
     let key = format!("playlist {asked:?}");
-    let work = move |context: &mut RequestContext, explored: &Explored| -> Result<Bytes, Problem> {
+    let work = move |state: &Server, context: &mut RequestContext, explored: &Explored| {
+        state.index(context)?;
         let collection = &explored.collection;
         let named = seeds(&asked.seeds, &context.engine)?;
         let list = asked.run(&mut context.engine, collection, Some(&explored.graph), &named, &[])?;
         let tracks: Vec<&TrackMeta> = list.rows.iter().map(|&row| &collection.meta[row]).collect();
-        let items = ListedJson::list(&tracks).collect();
-        bytes(explored.generation, Listed { items })
+        bytes(explored.generation, PlaylistJson::new(&tracks, list.standing.as_ref()))
     };
     let answer = if is_whole {
-        let answer = state.once_explored(key, false, move |_, context, explored, _| work(context, explored));
+        let answer = state
+            .once_explored(key, false, move |state, context, explored, _| work(state, context, explored));
         (*answer.await?).clone()
     } else {
-        state.ask_explored(move |_, context, explored| work(context, explored)).await?
+        state.ask_explored(move |state, context, explored| work(state, context, explored)).await?
     };
     Ok(written(answer))
 }

@@ -88,10 +88,11 @@ function neighbours(place, signal, work) {
     const tracks = answer.neighbours;
     if (!tracks.length) return place.append(empty("Nothing is near", "The library holds no other track yet."));
     const all = tracks.map(track => ({ track }));
+    if (answer.note) place.append(h("p", { class: "faint", role: "status" }, sentence(answer.note)));
     place.append(h("div", { class: "part-acts" },
       h("button", { type: "button", class: "small", onclick: () => player.play(all) }, "Play all"),
       h("button", { type: "button", class: "small", onclick: () => list.add(tracks) }, "Put all on the list")),
-    h("ul", { class: "rows" }, tracks.map(track => row({ track }, { share: track.similarity }))));
+    h("ul", { class: "rows" }, tracks.map(track => row({ track }, { share: track.similarity, nearness: track.nearness, percentile: track.percentile }))));
     mark();
     return null;
   });

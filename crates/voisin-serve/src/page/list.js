@@ -134,10 +134,10 @@ async function fill() {
   const waiting = (why, seconds) => note(sentence(why) + ` Asked again in ${seconds} s.`);
   note("Listening for what fits…");
   try {
-    const items = state.how === "path" ? await path(signal, waiting) : await similar(signal, waiting);
+    const { items, far } = state.how === "path" ? { items: await path(signal, waiting) } : await similar(signal, waiting);
     if (signal.aborted) return;
     changed({ items });
-    note(`${count(items.length, "track")}, ${span(length())}.`);
+    note(`${count(items.length, "track")}, ${span(length())}.` + (far ? " " + sentence(far) : ""));
     say(`The list has ${count(items.length, "track")}`);
   } catch (error) {
     if (error.name !== "AbortError") note(sentence(error.message) + (error.next ? " " + sentence(error.next) : ""));
@@ -149,9 +149,10 @@ async function similar(signal, waiting) {
   const wanted = state.items.filter(item => item.more), seeds = (wanted.length ? wanted : base).map(item => ({ id: item.track.id }));
   const away = new Set([...base.map(item => item.track.id), ...state.less.map(track => track.id)]);
   const limit = Math.min(500, state.length + away.size + 10), most = state.perArtist || undefined;
-  const found = state.less.length
-    ? (await ask("similar", { body: { seeds, unlike: state.less.map(track => ({ id: track.id })), unlike_weight: 0.5, limit, max_per_artist: most }, signal, waiting })).neighbours
-    : (await ask("playlist", { body: { seeds, limit, diversity: state.diversity, max_per_artist: state.perArtist, no_duplicates: true }, signal, waiting })).items;
+  const answer = state.less.length
+    ? await ask("similar", { body: { seeds, unlike: state.less.map(track => ({ id: track.id })), unlike_weight: 0.5, limit, max_per_artist: most }, signal, waiting })
+    : await ask("playlist", { body: { seeds, limit, diversity: state.diversity, max_per_artist: state.perArtist, no_duplicates: true }, signal, waiting });
+  const found = answer.neighbours ?? answer.items;
   const near = [];
   // Those that stay count for their artists too.
   const of = new Map();
@@ -167,7 +168,7 @@ async function similar(signal, waiting) {
     slots[at] = item;
   }
   const rest = [...base.filter(item => !item.lock), ...fresh];
-  return slots.map(slot => slot ?? rest.shift()).filter(Boolean).map(({ step, ...item }) => item);
+  return { items: slots.map(slot => slot ?? rest.shift()).filter(Boolean).map(({ step, ...item }) => item), far: answer.note };
 }
 
 async function path(signal, waiting) {

@@ -9,9 +9,10 @@ import { mark, playCover } from "./playing.js";
  * A row: cover with play, title and artist (a link to the card), what is said of it, and what can be done with it.
  * - `entry`: { track, from?, to? }
  * - `share`: a similarity shown as a bar
+ * - `nearness`, `percentile`: what it comes to in this library, if that is known
  * - `note`: a few words
  */
-export function row(entry, { share, note, element = "li", genre = true } = {}) {
+export function row(entry, { share, nearness, percentile, note, element = "li", genre = true } = {}) {
   const { track } = entry, name = titleOf(track);
   const where = entry.to ? `${clock(entry.from)}–${clock(entry.to)}` : null;
   return h(element, { class: "track", "data-id": track.id },
@@ -20,7 +21,7 @@ export function row(entry, { share, note, element = "li", genre = true } = {}) {
       h("span", { class: "title" }, name),
       h("span", { class: "faint" }, artistOf(track), where ? h("b", {}, " · " + where) : null)),
     note ? h("span", { class: "note" }, note) : genre && track.genres?.length ? h("span", { class: "note genre" }, track.genres[0]) : null,
-    share !== undefined ? h("span", { class: "share", vars: { "--share": Math.max(0, share) }, title: "Similarity" }, h("i", {}), h("span", {}, h("span", { class: "hear" }, "Similarity "), percent(Math.max(0, share)))) : null,
+    share !== undefined ? h("span", { class: "share", vars: { "--share": Math.max(0, share) }, title: nearness ? `Nearer than ${percent(percentile)} of your tracks have their nearest by another artist` : "Similarity" }, h("i", {}), h("span", {}, h("span", { class: "hear" }, "Similarity "), percent(Math.max(0, share)), nearness ? " " + nearness : null)) : null,
     track.seconds && share === undefined ? h("span", { class: "length" }, clock(track.seconds)) : null,
     iconButton("after", `Add ${name} to what comes next`, () => player.enqueue([entry]), { class: "act after" }),
     iconButton("add", `Put ${name} on the list`, () => list.add([track]), { class: "act" }));
