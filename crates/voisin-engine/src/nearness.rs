@@ -103,10 +103,10 @@ impl Standing {
         };
         match share {
             0 => Some(format!("{nothing}: next to none of your tracks is as far from all others")),
-            ..FAR_BELOW => {
+            1..FAR_BELOW => {
                 Some(format!("{nothing}: only {share} % of your tracks are as far from all others"))
             }
-            ..STEADY_BELOW if self.is_steady => {
+            FAR_BELOW..STEADY_BELOW if self.is_steady => {
                 Some(format!("{nothing}: it hardly changes from beginning to end, as a tone or noise"))
             }
             _ => None,

@@ -1,5 +1,6 @@
 //! How answers to "which genre is this?" are shown, for `classify` and `demo`.
 
+use super::safe::table_path;
 use super::track::{lossy, print_files};
 use super::{Align, Table, count};
 use crate::answers::genre::AnswerJson;
@@ -40,7 +41,7 @@ pub(crate) fn print(answers: &[GenreAnswer], brief: bool, output: &ListOutput) -
                     None => "",
                 };
                 [
-                    lossy(&answer.path),
+                    table_path(&answer.path),
                     name(answer.genre()),
                     format!("{:.4}", answer.probability()),
                     unknown.to_owned(),

@@ -1,5 +1,6 @@
 //! The answer of `find`.
 
+use super::safe::table_path;
 use super::track::{lossy, print_files, title};
 use super::{Align, Table};
 use crate::answers::find::{FoundJson, name};
@@ -33,7 +34,7 @@ pub(crate) fn print_found(
                     found.track.main_artist().unwrap_or_default().to_owned(),
                     title(&found.track),
                     found.track.tags.genres.join(", "),
-                    lossy(&found.track.path),
+                    table_path(&found.track.path),
                 ]);
                 table.row(cells);
             }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::safe::table_path;
 use super::track::{lossy, print_files, title};
 use super::{Align, Table, clock, count};
 use crate::answers::list::{PageJson, TrackJson};
@@ -27,12 +28,12 @@ pub(crate) fn print_page(page: &TrackPage, words: &StrongTags, output: &ListOutp
                 "id", "path", "artist", "title", "album", "genres", "year", "seconds", "licence", "mbid",
                 "isrc", "tempo", "key", "loudness", "words",
             ],
-            page.tracks.iter().map(json).map(|track| {
+            page.tracks.iter().map(|track| (&track.path, json(track))).map(|(path, track)| {
                 let number =
                     |value: Option<f64>| value.map_or_else(String::new, |value| format!("{value:.2}"));
                 [
                     track.id.to_string(),
-                    track.path,
+                    table_path(path),
                     track.artist.unwrap_or_default(),
                     track.title.unwrap_or_default(),
                     track.album.unwrap_or_default(),

@@ -12,7 +12,7 @@ pub(crate) mod kinship;
 pub(crate) mod list;
 pub(crate) mod neighbours;
 mod remedy;
-mod safe;
+pub(crate) mod safe;
 pub(crate) mod screen;
 mod table;
 pub(crate) mod track;

@@ -1,5 +1,6 @@
 //! The answer of `similar`, as the demo shows it too.
 
+use super::safe::table_path;
 use super::track::{lossy, print_files, title};
 use super::{Align, Table, clock};
 use crate::answers::similar::SimilarJson;
@@ -73,7 +74,7 @@ pub(crate) fn print_neighbours(
                         let mut cells = vec![
                             (i + 1).to_string(),
                             track.id.to_string(),
-                            lossy(&track.path),
+                            table_path(&track.path),
                             format!("{similarity:.6}"),
                             track.tags.artist.clone().unwrap_or_default(),
                             track.tags.title.clone().unwrap_or_default(),

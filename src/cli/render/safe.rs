@@ -1,6 +1,10 @@
 //! Text from files, made harmless for where it is shown.
 
 use std::borrow::Cow;
+use std::path::Path;
+
+use crate::engine::spreadsheet_safe;
+use crate::explore::playlist::address;
 
 /// Replaces what a terminal would obey instead of show: control characters (escape sequences begin with one), and
 /// the marks that reverse the direction of text.
@@ -9,6 +13,22 @@ pub(crate) fn terminal_safe(text: &str) -> Cow<'_, str> {
         return Cow::Borrowed(text);
     }
     Cow::Owned(text.chars().map(|c| if is_hostile(c) { '\u{fffd}' } else { c }).collect())
+}
+
+/// A path as a table has it: as it is, or, where that would not be the same path to whoever reads the table back, as a
+/// `file:` address. A path may not be UTF-8, have characters that a terminal would obey or a spreadsheet would calculate,
+/// or begin or end with a blank.
+pub(crate) fn table_path(path: &Path) -> String {
+    let is_exact = |text: &&str| {
+        !text.chars().any(char::is_control)
+            && terminal_safe(text) == *text
+            && spreadsheet_safe(text) == *text
+            && text.trim() == *text
+            && !text.starts_with("file:")
+    };
+    // Where a spreadsheet splits, a formula could begin.
+    let escaped = || address(path.as_os_str().as_encoded_bytes()).replace(';', "%3B");
+    path.to_str().filter(is_exact).map_or_else(escaped, str::to_owned)
 }
 
 /// As [`terminal_safe`], and on one line whatever the text: names of files may have line ends in them.

@@ -1,5 +1,6 @@
 //! Tracks as text: their titles, their paths, lists of them.
 
+use super::safe::table_path;
 use super::{Align, Table, clock};
 pub(crate) use crate::answers::lossy;
 use crate::answers::playlist::PlaylistJson;
@@ -96,7 +97,7 @@ pub(crate) fn print_list(
                 [
                     (i + 1).to_string(),
                     id(track),
-                    track.path.clone(),
+                    table_path(track.system_path()),
                     track.artist.clone().unwrap_or_default(),
                     track.title.clone(),
                     track.album.clone().unwrap_or_default(),

@@ -7,6 +7,7 @@ use crate::answers::graph::neighbour_graph;
 use crate::cli::Ending;
 use crate::cli::args::{ClustersArgs, TableFormat};
 use crate::cli::context::Context;
+use crate::cli::render::safe::table_path;
 use crate::cli::render::track::display;
 use crate::cli::render::{self, count};
 use crate::engine::Collection;
@@ -39,7 +40,12 @@ pub(crate) fn run(context: &Context, args: &ClustersArgs) -> anyhow::Result<Endi
                 ["id", "path", "cluster", "name"],
                 assigned.map(|(track, cluster)| {
                     let name = names.get(cluster).copied().unwrap_or("noise");
-                    [track.id.to_string(), track.path.clone(), cluster.to_string(), name.to_owned()]
+                    [
+                        track.id.to_string(),
+                        table_path(track.system_path()),
+                        cluster.to_string(),
+                        name.to_owned(),
+                    ]
                 }),
             )?;
         }

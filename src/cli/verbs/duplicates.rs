@@ -6,6 +6,7 @@ use crate::answers::duplicates::FileJson;
 use crate::cli::Ending;
 use crate::cli::args::{DuplicatesArgs, ListFormat};
 use crate::cli::context::Context;
+use crate::cli::render::safe::table_path;
 use crate::cli::render::track::print_files;
 use crate::cli::render::{self, count};
 use crate::engine::ListenEvent;
@@ -51,7 +52,7 @@ pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<En
                     [
                         (i + 1).to_string(),
                         yes(keep),
-                        file.path.clone(),
+                        table_path(&file.file),
                         bytes,
                         yes(file.exact),
                         why.to_owned(),

@@ -6,6 +6,7 @@ use crate::cli::Ending;
 use crate::cli::args::{FailedArgs, ListFormat};
 use crate::cli::context::Context;
 use crate::cli::render;
+use crate::cli::render::safe::table_path;
 use crate::cli::render::track::{lossy, print_files};
 use crate::engine::Engine;
 use crate::explore::TrackMeta;
@@ -48,9 +49,9 @@ pub(crate) fn run(context: &Context, args: &FailedArgs) -> anyhow::Result<Ending
         }
         ListFormat::Csv => render::print_csv(
             ["path", "reason", "attempts"],
-            failures
-                .iter()
-                .map(|failure| [lossy(&failure.path), failure.reason.clone(), failure.attempts.to_string()]),
+            failures.iter().map(|failure| {
+                [table_path(&failure.path), failure.reason.clone(), failure.attempts.to_string()]
+            }),
         )?,
         _ => {
             let tracks: Vec<TrackMeta> =

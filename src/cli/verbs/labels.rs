@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::cli::Ending;
 use crate::cli::args::{LabelsArgs, LabelsCommand, ReportFormat};
 use crate::cli::context::Context;
-use crate::cli::render::track::lossy;
+use crate::cli::render::safe::table_path;
 use crate::cli::render::{self, Align, Table, count};
 use crate::cli::seeds::library_seeds;
 use crate::engine::{Engine, EngineError, GroupBy, spreadsheet_safe};
@@ -191,5 +191,5 @@ fn export(context: &Context, engine: &Engine, output: &std::path::Path) -> anyho
 }
 
 fn paths(track: &Track) -> Vec<String> {
-    track.files.iter().map(|file| lossy(&file.record.path)).collect()
+    track.files.iter().map(|file| table_path(&file.record.path)).collect()
 }

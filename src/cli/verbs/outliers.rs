@@ -8,6 +8,7 @@ use crate::cli::Ending;
 use crate::cli::args::{ListFormat, OutliersArgs};
 use crate::cli::context::Context;
 use crate::cli::render;
+use crate::cli::render::safe::table_path;
 use crate::cli::render::track::print_files;
 use crate::engine::window_set;
 use crate::explore::outliers::{self, outliers};
@@ -29,7 +30,13 @@ pub(crate) fn run(context: &Context, args: &OutliersArgs) -> anyhow::Result<Endi
     let row = |outlier: &outliers::Outlier| {
         let track = &collection.meta[outlier.row];
         let id = track.id.to_string();
-        [format!("{:.1}", outlier.score), id, track.display(), outlier.reasons.join("; "), track.path.clone()]
+        [
+            format!("{:.1}", outlier.score),
+            id,
+            track.display(),
+            outlier.reasons.join("; "),
+            table_path(track.system_path()),
+        ]
     };
     match args.output.format {
         ListFormat::Json => {

@@ -6,6 +6,7 @@ use crate::cli::Ending;
 use crate::cli::args::{ListFormat, PathArgs};
 use crate::cli::context::Context;
 use crate::cli::render;
+use crate::cli::render::safe::table_path;
 use crate::cli::render::track::{id, print_files, print_table};
 use crate::cli::seeds::{one_seed, written};
 use crate::cli::source::LibraryTarget;
@@ -33,7 +34,7 @@ pub(crate) fn run(context: &Context, args: &PathArgs) -> anyhow::Result<Ending> 
                 [
                     (i + 1).to_string(),
                     id(track),
-                    track.path.clone(),
+                    table_path(track.system_path()),
                     track.artist.clone().unwrap_or_default(),
                     track.title.clone(),
                     i.checked_sub(1).map_or_else(String::new, |i| format!("{:.6}", walk.steps[i])),

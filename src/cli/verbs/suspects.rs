@@ -4,6 +4,7 @@ use crate::answers::suspects::SuspectJson;
 use crate::cli::Ending;
 use crate::cli::args::{ListFormat, ListOutput, SuspectsArgs};
 use crate::cli::context::Context;
+use crate::cli::render::safe::table_path;
 use crate::cli::render::track::print_files;
 use crate::cli::render::{self, count};
 use crate::engine::LabelledTracks;
@@ -75,7 +76,7 @@ fn print(tracks: &LabelledTracks, found: &[Suspect], output: &ListOutput) -> any
                 [
                     line.rank.to_string(),
                     line.id.to_string(),
-                    line.path,
+                    tracks.row(line.id).map_or(line.path, |row| table_path(&tracks.facts[row].path)),
                     line.artist.unwrap_or_default(),
                     names(&line.labels),
                     line.suggested.to_string(),

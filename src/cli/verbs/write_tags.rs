@@ -8,10 +8,12 @@ use anyhow::Context as _;
 use crate::audio::tags::{TagEdit, TagField, WriteOptions};
 use crate::cli::args::{ClassifyArgs, ListFormat};
 use crate::cli::context::Context;
+use crate::cli::render::safe::table_path;
 use crate::cli::render::track::print_files;
 use crate::cli::render::{self, count};
 use crate::engine::{Engine, GenreAnswer, TagOutcome as Outcome, TagResult, TagWish, write_tags};
 use crate::explore::TrackMeta;
+use crate::library::scan::playlist::path_in_table;
 use crate::library::{Descriptors, Library, OpenMode};
 use crate::track::TrackId;
 
@@ -151,7 +153,7 @@ pub(crate) fn wishes_of_list(list: &Path) -> anyhow::Result<Vec<TagWish>> {
         let cell = |at: usize| record.get(at).unwrap_or_default();
         let genres = cell(genre).split(';').map(str::trim).filter(|genre| !genre.is_empty());
         wishes.push(TagWish {
-            path: PathBuf::from(cell(path)),
+            path: path_in_table(cell(path)),
             genres: genres.map(str::to_owned).collect(),
             others: Vec::new(),
             reason: format!("as {} says", list.display()),
@@ -200,13 +202,13 @@ pub(crate) fn run(
         ListFormat::Json => render::print_json(&done)?,
         ListFormat::Csv => render::print_csv(
             ["path", "outcome", "before", "after", "tags", "reason"],
-            done.iter().map(|file| {
+            done.iter().zip(wishes).map(|(file, wish)| {
                 let tags = file.tags.iter().map(|tag| {
                     let (before, after) = (tag.before.as_deref(), tag.after.as_deref());
                     format!("{}: {} > {}", tag.tag, before.unwrap_or("-"), after.unwrap_or("-"))
                 });
                 [
-                    file.path.clone(),
+                    table_path(&wish.path),
                     name(file.outcome).to_owned(),
                     file.before.join("; "),
                     file.after.join("; "),

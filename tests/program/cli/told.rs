@@ -229,3 +229,52 @@ fn settings_come_from_options_then_the_environment_then_the_config_file() {
         assert!(text(&refused.stderr).contains(words), "{}", text(&refused.stderr));
     }
 }
+
+// Windows has no such names.
+#[cfg(unix)]
+#[test]
+fn paths_of_tables_are_exact_whatever_a_file_is_called() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+
+    let sandbox = Sandbox::new();
+    let music = sandbox.path("music");
+    fs::create_dir_all(&music).unwrap();
+    let names: [&[u8]; 5] =
+        [b"line\nbreak\ttab.wav", b"not \xff utf-8.wav", b"a;=b.wav", b"\x1b[2J%41.wav", b"100%41.wav"];
+    for (seed, name) in (1..).zip(names) {
+        fs::write(music.join(OsStr::from_bytes(name)), noise_wav(22_050, 5.0, seed)).unwrap();
+    }
+    fine(sandbox.run(["add", "--quiet", music.to_str().unwrap()]));
+    let cells = |arguments: &[&str]| -> Vec<String> {
+        let table = fine(sandbox.run([arguments, &["--format", "csv"]].concat()));
+        assert!(!table.contains(['\u{fffd}', '\t', '\u{1b}']), "{table}");
+        let mut reader = csv::Reader::from_reader(table.as_bytes());
+        let at = reader.headers().unwrap().iter().position(|column| column == "path").unwrap();
+        let mut cells: Vec<String> = reader.records().map(|row| row.unwrap()[at].to_owned()).collect();
+        cells.sort();
+        cells
+    };
+    let listed = cells(&["list"]);
+    let root = music.to_str().unwrap();
+    assert!(listed.contains(&format!("file://{root}/line%0Abreak%09tab.wav")), "{listed:?}");
+    assert!(listed.contains(&format!("{root}/100%41.wav")), "plain names stay as they are: {listed:?}");
+    assert_eq!(cells(&["similar", "id:1", "--include-seed"]), listed);
+    assert_eq!(cells(&["playlist", "id:1"]), listed);
+    // What was written is read back, as a list to write from and as a table of labels.
+    let mut table = "path,genre\n".to_owned();
+    for (cell, genre) in listed.iter().zip(["Jazz", "Rock", "Soul", "Ska", "Dub"]) {
+        table += &format!("\"{cell}\",{genre}\n");
+    }
+    let file = sandbox.path("t.csv");
+    fs::write(&file, table).unwrap();
+    let file = file.to_str().unwrap();
+    let written =
+        sandbox.run(["classify", "--write-tags", "--overwrite", "--from-list", file, "--format", "csv"]);
+    let written = fine(&written);
+    assert_eq!(written.matches(",written,").count(), 5, "{written}");
+    assert!(written.contains("line%0Abreak%09tab.wav"), "{written}");
+    fine(sandbox.run(["labels", file]));
+    let labels = json(sandbox.run(["labels", "--format", "json"]));
+    assert_eq!((&labels["labelled"], &labels["unmatched"]), (&5.into(), &0.into()), "{labels}");
+}

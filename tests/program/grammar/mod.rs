@@ -160,7 +160,10 @@ fn lists_of_tracks_have_all_formats() {
         assert!(said(&format!("{verb} --format csv --relative-to /"), 2).contains("--relative-to"), "{verb}");
     }
     let one = fine(run("similar id:24 --unlike id:1 -l 2 --format csv"));
-    assert!(one.starts_with("rank,id,path,similarity,similarity_to_unlike,artist,title,genres,percentile\n"), "{one}");
+    assert!(
+        one.starts_with("rank,id,path,similarity,similarity_to_unlike,artist,title,genres,percentile\n"),
+        "{one}"
+    );
     // Two equal files: the copy that could go, without the one to keep.
     let sandbox = Sandbox::new();
     let music = sandbox.path("music");

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::EngineError;
 use voisin_base::regular_file;
+use voisin_library::scan::playlist::path_in_table;
 use voisin_library::stored_path;
 
 /// Bytes of a table.
@@ -58,7 +59,7 @@ impl PathTable {
             let at = table.values.len();
             table.values.push(value.to_owned());
             table.used.push(false);
-            let path = Path::new(path);
+            let path = &path_in_table(path);
             let dotted = path.starts_with(".") || path.starts_with("..");
             if path.is_absolute() || dotted {
                 let folder = file.parent().unwrap_or(Path::new(""));

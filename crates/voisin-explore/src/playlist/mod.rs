@@ -7,6 +7,7 @@ mod dj;
 mod escape;
 mod formats;
 
+pub use escape::address;
 pub(crate) use formats::relative;
 pub use formats::{Format, PathStyle, write};
 

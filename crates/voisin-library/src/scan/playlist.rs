@@ -49,6 +49,16 @@ pub fn parse(bytes: &[u8], kind: PlaylistKind) -> Vec<PlaylistEntry> {
     }
 }
 
+/// The path in a cell of a table: as it stands, or that of a `file:` address.
+pub fn path_in_table(cell: &str) -> PathBuf {
+    let is_address =
+        split_scheme(cell.as_bytes()).is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case(b"file"));
+    match is_address.then(|| entry(cell.as_bytes())).flatten() {
+        Some(PlaylistEntry::Path(bytes)) => paths::from_bytes(&bytes),
+        _ => PathBuf::from(cell),
+    }
+}
+
 /// The file that an entry means, or the address of what is no file.
 ///
 /// Playlists are written by many programs: if the path is not there as it stands, it is tried with

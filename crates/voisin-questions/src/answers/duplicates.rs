@@ -67,7 +67,7 @@ pub struct FileJson {
     pub exact: bool,
     /// The path as the system has it.
     #[serde(skip)]
-    pub(crate) file: PathBuf,
+    pub file: PathBuf,
 }
 
 impl FileJson {

@@ -4,6 +4,7 @@ use crate::answers::similar::PassagesJson;
 use crate::cli::Ending;
 use crate::cli::args::{ListFormat, SimilarArgs};
 use crate::cli::context::Context;
+use crate::cli::render::safe::table_path;
 use crate::cli::render::track::{lossy, print_files, title};
 use crate::cli::render::{self, Align, Table, clock};
 use crate::engine::{Engine, SimilarPassage, meta};
@@ -40,7 +41,7 @@ pub(super) fn run(context: &Context, engine: &mut Engine, args: &SimilarArgs) ->
                 [
                     (i + 1).to_string(),
                     found.track.id.to_string(),
-                    lossy(&found.track.path),
+                    table_path(&found.track.path),
                     format!("{:.2}", found.from),
                     format!("{:.2}", found.to),
                     format!("{:.6}", found.similarity),
