@@ -7,7 +7,7 @@ use rusqlite_migration::Migrations;
 
 use super::open::migrations;
 use super::store::{f32_bytes, is_gone};
-use super::{Library, Result, checksum, paths, read};
+use super::{Library, LibraryError, Result, checksum, paths, read};
 use voisin_base::track::TrackId;
 use voisin_base::vector::{NORM_TOLERANCE, make_unit, norm};
 
@@ -147,13 +147,24 @@ impl Library {
     /// again, and pooled from its windows where it is not. One that was written wrong is pooled again or scaled, and only
     /// where neither works taken out. Rows that belong to nothing go:
     /// their files are new to the next `add`. Nothing else is deleted.
+    ///
+    /// # Errors
+    /// [`LibraryError::Damaged`] where SQLite's own structure stays broken; nothing is changed then, and what can be read is
+    /// left to [`salvage`](crate::salvage()).
     #[doc(hidden)]
     pub fn repair(&mut self) -> Result<RepairReport> {
         let definitions = self.sql(mend_definitions(&self.connection))?;
         let dimension = self.model()?.map(|model| model.dimension);
         // Asked before the transaction. What is damaged in between is not known to be on disk, and is not taken out.
         let on_disk = self.sql(on_disk(&self.connection))?;
-        let report = self.write(|tx| Ok(repair(tx, dimension, &on_disk)?))?;
+        let path = self.path.clone();
+        let report = self.write(|tx| {
+            let report = repair(tx, dimension, &on_disk)?;
+            match report.remaining.iter().find(|finding| matches!(finding, LibraryFault::Database(_))) {
+                Some(broken) => Err(LibraryError::Damaged { path, detail: broken.to_string() }.into()),
+                None => Ok(report),
+            }
+        })?;
         Ok(RepairReport { definitions, ..report })
     }
 }

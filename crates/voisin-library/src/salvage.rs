@@ -16,6 +16,8 @@ use voisin_base::atomic_file::{self, StagingFolder};
 pub struct SalvageReport {
     /// Where the damaged database is kept.
     pub damaged: PathBuf,
+    /// How many tracks there were, if that can be read.
+    pub tracks: Option<u64>,
     /// Rows read, by table.
     pub rows: Vec<(&'static str, u64)>,
     /// Tables of which some part could not be read.
@@ -59,6 +61,7 @@ pub fn salvage(dir: &Path) -> Result<SalvageReport> {
 
     let mut report = SalvageReport {
         damaged: paths::free_name(&path, ".damaged"),
+        tracks: None,
         rows: Vec::new(),
         incomplete: Vec::new(),
     };
@@ -120,6 +123,10 @@ fn copy(old: &Connection, library: &Library, report: &mut SalvageReport) -> Resu
     let old_state = |column: &str| -> Option<Value> {
         old.query_row(&format!("SELECT {column} FROM state"), [], |row| value(row, 0)).ok()
     };
+    report.tracks = match old_state("tracks") {
+        Some(Value::Integer(tracks)) => u64::try_from(tracks).ok(),
+        _ => None,
+    };
     let generation = match old_state("generation") {
         Some(Value::Integer(generation)) if (0..i64::MAX / 2).contains(&generation) => generation,
         _ => 1 << 32,
@@ -144,6 +151,11 @@ fn columns_of(connection: &Connection, table: &str) -> rusqlite::Result<Vec<Stri
 }
 
 impl SalvageReport {
+    /// Rows read of a table.
+    pub fn rows_of(&self, table: &str) -> u64 {
+        self.rows.iter().find(|(name, _)| *name == table).map_or(0, |(_, rows)| *rows)
+    }
+
     fn note(&mut self, table: &'static str, rows: u64, whole: bool) {
         self.rows.push((table, rows));
         if !whole {

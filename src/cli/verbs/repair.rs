@@ -1,55 +1,91 @@
 //! `voisin repair`.
 
+use std::path::Path;
+
 use anyhow::Context as _;
 
 use crate::cli::Ending;
 use crate::cli::context::Context;
 use crate::cli::render;
-use crate::engine::EngineError;
+use crate::engine::{Engine, EngineError};
 use crate::index::VectorIndex;
-use crate::library::{Library, LibraryError, OpenMode, free_name, salvage};
+use crate::library::{Library, LibraryError, OpenMode, RepairReport, WriterLock, free_name, salvage};
 
 pub(crate) fn run(context: &Context) -> anyhow::Result<Ending> {
-    mend(context).map_err(|error| {
-        let of_engine = error.downcast_ref::<EngineError>().and_then(|error| match error {
-            EngineError::Library(error) => Some(error),
-            _ => None,
-        });
-        match error.downcast_ref::<LibraryError>().or(of_engine) {
-            Some(LibraryError::Damaged { path, detail } | LibraryError::NotALibrary { path, found: detail }) => {
-                anyhow::anyhow!(
-                    "{} cannot be mended ({detail}): put a backup of it back, or move it away and run \"voisin add\" on your music again; your music itself is untouched",
-                    path.display()
-                )
-            }
-            _ => error,
-        }
+    mend(context).map_err(|error| match damage(&error) {
+        Some((path, detail)) => anyhow::anyhow!(
+            "{} cannot be mended ({detail}): put a backup of it back, or move it away and run \"voisin add\" on your music again; your music itself is untouched",
+            path.display()
+        ),
+        None => error,
     })
 }
 
-fn mend(context: &Context) -> anyhow::Result<Ending> {
-    let dir = context.library_dir();
-    match Library::open(&dir, OpenMode::ReadWrite) {
-        Ok(_) => {}
-        Err(LibraryError::Damaged { detail, .. }) => {
-            context.console.note(&format!("the database is damaged ({detail}); reading what can be read"));
-            let report = salvage(&dir)?;
-            for (table, rows) in &report.rows {
-                context.console.note(&format!("  {table}: {rows} rows"));
-            }
-            if !report.incomplete.is_empty() {
-                context.console.note(&format!("not all of {} could be read", report.incomplete.join(", ")));
-            }
-            render::print_line(&format!(
-                "database made anew; the damaged one is kept as {}",
-                render::terminal_safe(&report.damaged.display().to_string())
-            ))?;
+/// Where a database is that is damaged or none, and what is wrong with it.
+fn damage(error: &anyhow::Error) -> Option<(&Path, &str)> {
+    let of_engine = error.downcast_ref::<EngineError>().and_then(|error| match error {
+        EngineError::Library(error) => Some(error),
+        _ => None,
+    });
+    match error.downcast_ref::<LibraryError>().or(of_engine)? {
+        LibraryError::Damaged { path, detail } | LibraryError::NotALibrary { path, found: detail } => {
+            Some((path, detail))
         }
-        Err(error) => return Err(error.into()),
+        _ => None,
     }
+}
+
+/// Mends a database in its place. SQLite meets damage where it reads, so any step may find it.
+fn mend_in_place(context: &Context) -> anyhow::Result<(Engine, WriterLock, RepairReport)> {
     let mut engine = context.open_engine_to_change(OpenMode::ReadWrite)?;
-    let _lock = engine.library().lock_for_writing()?;
+    let lock = engine.library().lock_for_writing()?;
     let report = engine.library_mut().repair()?;
+    Ok((engine, lock, report))
+}
+
+/// Makes the database anew of what can be read of it; returns whether all of it could.
+fn read_what_is_left(context: &Context, detail: &str) -> anyhow::Result<bool> {
+    context.console.note(&format!("the database is damaged ({detail}); reading what can be read"));
+    let report = salvage(&context.library_dir())?;
+    for (table, rows) in &report.rows {
+        context.console.note(&format!("  {table}: {rows} rows"));
+    }
+    if !report.incomplete.is_empty() {
+        context.console.note(&format!("not all of {} could be read", report.incomplete.join(", ")));
+    }
+    let kept = render::terminal_safe(&report.damaged.display().to_string()).into_owned();
+    let saved = report.rows_of("audio");
+    let of = report.tracks.map_or_else(String::new, |tracks| format!(" of {tracks}"));
+    render::print_line(&format!(
+        "database made anew with {saved}{of} tracks; the damaged one is kept as {kept}"
+    ))?;
+    if saved == 0 {
+        context.console.warn(
+            "no track could be read: the library is empty now. Put a backup of it back, or run \"voisin add\" on your music again; your music itself is untouched",
+        );
+    }
+    Ok(report.incomplete.is_empty() && saved > 0)
+}
+
+fn mend(context: &Context) -> anyhow::Result<Ending> {
+    let opened = Library::open(&context.library_dir(), OpenMode::ReadWrite);
+    let first = opened.map_err(anyhow::Error::from).and_then(|library| {
+        drop(library);
+        mend_in_place(context)
+    });
+    let detail = match &first {
+        Err(error) if !matches!(error.downcast_ref(), Some(LibraryError::NotALibrary { .. })) => {
+            damage(error).map(|(_, detail)| detail.to_owned())
+        }
+        _ => None,
+    };
+    let (whole, (mut engine, _lock, report)) = match detail {
+        None => (true, first?),
+        Some(detail) => {
+            drop(first);
+            (read_what_is_left(context, &detail)?, mend_in_place(context)?)
+        }
+    };
     for (n, what) in [
         (report.renormalised, "vector scaled to unit norm"),
         (report.repooled, "vector made again from its windows"),
@@ -84,5 +120,5 @@ fn mend(context: &Context) -> anyhow::Result<Ending> {
     for finding in &report.remaining {
         context.console.warn(&format!("left as it is: {finding}"));
     }
-    Ok(if report.remaining.is_empty() && kept { Ending::Fine } else { Ending::Partial })
+    Ok(if whole && report.remaining.is_empty() && kept { Ending::Fine } else { Ending::Partial })
 }

@@ -426,3 +426,64 @@ fn a_damaged_definition_is_found_and_written_again() {
     fine(&sandbox, &["add", "--force", &string(&music)]);
     assert_eq!(status(&sandbox)["tracks"], 4);
 }
+
+/// Damage in the middle of tables is met only where something reads there, and not on opening.
+#[test]
+fn rows_are_saved_wherever_the_damage_lies() {
+    use voisin_library::testing;
+
+    const TRACKS: usize = 400;
+    const PAGE: usize = 8192;
+    let sandbox = Sandbox::new();
+    let folder = sandbox.path("library");
+    let mut library = testing::library(&folder, 64);
+    for i in 0..TRACKS {
+        let mut vector: Vec<f32> = (0..64).map(|d| ((i * 7 + d * 3) as f32 * 1.7).sin()).collect();
+        voisin_base::vector::make_unit(&mut vector);
+        library.insert_track(&testing::track(i as u64, vector, 4)).unwrap();
+    }
+    drop(library);
+    let database = folder.join("voisin.db");
+    let vectors = || -> Vec<(i64, Vec<u8>)> {
+        let raw = rusqlite::Connection::open(&database).unwrap();
+        raw.execute_batch("PRAGMA wal_checkpoint(TRUNCATE); PRAGMA journal_mode = DELETE;").unwrap();
+        let sql = "SELECT v.track, v.vector FROM vectors v JOIN audio a ON a.id = v.track ORDER BY v.track";
+        let mut rows = raw.prepare(sql).unwrap();
+        rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect()
+    };
+    let before = vectors();
+    let good = fs::read(&database).unwrap();
+    let pages = good.len() / PAGE;
+    let spoil = |which: &dyn Fn(usize) -> bool| {
+        let mut bytes = good.clone();
+        for page in (0..pages).filter(|&page| which(page)) {
+            bytes[page * PAGE..][..PAGE / 2].fill(0xa5);
+        }
+        fs::write(&database, bytes).unwrap();
+        let _ = fs::remove_file(folder.join("index.bin"));
+    };
+    // Every ninth page from behind the tables' roots on; one in the middle; the last third of the file.
+    let places: [(&dyn Fn(usize) -> bool, usize); 3] = [
+        (&|page| page >= 45 && page % 9 == 0, TRACKS / 4),
+        (&|page| page == pages / 2, TRACKS / 4),
+        (&|page| page >= pages * 2 / 3, TRACKS / 4),
+    ];
+    for (which, least) in places {
+        spoil(which);
+        let repaired = sandbox.run(["repair"]);
+        let (told, heard) = (text(&repaired.stdout), text(&repaired.stderr));
+        assert_eq!(code(&repaired), 1, "{told}{heard}");
+        assert!(told.contains(" of 400 tracks; the damaged one is kept as"), "{told}{heard}");
+        assert!(heard.contains("could be read"), "{heard}");
+        let saved = vectors();
+        assert!((least..=TRACKS).contains(&saved.len()), "{} saved: {told}{heard}", saved.len());
+        assert!(saved.iter().all(|row| before.binary_search(row).is_ok()), "as they were");
+        fine(&sandbox, &["verify"]);
+    }
+    // Of what is spoiled from end to end nothing is called sound.
+    spoil(&|page| page >= 10);
+    let repaired = sandbox.run(["repair"]);
+    let heard = text(&repaired.stderr);
+    assert_ne!(code(&repaired), 0, "{}{heard}", text(&repaired.stdout));
+    assert!(heard.contains("no track could be read") || heard.contains("cannot be mended"), "{heard}");
+}
