@@ -81,7 +81,9 @@ fn look(context: &Context, mut engine: Engine, deep: bool) -> anyhow::Result<(Ve
     rows.push((
         "database",
         findings.is_empty(),
-        if findings.is_empty() {
+        if findings.is_empty() && engine.library().status()?.tracks == 0 {
+            "empty: it has no tracks".to_owned()
+        } else if findings.is_empty() {
             format!("sound; {} finite and of unit norm", count(health.vectors, "vector"))
         } else {
             findings.join("; ")

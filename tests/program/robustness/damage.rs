@@ -274,6 +274,8 @@ fn repair_of_a_truncated_database_ends_soon() {
         }
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
+    let empty = text(&fine(&sandbox, &["verify"]).stdout);
+    assert!(empty.contains("empty: it has no tracks") && !empty.contains("sound"), "{empty}");
     fine(&sandbox, &["add", &string(&music)]);
     fine(&sandbox, &["verify"]);
     assert_eq!(status(&sandbox)["tracks"], 4);
