@@ -21,7 +21,7 @@ export function row(entry, { share, nearness, percentile, note, element = "li", 
       h("span", { class: "title" }, name),
       h("span", { class: "faint" }, artistOf(track), where ? h("b", {}, " · " + where) : null)),
     note ? h("span", { class: "note" }, note) : genre && track.genres?.length ? h("span", { class: "note genre" }, track.genres[0]) : null,
-    share !== undefined ? h("span", { class: "share", vars: { "--share": Math.max(0, share) }, title: nearness ? `Nearer than ${percent(percentile)} of your tracks have their nearest by another artist` : "Similarity" }, h("i", {}), h("span", {}, h("span", { class: "hear" }, "Similarity "), percent(Math.max(0, share)), nearness ? " " + nearness : null)) : null,
+    share !== undefined ? h("span", { class: "share", vars: { "--share": Math.max(0, share) }, title: nearness ? `Similarity ${share.toFixed(2)}: nearer than ${percent(percentile)} of your tracks have their nearest by another artist` : "Similarity" }, h("i", {}), h("span", {}, h("span", { class: "hear" }, "Similarity "), nearness ?? percent(Math.max(0, share)))) : null,
     track.seconds && share === undefined ? h("span", { class: "length" }, clock(track.seconds)) : null,
     iconButton("after", `Add ${name} to what comes next`, () => player.enqueue([entry]), { class: "act after" }),
     iconButton("add", `Put ${name} on the list`, () => list.add([track]), { class: "act" }));
