@@ -168,20 +168,17 @@ impl Engine {
         }
         let query = aview1(query.as_slice()).insert_axis(ndarray::Axis(0)).to_owned();
         let mut artists = Artists::default();
-        let found = self.near(&query, allowed.as_ref(), &mut artists)?.pop().unwrap_or_default();
+        let found = self.near(&query, allowed.as_ref())?.pop().unwrap_or_default();
         let own: Vec<TrackId> = seeds.iter().filter_map(|seed| seed.track).collect();
         artists.read(self, own.iter().copied())?;
-        let others: Vec<Neighbor> = found
-            .into_iter()
-            .filter(|near| {
-                let is_own = |&track: &TrackId| track == near.track || same(&artists, track, near.track);
-                let is_copy = |seed: &Seed| {
-                    let vector = self.loaded_index().vector(near.track);
-                    vector.is_some_and(|vector| is_same_recording(dot(&seed.vector, &vector)))
-                };
-                !own.iter().any(is_own) && !centred.iter().any(is_copy)
-            })
-            .collect();
+        let others = self.others(&found, &mut artists, |artists, near| {
+            let is_own = |&track: &TrackId| track == near.track || same(artists, track, near.track);
+            let is_copy = |seed: &Seed| {
+                let vector = self.loaded_index().vector(near.track);
+                vector.is_some_and(|vector| is_same_recording(dot(&seed.vector, &vector)))
+            };
+            own.iter().any(is_own) || centred.iter().any(is_copy)
+        })?;
         let mut raw = vec![0.0; query.ncols()];
         seeds.iter().for_each(|seed| raw.iter_mut().zip(&seed.vector).for_each(|(sum, value)| *sum += value));
         make_unit(&mut raw);
@@ -232,17 +229,12 @@ impl Engine {
         }
         let mut artists = Artists::default();
         let (mut nearest, mut around) = (Vec::new(), Vec::new());
-        let found = self.near(&queries, None, &mut artists)?;
+        let found = self.near(&queries, None)?;
         artists.read(self, sample.iter().copied())?;
         for (&track, found) in sample.iter().zip(found) {
-            let others: Vec<Neighbor> = found
-                .into_iter()
-                .filter(|near| {
-                    near.track != track
-                        && !is_same_recording(near.similarity)
-                        && !same(&artists, track, near.track)
-                })
-                .collect();
+            let others = self.others(&found, &mut artists, |artists, near| {
+                near.track == track || is_same_recording(near.similarity) || same(artists, track, near.track)
+            })?;
             let Some(raw) = self.library.vector(track)? else { continue };
             if let (Some(first), Some(mean)) = (others.first(), self.around(&raw, &others)?) {
                 nearest.push(first.similarity);
@@ -258,21 +250,37 @@ impl Engine {
         })
     }
 
-    /// The [`REACH`] nearest of each query; their artists are read.
+    /// The [`REACH`] nearest of each query.
     fn near(
         &self,
         queries: &Array2<f32>,
         allowed: Option<&TrackSet>,
-        artists: &mut Artists,
     ) -> Result<Vec<Vec<Neighbor>>, EngineError> {
         let filter = allowed.map(|set| move |track: TrackId| set.contains(track));
         let params = SearchParams {
             filter: filter.as_ref().map(|filter| filter as &(dyn Fn(TrackId) -> bool + Sync)),
             ..SearchParams::default()
         };
-        let found = self.loaded_index().search_batch(queries.view(), REACH, &params)?;
-        artists.read(self, found.iter().flatten().map(|near| near.track))?;
-        Ok(found)
+        Ok(self.loaded_index().search_batch(queries.view(), REACH, &params)?)
+    }
+
+    /// The first neighbours that are not one's own, [`AROUND`] at least where there are so many; of no more than it takes
+    /// the artists are read.
+    fn others(
+        &self,
+        found: &[Neighbor],
+        artists: &mut Artists,
+        is_own: impl Fn(&Artists, &Neighbor) -> bool,
+    ) -> Result<Vec<Neighbor>, EngineError> {
+        let mut others = Vec::new();
+        for some in found.chunks(AROUND + 2) {
+            artists.read(self, some.iter().map(|near| near.track))?;
+            others.extend(some.iter().filter(|near| !is_own(artists, near)).copied());
+            if others.len() >= AROUND {
+                break;
+            }
+        }
+        Ok(others)
     }
 
     /// Mean cosine of stored vectors to the first [`AROUND`] of some neighbours; `None` without any.
