@@ -1,10 +1,10 @@
 //! What is in the library: filtered, in order, a page at a time.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::{Engine, EngineError};
 use voisin_base::track::TrackId;
-use voisin_library::{Descriptors, SortBy, Track, TrackFilter};
+use voisin_library::{Descriptors, SearchTexts, SortBy, Track, TrackFilter, TrackSet};
 
 /// Which tracks are asked for, and in which order.
 #[derive(Debug, Clone, Default)]
@@ -42,28 +42,41 @@ impl Engine {
     /// # Errors
     /// The track to go on after is no longer in the library.
     pub fn list(&self, query: &TrackQuery) -> Result<TrackPage, EngineError> {
+        let _snapshot = self.library().snapshot()?;
+        let sorted = self.library().sorted(query.sort, query.descending)?;
+        let has_words = !query.words.trim().is_empty();
+        let texts = if has_words { self.library().search_texts()? } else { SearchTexts::default() };
+        self.list_of(query, &sorted, &texts, self.matching(&query.filter)?.as_ref())
+    }
+
+    /// As [`list`](Self::list), where order and words are known from a question before.
+    ///
+    /// - `sorted`: all tracks in the query's order
+    /// - `matching`: those that fit its filter; `None`: all
+    #[doc(hidden)]
+    pub fn list_of(
+        &self,
+        query: &TrackQuery,
+        sorted: &[TrackId],
+        texts: &SearchTexts,
+        matching: Option<&TrackSet>,
+    ) -> Result<TrackPage, EngineError> {
         let library = self.library();
-        let _snapshot = library.snapshot()?;
-        let mut ids = library.sorted(query.sort, query.descending)?;
         // Before anything is left out: the last track of a page need not fit any more.
         let skipped = match query.after {
-            None => HashSet::new(),
+            None => 0,
             Some(after) => {
-                let place = ids.iter().position(|&id| id == after);
-                let place = place.ok_or(voisin_library::LibraryError::UnknownTrack(after))?;
-                ids[..=place].iter().copied().collect()
+                let place = sorted.iter().position(|&id| id == after);
+                1 + place.ok_or(voisin_library::LibraryError::UnknownTrack(after))?
             }
         };
-        if let Some(fitting) = self.matching(&query.filter)? {
-            ids.retain(|&id| fitting.contains(id));
-        }
-        if !query.words.trim().is_empty() {
-            let fitting: HashSet<TrackId> =
-                library.search_words(&query.words, usize::MAX)?.into_iter().collect();
-            ids.retain(|id| fitting.contains(id));
-        }
-        let total = ids.len();
-        ids.retain(|id| !skipped.contains(id));
+        let with_words = (!query.words.trim().is_empty()).then(|| texts.with(&query.words));
+        let fits = |id: &&TrackId| {
+            [matching, with_words.as_ref()].into_iter().flatten().all(|fitting| fitting.contains(**id))
+        };
+        let (before, rest) = sorted.split_at(skipped);
+        let mut ids: Vec<TrackId> = rest.iter().filter(fits).copied().collect();
+        let total = before.iter().filter(fits).count() + ids.len();
         let limit = query.limit.unwrap_or(usize::MAX);
         let next = if ids.len() > limit { limit.checked_sub(1).map(|last| ids[last]) } else { None };
         ids.truncate(limit);

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use super::{Library, LibraryError, Resolution, Result, Track, TrackFilter, fold, stored_path};
+use super::{Library, LibraryError, Resolution, Result, Track, TrackFilter, TrackSet, fold, stored_path};
 use voisin_base::remedy::Remedy;
 use voisin_base::text::{meant, spelt_alike};
 use voisin_base::track::TrackId;
@@ -98,6 +98,22 @@ impl Library {
         Ok(self.rank(text)?.into_iter().take(limit).map(|(_, id)| id).collect())
     }
 
+    /// The words of all files, to look for some of them often.
+    #[doc(hidden)]
+    pub fn search_texts(&self) -> Result<SearchTexts> {
+        let sql = "SELECT f.track, t.search FROM tags t JOIN files f ON f.id = t.file";
+        let texts = self.connection.prepare(sql).and_then(|mut statement| {
+            let (mut texts, mut rows) = (SearchTexts::default(), statement.query([])?);
+            while let Some(row) = rows.next()? {
+                texts.text.push_str(row.get_ref(1)?.as_str()?);
+                texts.text.push('\n');
+                texts.lines.push((texts.text.len(), TrackId(row.get(0)?)));
+            }
+            Ok(texts)
+        });
+        self.sql(texts)
+    }
+
     /// Every name of this kind that a file's tags have, once.
     #[doc(hidden)]
     pub fn names(&self, of: NameOf) -> Result<Vec<String>> {
@@ -174,7 +190,7 @@ impl Library {
     fn rank(&self, text: &str) -> Result<Vec<(u8, TrackId)>> {
         let query = fold(text);
         let words: Vec<&str> = query.split(' ').filter(|word| !word.is_empty()).collect();
-        if words.is_empty() || words.len() > 64 {
+        if words.is_empty() || words.len() > MOST_WORDS {
             return Ok(Vec::new());
         }
         let conditions =
@@ -200,6 +216,42 @@ impl Library {
         Ok(found)
     }
 }
+
+/// The words of all files of a library: artist, title, album, album artist and name.
+#[doc(hidden)]
+#[derive(Debug, Default)]
+pub struct SearchTexts {
+    /// A line for each file.
+    text: String,
+    /// Where each line ends, and whose it is.
+    lines: Vec<(usize, TrackId)>,
+}
+
+impl SearchTexts {
+    /// The tracks that [`Library::search_words`] finds.
+    pub fn with(&self, text: &str) -> TrackSet {
+        let query = fold(text);
+        let words: Vec<&str> = query.split(' ').filter(|word| !word.is_empty()).collect();
+        if words.is_empty() || words.len() > MOST_WORDS {
+            return std::iter::empty().collect();
+        }
+        // One pass over all lines for each word: a search in each line would begin anew twenty thousand times.
+        let mut has_all = vec![true; self.lines.len()];
+        for word in words {
+            let (mut line, mut has_it) = (0, vec![false; self.lines.len()]);
+            for (at, _) in self.text.match_indices(word) {
+                line += self.lines[line..].iter().take_while(|(end, _)| *end <= at).count();
+                has_it[line] = true;
+            }
+            has_all.iter_mut().zip(has_it).for_each(|(all, one)| *all &= one);
+        }
+        let found = self.lines.iter().zip(has_all).filter(|(_, has_all)| *has_all);
+        found.map(|((_, track), _)| *track).collect()
+    }
+}
+
+/// Words that are looked for at once.
+const MOST_WORDS: usize = 64;
 
 /// From this score on, the words are a title, not only in it.
 const EXACT: u8 = 3;

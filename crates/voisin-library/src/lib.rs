@@ -52,7 +52,7 @@ mod written;
 
 pub use error::LibraryError;
 use error::WorkError;
-pub use find::NameOf;
+pub use find::{NameOf, SearchTexts};
 pub use health::{Health, LibraryFault, RepairReport};
 pub use journal::Leftovers;
 pub use journal::{Journal, JournalKind};

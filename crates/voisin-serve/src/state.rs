@@ -15,13 +15,13 @@ use super::ServeError;
 use super::guard::Guard;
 use super::problem::Problem;
 use super::scan::ScanProcess;
-use voisin::{Collection, Embedder, Engine, EngineError};
+use voisin::{Collection, Embedder, Engine, EngineError, TrackPage, TrackQuery};
 use voisin_base::text::with_causes;
 use voisin_base::track::TrackId;
 use voisin_base::vector::dot;
 use voisin_explore::KnnGraph;
 use voisin_explore::path::{PathOptions, path};
-use voisin_library::{DATABASE, Library, LibraryError, OpenMode};
+use voisin_library::{DATABASE, Library, LibraryError, OpenMode, SearchTexts, SortBy, TrackFilter, TrackSet};
 
 /// Requests that wait for a permit, and for how long.
 const MOST_WAITING: usize = 256;
@@ -59,6 +59,23 @@ pub(super) struct RequestContext {
     /// The state that the index is of, and its generation.
     followed: Option<(Version, u64)>,
 }
+
+/// Tracks in the orders that were asked for, and the words by which they are found, of one state of the library: whoever
+/// types in a search asks with each letter.
+#[derive(Clone, Default)]
+struct KnownListings {
+    of: Option<Version>,
+    sorted: Vec<(HowSorted, Arc<Vec<TrackId>>)>,
+    texts: Option<Arc<SearchTexts>>,
+    /// What fits the last filters.
+    matching: Vec<(TrackFilter, Arc<Option<TrackSet>>)>,
+}
+
+/// What tracks are sorted by, and whether downwards.
+type HowSorted = (SortBy, bool);
+
+/// Filters whose tracks are kept.
+const MOST_FILTERS: usize = 8;
 
 /// The library as exploring sees it.
 pub(super) struct Explored {
@@ -116,6 +133,7 @@ pub(super) struct State {
     builds: AtomicBool,
     model: Mutex<Option<(String, Arc<Embedder>)>>,
     whole: WholeLibrary,
+    lists: Mutex<KnownListings>,
     /// Whether the library is a copy of one elsewhere.
     pub(super) is_copy: bool,
     /// Why that one cannot be asked, as of the last look.
@@ -169,6 +187,7 @@ impl State {
             builds: AtomicBool::new(false),
             model: Mutex::default(),
             whole,
+            lists: Mutex::default(),
             is_copy: false,
             away: Mutex::default(),
         })
@@ -305,6 +324,46 @@ impl State {
         }
         let commits = watch.library.as_ref().map_or(Ok(0), |(library, _)| library.data_version())?;
         Ok(Version { epoch: watch.epoch, commits })
+    }
+
+    /// The tracks that a query asks for.
+    pub(super) fn list(&self, context: &RequestContext, query: &TrackQuery) -> Result<TrackPage, Problem> {
+        let library = context.engine.library();
+        let _snapshot = library.snapshot()?;
+        let order = (query.sort, query.descending);
+        let mut lists = {
+            let mut lists = lock(&self.lists);
+            if lists.of != Some(context.version) {
+                *lists = KnownListings { of: Some(context.version), ..KnownListings::default() };
+            }
+            lists.clone()
+        };
+        let sorted = match lists.sorted.iter().find(|(of, _)| *of == order) {
+            Some((_, sorted)) => Arc::clone(sorted),
+            None => Arc::new(library.sorted(query.sort, query.descending)?),
+        };
+        let matching = match lists.matching.iter().find(|(of, _)| *of == query.filter) {
+            Some((_, matching)) => Arc::clone(matching),
+            None => Arc::new(context.engine.matching(&query.filter)?),
+        };
+        if lists.texts.is_none() && !query.words.trim().is_empty() {
+            lists.texts = Some(Arc::new(library.search_texts()?));
+        }
+        let none = SearchTexts::default();
+        let texts = lists.texts.as_deref().unwrap_or(&none);
+        let page = context.engine.list_of(query, &sorted, texts, (*matching).as_ref())?;
+        // What was read may be of a later state than the request began with: then it is not kept.
+        if self.version()? == context.version {
+            lists.sorted.retain(|(of, _)| *of != order);
+            lists.sorted.push((order, sorted));
+            lists.matching.retain(|(of, _)| *of != query.filter);
+            lists.matching.push((query.filter.clone(), matching));
+            if lists.matching.len() > MOST_FILTERS {
+                lists.matching.remove(0);
+            }
+            *lock(&self.lists) = lists;
+        }
+        Ok(page)
     }
 
     /// Brings a context's index up to date and returns the library's generation. An index that has to be built is built behind

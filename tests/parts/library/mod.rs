@@ -7,7 +7,7 @@ mod damage;
 mod opening;
 mod processes;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -568,6 +568,12 @@ fn words_ids_and_paths_lead_to_tracks() {
         assert_eq!(resolve(nothing), Resolution::Nothing, "{nothing:?}");
     }
     assert_eq!(library.search_words("bjo", 1).unwrap(), vec![joga]);
+    let texts = library.search_texts().unwrap();
+    for query in ["bjo", "joga", "Jóga BJÖRK", "o", "nothing of it", "", " ", "a"] {
+        let found: HashSet<TrackId> = library.search_words(query, usize::MAX).unwrap().into_iter().collect();
+        let with: HashSet<TrackId> = texts.with(query).to_vec().into_iter().collect();
+        assert_eq!(with, found, "{query:?}");
+    }
     // As many words as anyone likes.
     let many = (0..5000).map(|n| format!("w{n} ")).collect::<Vec<_>>().concat();
     assert_eq!(resolve(&many), Resolution::Nothing);

@@ -44,10 +44,10 @@ pub(super) async fn list(
 ) -> Result<Answer<Page>, Problem> {
     let heard = if asked.question.words { Some(state.heard().await?) } else { None };
     state
-        .ask(move |_, context| {
+        .ask(move |state, context| {
             let generation = context.engine.library().generation()?;
             let query = asked.question.query(&context.engine, asked.limit.of(usize::MAX), asked.after)?;
-            let page = context.engine.list(&query)?;
+            let page = state.list(context, &query)?;
             let ids: Vec<TrackId> = page.tracks.iter().map(|track| track.id).collect();
             let strongest = |heard: &PredictedTags| heard.strongest(&ids, WORDS);
             let words = heard.as_deref().map(|heard| heard.as_ref().map(strongest).unwrap_or_default());
