@@ -7,4 +7,5 @@ mod answers;
 mod caching;
 mod changes;
 mod life;
+mod packaging;
 mod strangers;
