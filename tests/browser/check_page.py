@@ -4,7 +4,7 @@
 VOISIN is the program, AXE the file axe.min.js of npm's axe-core, or - to go without.
 The server, the library (of data/demo) and the browser are real. Prints one line per check, and exits with 1 if one fails.
 """
-import base64, csv, http.client, json, os, shutil, struct, subprocess, sys, tempfile, time, wave, zlib
+import base64, csv, http.client, json, os, shutil, struct, subprocess, sys, tempfile, time, urllib.request, wave, zlib
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -183,8 +183,23 @@ def begin(page, server):
     page.type("wrong" * 8)
     page.key("Enter", "\r")
     page.until("document.querySelector('#ask [role=status]').textContent.includes('not the server')", "a wrong token is told")
+    check("a wrong token is told in a sentence", page.text("#ask [role=status]").startswith("This is not"), page.text("#ask [role=status]"))
+    asked = urllib.request.Request(server.address + "api/v1/devices", b'{"rights": "listen"}', {"Authorization": "Bearer " + server.token, "Content-Type": "application/json"})
+    page.run("document.querySelector('#ask input').select()")
+    page.type(json.load(urllib.request.urlopen(asked))["code"])
+    page.key("Enter", "\r")
+    page.until("document.querySelectorAll('.index .track').length > 5", "a code lets a guest in")
+    page.go("#/library")
+    page.until("document.querySelector('.facts.tall')")
+    check("a guest is offered nothing that changes something", page.run("![...document.querySelectorAll('.for-change, [data-place=review]')].some(e => e.offsetParent)"))
     page.open(server.address + "#token=" + server.token)
     page.until("document.querySelectorAll('.index .track').length > 5", "the tracks are listed")
+    page.go("#/library")
+    page.until("document.querySelector('#let-in')")
+    page.click("#let-in")
+    page.until("document.querySelector('.code')", "a code for another device")
+    check("a device lets another one in", len(page.text(".code").replace(" ", "")) == 6, page.text(".code"))
+    page.go("#/")
     page.browser.events.clear()
     page.expected = []
     check("the token leaves the address, and scripts cannot read the cookie", page.run("!location.href.includes('token') && document.cookie === ''"), page.run("location.href"))
@@ -210,6 +225,15 @@ def searching(page, server):
         page.type("calm guitar")
         page.until("document.querySelectorAll('.index .share').length > 5", "search by sound")
         check("search by words of sound", soon(lambda: page.text(".result") == "What sounds like “calm guitar”"), page.text(".result"))
+        page.run("document.getElementById('search').value = ''; document.getElementById('search').focus()")
+        page.type("christmas")
+        page.expected = ["404"]
+        page.until("document.querySelectorAll('.words-known li').length > 50", "the words that are known")
+        check("a sound that no word is for: the words there are", page.text(".result") == "" and "voisin" not in page.text(".index .empty-state"), page.text(".index .empty-state"))
+        page.click(".words-known button")
+        page.until("document.querySelectorAll('.index .share').length > 5", "a word is chosen")
+        page.browser.events.clear()
+        page.expected = []
         page.click(".index-head [data-kind=names]")
         page.run("document.getElementById('search').value = ''; document.getElementById('search').dispatchEvent(new Event('input'))")
         page.until("document.querySelector('.result').innerText === '43 tracks'")
@@ -271,11 +295,41 @@ def playing(page, server):
     page.run("document.querySelectorAll('.card .part .track .after')[3].click(); document.querySelectorAll('.card .part .track .after')[4].click()")
     page.key("q", "q")
     page.until("document.querySelectorAll('#queue-panel .queued').length > 2", "the queue")
-    wanted = page.run("[...document.querySelectorAll('#queue-panel .queued .title')].map(e => e.innerText)")
+    wanted = page.run("[...document.querySelectorAll('#queue-panel .is-now ~ .queued .title')].map(e => e.innerText)")[:2]
     page.key("Escape")
     page.key("n", "n")
-    check("the next one of the queue", soon(lambda: page.text("#now-title") in wanted[-2:]), wanted[-2:])
-    page.run("document.getElementById('audio').pause()")
+    check("the next one of the queue", soon(lambda: page.text("#now-title") == wanted[0]), wanted)
+    # A track of a list is followed by those behind it, and the last one by what sounds like it.
+    page.run("voisin.player.play([])")
+    page.go("#/")
+    page.until("document.querySelectorAll('.index .track').length > 5")
+    page.run("document.querySelectorAll('.index .play-cover')[1].click()")
+    page.plays()
+    listed = page.run("[...document.querySelectorAll('.index .track .title')].slice(1, 4).map(e => e.innerText)")
+    follow = page.run("voisin.player.upcoming().slice(0, 3).map(t => t.title)")
+    check("play from here: those behind it follow", follow == listed, follow)
+    page.run("voisin.player.play([{ track: voisin.player.current().track }])")
+    check("what sounds like it follows by itself", soon(lambda: page.run("voisin.player.upcoming().length") == 4), page.run("voisin.player.upcoming().length"))
+    page.key("q", "q")
+    page.until("!document.getElementById('queue-panel').hidden")
+    page.click("#repeat")
+    page.run("(() => { while (voisin.player.upcoming().length > 1) voisin.player.step(1); })()")
+    last = page.text("#now-title")
+    page.run("voisin.player.step(1)")
+    check("repeat begins again", soon(lambda: page.run("voisin.player.upcoming().length") == 4 and page.text("#now-title") != last), page.text("#now-title"))
+    page.click("#repeat")
+    page.click("#repeat")
+    page.key("Escape")
+    # The page is loaded again: what played waits where it was.
+    page.run("document.getElementById('audio').currentTime = 3; document.getElementById('audio').pause()")
+    before = page.run("[voisin.player.current().track.id, voisin.player.upcoming().length]")
+    page.open(server.address)
+    page.until("window.voisin?.player.current()", "the player is as it was")
+    after = page.run("[voisin.player.current().track.id, voisin.player.upcoming().length]")
+    check("loaded again, the player is as it was", after == before and soon(lambda: page.run("document.getElementById('audio').currentTime >= 3 && document.getElementById('audio').paused")), after)
+    page.key(" ", " ")
+    page.plays(3)
+    page.run("document.getElementById('audio').pause(); voisin.player.play([])")
     quiet(page, "player")
 
 
@@ -362,6 +416,11 @@ def the_list(page, server, shots):
     page.until("document.querySelectorAll('.slot').length > 3", "the list")
     # Six tracks are enough to see what moves.
     page.run("while (document.querySelectorAll('.slot').length > 6) [...document.querySelectorAll('.slot')].at(-1).querySelector('.act:last-child').click()")
+    # Another tab of the page takes the last one off: this one shows the same list, and loses nothing of it when it is next changed.
+    page.run("(() => { const kept = JSON.parse(localStorage['voisin-list']); kept.items.pop(); localStorage['voisin-list'] = JSON.stringify(kept); dispatchEvent(new StorageEvent('storage', { key: 'voisin-list' })); })()")
+    check("another tab's list is this one's", soon(lambda: len(slots(page)) == 5 and page.text("#list-count") == "5"), len(slots(page)))
+    page.run("(() => { const kept = JSON.parse(localStorage['voisin-list']); voisin.list.add([{ ...kept.items[0].track, id: 43 }]); })()")
+    page.until("document.querySelectorAll('.slot').length === 6")
     before = slots(page)
     grip = "(() => {{ const b = document.querySelectorAll('.slot .grip')[{}].getBoundingClientRect(); return [b.left + b.width / 2, b.top + b.height / 2]; }})()"
     page.run("document.querySelector('.slot').scrollIntoView({ block: 'center' })")

@@ -84,6 +84,8 @@ pub(super) async fn send(
         let next = "put it back, or have it added to the library where it is now";
         let reason = match error.kind() {
             std::io::ErrorKind::InvalidInput => "in its place lies what is no file".to_owned(),
+            std::io::ErrorKind::NotFound => "it is no longer where it was".to_owned(),
+            std::io::ErrorKind::PermissionDenied => "the server may not read it".to_owned(),
             kind => kind.to_string(),
         };
         Problem::not_found(format!("the file of this track cannot be read: {reason}"), next)

@@ -9,6 +9,7 @@ import * as genres from "./genres.js";
 import * as review from "./review.js";
 import * as library from "./library.js";
 import { take } from "./card.js";
+import { sentence } from "./states.js";
 
 const PLACES = { listen, map, list, genres, review, library };
 const ORDER = Object.keys(PLACES);
@@ -42,14 +43,14 @@ async function begin() {
   const given = new URLSearchParams(location.hash.slice(1)).get("token");
   if (given) {
     history.replaceState(null, "", location.pathname + location.search + "#/");
-    try { await enter(given, true); } catch (error) { if (error.status) return askForToken(error.message); }
+    try { await enter(given, true); } catch (error) { if (error.status) return askForToken(sentence(error.message)); }
   }
   await knowRights();
   return go();
 }
 /** What a guest cannot do is not offered. */
 async function knowRights() {
-  try { document.body.dataset.rights = await mayChange() ? "change" : "listen"; } catch { /* whoever is not let in is asked for the token */ }
+  try { document.body.dataset.rights = await mayChange() ? "change" : "listen"; player.recall(); } catch { /* whoever is not let in is asked for the token */ }
 }
 events.on("token", () => askForToken());
 function askForToken(why) {
@@ -63,7 +64,7 @@ function askForToken(why) {
   const told = h("p", { class: "faint", role: "status" }, why ?? "");
   dialog.replaceChildren(h("form", { onsubmit: async event => {
     event.preventDefault();
-    try { await enter(field.value.trim(), stay.checked); dialog.close(); await knowRights(); go(true); } catch (error) { told.textContent = error.message; field.select(); }
+    try { await enter(field.value.trim(), stay.checked); dialog.close(); await knowRights(); go(true); } catch (error) { told.textContent = sentence(error.message); field.select(); }
   } }, h("h2", { id: "ask-title" }, "Sign in"),
   h("p", {}, "Type the six digits that a device shows that is signed in already (Library, “Let another device in”), or that ", h("code", {}, "voisin serve"), " printed when it started."),
   h("p", { class: "faint" }, "The server’s token works too: ", h("code", {}, "voisin serve --show-token"), " prints it."),
@@ -118,7 +119,7 @@ $("file-input").addEventListener("change", event => { if (event.target.files[0])
 
 // ---- keys
 const HELP = [
-  ["Player", [["Space", "play or pause"], ["← →", "5 seconds back, on"], ["P N", "previous, next"], ["M", "sound off or on"], ["Shift ↑ ↓", "louder, quieter"], ["Q", "what comes next"]]],
+  ["Player", [["Space", "play or pause"], ["← →", "5 seconds back, on"], ["P N", "previous, next"], ["M", "sound off or on"], ["Shift ↑ ↓", "louder, quieter"], ["Q", "up next"]]],
   ["Places", [["1 – 6", "Listen, Map, List, Genres, Review, Library"], ["/", "search"], ["O", "ask about a file"], ["T", "light or dark"], ["?", "these keys"], ["Esc", "close"]]],
   ["Lists", [["↑ ↓", "from row to row; on a grip: move the row"], ["L", "put what plays on the list"], ["Ctrl Z", "on the list: take back"]]],
   ["Map", [["arrows", "to the track in that direction"], ["+ − 0", "zoom, show all"], ["Enter", "open the card"], ["P", "play"], ["S", "select"], ["L", "lasso"]]],

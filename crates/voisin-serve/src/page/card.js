@@ -46,7 +46,7 @@ function head(track, entry) {
       h("p", { class: "faint" }, [track.album, track.year, track.seconds ? clock(track.seconds) : null].filter(Boolean).join(" · ")),
       h("div", { class: "acts" }, play,
         track.id !== null && h("button", { type: "button", onclick: () => list.add([track]) }, icon("add"), "List"),
-        iconButton("after", "Add it to what comes next", () => player.enqueue([entry]), { class: "boxed" }),
+        iconButton("after", "Play it next", () => player.enqueue([entry]), { class: "boxed" }),
         track.id !== null && h("details", { class: "menu" }, h("summary", {}, "Path"), h("div", { class: "menu-box" },
           h("button", { type: "button", onclick: e => { list.pathEnd(track, true); shut(e); } }, "Begin a path here"),
           h("button", { type: "button", onclick: e => { list.pathEnd(track, false); shut(e); } }, "End a path here"))))));
@@ -92,7 +92,7 @@ function neighbours(place, signal, work) {
     place.append(h("div", { class: "part-acts" },
       h("button", { type: "button", class: "small", onclick: () => player.play(all) }, "Play all"),
       h("button", { type: "button", class: "small", onclick: () => list.add(tracks) }, "Put all on the list")),
-    h("ul", { class: "rows" }, tracks.map(track => row({ track }, { share: track.similarity, nearness: track.nearness, percentile: track.percentile }))));
+    h("ul", { class: "rows" }, tracks.map(track => row({ track }, { share: track.similarity, nearness: track.nearness, percentile: track.percentile, all: () => all }))));
     mark();
     return null;
   });
@@ -115,7 +115,7 @@ export function fileCard(place, signal) {
   const { file, address } = asked, track = { id: null, title: file.name.replace(/\.[^.]+$/, ""), artist: "A file of yours", path: file.name };
   const genre = part("Genre"), near = part("Sounds like this");
   place.replaceChildren(h("article", { class: "card" }, head(track, { track, address }),
-    h("p", { class: "faint" }, "The server listened to it once. It is not in the library, and was not kept."), genre, near));
+    h("p", { class: "faint" }, "The server listens to this file once and does not keep it."), genre, near));
   // One after the other: both listen to the whole file, and the neighbours are wanted first.
   asked.answers ??= {};
   const mine = asked.answers;

@@ -69,11 +69,14 @@ export function toast(text, action) {
   $("toasts").append(box);
   while ($("toasts").children.length > 3) $("toasts").firstChild.remove();
   setTimeout(gone, action ? 12000 : 6000);
+  return box;
 }
 
 /** Settings of this page, kept by the browser where it allows that. */
 export const keep = {
   get(name, other) { try { return JSON.parse(localStorage.getItem("voisin-" + name)) ?? other; } catch { return other; } },
+  /** What another tab of this page keeps is told to this one. */
+  on(name, f) { addEventListener("storage", event => { if (event.key === "voisin-" + name) f(); }); },
   set(name, value) { try { localStorage.setItem("voisin-" + name, JSON.stringify(value)); } catch { /* a private window */ } }
 };
 

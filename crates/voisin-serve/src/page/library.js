@@ -46,7 +46,7 @@ function facts(status) {
 
 function scanner(place, signal, refresh) {
   const title = h("h2", {}), bar = h("progress", { max: 1, "aria-label": "Scan" }), told = h("p", { class: "faint", role: "status" });
-  const start = h("button", { type: "button", class: "primary", id: "scan-start", onclick: () => act("POST") }, "Listen to what is new");
+  const start = h("button", { type: "button", class: "primary", id: "scan-start", onclick: () => act("POST") }, "Scan for new music");
   const stop = h("button", { type: "button", id: "scan-stop", onclick: () => act("DELETE") }, "Stop");
   place.append(title, bar, told, h("div", { class: "part-acts" }, start, stop));
   let began = 0, was = null;

@@ -10,7 +10,7 @@ import { empty, sentence } from "./states.js";
 
 /** What is kept of a track, so that the list is there before the server answers. */
 const brief = ({ id, title, artist, album, seconds, genres, path }) => ({ id, title: title ?? null, artist: artist ?? null, album: album ?? null, seconds: seconds ?? 0, genres: genres ?? [], path });
-const start = () => ({ title: "Tonight", items: [], less: [], how: "similar", length: 20, diversity: 0.3, perArtist: 2 });
+const start = () => ({ title: "New list", items: [], less: [], how: "similar", length: 20, diversity: 0.3, perArtist: 2 });
 let state = { ...start(), ...keep.get("list", {}) }, before = [], place = null, busy = null;
 
 function changed(next, what) {
@@ -22,9 +22,12 @@ function changed(next, what) {
 }
 function save() {
   keep.set("list", state);
+  show_count();
+  if (place) draw();
+}
+function show_count() {
   $("list-count").textContent = state.items.length;
   $("list-count").hidden = !state.items.length;
-  if (place) draw();
 }
 function undo() {
   if (!before.length) return;
@@ -77,7 +80,7 @@ function draw() {
         h("button", { type: "button", disabled: !state.items.length, "data-focus": "m3u8", onclick: () => write("m3u8") }, icon("save"), "M3U8"),
         h("button", { type: "button", disabled: !state.items.length, "data-focus": "xspf", onclick: () => write("xspf") }, icon("save"), "XSPF"),
         h("button", { type: "button", disabled: !before.length, "data-focus": "undo", onclick: undo }, icon("undo"), "Undo"),
-        h("button", { type: "button", disabled: !state.items.length, onclick: () => { changed({ items: [], less: [] }, "The list is empty"); } }, "Empty it"))),
+        h("button", { type: "button", disabled: !state.items.length, onclick: () => { changed({ items: [], less: [] }, "The list is empty"); } }, "Clear"))),
     builder(),
     state.less.length ? h("div", { class: "less" }, h("span", { class: "faint" }, "Less like"), state.less.map(track => h("span", { class: "chip" }, titleOf(track), iconButton("close", `No longer less like ${titleOf(track)}`, () => { changed({ less: state.less.filter(t => t.id !== track.id) }); fill(); })))) : null,
     state.items.length ? rows : empty("An evening begins with one track", "Put one here with the plus beside it, or take a lasso full of them from the map. Then fill the list with what sounds like them, or lead a path from the first to the last.")].filter(Boolean));
@@ -197,5 +200,11 @@ async function write(format) {
     toast(`Saved ${count(state.items.length, "track")} as ${link.download}`);
   } catch (error) { toast(sentence(error.message) + (error.next ? " " + sentence(error.next) : "")); }
 }
+// Another tab of this page changed the list: both show the same one.
+keep.on("list", () => {
+  state = { ...start(), ...keep.get("list", {}) };
+  show_count();
+  if (place) draw();
+});
 document.addEventListener("keydown", event => { if (place && (event.ctrlKey || event.metaKey) && event.key === "z" && !/^(INPUT|TEXTAREA)$/.test(event.target.tagName)) { event.preventDefault(); undo(); } });
 save();

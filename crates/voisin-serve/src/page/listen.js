@@ -48,7 +48,7 @@ function setKind() {
 
 function welcome() {
   return h("div", { class: "empty-state welcome" }, icon("mark"), h("h2", {}, "Choose a track"),
-    h("p", {}, "Its card says what it sounds like, and what sounds like it."),
+    h("p", {}, "You will see what it sounds like, and what sounds like it."),
     h("p", { class: "faint" }, "Or drop a file of yours anywhere on this page: it is compared, and not kept."));
 }
 
@@ -72,10 +72,25 @@ export function seek() {
 
 /** What sounds as the words say. */
 function bySound(words, signal) {
-  load(parts.scroller, signal, waiting => ask("find", { query: { query: words, limit: 100 }, signal, waiting }), found => {
-    parts.head.textContent = `What sounds like “${words}”` + (found.unknown.length ? ` · not understood: ${found.unknown.join(", ")}` : "");
-    parts.scroller.replaceChildren(h("ul", { class: "rows" }, found.tracks.map(track => row({ track }, { share: track.fit }))));
+  parts.head.textContent = "";
+  const question = waiting => ask("find", { query: { query: words, limit: 100 }, signal, waiting }).catch(error => {
+    if (error.status !== 404) throw error;
+    return null;
   });
+  load(parts.scroller, signal, question, found => {
+    if (!found) return noWord(words, signal);
+    parts.head.textContent = `What sounds like “${words}”` + (found.unknown.length ? ` · not understood: ${found.unknown.join(", ")}` : "");
+    parts.scroller.replaceChildren(h("ul", { class: "rows" }, found.tracks.map(track => row({ track }, { share: track.fit, all: () => found.tracks.map(track => ({ track })) }))));
+    return null;
+  });
+}
+
+/** Words that are understood, to choose from: nothing of what was typed is one. */
+async function noWord(words, signal) {
+  const known = (await ask("words", { signal })).words.map(({ word }) => word);
+  const choose = word => () => { $("search").value = word; seek(); };
+  parts.scroller.replaceChildren(empty("No word of this is known", `Sound is searched by ${known.length} words and their opposites: “calm guitar”, “no voice”. For a name, search under Names.`),
+    h("ul", { class: "chips words-known" }, known.map(word => h("li", {}, h("button", { type: "button", class: "plain-button", onclick: choose(word) }, word)))));
 }
 
 export async function emptyLibrary(place, signal) {

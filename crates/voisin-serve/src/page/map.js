@@ -73,7 +73,7 @@ function open(root, answer, signal, wanted) {
   addEventListener("voisin-theme", () => recolour(map.way), { signal });
   changes.on("change", redraw, signal);
   resize();
-  fit(true);
+  home(true);
   const kept = keep.get("colour", "genre");
   way.value = usable.includes(kept) ? kept : usable[0] ?? "genre";
   recolour(way.value);
@@ -100,6 +100,14 @@ function wholeScale() {
 function fit(at_once) {
   const [x0, y0, x1, y1] = map.near.bounds;
   glide((x0 + x1) / 2, (y0 + y1) / 2, wholeScale(), at_once);
+}
+/** Shows most of the map: some tracks far out would press all others together. */
+function home(at_once) {
+  const middle = all => { const sorted = Float64Array.from(all).sort(), at = share => sorted[Math.round(share * (sorted.length - 1))]; return [at(0.03), at(0.97)]; };
+  const [x0, y0, x1, y1] = map.near.bounds, [a0, a1] = middle(map.near.x), [b0, b1] = middle(map.near.y);
+  if (a1 - a0 > 0.65 * (x1 - x0) && b1 - b0 > 0.65 * (y1 - y0)) return fit(at_once);
+  const scale = 0.88 * Math.min((map.width - 40) / ((a1 - a0) * 1.1 || 1), (map.height - 40) / ((b1 - b0) * 1.1 || 1));
+  return glide((a0 + a1) / 2, (b0 + b1) / 2, Math.min(scale, 3 * wholeScale()), at_once);
 }
 let flight = 0;
 function glide(x, y, scale, at_once) {

@@ -3,10 +3,13 @@ import { $, changes, clock, h, icon, iconButton, keep, say, setIcon, toast } fro
 import { ask, audioOf } from "./api.js";
 import { artistOf, cover, titleOf } from "./cover.js";
 import { sortable } from "./sortable.js";
+import { sentence } from "./states.js";
 
 const audio = $("audio"), preview = $("preview"), seek = $("seek");
 /** Entries are { track, from?, to?, address? }: a track or a passage of one, from the library or (address) from a dropped file. */
 let queue = [], at = -1, unplayable = 0;
+/** What happens at the end: "off", "all" from the beginning, "one" again; and whether music that is alike follows. */
+let repeat = keep.get("repeat", "off"), radio = keep.get("radio", true);
 
 export const current = () => queue[at];
 export const isPlaying = id => current()?.track.id === id && !audio.paused;
@@ -38,8 +41,18 @@ export function playNow(entry) {
   unplayable = 0;
   start(entry);
 }
+/** Plays one track of a list: those behind it follow, after what was put next by hand. */
+export function playFrom(entry, all) {
+  const now = current();
+  if (now && now.track.id === entry.track.id && !now.to) return toggle();
+  const place = Math.max(0, all.findIndex(one => one.track.id === entry.track.id)), chosen = queue.slice(at + 1).filter(one => one.chosen);
+  return play([...all.slice(0, place), entry, ...chosen, ...all.slice(place + 1)], place);
+}
+/** Puts entries next: behind those that were put there before. */
 export function enqueue(entries) {
-  queue.push(...entries);
+  let place = at + 1;
+  while (queue[place]?.chosen) place++;
+  queue.splice(place, 0, ...entries.map(entry => ({ ...entry, chosen: true })));
   if (at < 0 && queue.length) { at = 0; start(queue[0]); } else show();
   toast(entries.length === 1 ? `“${titleOf(entries[0].track)}” will follow` : `${entries.length} tracks will follow`);
 }
@@ -51,7 +64,8 @@ export function toggle() {
 }
 export function step(by) {
   if (by < 0 && audio.currentTime > 3) { audio.currentTime = current()?.from ?? 0; return; }
-  const next = at + by;
+  let next = at + by;
+  if (next >= queue.length && repeat === "all") next = 0;
   if (next < 0 || next >= queue.length) { if (by > 0) audio.pause(); return; }
   at = next;
   start(queue[at]);
@@ -108,8 +122,57 @@ function show() {
   setIcon($("play"), sounds ? "pause" : "play", sounds ? "Pause" : "Play");
   showTime();
   showQueue();
+  remember();
+  goOn();
   changes.emit("change");
 }
+
+// ---- what follows by itself
+let asking = null;
+/** Puts music that sounds like the last track behind it, as long as that is wanted: nothing comes twice. */
+async function goOn() {
+  const last = queue.at(-1);
+  if (!radio || repeat !== "off" || !last || last.track.id === null || last.to || at < queue.length - 1 || asking === last || audio.paused) return;
+  asking = last;
+  try {
+    const known = new Set(queue.map(entry => entry.track.id));
+    const { neighbours } = await ask("similar", { body: { seeds: [{ id: last.track.id }], limit: Math.min(1000, queue.length + 20), max_per_artist: 3 } });
+    if (queue.at(-1) !== last) return;
+    queue.push(...neighbours.filter(track => !known.has(track.id)).slice(0, 3).map(track => ({ track })));
+    show();
+  } catch { /* it ends, as it would without */ }
+}
+function setRepeat() {
+  repeat = { off: "all", all: "one", one: "off" }[repeat];
+  keep.set("repeat", repeat);
+  show();
+}
+function shuffle() {
+  for (let i = queue.length - 1; i > at + 1; i--) {
+    const j = at + 1 + Math.floor(Math.random() * (i - at));
+    [queue[i], queue[j]] = [queue[j], queue[i]];
+  }
+  show();
+}
+
+// ---- what is kept when the page is closed or loaded again
+const brief = ({ id, title, artist, album, seconds, codec, path }) => ({ id, title, artist, album, seconds, codec, path });
+function remember() {
+  const near = queue.slice(Math.max(0, at - 50), at + 450), kept = near.filter(entry => entry.track.id !== null && !entry.address);
+  keep.set("player", { queue: kept.map(({ track, from, to, chosen }) => ({ track: brief(track), from, to, chosen })), at: kept.indexOf(current()), time: audio.currentTime || 0 });
+}
+export function recall() {
+  if (queue.length) return;
+  const kept = keep.get("player", null);
+  if (!kept?.queue?.length || !kept.queue[kept.at]) return;
+  ({ queue, at } = kept);
+  // Ready to go on, but silent until somebody presses Play.
+  audio.preload = "metadata";
+  audio.src = audioOf(current().track.id);
+  audio.currentTime = kept.time;
+  show();
+}
+addEventListener("pagehide", remember);
 let dragged = false;
 function showTime() {
   const length = audio.duration || current()?.track.seconds || 0;
@@ -130,7 +193,7 @@ function showQueue() {
     h("button", { type: "button", class: "grip quiet", "aria-label": `Move ${titleOf(entry.track)}: arrow keys` }, icon("grip")),
     h("button", { type: "button", class: "words plain-button", onclick: () => { at = i; start(entry); }, "aria-current": i === at ? "true" : null },
       h("span", { class: "title" }, titleOf(entry.track)), h("span", { class: "faint" }, entry.to ? `${clock(entry.from)}–${clock(entry.to)} · ${artistOf(entry.track)}` : artistOf(entry.track))),
-    iconButton("close", `Remove ${titleOf(entry.track)} from what comes next`, () => drop(i)))));
+    iconButton("close", `Remove ${titleOf(entry.track)} from the queue`, () => drop(i)))));
   sortable(list, (from, to) => {
     const now = current(), [moved] = queue.splice(from, 1);
     queue.splice(to, 0, moved);
@@ -138,11 +201,15 @@ function showQueue() {
     show();
   });
   panel.replaceChildren(
-    h("div", { class: "head" }, h("h2", {}, "What comes next"),
+    h("div", { class: "head" }, h("h2", {}, "Up next"),
       h("button", { type: "button", class: "small", disabled: !queue.length, onclick: () => { queue = queue.slice(at, at + 1); at = queue.length - 1; show(); } }, "Clear"),
       iconButton("close", "Close", () => openQueue(false))),
+    h("div", { class: "part-acts" },
+      h("button", { type: "button", class: "small", id: "shuffle", disabled: queue.length - at < 3, onclick: shuffle }, "Shuffle"),
+      h("button", { type: "button", class: "small", id: "repeat", "aria-pressed": String(repeat !== "off"), onclick: setRepeat }, { off: "Repeat", all: "Repeat: all", one: "Repeat: this track" }[repeat])),
+    h("label", { class: "inline" }, h("input", { type: "checkbox", id: "radio", checked: radio, onchange: event => { radio = event.target.checked; keep.set("radio", radio); goOn(); } }), h("span", {}, "Keep playing music like this")),
     h("label", { class: "phone-volume" }, "Volume", h("input", { type: "range", min: 0, max: 1, step: 0.01, value: audio.volume, oninput: event => setVolume(Number(event.target.value)) })),
-    queue.length ? list : h("p", { class: "faint" }, "Nothing yet. The sign with lines and a plus, beside each track, puts it here."));
+    queue.length ? list : h("p", { class: "faint" }, "Nothing yet. Play a track of a list, and the others follow; the sign with lines and a plus beside a track plays it next."));
 }
 function drop(i) {
   queue.splice(i, 1);
@@ -159,11 +226,13 @@ export function openQueue(open = $("queue-panel").hidden) {
 export const upcoming = () => queue.slice(Math.max(0, at)).map(entry => entry.track);
 
 // ---- what the audio element says
+const MOST_UNPLAYABLE = 25;
+let told = null;
 // A passage ends at its end, not at the next tick of a coarse clock.
 function watchEnd() {
   const entry = current();
   if (!entry?.to || audio.paused) return;
-  if (audio.currentTime >= entry.to) { if (at + 1 < queue.length) step(1); else audio.pause(); return; }
+  if (audio.currentTime >= entry.to) { if (at + 1 < queue.length || repeat === "all") step(1); else audio.pause(); return; }
   setTimeout(watchEnd, Math.min(250, Math.max(10, (entry.to - audio.currentTime) * 1000)));
 }
 audio.addEventListener("timeupdate", showTime);
@@ -172,7 +241,11 @@ audio.addEventListener("play", () => { show(); watchEnd(); });
 audio.addEventListener("seeked", watchEnd);
 audio.addEventListener("playing", () => { unplayable = 0; });
 audio.addEventListener("pause", show);
-audio.addEventListener("ended", () => { if (at + 1 < queue.length) step(1); else show(); });
+audio.addEventListener("ended", () => {
+  if (repeat === "one" && current()) start(current());
+  else if (at + 1 < queue.length || repeat === "all") step(1);
+  else show();
+});
 audio.addEventListener("error", async () => {
   const entry = current(), place = audio.currentTime;
   if (!entry || !audio.hasAttribute("src")) return;
@@ -192,13 +265,15 @@ audio.addEventListener("error", async () => {
       return;
     }
     if (!answer.ok) {
-      const problem = await answer.json();
-      why = `${problem.detail}. ${problem.next}.`;
+      const problem = await answer.json().catch(() => ({}));
+      why = answer.status === 404 ? "Its file is no longer where the library knows it." : sentence(problem.detail ?? "The server cannot send it.");
     }
   }
-  toast(`“${titleOf(entry.track)}” does not play. ${why}`);
-  // On to the next one, unless nothing can be played at all.
-  if (++unplayable < 3 && at + 1 < queue.length) step(1); else show();
+  unplayable++;
+  // One notice for all of them, and on to the next one, unless nothing can be played at all.
+  told?.remove();
+  told = toast(unplayable === 1 ? `“${titleOf(entry.track)}” does not play. ${why}` : `${unplayable} tracks in a row do not play. The last one: “${titleOf(entry.track)}”. ${why}`);
+  if (unplayable < MOST_UNPLAYABLE && at + 1 < queue.length) step(1); else show();
 });
 
 $("play").addEventListener("click", toggle);

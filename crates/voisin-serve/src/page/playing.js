@@ -3,9 +3,9 @@ import { changes, h, icon } from "./dom.js";
 import { cover, titleOf } from "./cover.js";
 import * as player from "./player.js";
 
-/** A cover that plays its track. */
-export function playCover(entry) {
-  const button = h("button", { type: "button", class: "play-cover", "aria-label": (entry.to ? "Play this passage of " : "Play ") + titleOf(entry.track), onclick: () => player.playNow(entry) }, cover(entry.track), icon("play"));
+/** A cover that plays its track; `all`: gives the list that it stands in, whose other tracks follow. */
+export function playCover(entry, all) {
+  const button = h("button", { type: "button", class: "play-cover", "aria-label": (entry.to ? "Play this passage of " : "Play ") + titleOf(entry.track), onclick: () => { if (all) player.playFrom(entry, all()); else player.playNow(entry); } }, cover(entry.track), icon("play"));
   return button;
 }
 

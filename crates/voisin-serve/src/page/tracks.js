@@ -11,19 +11,20 @@ import { mark, playCover } from "./playing.js";
  * - `share`: a similarity shown as a bar
  * - `nearness`, `percentile`: what it comes to in this library, if that is known
  * - `note`: a few words
+ * - `all`: gives the entries of the list that it stands in: playing it goes on with those behind it
  */
-export function row(entry, { share, nearness, percentile, note, element = "li", genre = true } = {}) {
+export function row(entry, { share, nearness, percentile, note, element = "li", genre = true, all } = {}) {
   const { track } = entry, name = titleOf(track);
   const where = entry.to ? `${clock(entry.from)}–${clock(entry.to)}` : null;
   return h(element, { class: "track", "data-id": track.id },
-    playCover(entry),
+    playCover(entry, all),
     h("a", { class: "words", href: "#/track/" + track.id },
       h("span", { class: "title" }, name),
       h("span", { class: "faint" }, artistOf(track), where ? h("b", {}, " · " + where) : null)),
     note ? h("span", { class: "note" }, note) : genre && track.genres?.length ? h("span", { class: "note genre" }, track.genres[0]) : null,
     share !== undefined ? h("span", { class: "share", vars: { "--share": Math.max(0, share) }, title: nearness ? `Similarity ${share.toFixed(2)}: nearer than ${percent(percentile)} of your tracks have their nearest by another artist` : "Similarity" }, h("i", {}), h("span", {}, h("span", { class: "hear" }, "Similarity "), nearness ?? percent(Math.max(0, share)))) : null,
     track.seconds && share === undefined ? h("span", { class: "length" }, clock(track.seconds)) : null,
-    iconButton("after", `Add ${name} to what comes next`, () => player.enqueue([entry]), { class: "act after" }),
+    iconButton("after", `Play ${name} next`, () => player.enqueue([entry]), { class: "act after" }),
     iconButton("add", `Put ${name} on the list`, () => list.add([track]), { class: "act" }));
 }
 
@@ -75,7 +76,7 @@ export class LongList {
       let element = this.rows.get(i);
       if (!element) {
         const track = this.tracks[i];
-        element = track ? row({ track }, { element: "div" }) : h("div", { class: "track empty", "data-id": "" });
+        element = track ? row({ track }, { element: "div", all: () => this.tracks.map(track => ({ track })) }) : h("div", { class: "track empty", "data-id": "" });
         element.setAttribute("role", "listitem");
         element.setAttribute("aria-setsize", this.total);
         element.setAttribute("aria-posinset", i + 1);
