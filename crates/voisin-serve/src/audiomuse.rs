@@ -81,7 +81,10 @@ pub(super) fn router(state: &Shared, server: ServerAddress) -> Router<Shared> {
         .route("/api/similar_artists", get(similar_artists))
         .route("/api/search_tracks", get(search_tracks))
         .route("/api/track", get(track))
+        // What its plugins ask to see whether anything runs: here nothing does that they began.
+        .route("/api/active_tasks", get(|| async { Json(json!({})) }))
         .route("/api/{*rest}", any(something_else))
+        .route("/external/{*rest}", any(something_else))
         .with_state(LinkedServer { state: state.clone(), server })
 }
 
@@ -90,8 +93,12 @@ async fn something_else(uri: Uri) -> AudioMuseRefusal {
     if uri.path().contains("/api/v1/") {
         return AudioMuseRefusal(StatusCode::NOT_FOUND, "there is nothing here".to_owned());
     }
-    let text = "voisin answers similar_tracks, find_path, similar_artists, search_tracks and track";
-    AudioMuseRefusal(StatusCode::NOT_IMPLEMENTED, text.to_owned())
+    let path: String = uri.path().chars().take(100).collect();
+    let text = format!(
+        "{path} is AudioMuse-AI's alone: voisin answers similar_tracks, find_path, similar_artists, search_tracks, track and \
+         active_tasks, and all that it knows below /api/v1 (GET /api/v1/openapi.json)"
+    );
+    AudioMuseRefusal(StatusCode::NOT_IMPLEMENTED, text)
 }
 
 fn unknown(item: &str) -> Problem {
@@ -190,7 +197,13 @@ async fn similar_artists(
 ) -> Result<Json<Vec<Value>>, AudioMuseRefusal> {
     let asked = Parameters::of(&uri);
     let n = asked.number("n", 10)?.clamp(1, MOST);
-    // An artist's id means nothing here: the server's ids are known of songs alone.
+    if let (None, Some(id)) = (asked.get("artist"), asked.get("artist_id")) {
+        let id: String = id.chars().take(100).collect();
+        let text = format!(
+            "voisin knows the server's ids of songs, and artists by name: send artist=NAME, not artist_id={id}"
+        );
+        return Err(AudioMuseRefusal(StatusCode::NOT_IMPLEMENTED, text));
+    }
     let name = asked.required("artist")?;
     let with_songs = asked.get("include_component_matches") == Some("true");
     let server = linked.server;

@@ -82,9 +82,11 @@ struct Common {
     maxbpmdiff: f64,
     #[serde(default)]
     genregroups: Vec<Vec<String>>,
-    /// All genres of a song must be in the group, not only one.
+    /// A group is wanted where all genres of a seed are in it, not only one.
     #[serde(default, deserialize_with = "flag")]
     allgenres: bool,
+    #[serde(default, deserialize_with = "flag")]
+    filterxmas: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -94,8 +96,6 @@ struct LmsMixQuestion {
     tracks: Vec<String>,
     #[serde(default)]
     previous: Vec<String>,
-    #[serde(default, deserialize_with = "flag")]
-    filterxmas: bool,
     #[serde(default, deserialize_with = "flag")]
     shuffle: bool,
     #[serde(default, deserialize_with = "number")]
@@ -190,7 +190,6 @@ struct GenreRule {
     groups: Vec<Vec<Vec<char>>>,
     /// Numbers of the groups that the seeds are in; none: only songs of no group.
     wanted: HashSet<usize>,
-    all: bool,
 }
 
 impl GenreRule {
@@ -198,8 +197,9 @@ impl GenreRule {
         let lower = |pattern: &String| pattern.to_lowercase().chars().collect();
         let groups: Vec<Vec<Vec<char>>> =
             common.genregroups.iter().map(|group| group.iter().map(lower).collect()).collect();
-        let mut rule = Self { groups, wanted: HashSet::new(), all: common.allgenres };
-        rule.wanted = seeds.iter().flat_map(|seed| rule.groups_of(&genres(seed))).collect();
+        let mut rule = Self { groups, wanted: HashSet::new() };
+        let of_seeds = seeds.iter().flat_map(|seed| rule.groups_of(&genres(seed), common.allgenres));
+        rule.wanted = of_seeds.collect();
         rule
     }
 
@@ -209,10 +209,12 @@ impl GenreRule {
     }
 
     /// The groups that a song is in.
-    fn groups_of(&self, genres: &[String]) -> Vec<usize> {
+    ///
+    /// - `all`: with all of its genres, not only one
+    fn groups_of(&self, genres: &[String], all: bool) -> Vec<usize> {
         let is_in = |group: &usize| {
             let mut within = genres.iter().map(|genre| self.has(*group, genre));
-            if self.all { !genres.is_empty() && within.all(|is_in| is_in) } else { within.any(|is_in| is_in) }
+            if all { !genres.is_empty() && within.all(|is_in| is_in) } else { within.any(|is_in| is_in) }
         };
         (0..self.groups.len()).filter(is_in).collect()
     }
@@ -227,7 +229,7 @@ impl GenreRule {
             let in_any = |genre: &String| (0..self.groups.len()).any(|group| self.has(group, genre));
             return !own.iter().any(in_any);
         }
-        self.groups_of(&own).iter().any(|group| self.wanted.contains(group))
+        self.groups_of(&own, false).iter().any(|group| self.wanted.contains(group))
     }
 }
 
@@ -352,10 +354,9 @@ async fn mix(
             .common
             .filtergenre
             .then(|| GenreRule::new(&asked.common, &[&seed_tracks[..], &before_tracks[..]].concat()));
-        let no_christmas = asked.filterxmas && !is_december();
+        let no_christmas = asked.common.filterxmas && !is_december();
         let known: HashSet<TrackId> = seeds.iter().chain(&before).copied().collect();
         let artist_of = |track: &Track| track.main_artist().map(fold);
-        let title_of = |track: &Track| track.tags.title.as_deref().map(fold);
         let count = (asked.common.count as usize).clamp(1, MOST);
         let wanted = if asked.shuffle && count < 20 { 5 * count } else { count };
         let mut chosen: Vec<Track> = Vec::new();
@@ -370,8 +371,9 @@ async fn mix(
             let mut set_aside: Vec<Track> = Vec::new();
             chosen.clear();
             for (track, _) in all.iter().filter(|(track, _)| !known.contains(&track.id)) {
-                let is_christmas = || genres(track).iter().any(|genre| genre == "christmas");
-                if rule.as_ref().is_some_and(|rule| !rule.allows(track)) || no_christmas && is_christmas() {
+                if rule.as_ref().is_some_and(|rule| !rule.allows(track))
+                    || no_christmas && is_christmas(track)
+                {
                     continue;
                 }
                 let album = album(track);
@@ -423,6 +425,7 @@ async fn list(
         let own = library.track(seed).map_err(EngineError::from)?;
         let rule =
             asked.common.filtergenre.then(|| GenreRule::new(&asked.common, std::slice::from_ref(&own)));
+        let no_christmas = asked.common.filterxmas && !is_december();
         let artist = own.main_artist().filter(|_| asked.byartist).map(str::to_owned);
         if asked.byartist && artist.is_none() {
             return Ok(String::new());
@@ -430,14 +433,27 @@ async fn list(
         let count = (asked.common.count as usize).clamp(1, MOST);
         let mut chosen: Vec<Track> = Vec::new();
         each_neighbour(context, &asked.common, &seeds, artist.as_deref(), count, |all| {
+            let mut titles: HashSet<String> = title_of(&own).into_iter().collect();
             let allowed = all.iter().map(|(track, _)| track);
-            let allowed = allowed.filter(|track| rule.as_ref().is_none_or(|rule| rule.allows(track)));
+            let allowed = allowed.filter(|track| {
+                rule.as_ref().is_none_or(|rule| rule.allows(track))
+                    && !(no_christmas && is_christmas(track))
+                    && title_of(track).is_none_or(|title| titles.insert(title))
+            });
             chosen = allowed.take(count).cloned().collect();
             chosen.len() >= count
         })?;
         Ok(lines(&mixer, &chosen))
     });
     Ok(plain(answer.await?))
+}
+
+fn title_of(track: &Track) -> Option<String> {
+    track.tags.title.as_deref().map(fold)
+}
+
+fn is_christmas(track: &Track) -> bool {
+    genres(track).iter().any(|genre| genre == "christmas")
 }
 
 /// A path a line. What lies below none of Lyrion's folders is not there for it.
@@ -538,7 +554,7 @@ mod tests {
             r#"{"tracks": ["a"], "count": "7", "shuffle": true, "filtergenre": 1, "filterxmas": 0, "min": 60.0, "forest": 1, "adaptiveweights": {"a": 1}, "debug": 0}"#,
         );
         assert_eq!((asked.common.count, asked.common.min), (7.0, 60.0));
-        assert!(asked.shuffle && asked.common.filtergenre && !asked.filterxmas);
+        assert!(asked.shuffle && asked.common.filtergenre && !asked.common.filterxmas);
         assert_eq!(read(r#"{"tracks": []}"#).common.count, 5.0);
     }
 }

@@ -395,12 +395,15 @@ fn audiomuse_answers_as_its_plugins_ask(server: &Server, first: &Value, last: &V
     assert!(found[0].get("album_artist").is_some());
     let one = server.good_get(&format!("/api/track?item_id={}", id(first)));
     assert_eq!((&one["title"], &one["author"]), (&json!("Chaos God"), &json!("Muldjord")));
+    assert_eq!(server.get("/api/active_tasks"), (200, json!({})));
     for (path, status) in [
         ("/api/track?item_id=nonsense", 404),
         ("/api/similar_tracks", 400),
         ("/api/similar_tracks?item_id=x&n=-1", 400),
         ("/api/similar_artists?artist=Nobody", 404),
         ("/api/clustering", 501),
+        ("/api/similar_artists?artist_id=x", 501),
+        ("/external/get_score?id=x", 501),
         ("/api/v1/nonsense", 404),
     ] {
         let (found, answer) = server.get(path);
