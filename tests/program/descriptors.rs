@@ -129,8 +129,10 @@ fn add_measures_what_similar_and_playlist_ask_for() {
     let mut quick = found(&["--bpm", "120-130"]);
     quick.sort();
     assert_eq!(quick, [path("b"), path("c")]);
-    assert_eq!(found(&["--bpm", "50", "--bpm-octave"]), [path("d")]);
-    assert!(found(&["--bpm", "50"]).is_empty());
+    assert_eq!(found(&["--bpm", "50"]), [path("d")], "who counts 50 may hear 100");
+    assert!(found(&["--bpm", "50", "--bpm-exact"]).is_empty());
+    assert!(found(&["--bpm", "-60"]).is_empty(), "slow is slow");
+    assert!(found(&["--bpm", "25-62"]).is_empty(), "more than an octave");
     assert_eq!(found(&["--key", "9A"]), [path("b")]);
     assert_eq!(found(&["--key", "compatible", "--sort", "bpm"]), [path("b"), path("c")]);
     assert_eq!(found(&["--sort", "bpm"]), [path("d"), path("b"), path("c")]);

@@ -78,12 +78,13 @@ pub struct Filters {
     /// Only tracks at most this long
     #[arg(long, value_name = "TIME")]
     pub(crate) max_duration: Option<Seconds>,
-    /// Only tracks of this tempo, in beats a minute, or of a span such as 120-128, 120- or -90
+    /// Only tracks of this tempo, in beats a minute, or of a span such as 120-128, 120- or -90; of half or twice as many
+    /// beats as well where the span has two ends less than an octave apart
     #[arg(long, value_name = "BPM", allow_hyphen_values = true)]
     pub(crate) bpm: Option<TempoSpan>,
-    /// Half and twice that tempo as well
-    #[arg(long, requires = "bpm", help = "With --bpm: half and twice that tempo as well")]
-    pub(crate) bpm_octave: bool,
+    /// Not half or twice that tempo
+    #[arg(long, requires = "bpm", help = "With --bpm: not half or twice that tempo")]
+    pub(crate) bpm_exact: bool,
     /// Only tracks in these keys: names (Am, F#), Camelot numbers (8A), several with commas, or `compatible`: those that mix
     /// with the seeds' keys
     #[arg(long, value_name = "KEY", value_delimiter = ',')]
@@ -173,7 +174,9 @@ impl Filters {
             seconds_to: self.max_duration.map(|time| time.0),
             tempo_from: tempo.from,
             tempo_to: tempo.to,
-            tempo_octaves: self.bpm_octave,
+            // A wider span holds one of the two counts in any case, and an open one says which is meant.
+            tempo_octaves: !self.bpm_exact
+                && matches!((tempo.from, tempo.to), (Some(from), Some(to)) if to < 2.0 * from),
             keys,
             loudness_from: loudness.from,
             loudness_to: loudness.to,
