@@ -4,40 +4,32 @@
 
 #![forbid(unsafe_code)]
 
-/// A manifest and the name under which it is asked for.
-macro_rules! manifests {
-    ($($(#[$doc:meta])* $name:ident = $file:literal;)*) => {
-        $($(#[$doc])* pub const $name: &str = include_str!($file);)*
+/// Files of this folder by their names, each as bytes of the program.
+macro_rules! files {
+    ($($file:literal),* $(,)?) => {
+        [$(($file, include_bytes!($file).as_slice())),*]
     };
 }
 
-/// Weights of one network.
-macro_rules! weights {
-    ($($(#[$doc:meta])* $name:ident = $file:literal;)*) => {
-        $($(#[$doc])* pub static $name: &[u8] = include_bytes!($file);)*
-    };
-}
+static FILES: [(&str, &[u8]); 11] = files![
+    "voisin-256.json",
+    "voisin-3-musicnn.json",
+    "voisin-3.json",
+    "musicnn-msd.json",
+    "voisin-2.json",
+    "musicnn-pair.json",
+    "musicnn-msd.safetensors",
+    "musicnn-jamendo.safetensors",
+    "voisin-2.safetensors",
+    "voisin-3.safetensors",
+    "voisin-3-short.safetensors",
+];
 
-manifests! {
-    /// Manifest of the default: MusiCNN and voisin-3 beside each other.
-    VOISIN_3_MUSICNN_MANIFEST = "voisin-3-musicnn.json";
-    /// Manifest of voisin-3.
-    VOISIN_3_MANIFEST = "voisin-3.json";
-    /// Manifest of MusiCNN trained on the Million Song Dataset.
-    MUSICNN_MSD_MANIFEST = "musicnn-msd.json";
-    /// Manifest of voisin-2.
-    VOISIN_2_MANIFEST = "voisin-2.json";
-    /// Manifest of two `MusiCNN` networks beside each other.
-    MUSICNN_PAIR_MANIFEST = "musicnn-pair.json";
-}
+/// Names of the built-in models, the default first; the manifest of each is the file `NAME.json`.
+pub const NAMES: [&str; 6] =
+    ["voisin-256", "voisin-3-musicnn", "voisin-3", "musicnn-msd", "voisin-2", "musicnn-pair"];
 
-weights! {
-    /// Weights of MusiCNN trained on the Million Song Dataset.
-    MUSICNN_MSD = "musicnn-msd.safetensors";
-    /// Weights of MusiCNN trained on MTG-Jamendo.
-    MUSICNN_JAMENDO = "musicnn-jamendo.safetensors";
-    /// Weights of voisin-2.
-    VOISIN_2 = "voisin-2.safetensors";
-    /// Weights of voisin-3.
-    VOISIN_3 = "voisin-3.safetensors";
+/// A manifest or a file of weights by its name; `None` if it is no file of a built-in model.
+pub fn file(name: &str) -> Option<&'static [u8]> {
+    FILES.iter().find(|(known, _)| *known == name).map(|(_, bytes)| *bytes)
 }

@@ -397,7 +397,7 @@ folder = sys.argv[1]
 bits = lambda values: [struct.unpack('<H', struct.pack('<e', value))[0] for value in values]
 answers = []
 table = pq.read_table(sorted(glob.glob(folder + '/tracks-*.parquet')))
-assert str(table.schema.field('vector').type) == 'fixed_size_list<item: halffloat>[712]', table.schema
+assert str(table.schema.field('vector').type) == 'fixed_size_list<item: halffloat>[256]', table.schema
 rows = {}
 for row in table.to_pylist():
     rows[row['content'].hex()] = [row['path'], row['title'], row['genres'], round(row['seconds'], 6), bits(row['vector']),

@@ -191,10 +191,11 @@ fn the_pair_is_its_two_networks_side_by_side() {
     assert!(matches!(one, EncoderError::SeveralNetworks { .. }), "{one}");
 }
 
-/// The default: MusiCNN, and beside it voisin-3, which does not tell once more the tags that MusiCNN tells.
+/// MusiCNN, and beside it voisin-3, which does not tell once more the tags that MusiCNN tells.
 #[test]
-fn the_default_is_its_two_networks_side_by_side() {
-    let encoder = Encoder::load(&ModelRef::default(), &cpu()).unwrap();
+fn two_networks_of_different_shapes_stand_side_by_side() {
+    let model = ModelRef::Name("voisin-3-musicnn".into());
+    let encoder = Encoder::load(&model, &cpu()).unwrap();
     let manifest = encoder.manifest();
     assert_eq!((manifest.name.as_str(), manifest.dimension), ("voisin-3-musicnn", 712));
     assert_eq!(manifest.fingerprint(), "5295c1c483df82800e6d1819e553b588", "libraries hold it");
@@ -208,13 +209,54 @@ fn the_default_is_its_two_networks_side_by_side() {
     assert_eq!(both.logits.slice(s![.., ..50]), msd.logits);
     assert_eq!(both.logits.slice(s![.., 50..]), voisin.logits.slice(s![.., 50..]));
     // Vectors as they are stored tell the same.
-    let layer = TagLayer::of(&ModelRef::default()).unwrap().unwrap();
+    let layer = TagLayer::of(&model).unwrap().unwrap();
     assert_eq!(layer.names().len(), encoder.tags());
     let mut names = layer.names().to_vec();
     names.sort();
     names.dedup();
     assert_eq!(names.len(), encoder.tags(), "no tag is told twice");
     for (row, logits) in both.embeddings.rows().into_iter().zip(both.logits.rows()) {
+        for (found, expected) in layer.logits(&row.to_vec()).iter().zip(logits) {
+            assert!((found - expected).abs() < 1e-2 * (1.0 + expected.abs()), "{found} {expected}");
+        }
+    }
+}
+
+/// The default: the same two, of which voisin-3 hears every third window and gives 56 of its numbers.
+#[test]
+fn the_default_spreads_every_third_window_and_keeps_what_is_told() {
+    let encoder = Encoder::load(&ModelRef::default(), &cpu()).unwrap();
+    let manifest = encoder.manifest();
+    assert_eq!((manifest.name.as_str(), manifest.dimension), ("voisin-256", 256));
+    assert_eq!(manifest.fingerprint(), "3c7299c0aec46a6d9b5adabee32753fe", "libraries hold it");
+    assert_eq!(encoder.every().collect::<Vec<_>>(), [1, 3]);
+    let (ours, theirs) = (spectrograms(3, 128, 199, -80.0), spectrograms(7, 96, 187, 7.0));
+    let heard = encoder.encode_each_with_tags(&[&theirs, &ours], 7).unwrap();
+    let msd = Encoder::load(&musicnn(), &cpu()).unwrap().encode_with_tags(&theirs, 7).unwrap();
+    let long = Encoder::load(&ModelRef::Name("voisin-3".into()), &cpu()).unwrap();
+    let long = long.encode_with_tags(&ours, 3).unwrap();
+    assert_eq!(heard.embeddings.slice(s![.., ..200]), msd.embeddings);
+    assert_eq!(heard.logits.slice(s![.., ..50]), msd.logits);
+    for (window, group) in [0, 0, 0, 1, 1, 1, 2].into_iter().enumerate() {
+        let first = heard.embeddings.slice(s![3 * group, 200..]);
+        assert_eq!(heard.embeddings.slice(s![window, 200..]), first);
+        assert!(group == 0 || first != heard.embeddings.slice(s![0, 200..]));
+        // An orthonormal basis keeps no more than there is.
+        let norm = |vector: ArrayView1<f32>| vector.dot(&vector).sqrt();
+        let share = norm(first) / norm(long.embeddings.row(group));
+        assert!((0.5..1.0 + 1e-5).contains(&share), "{share}");
+    }
+    // A window more or less in the last group changes no other row.
+    let fewer = encoder.encode_each(&[&theirs[..5 * 96 * 187], &ours[..2 * 128 * 199]], 5).unwrap();
+    assert_eq!(fewer, heard.embeddings.slice(s![..5, ..]));
+    let one_short = encoder.encode_each(&[&theirs, &ours[..2 * 128 * 199]], 7).unwrap_err();
+    assert!(matches!(one_short, EncoderError::WrongInput { windows: 3, .. }), "{one_short}");
+    let layer = TagLayer::of(&ModelRef::default()).unwrap().unwrap();
+    assert_eq!(
+        layer.names(),
+        TagLayer::of(&ModelRef::Name("voisin-3-musicnn".into())).unwrap().unwrap().names()
+    );
+    for (row, logits) in heard.embeddings.rows().into_iter().zip(heard.logits.rows()) {
         for (found, expected) in layer.logits(&row.to_vec()).iter().zip(logits) {
             assert!((found - expected).abs() < 1e-2 * (1.0 + expected.abs()), "{found} {expected}");
         }
@@ -315,7 +357,7 @@ fn models_on_disk() {
     let names: Vec<_> = models(Some(dir.path())).into_iter().map(|m| m.unwrap().manifest.name).collect();
     assert_eq!(
         names,
-        ["voisin-3-musicnn", "voisin-3", "musicnn-msd", "voisin-2", "musicnn-pair", "my-model"]
+        ["voisin-256", "voisin-3-musicnn", "voisin-3", "musicnn-msd", "voisin-2", "musicnn-pair", "my-model"]
     );
 
     // A flipped bit, a cut file, a broken manifest.
@@ -331,7 +373,7 @@ fn models_on_disk() {
     assert!(matches!(cut, EncoderError::BadWeights { .. }), "{cut}");
     std::fs::write(&manifest_path, "{}").unwrap();
     let listed = models(Some(dir.path()));
-    assert!(listed[4].is_ok() && matches!(listed[5], Err(EncoderError::BadManifest { .. })));
+    assert!(listed[5].is_ok() && matches!(listed[6], Err(EncoderError::BadManifest { .. })));
 
     let unknown = Encoder::load(&"no-such-model".parse().unwrap(), &cpu()).err().unwrap().to_string();
     assert!(unknown.contains("musicnn-msd"), "{unknown}");

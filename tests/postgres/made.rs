@@ -22,7 +22,7 @@ pub(super) fn model() -> StoredModel {
 pub(super) fn model_called(name: &str, dimension: usize) -> StoredModel {
     let digest: String = name.bytes().cycle().take(32).map(|byte| format!("{byte:02x}")).collect();
     let manifest = ModelManifest {
-        format: ModelManifest::NEWEST_FORMAT,
+        format: 2,
         name: name.to_owned(),
         description: "made up".to_owned(),
         architecture: Architecture::Layers,

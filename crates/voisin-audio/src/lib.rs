@@ -37,7 +37,7 @@ use std::path::Path;
 pub use error::AudioError;
 pub use guard::guard;
 pub use guard::is_guarded;
-pub use resample::Downsampler;
+pub use resample::WindowResampler;
 
 use voisin_base::track::{ContentId, ContentKind};
 

@@ -97,19 +97,18 @@ impl Resampler {
     }
 }
 
-/// Windows at a lower rate than that which they were read at: for networks that hear the same sound at several rates.
-pub struct Downsampler {
+/// Windows at another rate than that which they were read at: for networks that hear the same sound at several rates.
+pub struct WindowResampler {
     resampler: Resampler,
-    factor: usize,
     block: Vec<f32>,
 }
 
-impl Downsampler {
-    /// - `from`: a multiple of `to`, Hz
+impl WindowResampler {
+    /// - `from`, `to`: Hz
     pub fn new(from: u32, to: u32) -> Result<Self, AudioError> {
         let resampler = Resampler::new(from, to)?;
         let block = vec![0.0; resampler.block_in()];
-        Ok(Self { resampler, factor: (from / to.max(1)) as usize, block })
+        Ok(Self { resampler, block })
     }
 
     /// Samples needed before and behind a window.
@@ -121,7 +120,7 @@ impl Downsampler {
     pub fn run(&mut self, samples: &[f32], out: &mut [f32]) {
         self.resampler.reset();
         // The window's first sample comes out so much later than the first block goes in.
-        let late = self.reach() / self.factor + self.resampler.delay();
+        let late = self.resampler.block_out() + self.resampler.delay();
         let mut at = 0;
         for start in (0..usize::MAX).step_by(self.block.len()) {
             let rest = samples.get(start..).unwrap_or_default();
@@ -197,15 +196,20 @@ mod tests {
                 (state >> 8) as f32 / (1 << 23) as f32 - 1.0
             })
             .collect();
-        for (from, to) in [(48_000, 16_000), (48_000, 24_000), (44_100, 22_050)] {
+        for (from, to) in
+            [(48_000, 16_000), (44_100, 22_050), (44_100, 16_000), (44_100, 48_000), (24_000, 48_000)]
+        {
             let full = whole(&noise, from, to);
-            let mut alone = Downsampler::new(from, to).expect("a valid pair");
-            let (reach, factor) = (alone.reach(), (from / to) as usize);
+            let mut alone = WindowResampler::new(from, to).expect("a valid pair");
+            // Where a sample of one rate and one of the other lie at the same time.
+            let unit_in = (from / gcd(from as usize, to as usize) as u32) as usize;
+            let unit_out = (to / gcd(from as usize, to as usize) as u32) as usize;
+            let (reach, length) = (alone.reach(), 5000 * unit_in / unit_out);
             for start in [reach, 9000, 20_001] {
-                let start = start.next_multiple_of(factor).max(reach);
+                let start = start.next_multiple_of(unit_in).max(reach.next_multiple_of(unit_in));
                 let mut out = vec![0.0; 5000];
-                alone.run(&noise[start - reach..start + 5000 * factor + reach], &mut out);
-                for (found, expected) in out.iter().zip(&full[start / factor..]) {
+                alone.run(&noise[start - reach..start + length + reach], &mut out);
+                for (found, expected) in out.iter().zip(&full[start / unit_in * unit_out..]) {
                     assert!((found - expected).abs() < 1e-3, "{from} to {to}: {found} {expected}");
                 }
             }

@@ -65,8 +65,7 @@ impl Parts {
     /// Of a model.
     pub fn of(manifest: &ModelManifest) -> Self {
         let first = (manifest.own_dimension(), 1.0);
-        let others =
-            manifest.networks.iter().map(|network| (network.architecture.dimension(), network.weight));
+        let others = manifest.networks.iter().map(|network| (network.dimension(), network.weight));
         Self(std::iter::once(first).chain(others).collect())
     }
 

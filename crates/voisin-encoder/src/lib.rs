@@ -39,7 +39,7 @@ mod weights;
 pub use device::{Device, DeviceChoice};
 pub use embedding::{Embedding, Parts, pool};
 pub use error::EncoderError;
-pub use manifest::{Architecture, ModelManifest, ModelNetwork, ModelOutput, Pooling};
+pub use manifest::{Architecture, ModelManifest, ModelNetwork, ModelOutput, ModelProjection, Pooling};
 pub use models::{
     DEFAULT_MODEL, ModelEntry, ModelLocation, ModelRef, import_model, keep_trained, models, models_dir,
 };

@@ -100,7 +100,7 @@ impl std::str::FromStr for Architecture {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelManifest {
-    /// Version of this layout: 1, or 2 where one of the fields is used that came with it.
+    /// Version of this layout: 1, or 2 or 3 where one of the fields is used that came with it.
     pub format: u32,
     /// Short name, as `--model` takes it.
     pub name: String,
@@ -178,12 +178,51 @@ pub struct ModelNetwork {
     /// How many of its logits, from the first, the model does not tell, since another network tells the same better.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub untold: usize,
+    /// It hears the first of so many consecutive windows, 1 to [`MOST_EVERY`](Self::MOST_EVERY); what it says of that
+    /// window stands for all of them. Format 3.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub every: usize,
+    /// Takes the place of the linear layers behind it. Format 3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub projection: Option<ModelProjection>,
 }
 
-// Signature as serde wants it.
+impl ModelNetwork {
+    /// Largest [`every`](Self::every).
+    pub const MOST_EVERY: usize = 8;
+
+    /// Length of its part of the vector.
+    pub fn dimension(&self) -> usize {
+        self.projection.as_ref().map_or(self.architecture.dimension(), |projection| projection.dimension)
+    }
+}
+
+/// Linear layers behind a network, in a file of their own: fewer numbers from weights that are used elsewhere as they are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelProjection {
+    /// Name of a safetensors file beside the manifest: `projection.{weight, bias}`, and `told.{weight, bias}` where the
+    /// network tells something.
+    pub weights: String,
+    /// SHA-256 of that file, 64 lower-case hexadecimal digits.
+    pub weights_sha256: String,
+    /// Numbers that are left of the network's.
+    pub dimension: usize,
+}
+
+// Signatures as serde wants them.
 #[allow(clippy::trivially_copy_pass_by_ref)]
 fn is_zero(number: &usize) -> bool {
     *number == 0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_one(number: &usize) -> bool {
+    *number == 1
+}
+
+fn one() -> usize {
+    1
 }
 
 /// The part of a manifest that every format has.
@@ -196,7 +235,7 @@ impl ModelManifest {
     /// Layout of a manifest that uses none of the later fields: every voisin reads it.
     pub const FORMAT: u32 = 1;
     /// Newest layout that this version of voisin reads.
-    pub const NEWEST_FORMAT: u32 = 2;
+    pub const NEWEST_FORMAT: u32 = 3;
 
     /// Identity of the vectors that this model makes: 32 hexadecimal digits.
     ///
@@ -228,6 +267,12 @@ impl ModelManifest {
             ] {
                 hasher.update(part.as_bytes());
                 hasher.update([0]);
+            }
+            if network.every > 1 {
+                hasher.update(format!("every {}\0", network.every));
+            }
+            if let Some(projection) = &network.projection {
+                hasher.update(format!("projection {}\0", projection.weights_sha256));
             }
         }
         hex(&hasher.finalize())[..32].to_owned()
@@ -295,7 +340,7 @@ impl ModelManifest {
         if self.name.is_empty() || self.name.contains(['/', '\\']) {
             return Err(format!("\"name\" is \"{}\": expected a word without slashes", self.name));
         }
-        let others = self.networks.iter().map(|network| network.architecture.dimension());
+        let others = self.networks.iter().map(ModelNetwork::dimension);
         let dimension = self.own_dimension() + others.sum::<usize>();
         if self.dimension != dimension {
             let makers =
@@ -320,6 +365,10 @@ impl ModelManifest {
                 "\"layer\", \"layers\", \"pooling\", \"outputs\" and \"networks\" need \"format\": 2"
                     .to_owned(),
             );
+        }
+        let is_newest = |network: &ModelNetwork| network.every != 1 || network.projection.is_some();
+        if self.networks.iter().any(is_newest) && self.format < 3 {
+            return Err("\"every\" and \"projection\" of a network need \"format\": 3".to_owned());
         }
         let layers = architecture.layers();
         if let Some(layer) = self.layer.as_deref().filter(|layer| !layers.contains(layer)) {
@@ -346,6 +395,17 @@ impl ModelManifest {
             )?;
             if !(network.weight.is_finite() && network.weight > 0.0) {
                 return Err(format!("\"weight\" is {}: expected a number above 0", network.weight));
+            }
+            let most = ModelNetwork::MOST_EVERY;
+            if !(1..=most).contains(&network.every) {
+                return Err(format!("\"every\" is {}: expected 1 to {most}", network.every));
+            }
+            if let Some(projection) = &network.projection {
+                check_file(&projection.weights, &projection.weights_sha256)?;
+                let (found, most) = (projection.dimension, network.architecture.dimension());
+                if !(1..=most).contains(&found) {
+                    return Err(format!("a projection's \"dimension\" is {found}: expected 1 to {most}"));
+                }
             }
         }
         Ok(())
@@ -390,6 +450,11 @@ fn check_network(
             "\"front_end\" makes windows of {found:?} mel bands and frames, but {architecture} takes {shape:?}"
         ));
     }
+    check_file(weights, digest)
+}
+
+/// Whether a file of weights is named as it should be.
+fn check_file(weights: &str, digest: &str) -> Result<(), String> {
     if digest.len() != 64 || !digest.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
         return Err("\"weights_sha256\" is not 64 lower-case hexadecimal digits".to_owned());
     }
@@ -472,14 +537,18 @@ mod tests {
         assert_ne!(base, ModelManifest { front_end, ..manifest() }.fingerprint());
     }
 
+    fn manifest_of(name: &str) -> String {
+        String::from_utf8(voisin_models::file(&format!("{name}.json")).unwrap().to_vec()).unwrap()
+    }
+
     /// Digests that libraries of released versions hold beside their vectors.
     #[test]
     fn fingerprints_of_models_that_exist_stay() {
         for (file, fingerprint) in [
-            (voisin_models::MUSICNN_MSD_MANIFEST, "d17143b97359c8903723166d804ac064"),
-            (voisin_models::VOISIN_2_MANIFEST, "c0a43b9ad0503d3e3de91bbe29bf950f"),
+            (manifest_of("musicnn-msd"), "d17143b97359c8903723166d804ac064"),
+            (manifest_of("voisin-2"), "c0a43b9ad0503d3e3de91bbe29bf950f"),
         ] {
-            let manifest = ModelManifest::parse(file, Path::new("m.json")).unwrap();
+            let manifest = ModelManifest::parse(&file, Path::new("m.json")).unwrap();
             assert_eq!((manifest.format, manifest.fingerprint().as_str()), (1, fingerprint));
             assert!(!serde_json::to_string(&manifest).unwrap().contains("networks"));
             let layer = manifest.architecture.layers().first().map(|layer| (*layer).to_owned());
@@ -502,6 +571,8 @@ mod tests {
             weights_sha256: "1".repeat(64),
             weight: 0.5,
             untold: 0,
+            every: 1,
+            projection: None,
         };
         let pair = ModelManifest { format: 2, dimension: 712, networks: vec![second.clone()], ..manifest() };
         let json = serde_json::to_string(&pair).unwrap();
@@ -527,6 +598,49 @@ mod tests {
                 .to_string()
                 .contains("expected `mean`")
         );
+    }
+
+    #[test]
+    fn a_network_that_hears_less_and_gives_fewer_numbers_is_described_in_format_3() {
+        let projection = ModelProjection {
+            weights: "short.safetensors".into(),
+            weights_sha256: "2".repeat(64),
+            dimension: 56,
+        };
+        let second = ModelNetwork {
+            architecture: Architecture::OpenL3,
+            front_end: MelConfig::openl3(OpenL3Variant::Original),
+            weights: "second.safetensors".into(),
+            weights_sha256: "1".repeat(64),
+            weight: 1.0,
+            untold: 0,
+            every: 3,
+            projection: Some(projection.clone()),
+        };
+        let model = |second: &ModelNetwork| {
+            let networks = vec![second.clone()];
+            ModelManifest { format: 3, dimension: 256, networks, ..manifest() }
+        };
+        let all = model(&second);
+        let json = serde_json::to_string(&all).unwrap();
+        assert_eq!(ModelManifest::parse(&json, Path::new("m.json")).unwrap(), all);
+        assert!(reason(&ModelManifest { format: 2, ..all.clone() }).contains("need \"format\": 3"));
+        assert!(reason(&ModelManifest { dimension: 712, ..all.clone() }).contains("expected 256"));
+        let often = ModelNetwork { every: 2, ..second.clone() };
+        assert_ne!(model(&often).fingerprint(), all.fingerprint());
+        let longer = ModelProjection { weights_sha256: "3".repeat(64), ..projection.clone() };
+        let longer = ModelNetwork { projection: Some(longer), ..second.clone() };
+        assert_ne!(model(&longer).fingerprint(), all.fingerprint());
+        for every in [0, 9] {
+            assert!(reason(&model(&ModelNetwork { every, ..second.clone() })).contains("expected 1 to 8"));
+        }
+        let elsewhere = ModelProjection { weights: "../short.safetensors".into(), ..projection.clone() };
+        let elsewhere = ModelNetwork { projection: Some(elsewhere), ..second.clone() };
+        assert!(reason(&model(&elsewhere)).contains("without folders"));
+        let more = ModelProjection { dimension: 513, ..projection };
+        let more =
+            ModelManifest { dimension: 713, ..model(&ModelNetwork { projection: Some(more), ..second }) };
+        assert!(reason(&more).contains("expected 1 to 512"));
     }
 
     #[test]

@@ -14,29 +14,7 @@ use voisin_import::WeightFormat;
 use voisin_kernels::conv::OpenL3Weights;
 
 /// The model used when none is named.
-pub const DEFAULT_MODEL: &str = "voisin-3-musicnn";
-
-/// A model that is part of the binary.
-struct BuiltIn {
-    manifest: &'static str,
-    /// Of each network, in the manifest's order.
-    weights: &'static [&'static &'static [u8]],
-}
-
-/// The default first.
-const BUILT_IN: [BuiltIn; 5] = [
-    BuiltIn {
-        manifest: voisin_models::VOISIN_3_MUSICNN_MANIFEST,
-        weights: &[&voisin_models::MUSICNN_MSD, &voisin_models::VOISIN_3],
-    },
-    BuiltIn { manifest: voisin_models::VOISIN_3_MANIFEST, weights: &[&voisin_models::VOISIN_3] },
-    BuiltIn { manifest: voisin_models::MUSICNN_MSD_MANIFEST, weights: &[&voisin_models::MUSICNN_MSD] },
-    BuiltIn { manifest: voisin_models::VOISIN_2_MANIFEST, weights: &[&voisin_models::VOISIN_2] },
-    BuiltIn {
-        manifest: voisin_models::MUSICNN_PAIR_MANIFEST,
-        weights: &[&voisin_models::MUSICNN_MSD, &voisin_models::MUSICNN_JAMENDO],
-    },
-];
+pub const DEFAULT_MODEL: &str = voisin_models::NAMES[0];
 
 /// How a user names a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,9 +97,8 @@ pub fn models_dir() -> Option<PathBuf> {
 /// Lists the built-in models, then those in `dir`, sorted by name; a manifest that cannot be read, or that has the
 /// name of a built-in model, becomes an error of its own and does not hide the others.
 pub fn models(dir: Option<&Path>) -> Vec<Result<ModelEntry, EncoderError>> {
-    let mut list: Vec<_> = BUILT_IN
-        .iter()
-        .map(|model| Ok(ModelEntry { manifest: built_in_manifest(model)?, location: ModelLocation::BuiltIn }))
+    let mut list: Vec<_> = built_in()
+        .map(|manifest| Ok(ModelEntry { manifest: manifest?, location: ModelLocation::BuiltIn }))
         .collect();
     let Some(dir) = dir else { return list };
     let entries = match std::fs::read_dir(dir) {
@@ -190,15 +167,11 @@ impl ModelRef {
                 let entry = find_by_name(name)?;
                 match entry.location {
                     ModelLocation::File(path) => read_model(entry.manifest, &path),
-                    ModelLocation::BuiltIn => {
-                        let is_it = |model: &&BuiltIn| {
-                            built_in_manifest(model).is_ok_and(|m| m.name == entry.manifest.name)
-                        };
-                        let model =
-                            BUILT_IN.iter().find(is_it).expect("a listed built-in model is in the list");
-                        let weights = model.weights.iter().map(|bytes| Ok(Cow::Borrowed(**bytes)));
-                        checked(entry.manifest, weights, Path::new(name))
-                    }
+                    ModelLocation::BuiltIn => checked(entry.manifest, Path::new(name), |path| {
+                        let file = path.file_name().and_then(|file| file.to_str());
+                        let bytes = file.and_then(voisin_models::file);
+                        Ok(Cow::Borrowed(bytes.expect("the files of a built-in model are built in")))
+                    }),
                 }
             }
             Self::Manifest(path) => read_model(read_manifest(path)?, path),
@@ -210,16 +183,18 @@ impl ModelRef {
     }
 }
 
-fn built_in_manifest(model: &BuiltIn) -> Result<ModelManifest, EncoderError> {
-    ModelManifest::parse(model.manifest, Path::new("built-in model"))
+/// The cards of the built-in models, the default's first.
+fn built_in() -> impl Iterator<Item = Result<ModelManifest, EncoderError>> {
+    voisin_models::NAMES.iter().map(|name| {
+        let file = format!("{name}.json");
+        let json = voisin_models::file(&file).and_then(|bytes| std::str::from_utf8(bytes).ok());
+        ModelManifest::parse(json.unwrap_or_default(), Path::new("built-in model"))
+    })
 }
 
 /// Whether a built-in model has this name, in whatever case.
 fn is_built_in(name: &str) -> bool {
-    BUILT_IN
-        .iter()
-        .filter_map(|model| built_in_manifest(model).ok())
-        .any(|manifest| manifest.name.eq_ignore_ascii_case(name))
+    voisin_models::NAMES.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
 fn find_by_name(name: &str) -> Result<ModelEntry, EncoderError> {
@@ -258,39 +233,40 @@ fn manifest_beside(weights: &Path) -> Result<Option<ModelManifest>, EncoderError
 
 /// - `beside`: the manifest, or another file of its folder
 fn read_model(manifest: ModelManifest, beside: &Path) -> Result<Found, EncoderError> {
-    let names = manifest.networks.iter().map(|network| &network.weights);
-    let paths: Vec<PathBuf> =
-        std::iter::once(&manifest.weights).chain(names).map(|name| beside.with_file_name(name)).collect();
-    let first = paths[0].clone();
-    checked(manifest, paths.iter().map(|path| Ok(Cow::Owned(read(path)?))), &first)
+    checked(manifest, beside, |path| Ok(Cow::Owned(read(path)?)))
 }
 
-/// Compares the digests, then parses.
+/// Reads the weights, compares the digests, then parses.
 ///
-/// - `files`: the weights of each network, in the manifest's order
-/// - `path`: of the first one; the others lie beside it
+/// - `beside`: a file of the folder that the weights lie in
+/// - `bytes`: of a file there
 fn checked<'a>(
     manifest: ModelManifest,
-    files: impl Iterator<Item = Result<Cow<'a, [u8]>, EncoderError>>,
-    path: &Path,
+    beside: &Path,
+    bytes: impl Fn(&Path) -> Result<Cow<'a, [u8]>, EncoderError>,
 ) -> Result<Found, EncoderError> {
-    let own = (manifest.architecture, &manifest.weights_sha256, path.to_owned());
-    let further = manifest.networks.iter().map(|network| {
-        (network.architecture, &network.weights_sha256, path.with_file_name(&network.weights))
-    });
-    let mut all = Vec::new();
-    for ((architecture, expected, path), bytes) in std::iter::once(own).chain(further).zip(files) {
-        let bytes = bytes?;
+    let read = |file: &str, expected: &str| {
+        let path = beside.with_file_name(file);
+        let bytes = bytes(&path)?;
         let found = sha256_hex(&bytes);
-        if found != *expected {
-            return Err(EncoderError::WrongDigest { path, expected: expected.clone(), found });
+        if found != expected {
+            return Err(EncoderError::WrongDigest { path, expected: expected.to_owned(), found });
         }
-        let weights = parse(&bytes, &path)?;
-        weights.check(architecture)?;
-        all.push(weights);
+        parse(&bytes, &path)
+    };
+    let weights = read(&manifest.weights, &manifest.weights_sha256)?;
+    weights.check(manifest.architecture)?;
+    let mut others = Vec::new();
+    for network in &manifest.networks {
+        let weights = read(&network.weights, &network.weights_sha256)?;
+        weights.check(network.architecture)?;
+        others.push(match &network.projection {
+            Some(projection) => {
+                weights.with_projection(read(&projection.weights, &projection.weights_sha256)?)
+            }
+            None => weights,
+        });
     }
-    let others = all.split_off(1);
-    let weights = all.remove(0);
     Ok(Found { manifest, weights, others })
 }
 
@@ -389,7 +365,7 @@ pub fn keep_trained(
     let manifest = ModelManifest::random(super::Architecture::OpenL3, 0);
     let manifest = match network {
         Some((layers, front_end, dimension)) => ModelManifest {
-            format: ModelManifest::NEWEST_FORMAT,
+            format: 2,
             architecture: super::Architecture::Layers,
             layers,
             front_end,

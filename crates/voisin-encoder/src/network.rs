@@ -32,6 +32,8 @@ struct Network {
     /// Mel bands and frames of a window, and length of its vector.
     shape: [usize; 2],
     dimension: usize,
+    /// It hears the first of so many windows.
+    every: usize,
     backend: Box<dyn Backend>,
     projection: Projection,
     /// Tag logits that it gives, from the first, and that are not told of.
@@ -215,8 +217,9 @@ impl Encoder {
         let Found { manifest, weights, others } = model.find()?;
         let mut networks = vec![Network::of(&manifest, &weights, device, options)?];
         for (network, weights) in manifest.networks.iter().zip(&others) {
-            let further = Network::new(network.architecture, weights, device, options)?;
-            networks.push(further.without(network.untold));
+            let dimension = network.dimension();
+            let further = Network::new(network.architecture, dimension, weights, device, options)?;
+            networks.push(Network { every: network.every, ..further.without(network.untold) });
         }
         if manifest.outputs.is_empty() {
             networks[1..].iter_mut().for_each(|network| network.tags = 0);
@@ -298,6 +301,11 @@ impl Encoder {
         std::iter::once(&self.manifest.front_end).chain(others)
     }
 
+    /// For each of the [`front_ends`](Self::front_ends): its network hears the first of so many consecutive windows.
+    pub fn every(&self) -> impl Iterator<Item = usize> {
+        self.networks.iter().map(|network| network.every)
+    }
+
     /// Number of windows that are worth handing over at once; more are cut into batches of this size.
     pub fn preferred_batch(&self) -> usize {
         self.networks.iter().map(|network| network.batch).max().unwrap_or(1)
@@ -324,6 +332,9 @@ impl Encoder {
 
     /// Embeds `n` windows, of which each network hears its own spectrograms, in the order of
     /// [`front_ends`](Self::front_ends); as [`encode`](Self::encode).
+    ///
+    /// A network that hears one window of [`every`](Self::every) takes `n` / `every` spectrograms, rounded up, and what it
+    /// says of one stands in the rows of all the windows up to the next.
     pub fn encode_each(&self, mels: &[&[f32]], n: usize) -> Result<Array2<f32>, EncoderError> {
         Ok(self.passes(mels, n)?.0)
     }
@@ -350,11 +361,12 @@ impl Encoder {
         }
         let (mut embeddings, mut logits) = (Vec::new(), Vec::new());
         for (network, mels) in self.networks.iter().zip(mels) {
-            let pass = network.pass(mels, n)?;
-            embeddings.push(rows(pass.embeddings, n, network.dimension)?);
+            let heard = n.div_ceil(network.every);
+            let pass = network.pass(mels, heard)?;
+            embeddings.push(network.spread(rows(pass.embeddings, heard, network.dimension)?, n));
             if network.tags > 0 {
-                let all = rows(pass.logits, n, network.untold + network.tags)?;
-                logits.push(all.slice_move(s![.., network.untold..]));
+                let all = rows(pass.logits, heard, network.untold + network.tags)?;
+                logits.push(network.spread(all.slice_move(s![.., network.untold..]), n));
             }
         }
         let joined = |mut parts: Vec<Array2<f32>>| match parts.len() {
@@ -394,13 +406,15 @@ impl Network {
                 Box::new(build()?)
             };
             let projection = Projection::default();
-            return Ok(Self { shape, dimension, backend, projection, untold: 0, tags: 0, batch });
+            return Ok(Self { shape, dimension, every: 1, backend, projection, untold: 0, tags: 0, batch });
         }
-        Self::new(manifest.architecture, weights, device, options)
+        Self::new(manifest.architecture, manifest.own_dimension(), weights, device, options)
     }
 
+    /// - `dimension`: of its search vector
     fn new(
         architecture: Architecture,
+        dimension: usize,
         weights: &Weights,
         device: &Device,
         options: &EncoderOptions,
@@ -409,7 +423,7 @@ impl Network {
         let projection = if options.raw {
             Projection::default()
         } else {
-            Projection::read(weights, architecture.dimension())?
+            Projection::read(weights, architecture.dimension(), dimension)?
         };
         let candle = device.is_gpu() || options.engine == CpuPath::Candle;
         let batch = options.batch.unwrap_or_else(|| default_batch(architecture, device, candle)).max(1);
@@ -438,14 +452,24 @@ impl Network {
             Architecture::OpenL3 => projection.tags(),
             Architecture::Layers => 0,
         } + projection.told();
-        let (shape, dimension) = (architecture.input_shape(), architecture.dimension());
-        Ok(Self { shape, dimension, backend, projection, untold: 0, tags, batch })
+        let dimension = if options.raw { architecture.dimension() } else { dimension };
+        let shape = architecture.input_shape();
+        Ok(Self { shape, dimension, every: 1, backend, projection, untold: 0, tags, batch })
     }
 
     /// The network without its first logits.
     fn without(self, untold: usize) -> Self {
         let untold = untold.min(self.tags);
         Self { untold, tags: self.tags - untold, ..self }
+    }
+
+    /// Rows of `n` windows from those that the network heard.
+    fn spread(&self, heard: Array2<f32>, n: usize) -> Array2<f32> {
+        if self.every == 1 {
+            return heard;
+        }
+        let rows: Vec<usize> = (0..n).map(|i| i / self.every).collect();
+        heard.select(Axis(0), &rows)
     }
 
     fn pass(&self, mels: &[f32], n: usize) -> Result<Pass, EncoderError> {

@@ -3,8 +3,8 @@
 use super::backend::Pass;
 use super::{Architecture, EncoderError, ModelRef, Weights};
 
-/// `projection.{weight, bias}`, dimension × dimension, turns an embedding into the search vector;
-/// `tags.{weight, bias}`, tags × dimension, gives tag logits from the same embedding. Either may be missing.
+/// `projection.{weight, bias}`, dimension × the network's, turns an embedding into the search vector, which may be shorter;
+/// `tags.{weight, bias}`, tags × the network's, gives tag logits from the same embedding. Either may be missing.
 ///
 /// `standardise.{mean, scale}`, dimension each, then brings each number to mean 0 and variance 1 over the music that it
 /// was fitted on: `(x - mean) * scale`. `told.{weight, bias}`, logits × dimension, gives further logits from what comes
@@ -65,12 +65,16 @@ struct Linear {
 
 impl Projection {
     /// Finds the layers among the tensors and checks their shapes.
-    pub(super) fn read(weights: &Weights, dimension: usize) -> Result<Self, EncoderError> {
-        let vector = Linear::read(weights, "projection", dimension)?;
-        if let Some(found) = vector.as_ref().map(|linear| linear.bias.len()).filter(|&n| n != dimension) {
+    ///
+    /// - `network`: length of what the network gives
+    /// - `dimension`: of the search vector
+    pub(super) fn read(weights: &Weights, network: usize, dimension: usize) -> Result<Self, EncoderError> {
+        let vector = Linear::read(weights, "projection", network)?;
+        let found = vector.as_ref().map_or(network, |linear| linear.bias.len());
+        if found != dimension {
             return Err(bad(weights, &format!("projection has {found} outputs, expected {dimension}")));
         }
-        let tags = Linear::read(weights, "tags", dimension)?;
+        let tags = Linear::read(weights, "tags", network)?;
         let told = Linear::read(weights, TOLD, dimension)?;
         Ok(Self { vector, tags, standardise: Standardise::read(weights, dimension)?, told })
     }
@@ -142,18 +146,19 @@ impl TagLayer {
         let manifest = found.manifest;
         let Some(mut names) = manifest.tags.clone() else { return Ok(None) };
         names.extend(manifest.outputs.iter().flat_map(|output| output.labels.iter().cloned()));
-        let others = manifest.networks.iter().map(|network| (network.architecture, network.untold));
+        let others = manifest.networks.iter();
+        let others = others.map(|network| (network.architecture, network.dimension(), network.untold));
         // Without names, what further networks say is not told of.
         let others = others.take(if manifest.outputs.is_empty() { 0 } else { usize::MAX });
-        let networks = std::iter::once((manifest.architecture, 0)).chain(others);
+        let own = (manifest.architecture, manifest.own_dimension(), 0);
         let (mut layers, mut at) = (Vec::new(), 0);
-        for ((architecture, mut untold), weights) in
-            networks.zip(std::iter::once(&found.weights).chain(&found.others))
+        for ((architecture, dimension, mut untold), weights) in
+            std::iter::once(own).chain(others).zip(std::iter::once(&found.weights).chain(&found.others))
         {
             let own = TagsOfPart::own(architecture, weights, at)?;
-            let told = TagsOfPart::told(architecture, weights, at)?;
+            let told = TagsOfPart::told(dimension, weights, at)?;
             layers.extend(own.into_iter().chain(told).filter_map(|part| part.without(&mut untold)));
-            at += architecture.dimension();
+            at += dimension;
         }
         if names.len() != layers.iter().map(|layer| layer.linear.bias.len()).sum::<usize>() {
             return Ok(None);
@@ -186,14 +191,16 @@ impl TagsOfPart {
             Architecture::OpenL3 => Linear::read(weights, "tags", dimension)?,
             Architecture::Vgg | Architecture::Layers => None,
         };
-        let is_turned = Linear::read(weights, "projection", dimension)?.is_some();
-        let standardise = Standardise::read(weights, dimension)?;
-        Ok(linear.filter(|_| !is_turned).map(|linear| Self { at, linear, standardise }))
+        let Some(linear) = linear else { return Ok(None) };
+        if Linear::read(weights, "projection", dimension)?.is_some() {
+            return Ok(None);
+        }
+        Ok(Some(Self { at, linear, standardise: Standardise::read(weights, dimension)? }))
     }
 
     /// Those that are read off the stored vector.
-    fn told(architecture: Architecture, weights: &Weights, at: usize) -> Result<Option<Self>, EncoderError> {
-        let linear = Linear::read(weights, TOLD, architecture.dimension())?;
+    fn told(dimension: usize, weights: &Weights, at: usize) -> Result<Option<Self>, EncoderError> {
+        let linear = Linear::read(weights, TOLD, dimension)?;
         Ok(linear.map(|linear| Self { at, linear, standardise: None }))
     }
 
@@ -286,7 +293,7 @@ mod tests {
             ("tags.weight", &[1, 2], vec![1.0, -1.0]),
             ("tags.bias", &[1], vec![0.5]),
         ]);
-        let projection = Projection::read(&file, 2).unwrap();
+        let projection = Projection::read(&file, 2, 2).unwrap();
         assert_eq!(projection.tags(), 1);
         let mut pass = Pass { embeddings: vec![1.0, 2.0, 3.0, 5.0], logits: Vec::new() };
         projection.apply(&mut pass);
@@ -304,14 +311,14 @@ mod tests {
             ("told.weight", &[2, 2], vec![1.0, 0.0, 0.0, 2.0]),
             ("told.bias", &[2], vec![0.0, -1.0]),
         ]);
-        let projection = Projection::read(&file, 2).unwrap();
+        let projection = Projection::read(&file, 2, 2).unwrap();
         assert_eq!((projection.tags(), projection.told()), (0, 2));
         // Behind the network's own logits, window by window.
         let mut pass = Pass { embeddings: vec![1.0, 2.0, 3.0, 5.0], logits: vec![7.0, 8.0] };
         projection.apply(&mut pass);
         assert_eq!(pass.embeddings, [0.0, 1.0, 9.0, 3.0]);
         assert_eq!(pass.logits, [7.0, 0.0, 1.0, 8.0, 9.0, 5.0]);
-        let layer = TagsOfPart::told(Architecture::OpenL3, &file, 0);
+        let layer = TagsOfPart::told(512, &file, 0);
         assert!(layer.is_err(), "a network of another dimension");
     }
 
@@ -345,6 +352,33 @@ mod tests {
     }
 
     #[test]
+    fn a_projection_of_its_own_takes_the_place_of_the_layers_and_may_be_shorter() {
+        let own = weights(&[
+            ("conv.weight", &[1], vec![4.0]),
+            ("projection.weight", &[2, 2], vec![0.0, 1.0, 2.0, 0.0]),
+            ("projection.bias", &[2], vec![10.0, 20.0]),
+            ("tags.weight", &[1, 2], vec![1.0, -1.0]),
+            ("tags.bias", &[1], vec![0.5]),
+        ]);
+        let short = weights(&[
+            ("projection.weight", &[1, 2], vec![1.0, 3.0]),
+            ("projection.bias", &[1], vec![0.5]),
+            ("told.weight", &[1, 1], vec![-2.0]),
+            ("told.bias", &[1], vec![1.0]),
+            ("conv.weight", &[1], vec![5.0]),
+        ]);
+        let joined = own.with_projection(short);
+        assert_eq!(joined.tensor("conv.weight").unwrap().values, [4.0], "the network stays");
+        let projection = Projection::read(&joined, 2, 1).unwrap();
+        assert_eq!((projection.tags(), projection.told()), (0, 1));
+        let mut pass = Pass { embeddings: vec![1.0, 2.0, 3.0, 5.0], logits: Vec::new() };
+        projection.apply(&mut pass);
+        assert_eq!((pass.embeddings, pass.logits), (vec![7.5, 18.5], vec![-14.0, -36.0]));
+        assert!(Projection::read(&joined, 2, 2).unwrap_err().to_string().contains("expected 2"));
+        assert!(Projection::read(&weights(&[]), 2, 1).is_err(), "nothing shortens the vector");
+    }
+
+    #[test]
     fn standardising_comes_last() {
         let file = weights(&[
             ("projection.weight", &[2, 2], vec![0.0, 1.0, 2.0, 0.0]),
@@ -353,23 +387,23 @@ mod tests {
             ("standardise.scale", &[2], vec![3.0, 0.5]),
         ]);
         let mut pass = Pass { embeddings: vec![1.0, 2.0, 3.0, 5.0], logits: Vec::new() };
-        Projection::read(&file, 2).unwrap().apply(&mut pass);
+        Projection::read(&file, 2, 2).unwrap().apply(&mut pass);
         assert_eq!(pass.embeddings, [0.0, 1.0, 9.0, 3.0]);
         let half = weights(&[("standardise.mean", &[2], vec![0.0; 2])]);
-        assert!(Projection::read(&half, 2).unwrap_err().to_string().contains("both or none"));
+        assert!(Projection::read(&half, 2, 2).unwrap_err().to_string().contains("both or none"));
         let long =
             weights(&[("standardise.mean", &[3], vec![0.0; 3]), ("standardise.scale", &[3], vec![0.0; 3])]);
-        assert!(Projection::read(&long, 2).unwrap_err().to_string().contains("expected [2]"));
+        assert!(Projection::read(&long, 2, 2).unwrap_err().to_string().contains("expected [2]"));
     }
 
     #[test]
     fn nothing_there_changes_nothing_and_wrong_shapes_are_named() {
-        let none = Projection::read(&weights(&[]), 2).unwrap();
+        let none = Projection::read(&weights(&[]), 2, 2).unwrap();
         let mut pass = Pass { embeddings: vec![1.0, 2.0], logits: vec![3.0] };
         none.apply(&mut pass);
         assert_eq!((pass.embeddings, pass.logits), (vec![1.0, 2.0], vec![3.0]));
         let reason = |tensors: &[(&str, &[usize], Vec<f32>)]| {
-            Projection::read(&weights(tensors), 2).unwrap_err().to_string()
+            Projection::read(&weights(tensors), 2, 2).unwrap_err().to_string()
         };
         let bias: (&str, &[usize], Vec<f32>) = ("projection.bias", &[2], vec![0.0; 2]);
         assert!(reason(std::slice::from_ref(&bias)).contains("both or none"));

@@ -64,6 +64,13 @@ impl Weights {
         &self.origin
     }
 
+    /// These tensors with the linear layers of `projection` in place of their own.
+    pub(crate) fn with_projection(mut self, projection: Self) -> Self {
+        self.tensors.retain(|name, _| !is_linear_layer(name));
+        self.tensors.extend(projection.tensors.into_iter().filter(|(name, _)| is_linear_layer(name)));
+        self
+    }
+
     /// Names and tensors, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &WeightTensor)> {
         self.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor))
@@ -194,6 +201,11 @@ impl Weights {
             .collect::<Result<HashMap<_, _>, _>>()?;
         Ok(VarBuilder::from_tensors(tensors, dtype, device))
     }
+}
+
+/// Whether the tensor is one of the layers behind a network that [`super::projection`] reads.
+fn is_linear_layer(name: &str) -> bool {
+    ["projection.", "tags.", "standardise.", "told."].iter().any(|layer| name.starts_with(layer))
 }
 
 /// `count` numbers in [0, 1) for the tensor `name`, from the stream that begins at FNV-1a of the name plus the seed.

@@ -8,7 +8,7 @@ use ndarray::Array2;
 
 use super::EngineError;
 use super::descriptors::{self, DescriptorDepth};
-use voisin_audio::{self, AudioInfo, DecodeReport, Downsampler};
+use voisin_audio::{self, AudioInfo, DecodeReport, WindowResampler};
 use voisin_encoder::{Embedding, Encoder, Parts};
 use voisin_features::{MelConfig, MelFrontEnd, Scratch, windows};
 use voisin_learn::genre::{add_window, is_steady};
@@ -82,17 +82,37 @@ impl FileEmbedding {
 
 /// A model with its front ends, ready to listen to files from any number of threads.
 ///
-/// Networks of one model hear the same sound: it is decoded once, at the highest of their rates, and a network whose window
-/// is shorter than the longest hears the middle of that.
+/// Networks of one model hear the same sound: it is decoded once, and a network whose window is shorter than the longest hears
+/// the middle of that. Networks of one rate hear windows that are read at that rate; for others windows are read as the file
+/// has them, and each network's is brought to its rate. One that hears one window of several ([`Encoder::every`]) hears the
+/// first of those that count, and what it says stands for the others.
 pub struct Embedder {
     encoder: Encoder,
     ears: Vec<Ear>,
     parts: Parts,
+    /// The highest of the networks' rates, Hz.
+    rate: u32,
+    /// Whether all have it.
+    is_one_rate: bool,
+}
+
+/// What a network hears.
+struct Ear {
+    front_end: MelFrontEnd,
+    /// It hears the first of so many windows.
+    every: usize,
+}
+
+/// How windows are read for all networks.
+struct Reading {
+    /// Hz.
     rate: u32,
     /// Samples of the longest window.
     length: usize,
     /// Samples read on either side of it: what resampling needs.
     margin: usize,
+    /// For each network, the first of the samples that it needs, and what brings a window to its rate.
+    ears: Vec<(usize, Option<WindowResampler>)>,
 }
 
 /// What is listened to.
@@ -113,56 +133,64 @@ impl<'a> Sound<'a> {
     }
 }
 
-/// What a network hears of the samples that are read for a window.
-struct Ear {
-    front_end: MelFrontEnd,
-    /// First of the samples that it needs.
-    from: usize,
-}
-
 impl Embedder {
     /// Joins a model with the front ends that its manifest names.
     ///
     /// # Errors
-    /// The rates of its networks are no multiples of each other.
+    /// A front end that cannot be made.
     pub fn new(encoder: Encoder) -> Result<Self, EngineError> {
-        let rate = encoder.front_ends().map(MelConfig::sample_rate).max().unwrap_or(1);
-        let mut found = Vec::new();
-        for config in encoder.front_ends() {
-            if !rate.is_multiple_of(config.sample_rate()) {
-                let reason = format!(
-                    "its networks hear {rate} and {} Hz, expected rates that are multiples",
-                    config.sample_rate()
-                );
-                return Err(EngineError::Model { reason });
-            }
-            let factor = (rate / config.sample_rate()) as usize;
-            let reach = match factor {
-                1 => 0,
-                _ => Downsampler::new(rate, config.sample_rate())?.reach(),
-            };
-            found.push((config, factor * config.window_samples(), reach));
-        }
-        let length = found.iter().map(|(_, own, _)| *own).max().unwrap_or(0);
-        let beyond = |(_, own, reach): &(_, usize, usize)| reach.saturating_sub((length - own) / 2);
-        let margin = found.iter().map(beyond).max().unwrap_or(0);
+        let rates = || encoder.front_ends().map(MelConfig::sample_rate);
+        let rate = rates().max().unwrap_or(1);
+        let is_one_rate = rates().all(|other| other == rate);
         let mut ears = Vec::new();
-        for (config, own, reach) in found {
-            let from = margin + (length - own) / 2 - reach;
-            ears.push(Ear { front_end: MelFrontEnd::new(config.clone())?, from });
+        for (config, every) in encoder.front_ends().zip(encoder.every()) {
+            ears.push(Ear { front_end: MelFrontEnd::new(config.clone())?, every });
         }
         let parts = Parts::of(encoder.manifest());
-        Ok(Self { encoder, ears, parts, rate, length, margin })
+        Ok(Self { encoder, ears, parts, rate, is_one_rate })
     }
 
     /// Length of the model's window, in seconds.
     pub fn window_seconds(&self) -> f32 {
-        self.length as f32 / self.rate as f32
+        let seconds = |config: &MelConfig| config.window_samples() as f32 / config.sample_rate() as f32;
+        self.encoder.front_ends().map(seconds).fold(0.0, f32::max)
     }
 
-    /// The rate that it listens at, Hz.
+    /// The rate that it listens at, Hz; of several the highest.
     pub fn sample_rate(&self) -> u32 {
         self.rate
+    }
+
+    /// How windows of a file are read.
+    fn reading(&self, info: &AudioInfo, plan: WindowPlan) -> Result<Reading, EngineError> {
+        /// What is heard of a file has at least this rate, Hz: tempo and key are measured of it.
+        const LEAST: u32 = 16_000;
+        /// Longest stretch that resampling may need on either side of a window, as a share of a second. Rates without a
+        /// common measure need whole seconds.
+        const MOST: f64 = 0.25;
+        let is_counted_in_samples = matches!(plan, WindowPlan::Reference { .. });
+        if !self.is_one_rate && !is_counted_in_samples && (LEAST..=self.rate).contains(&info.sample_rate) {
+            let reading = self.reading_at(info.sample_rate)?;
+            if (reading.margin as f64) < MOST * f64::from(reading.rate) {
+                return Ok(reading);
+            }
+        }
+        self.reading_at(self.rate)
+    }
+
+    fn reading_at(&self, rate: u32) -> Result<Reading, EngineError> {
+        let mut found = Vec::new();
+        for config in self.encoder.front_ends() {
+            let (own, to) = (config.window_samples() as u64, config.sample_rate());
+            let resampler = if to == rate { None } else { Some(WindowResampler::new(rate, to)?) };
+            let reach = resampler.as_ref().map_or(0, WindowResampler::reach);
+            found.push(((own * u64::from(rate)).div_ceil(u64::from(to)) as usize, reach, resampler));
+        }
+        let length = found.iter().map(|(own, ..)| *own).max().unwrap_or(0);
+        let beyond = |(own, reach, _): &(usize, usize, _)| reach.saturating_sub((length - own) / 2);
+        let margin = found.iter().map(beyond).max().unwrap_or(0);
+        let ear = |(own, reach, resampler)| (margin + (length - own) / 2 - reach, resampler);
+        Ok(Reading { rate, length, margin, ears: found.into_iter().map(ear).collect() })
     }
 
     /// The model.
@@ -241,8 +269,10 @@ impl Embedder {
         plan: WindowPlan,
         depth: DescriptorDepth,
     ) -> Result<Option<Descriptors>, EngineError> {
-        let starts = plan.starts(voisin_audio::resampled_len(info, self.rate), self.length, self.rate);
-        Ok(self.read_windows(Sound::File(path), info, &starts, depth, &mut |_, _| {})?.1)
+        let reading = self.reading(info, plan)?;
+        let samples = voisin_audio::resampled_len(info, reading.rate);
+        let starts = plan.starts(samples, reading.length, reading.rate);
+        Ok(reading.windows(Sound::File(path), info, &starts, depth, &mut |_, _| {})?.1)
     }
 
     /// Mean tag logits of a file, in the order of the model's tags, and whether its sound never changes; near-silent windows
@@ -277,8 +307,79 @@ impl Embedder {
         Ok((logits, is_steady(&directions, starts.len())))
     }
 
+    /// Decodes the windows of a file, and hands their spectrograms to `encode` in batches: for each network `[n, cells]`,
+    /// fewer where it does not hear every window, and `n`.
+    ///
+    /// - returns: where each window that was handed over starts, in seconds, and how decoding went, and what
+    ///   was measured; at least one window
+    fn each_batch(
+        &self,
+        sound: Sound<'_>,
+        info: &AudioInfo,
+        plan: WindowPlan,
+        depth: DescriptorDepth,
+        stop: Option<&AtomicBool>,
+        mut encode: impl FnMut(&[&[f32]], usize) -> Result<(), EngineError>,
+    ) -> Result<(Vec<f32>, DecodeReport, Option<Descriptors>), EngineError> {
+        let mut reading = self.reading(info, plan)?;
+        let (rate, length, margin) = (reading.rate, reading.length, reading.margin);
+        let samples = voisin_audio::resampled_len(info, rate);
+        let keeps_silence = matches!(plan, WindowPlan::Reference { .. });
+        if samples < length as u64 && !keeps_silence && !self.encoder.pads() {
+            return Err(EngineError::TooShort {
+                path: sound.path().to_owned(),
+                seconds: info.seconds(),
+                least: length as f64 / f64::from(rate),
+            });
+        }
+        let starts = plan.starts(samples, length, rate);
+
+        // No window's answer depends on where a batch is cut.
+        let group: usize = self.ears.iter().fold(1, |group, ear| least_common_multiple(group, ear.every));
+        let together = BATCH.max(self.encoder.preferred_batch()).next_multiple_of(group);
+        let mut batch = MelBatch::new(&self.ears, std::mem::take(&mut reading.ears));
+        let mut kept = Vec::with_capacity(starts.len());
+        let mut fault = None;
+        let mut flush = |batch: &mut MelBatch<'_>| -> Result<(), EngineError> {
+            let _span = tracing::info_span!("encode").entered();
+            let mels: Vec<&[f32]> = batch.buffers.iter().map(|own| own.mels.as_slice()).collect();
+            encode(&mels, batch.windows)?;
+            batch.clear();
+            Ok(())
+        };
+        let mut listen = |i: usize, heard: &[f32]| {
+            let stopped = stop.is_some_and(|stop| stop.load(Ordering::Relaxed));
+            if stopped && fault.is_none() {
+                fault = Some(EngineError::Interrupted);
+            }
+            let window = &heard[margin..margin + length];
+            if fault.is_some() || (!keeps_silence && windows::is_near_silent(window)) {
+                return;
+            }
+            let _span = tracing::info_span!("mel").entered();
+            batch.push(heard);
+            kept.push(starts[i] as f32 / rate as f32);
+            if batch.windows == together {
+                fault = flush(&mut batch).err();
+            }
+        };
+        let (report, measured) = reading.windows(sound, info, &starts, depth, &mut listen)?;
+        if let Some(error) = fault {
+            return Err(error);
+        }
+        if kept.is_empty() {
+            return Err(EngineError::Silent { path: sound.path().to_owned() });
+        }
+        if batch.windows > 0 {
+            flush(&mut batch)?;
+        }
+        Ok((kept, report, measured))
+    }
+}
+
+impl Reading {
     /// Reads windows with the margin that resampling needs.
-    fn read_windows(
+    fn windows(
         &self,
         sound: Sound<'_>,
         info: &AudioInfo,
@@ -298,122 +399,104 @@ impl Embedder {
             }
         })
     }
+}
 
-    /// Decodes the windows of a file, and hands their spectrograms to `encode` in batches: for each network `[n, cells]`,
-    /// and `n`.
-    ///
-    /// - returns: where each window that was handed over starts, in seconds, and how decoding went, and what
-    ///   was measured; at least one window
-    fn each_batch(
-        &self,
-        sound: Sound<'_>,
-        info: &AudioInfo,
-        plan: WindowPlan,
-        depth: DescriptorDepth,
-        stop: Option<&AtomicBool>,
-        mut encode: impl FnMut(&[&[f32]], usize) -> Result<(), EngineError>,
-    ) -> Result<(Vec<f32>, DecodeReport, Option<Descriptors>), EngineError> {
-        let (rate, length) = (self.rate, self.length);
-        let samples = voisin_audio::resampled_len(info, rate);
-        let keeps_silence = matches!(plan, WindowPlan::Reference { .. });
-        if samples < length as u64 && !keeps_silence && !self.encoder.pads() {
-            return Err(EngineError::TooShort {
-                path: sound.path().to_owned(),
-                seconds: info.seconds(),
-                least: length as f64 / f64::from(rate),
-            });
-        }
-        let starts = plan.starts(samples, length, rate);
-
-        let together = BATCH.max(self.encoder.preferred_batch());
-        let mut batch = MelBatch::new(&self.ears, rate)?;
-        let mut kept = Vec::with_capacity(starts.len());
-        let mut fault = None;
-        let mut flush = |batch: &mut MelBatch<'_>| -> Result<(), EngineError> {
-            let _span = tracing::info_span!("encode").entered();
-            let mels: Vec<&[f32]> = batch.mels.iter().map(Vec::as_slice).collect();
-            encode(&mels, batch.windows)?;
-            batch.clear();
-            Ok(())
-        };
-        let mut listen = |i: usize, heard: &[f32]| {
-            let stopped = stop.is_some_and(|stop| stop.load(Ordering::Relaxed));
-            if stopped && fault.is_none() {
-                fault = Some(EngineError::Interrupted);
-            }
-            let window = &heard[self.margin..self.margin + length];
-            if fault.is_some() || (!keeps_silence && windows::is_near_silent(window)) {
-                return;
-            }
-            let _span = tracing::info_span!("mel").entered();
-            batch.push(heard);
-            kept.push(starts[i] as f32 / rate as f32);
-            if batch.windows == together {
-                fault = flush(&mut batch).err();
-            }
-        };
-        let (report, measured) = self.read_windows(sound, info, &starts, depth, &mut listen)?;
-        if let Some(error) = fault {
-            return Err(error);
-        }
-        if kept.is_empty() {
-            return Err(EngineError::Silent { path: sound.path().to_owned() });
-        }
-        if batch.windows > 0 {
-            flush(&mut batch)?;
-        }
-        Ok((kept, report, measured))
-    }
+fn least_common_multiple(a: usize, b: usize) -> usize {
+    (a..=a * b).step_by(a).find(|multiple| multiple.is_multiple_of(b)).unwrap_or(a * b)
 }
 
 /// Spectrograms that wait to be encoded together.
 struct MelBatch<'a> {
     ears: &'a [Ear],
-    scratch: Vec<Scratch>,
-    /// For each ear that hears a lower rate, what makes it, and a window at that rate.
-    low: Vec<Option<(Downsampler, Vec<f32>)>>,
-    /// For each ear, the spectrograms of all windows.
-    mels: Vec<Vec<f32>>,
+    buffers: Vec<EarBuffers>,
     windows: usize,
 }
 
+/// Of a network, while a file is heard.
+struct EarBuffers {
+    scratch: Scratch,
+    /// Of the samples that are read for a window, the first that it needs.
+    from: usize,
+    resampler: Option<WindowResampler>,
+    window: Vec<f32>,
+    /// The spectrograms of all windows.
+    mels: Vec<f32>,
+}
+
 impl<'a> MelBatch<'a> {
-    /// - `rate`: of the samples that are read, Hz
-    fn new(ears: &'a [Ear], rate: u32) -> Result<Self, EngineError> {
-        let mut low = Vec::with_capacity(ears.len());
-        for config in ears.iter().map(|ear| ear.front_end.config()) {
-            low.push(if config.sample_rate() == rate {
-                None
-            } else {
-                let downsampler = Downsampler::new(rate, config.sample_rate())?;
-                Some((downsampler, vec![0.0; config.window_samples()]))
-            });
-        }
-        let scratch = ears.iter().map(|ear| ear.front_end.scratch()).collect();
-        Ok(Self { ears, scratch, low, mels: vec![Vec::new(); ears.len()], windows: 0 })
+    /// - `resamplers`: as [`Reading::ears`] has them
+    fn new(ears: &'a [Ear], resamplers: Vec<(usize, Option<WindowResampler>)>) -> Self {
+        let buffers = ears.iter().zip(resamplers).map(|(ear, (from, resampler))| EarBuffers {
+            scratch: ear.front_end.scratch(),
+            from,
+            window: vec![0.0; if resampler.is_some() { ear.front_end.config().window_samples() } else { 0 }],
+            resampler,
+            mels: Vec::new(),
+        });
+        Self { ears, buffers: buffers.collect(), windows: 0 }
     }
 
     /// - `heard`: the samples that are read for a window
     fn push(&mut self, heard: &[f32]) {
-        let buffers = self.scratch.iter_mut().zip(&mut self.low).zip(&mut self.mels);
-        for (ear, ((scratch, low), mels)) in self.ears.iter().zip(buffers) {
+        for (ear, own) in self.ears.iter().zip(&mut self.buffers) {
+            if !self.windows.is_multiple_of(ear.every) {
+                continue;
+            }
             let config = ear.front_end.config();
-            let window: &[f32] = match low {
-                None => &heard[ear.from..ear.from + config.window_samples()],
-                Some((downsampler, window)) => {
-                    downsampler.run(&heard[ear.from..], window);
-                    window
+            let window: &[f32] = match &mut own.resampler {
+                None => &heard[own.from..own.from + config.window_samples()],
+                Some(resampler) => {
+                    resampler.run(&heard[own.from..], &mut own.window);
+                    &own.window
                 }
             };
-            let filled = mels.len();
-            mels.resize(filled + config.cells(), 0.0);
-            ear.front_end.compute_into(window, scratch, &mut mels[filled..]);
+            let filled = own.mels.len();
+            own.mels.resize(filled + config.cells(), 0.0);
+            ear.front_end.compute_into(window, &mut own.scratch, &mut own.mels[filled..]);
         }
         self.windows += 1;
     }
 
     fn clear(&mut self) {
-        self.mels.iter_mut().for_each(Vec::clear);
+        self.buffers.iter_mut().for_each(|own| own.mels.clear());
         self.windows = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use voisin_encoder::{DeviceChoice, ModelRef};
+
+    use super::*;
+
+    #[test]
+    fn rows_do_not_depend_on_where_a_batch_is_cut() {
+        let encoder = Encoder::load(&ModelRef::default(), &DeviceChoice::Cpu.resolve().unwrap()).unwrap();
+        let rare = encoder.every().nth(1).unwrap();
+        assert!(rare > 1 && !BATCH.is_multiple_of(rare), "{rare}");
+        let embedder = Embedder::new(encoder).unwrap();
+        // A tone that slides: no two windows are alike.
+        let rate = 16_000;
+        let samples: Vec<f32> = (0..90 * rate)
+            .map(|i| {
+                let t = i as f32 / rate as f32;
+                0.3 * (std::f32::consts::TAU * (200.0 + 20.0 * t) * t).sin()
+            })
+            .collect();
+        let heard = embedder.embed_samples(&samples, rate, WindowPlan::All, None).unwrap();
+        let rows = &heard.windows;
+        assert!(rows.nrows() > BATCH + 2 * rare, "{}", rows.nrows());
+        for i in 0..rows.nrows() {
+            let beside = |i: usize| rows.slice(ndarray::s![i, 200..]);
+            assert_eq!(beside(i), beside(i - i % rare), "window {i}");
+            assert!(i % rare > 0 || i == 0 || beside(i) != beside(i - 1), "window {i} is heard anew");
+        }
+    }
+
+    #[test]
+    fn common_multiples() {
+        for (a, b, least) in [(1, 1, 1), (1, 3, 3), (2, 3, 6), (4, 6, 12), (8, 4, 8)] {
+            assert_eq!(least_common_multiple(a, b), least);
+        }
     }
 }

@@ -150,13 +150,21 @@ fn show(model: &ModelRef, format: ReportFormat) -> anyhow::Result<Ending> {
         ("hears", hears(&manifest.front_end)),
     ];
     for other in &manifest.networks {
-        let (network, dimension) = (other.architecture, other.architecture.dimension());
+        let (network, dimension) = (other.architecture, other.dimension());
         let text = format!("{network}, {dimension} of the dimensions, weight {}", other.weight);
-        lines.extend([("beside", text), ("hears", hears(&other.front_end))]);
+        let windows = match other.every {
+            1 => String::new(),
+            every => format!(", one window of {every}"),
+        };
+        lines.extend([("beside", text), ("hears", hears(&other.front_end) + &windows)]);
     }
     lines.extend([("licence", manifest.licence.clone()), ("made by", manifest.provenance.clone())]);
     lines.push(weights(&manifest.weights, &manifest.weights_sha256));
-    lines.extend(manifest.networks.iter().map(|other| weights(&other.weights, &other.weights_sha256)));
+    for other in &manifest.networks {
+        lines.push(weights(&other.weights, &other.weights_sha256));
+        let projection = other.projection.as_ref();
+        lines.extend(projection.map(|layer| weights(&layer.weights, &layer.weights_sha256)));
+    }
     lines.push(("known by", manifest.fingerprint()));
     for (name, value) in lines {
         render::print_line(&render::terminal_safe(&format!("{name:<9} {value}")))?;

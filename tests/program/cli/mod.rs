@@ -25,8 +25,8 @@ fn the_main_job() {
         assert_eq!(summary[key], 0, "{key}");
     }
     assert!(summary["device"].as_str().unwrap().starts_with("CPU"));
-    assert_eq!(summary["model"], "voisin-3-musicnn");
-    assert!(text(&added.stderr).contains("voisin-3-musicnn on CPU"), "the device in use is always said");
+    assert_eq!(summary["model"], "voisin-256");
+    assert!(text(&added.stderr).contains("voisin-256 on CPU"), "the device in use is always said");
 
     // Nothing is done twice.
     let again = json(sandbox.run(["add", "--format", "json", music.to_str().unwrap()]));
@@ -35,7 +35,7 @@ fn the_main_job() {
     let status = json(sandbox.run(["status", "--format", "json"]));
     assert_eq!(status["tracks"], 6);
     assert_eq!(status["failed"], 0);
-    assert_eq!(status["dimension"], 712);
+    assert_eq!(status["dimension"], 256);
     assert!(status["windows"].as_u64().unwrap() >= 6 && status["index_generation"].as_u64().unwrap() > 0);
 
     // The nearest of a death metal track is the band's other track; the track itself is not in the list.
@@ -131,7 +131,7 @@ fn formats_for_programs() {
     let out = sandbox.path("export");
     assert_eq!(code(&sandbox.run(["export", out.to_str().unwrap()])), 0);
     let vectors: ndarray::Array2<f32> = ndarray_npy::read_npy(out.join("vectors.npy")).unwrap();
-    assert_eq!(vectors.dim(), (6, 712));
+    assert_eq!(vectors.dim(), (6, 256));
     for row in vectors.rows() {
         assert!((row.dot(&row) - 1.0).abs() < 1e-5);
     }
@@ -163,7 +163,7 @@ fn formats_for_programs() {
     }
     let windows = fs::read(out.join("windows.npy")).unwrap();
     let rows = fs::read_to_string(out.join("windows.csv")).unwrap().lines().count() - 1;
-    assert_eq!(windows.len(), 128 + rows * 712 * 2);
+    assert_eq!(windows.len(), 128 + rows * 256 * 2);
     assert_eq!(fs::read_to_string(out.join("tracks.csv")).unwrap().lines().count(), 7);
 
     // One file's windows, as researchers know them: hop 0.1 s, centred.
@@ -177,7 +177,7 @@ fn formats_for_programs() {
             .unwrap();
     let embedding: ndarray::Array2<f32> = npz.by_name("embedding").unwrap();
     let timestamps: ndarray::Array1<f64> = npz.by_name("timestamps").unwrap();
-    assert_eq!((embedding.nrows(), embedding.ncols()), (timestamps.len(), 712));
+    assert_eq!((embedding.nrows(), embedding.ncols()), (timestamps.len(), 256));
     assert!((timestamps[1] - 1.0).abs() < 1e-9 && timestamps[0] == 0.0);
 }
 

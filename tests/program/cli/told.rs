@@ -156,7 +156,7 @@ fn a_model_or_device_that_cannot_be_had_is_refused_even_if_nothing_is_listened_t
         assert_eq!(code(&refused), 2, "{arguments:?}: {}", text(&refused.stdout));
         assert!(text(&refused.stderr).contains(words), "{}", text(&refused.stderr));
     }
-    fine(sandbox.run(["similar", "id:1", "--model", "voisin-3-musicnn", "--device", "cpu"]));
+    fine(sandbox.run(["similar", "id:1", "--model", "voisin-256", "--device", "cpu"]));
 }
 
 #[test]

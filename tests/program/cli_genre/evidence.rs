@@ -209,7 +209,7 @@ fn noise_and_tones_are_unknown_whoever_answers() {
         }
         files.iter().for_each(|file| unknown(source, music.ask(file)));
         for file in &music.files {
-            assert_eq!(music.ask(file)["unknown"], Value::Null, "music is not steady");
+            assert_ne!(music.ask(file)["unknown"], "steady", "music changes");
         }
         let table = fine(music.sandbox.run(["classify", "--all"]));
         assert!(table.contains("a tone or noise"), "{table}");

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::*;
 
 /// The model of a new library.
-const DEFAULT: &str = "voisin-3-musicnn";
+const DEFAULT: &str = "voisin-256";
 
 /// How many tracks of an upgrade are done, once there are `least`.
 fn wait_for_done(sandbox: &Sandbox, least: u64) -> u64 {
@@ -104,7 +104,7 @@ fn a_library_of_an_older_default_goes_on_and_changes_over_when_asked() {
     let upgraded = json(fine(&sandbox, &["model", "upgrade", "--format", "json"]));
     assert_eq!((&upgraded["switched"], &upgraded["heard"]), (&true.into(), &6.into()), "{upgraded}");
     let state = status(&sandbox);
-    assert_eq!((&state["model"], &state["dimension"]), (&DEFAULT.into(), &712.into()), "{state}");
+    assert_eq!((&state["model"], &state["dimension"]), (&DEFAULT.into(), &256.into()), "{state}");
     let fresh = Sandbox::new();
     fine(&fresh, &["add", &string(&music)]);
     assert_eq!(sandbox.vectors(), fresh.vectors());

@@ -144,7 +144,7 @@ pub fn export(options: &ExportOptions) -> Result<Exported, TrainError> {
         (run.teachers.first().and_then(|teacher| tag_names(teacher)), Vec::new())
     };
     let manifest = ModelManifest {
-        format: if outputs.is_empty() { ModelManifest::FORMAT } else { ModelManifest::NEWEST_FORMAT },
+        format: if outputs.is_empty() { ModelManifest::FORMAT } else { 2 },
         name: options.name.clone(),
         description: "voisin's own weights: an OpenL3-shaped network that learnt from MusiCNN".to_owned(),
         architecture: Architecture::OpenL3,
