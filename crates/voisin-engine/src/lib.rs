@@ -124,8 +124,8 @@ pub use voisin_library::scan::{Scan, ScanProblem, scan};
 // Models: from spectrograms to vectors.
 pub use voisin_encoder::{
     Architecture, CpuPath, Device, DeviceChoice, Embedding, Encoder, EncoderError, EncoderOptions,
-    ImportError, ModelEntry, ModelLocation, ModelManifest, ModelNetwork, ModelOutput, ModelRef, Pooling,
-    Precision, WeightFormat, import_model, models,
+    ImportError, ModelEntry, ModelLocation, ModelManifest, ModelNetwork, ModelOutput, ModelProjection,
+    ModelRef, Pooling, Precision, WeightFormat, import_model, models,
 };
 pub use voisin_features::{
     Compression, FeaturesError, Hann, MelConfig, MelNorm, MelScale, OpenL3Variant, Spectrum,
