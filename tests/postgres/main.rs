@@ -41,7 +41,8 @@ fn refused(output: Output) -> String {
     said
 }
 
-/// Whether two answers are the same but for ids, the order of seeds, which is that of ids, and last bits of similarities.
+/// Whether two answers are the same but for ids, the order of seeds, which is that of ids, last bits of similarities, and what
+/// a similarity comes to: only a library on this machine knows that.
 fn same(a: &Value, b: &Value) -> bool {
     let by_path = |seeds: &Value| {
         let mut seeds = seeds.as_array().unwrap().clone();
@@ -52,6 +53,7 @@ fn same(a: &Value, b: &Value) -> bool {
         (Value::Object(a), Value::Object(b)) => {
             let member = |key: &str, a: &Value, b: &Value| match key {
                 "id" | "generation" | "next" => true,
+                "percentile" | "nearness" | "far" | "note" => a == b || a.is_null() || b.is_null(),
                 "seeds" => same(&by_path(a), &by_path(b)),
                 _ => same(a, b),
             };
