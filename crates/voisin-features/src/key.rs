@@ -58,7 +58,7 @@ impl KeyFinder {
     /// - `rate`: Hz of all that is heard
     pub fn new(rate: u32) -> Self {
         let rate = f64::from(rate);
-        let spectra = Spectra::new((rate * FRAME_SECONDS / 2.0).round() as usize * 2);
+        let spectra = Spectra::of_seconds(FRAME_SECONDS, rate);
         Self { rate, spectra, stretches: Vec::new() }
     }
 

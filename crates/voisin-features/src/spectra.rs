@@ -15,9 +15,29 @@ pub(super) struct Spectra {
     amplitudes: Vec<f32>,
 }
 
+/// The next even length whose transform is quick: without factors above 7. Those of 16 and 48 kHz are so in any case.
+fn quick_length(least: f64) -> usize {
+    let is_quick = |length: &usize| {
+        let without = |rest: usize, factor: usize| {
+            std::iter::successors(Some(rest), |rest| rest.is_multiple_of(factor).then(|| rest / factor))
+                .last()
+        };
+        [2, 3, 5, 7].into_iter().try_fold(*length, without) == Some(1)
+    };
+    let least = 2 * ((least / 2.0).round() as usize).max(1);
+    (least..).step_by(2).find(is_quick).unwrap_or(least)
+}
+
 impl Spectra {
+    /// Frames of so many seconds, a little longer where that makes the transform quicker.
+    ///
+    /// - `rate`: Hz
+    pub(super) fn of_seconds(seconds: f64, rate: f64) -> Self {
+        Self::new(quick_length(rate * seconds))
+    }
+
     /// - `size`: samples of a frame, even
-    pub(super) fn new(size: usize) -> Self {
+    fn new(size: usize) -> Self {
         let fft = RealFftPlanner::new().plan_fft_forward(size);
         let turn = std::f64::consts::TAU / size as f64;
         Self {
@@ -47,5 +67,24 @@ impl Spectra {
             *amplitude = bin.norm_sqr().sqrt();
         }
         &self.amplitudes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_have_small_factors_and_are_hardly_longer() {
+        for (seconds, rate, length) in [
+            (0.064, 16_000.0, 1024),
+            (0.064, 48_000.0, 3072),
+            (0.512, 48_000.0, 24_576),
+            (0.064, 44_100.0, 2880),
+            (0.512, 44_100.0, 22_680),
+            (0.064, 22_050.0, 1440),
+        ] {
+            assert_eq!(Spectra::of_seconds(seconds, rate).size(), length, "{seconds} s at {rate} Hz");
+        }
     }
 }

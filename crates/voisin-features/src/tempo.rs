@@ -63,7 +63,7 @@ pub fn tempo(samples: &[f32], rate: u32) -> Option<f64> {
 /// Mean rise of the bands, frame by frame.
 fn onset_strength(samples: &[f32], rate: u32) -> Vec<f32> {
     let rate = f64::from(rate);
-    let mut spectra = Spectra::new((rate * FRAME_SECONDS / 2.0).round() as usize * 2);
+    let mut spectra = Spectra::of_seconds(FRAME_SECONDS, rate);
     let weights = band_weights(spectra.size(), rate);
     let frames = ((samples.len() - spectra.size()) as f64 / rate * FRAMES) as usize + 1;
     let mut bands = vec![[0.0f32; BANDS + 1]; frames];
