@@ -35,8 +35,8 @@ fn genres_that_tracks_have_together_are_answered_and_counted_together() {
         let answer = fine_json(sandbox.run(["classify", "id:40", "--format", "json"]))[0].clone();
         assert_eq!((&answer["source"], &answer["genre"]), (&json!(source), &json!("Jazz")), "{answer}");
         assert_eq!(answer["genres"], json!(["Jazz", "Bebop"]), "{answer}");
-        assert!(answer["probability"].as_f64().unwrap() > 0.9, "{answer}");
-        assert!(answer["votes"]["Bebop"].as_f64().unwrap() > 0.9, "{answer}");
+        assert!(answer["probability"].as_f64().unwrap() > 0.8, "{answer}");
+        assert!(answer["votes"]["Bebop"].as_f64().unwrap() > 0.8, "{answer}");
         assert!(answer["summary"].as_str().unwrap().starts_with("Jazz, and Bebop within it"), "{answer}");
         let said = fine(sandbox.run(["classify", "id:40"]));
         assert!(said.contains("Jazz, and Bebop within it"), "{said}");

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use super::evidence::Evidence;
 use crate::Seed;
 use voisin_base::track::TrackId;
-use voisin_learn::genre::{FOREIGN_BELOW, Genre, GenrePrediction, Guess, LabelCount, UnknownReason, Votes};
+use voisin_learn::genre::{
+    FOREIGN_BELOW, Genre, GenrePrediction, Guess, LabelCount, UnknownReason, Votes, certainty,
+};
 
 /// The genre of one track, with reasons.
 #[derive(Debug, Clone)]
@@ -154,7 +156,13 @@ impl GenreAnswer {
         self.familiar = Some(share);
         match &mut self.finding {
             Finding::Head { prediction, .. } => prediction.doubt(share, threshold),
-            Finding::Vote { .. } if share < FOREIGN_BELOW => self.rejected = Some(UnknownReason::Novel),
+            Finding::Vote { votes, .. } => {
+                let factor = certainty(share);
+                votes.shares.iter_mut().for_each(|genre| genre.share *= factor);
+                if share < FOREIGN_BELOW {
+                    self.rejected = Some(UnknownReason::Novel);
+                }
+            }
             _ => {}
         }
     }

@@ -18,7 +18,7 @@ const OWN: usize = 1000;
 /// called unknown by mistake.
 pub const FOREIGN_BELOW: f32 = 0.1;
 /// Probabilities of tracks less familiar than this fall in proportion: fitted by `scripts/open_set_figures.py --fit`.
-pub const DOUBT_BELOW: f32 = 0.3;
+const DOUBT_BELOW: f32 = 0.3;
 /// Mean distance (1 - cosine) between a track's windows below which it is a tone or noise: half of the least that is found
 /// in the demo's music.
 const STEADY_BELOW: f32 = 0.024;
@@ -88,6 +88,11 @@ impl Familiarity {
         };
         self.nearness(rows.to_owned(), groups).into_iter().map(share).collect()
     }
+}
+
+/// What is left of a probability, of a track so familiar: a part, from 0 to 1.
+pub fn certainty(share: f32) -> f32 {
+    (share / DOUBT_BELOW).min(1.0)
 }
 
 /// Whether sound hardly changes from window to window, as a tone or noise: music does.

@@ -37,7 +37,7 @@ pub use classifier::FusionClassifier;
 pub use data::{LabelledRows, LabelledVectors, QueryVectors};
 pub use default::{Basis, DefaultGenres, Guess, GuessShare};
 pub use error::GenreError;
-pub use familiarity::{DOUBT_BELOW, FOREIGN_BELOW, Familiarity, add_window, is_steady};
+pub use familiarity::{FOREIGN_BELOW, Familiarity, add_window, certainty, is_steady};
 pub use folds::{Fold, deal_folds, grouped_folds};
 pub use fusion::Fusion;
 pub use kinship::{Borderline, GenreKinship, Kin, Kinship, KinshipOptions, kinship};

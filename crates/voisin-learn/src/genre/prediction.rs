@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{DOUBT_BELOW, FOREIGN_BELOW, FusionPart, Genre, GenreShare, Votes};
+use super::{FOREIGN_BELOW, FusionPart, Genre, GenreShare, Votes, certainty};
 
 /// What the engine says of one track.
 #[derive(Debug, Clone, Serialize)]
@@ -50,7 +50,7 @@ impl GenrePrediction {
     /// - `threshold`: the least probability that is an answer
     pub fn doubt(&mut self, share: f32, threshold: f32) {
         self.novelty = 1.0 - share;
-        let factor = (share / DOUBT_BELOW).min(1.0);
+        let factor = certainty(share);
         self.probability *= factor;
         self.probabilities.iter_mut().for_each(|genre| genre.share *= factor);
         self.confidence = self.confidence.min(Confidence::of(self.probability));
