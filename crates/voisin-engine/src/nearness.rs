@@ -18,8 +18,10 @@ use voisin_library::{OpenMode, TrackSet, fold};
 
 /// Tracks whose neighbours stand for those of all, at most.
 const SAMPLE: usize = 1000;
-/// Tracks with a neighbour by another artist that it takes to say anything.
+/// Tracks with a neighbour by another artist that it takes to say what a similarity comes to.
 const LEAST: usize = 20;
+/// Those that it takes to say whether sound that never changes is like what is here.
+const LEAST_STEADY: usize = 2;
 /// Neighbours that are looked at for those by other artists.
 const REACH: usize = 64;
 /// Neighbours by other artists whose mean similarity tells what stands apart.
@@ -33,7 +35,8 @@ const CLOSE_FROM: u8 = 50;
 /// What never changes is nothing like music unless it is nearer to what is here than this share of the tracks are.
 const STEADY_BELOW: u8 = 50;
 
-/// How near the tracks of a library have others by another artist, as percentiles from 0 to 100; empty where too few have.
+/// How near the tracks of a library have others by another artist, as percentiles from 0 to 100; empty where fewer than
+/// [`LEAST`] or [`LEAST_STEADY`] have.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Nearness {
     /// The space that it was measured in.
@@ -79,35 +82,39 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// Percentage of the library's tracks whose nearest by another artist is no nearer than this.
-    pub fn percentile(&self, similarity: f32) -> u8 {
-        percentile(&self.nearness.nearest, similarity)
+    /// Percentage of the library's tracks whose nearest by another artist is no nearer than this; `None` in a library
+    /// that is too small to tell.
+    pub fn percentile(&self, similarity: f32) -> Option<u8> {
+        let points = &self.nearness.nearest;
+        (!points.is_empty()).then(|| percentile(points, similarity))
     }
 
     /// The same in a word.
-    pub fn closeness(&self, similarity: f32) -> Closeness {
-        match self.percentile(similarity) {
+    pub fn closeness(&self, similarity: f32) -> Option<Closeness> {
+        Some(match self.percentile(similarity)? {
             ..FAR_BELOW => Closeness::Far,
             FAR_BELOW..CLOSE_FROM => Closeness::Related,
             _ => Closeness::Close,
-        }
+        })
     }
 
     /// One sentence where nothing that may be answered is much like what was asked with.
     pub fn far(&self) -> Option<String> {
         let share = self.share?;
+        let is_small = self.nearness.nearest.is_empty();
         let nothing = if self.is_filtered {
             "nothing that fits is much like this"
         } else {
             "nothing here is much like this"
         };
         match share {
+            ..STEADY_BELOW if self.is_steady && (is_small || share >= FAR_BELOW) => {
+                Some(format!("{nothing}: it hardly changes from beginning to end, as a tone or noise"))
+            }
+            _ if is_small => None,
             0 => Some(format!("{nothing}: next to none of your tracks is as far from all others")),
             1..FAR_BELOW => {
                 Some(format!("{nothing}: only {share} % of your tracks are as far from all others"))
-            }
-            FAR_BELOW..STEADY_BELOW if self.is_steady => {
-                Some(format!("{nothing}: it hardly changes from beginning to end, as a tone or noise"))
             }
             _ => None,
         }
@@ -119,8 +126,8 @@ fn percentile(points: &[f32], value: f32) -> u8 {
     points.partition_point(|point| *point <= value).saturating_sub(1).min(100) as u8
 }
 
-/// Percentiles from 0 to 100 of at least [`LEAST`] values; of fewer, none.
-fn percentiles(mut values: Vec<f32>) -> Vec<f32> {
+/// Percentiles from 0 to 100 of at least so many values; of fewer, none.
+fn percentiles(mut values: Vec<f32>, least: usize) -> Vec<f32> {
     values.sort_by(f32::total_cmp);
     let last = values.len().saturating_sub(1);
     let at = |percent: usize| {
@@ -128,7 +135,7 @@ fn percentiles(mut values: Vec<f32>) -> Vec<f32> {
         let (below, part) = (place.floor() as usize, place.fract());
         values[below] + part * (values[last.min(below + 1)] - values[below])
     };
-    if values.len() < LEAST { Vec::new() } else { (0..=100).map(at).collect() }
+    if values.len() < least { Vec::new() } else { (0..=100).map(at).collect() }
 }
 
 /// Artists by track, read as they are needed.
@@ -150,8 +157,8 @@ impl Artists {
 }
 
 impl Engine {
-    /// How what was asked with stands to the tracks that may be answered; `None` in a library that is too small to tell, and
-    /// in one whose mean is from elsewhere: it may be a part of a larger one.
+    /// How what was asked with stands to the tracks that may be answered; `None` where a library is too small to tell, and in
+    /// one whose mean is from elsewhere: it may be a part of a larger one.
     pub fn standing(
         &mut self,
         seeds: &[Seed],
@@ -163,7 +170,11 @@ impl Engine {
         let allowed = self.allowed(options)?;
         let (centred, query) = self.space()?.query(seeds)?;
         let nearness = self.nearness()?;
-        if nearness.nearest.is_empty() {
+        let is_steady = match seeds {
+            [seed] => self.is_steady(seed)?,
+            _ => false,
+        };
+        if nearness.nearest.is_empty() && !is_steady {
             return Ok(None);
         }
         let query = aview1(query.as_slice()).insert_axis(ndarray::Axis(0)).to_owned();
@@ -183,10 +194,6 @@ impl Engine {
         seeds.iter().for_each(|seed| raw.iter_mut().zip(&seed.vector).for_each(|(sum, value)| *sum += value));
         make_unit(&mut raw);
         let around = self.around(&raw, &others)?;
-        let is_steady = match seeds {
-            [seed] => self.is_steady(seed)?,
-            _ => false,
-        };
         Ok(Some(Standing {
             share: around.map(|around| percentile(&nearness.around, around)),
             nearness,
@@ -245,8 +252,8 @@ impl Engine {
             space: self.stamp.model_fingerprint.clone(),
             generation: self.stamp.generation,
             tracks: tracks.len() as u64,
-            nearest: percentiles(nearest),
-            around: percentiles(around),
+            nearest: percentiles(nearest, LEAST),
+            around: percentiles(around, LEAST_STEADY),
         })
     }
 
@@ -363,7 +370,10 @@ mod tests {
         let said = "nothing here is much like this: next to none of your tracks is as far from all others";
         assert_eq!(standing.far().as_deref(), Some(said));
         let nearest = engine.similar(&[stranger], &options).unwrap()[0].similarity;
-        assert_eq!((standing.percentile(nearest), standing.closeness(nearest)), (0, Closeness::Far));
+        assert_eq!(
+            (standing.percentile(nearest), standing.closeness(nearest)),
+            (Some(0), Some(Closeness::Far))
+        );
         // Beside what is far from it a track stands alone, however near the rest of the library is.
         let seed = [engine.seed_of(TrackId(1)).unwrap()];
         let filter = TrackFilter { artists: vec!["artist 1".to_owned()], ..TrackFilter::default() };
@@ -393,11 +403,12 @@ mod tests {
         let standing = engine.standing(&seeds[..1], &options).unwrap().unwrap();
         for value in [nearest[0], nearest[50], nearest[119]] {
             let below = nearest.iter().filter(|one| **one <= value).count() as i32 * 100 / 120;
-            let told = i32::from(standing.percentile(value));
+            let told = i32::from(standing.percentile(value).unwrap());
             assert!((told - below).abs() <= 2, "{told} instead of {below}");
         }
-        assert_eq!((standing.percentile(1.0), standing.percentile(-1.0)), (100, 0));
-        assert_eq!((standing.closeness(1.0), standing.closeness(-1.0)), (Closeness::Close, Closeness::Far));
+        assert_eq!((standing.percentile(1.0), standing.percentile(-1.0)), (Some(100), Some(0)));
+        assert_eq!(standing.closeness(1.0), Some(Closeness::Close));
+        assert_eq!(standing.closeness(-1.0), Some(Closeness::Far));
     }
 
     #[test]
@@ -424,6 +435,26 @@ mod tests {
         assert_eq!(far(&mut engine, outside(at_the_edge.clone())), None);
         let said = far(&mut engine, steady(&at_the_edge)).unwrap();
         assert!(said.ends_with("it hardly changes from beginning to end, as a tone or noise"), "{said}");
+    }
+
+    #[test]
+    fn steady_sound_is_far_in_a_small_library_too() {
+        let mut rng = Random::new(8);
+        let noise = about(5, &mut rng);
+        let steady = |vector: &[f32]| Seed {
+            windows: Some(Array2::from_shape_fn((12, DIMENSION), |(_, column)| vector[column])),
+            ..outside(vector.to_vec())
+        };
+        for artists in [1, 5] {
+            let dir = tempfile::tempdir().unwrap();
+            let mut small = engine(dir.path(), artists);
+            let standing = small.standing(&[steady(&noise)], &SimilarOptions::default()).unwrap().unwrap();
+            let said = standing.far().unwrap();
+            assert!(said.ends_with("it hardly changes from beginning to end, as a tone or noise"), "{said}");
+            assert_eq!((standing.percentile(0.5), standing.closeness(0.5)), (None, None));
+            // Nothing is known of what changes.
+            assert!(small.standing(&[outside(noise.clone())], &SimilarOptions::default()).unwrap().is_none());
+        }
     }
 
     #[test]

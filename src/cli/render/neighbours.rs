@@ -43,9 +43,9 @@ pub(crate) fn print_neighbours(
                 let mut cells = vec![
                     (i + 1).to_string(),
                     track.id.to_string(),
-                    standing.map_or_else(
+                    standing.and_then(|standing| standing.percentile(*similarity)).map_or_else(
                         || format!("{similarity:.3}"),
-                        |standing| format!("{similarity:.3} {:>3} %", standing.percentile(*similarity)),
+                        |percent| format!("{similarity:.3} {percent:>3} %"),
                     ),
                     track.tags.artist.clone().unwrap_or_default(),
                     title(track),
@@ -79,9 +79,11 @@ pub(crate) fn print_neighbours(
                             track.tags.artist.clone().unwrap_or_default(),
                             track.tags.title.clone().unwrap_or_default(),
                             names(genres).join(";"),
-                            standing.map_or_else(String::new, |standing| {
-                                format!("{:.2}", f64::from(standing.percentile(*similarity)) / 100.0)
-                            }),
+                            standing
+                                .and_then(|standing| standing.percentile(*similarity))
+                                .map_or_else(String::new, |percent| {
+                                    format!("{:.2}", f64::from(percent) / 100.0)
+                                }),
                         ];
                         if unlike {
                             cells.insert(4, away.map_or_else(String::new, |away| format!("{away:.6}")));

@@ -87,8 +87,12 @@ impl SimilarJson {
             id: found.track.id,
             path: lossy(&found.track.path),
             similarity: found.similarity,
-            percentile: standing.map(|standing| f64::from(standing.percentile(found.similarity)) / 100.0),
-            nearness: standing.map(|standing| standing.closeness(found.similarity).to_string()),
+            percentile: standing
+                .and_then(|standing| standing.percentile(found.similarity))
+                .map(|percent| f64::from(percent) / 100.0),
+            nearness: standing
+                .and_then(|standing| standing.closeness(found.similarity))
+                .map(|nearness| nearness.to_string()),
             similarity_to_unlike: found.unlike,
             artist: found.track.tags.artist.clone(),
             title: found.track.tags.title.clone(),
