@@ -16,7 +16,8 @@ use crate::cli::crash_suspects::CrashSuspects;
 use crate::cli::missing_files::MissingFiles;
 use crate::cli::render::{self, Console, clock, count};
 use crate::engine::{
-    AddEvent, AddOptions, AddSummary, DescriptorDepth, Engine, IndexKeeper, Outcome, add, remember_model,
+    AddEvent, AddOptions, AddSummary, DescriptorDepth, Engine, IndexKeeper, Outcome, Successor, add,
+    remember_model,
 };
 use crate::library::{FileRecord, FileState, Library};
 use crate::track::ContentKind;
@@ -43,6 +44,8 @@ pub(crate) struct Folders<'a> {
     pub(crate) named: &'a [PathBuf],
     /// Take what has gone out of the library.
     pub(crate) remove_missing: bool,
+    /// Let tracks whose files are gone go on with the audio of later files of the same recordings.
+    pub(crate) take_over: bool,
     /// Files that are added as their parts: where the library has one as a track, the parts take its place.
     pub(crate) in_parts: &'a [PathBuf],
 }
@@ -56,6 +59,10 @@ struct SummaryJson<'a> {
     gone: usize,
     /// Files of which it cannot be told: their folder looks like that of a disk that is not mounted.
     out_of_reach: usize,
+    /// Tracks whose files are gone and that go on with a later file of the same recording.
+    taken_over: u64,
+    /// Those that could, with `--take-over`.
+    replaced: usize,
 }
 
 impl RunOptions {
@@ -120,9 +127,11 @@ pub(crate) fn add_folders(
         threads: context.threads(),
     };
     let mut keeper = IndexKeeper::new(engine.library().dir(), engine.library().status()?.tracks);
+    let mut added = Vec::new();
     let mut on_event = |event: AddEvent<'_>| {
-        if let AddEvent::Done { outcome: Outcome::Added(_), .. } = &event {
+        if let AddEvent::Done { outcome: Outcome::Added(track), .. } = &event {
             keeper.added();
+            added.push(*track);
         }
         progress.show(&event);
     };
@@ -130,10 +139,25 @@ pub(crate) fn add_folders(
     summary.failed += set_aside.len() as u64;
     progress.finish();
     let mut gone = MissingFiles::default();
+    let (mut taken_over, mut replaced) = (0, Vec::new());
     if !summary.interrupted {
         summary.removed += put_parts_in_place(console, engine.library_mut(), folders.in_parts, &files, run)?;
+        if !run.dry_run {
+            if folders.take_over {
+                let all = MissingFiles::anywhere(engine.library())?;
+                added.extend(all.files.iter().chain(&all.out_of_reach).map(|missing| missing.file.track));
+            }
+            replaced = engine.successors(&added)?;
+            if folders.take_over {
+                taken_over = engine.take_over(&replaced)?;
+                replaced.iter().for_each(|replaced| tell_of(console, replaced));
+                replaced.clear();
+            }
+        }
         gone = MissingFiles::below(engine.library(), folders.named.iter().filter(|named| !named.is_file()))?;
         if folders.remove_missing && !run.dry_run {
+            // Whoever listened and labelled would lose it: what could go on is kept until that is decided.
+            gone.files.retain(|missing| !replaced.iter().any(|replaced| replaced.gone == missing.file.track));
             summary.removed += engine.library_mut().remove_missing(&gone.files)?.tracks;
         }
     }
@@ -155,8 +179,24 @@ pub(crate) fn add_folders(
             summary: &summary,
             gone: gone.files.len(),
             out_of_reach: gone.out_of_reach.len(),
+            taken_over,
+            replaced: replaced.len(),
         })?,
         ReportFormat::Table => report_summary(console, &summary, &progress.reasons, run.dry_run)?,
+    }
+    if taken_over > 0 {
+        let tracks = count(taken_over, "track");
+        console.note(&format!(
+            "{tracks} of files that are gone: went on with a later file of the same recording"
+        ));
+    }
+    if let Some(first) = replaced.first() {
+        console.note(&format!(
+            "{} of files that are gone: the same recording was added again (\"{}\" sounds like \"{}\"); --take-over lets it keep the former's id, label and links",
+            count(replaced.len() as u64, "track"),
+            first.path.display(),
+            first.was.display()
+        ));
     }
     report_missing(console, &gone, folders.remove_missing, run.dry_run);
     Ok(if summary.interrupted {
@@ -260,6 +300,11 @@ fn report_summary(
         text.push_str(&format!(" ({} failed before and skipped)", summary.skipped));
     }
     render::print_line(&format!("{text} in {} on {}", seconds(summary.seconds), summary.device))
+}
+
+fn tell_of(console: Console, replaced: &Successor) {
+    let Successor { gone, was, path, .. } = replaced;
+    console.detail(&format!("track {gone}: {} goes on as {}", was.display(), path.display()));
 }
 
 /// What has gone, and what can be done about it.

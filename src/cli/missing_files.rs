@@ -16,6 +16,8 @@ pub(crate) struct MissingFiles {
     pub(crate) files: Vec<MissingFile>,
     /// Files of folders that look as if a disk were not mounted.
     pub(crate) out_of_reach: Vec<MissingFile>,
+    /// Tracks that stay, because the same recording was added again.
+    pub(crate) replaced: usize,
 }
 
 impl MissingFiles {
@@ -23,7 +25,7 @@ impl MissingFiles {
     pub(crate) fn anywhere(library: &Library) -> anyhow::Result<Self> {
         let (out_of_reach, files) =
             library.missing_files(None)?.into_iter().partition(|file| file.absent_folder.is_some());
-        Ok(Self { files, out_of_reach })
+        Ok(Self { files, out_of_reach, replaced: 0 })
     }
 
     /// Looks for the library's files below `roots`, as a user names them.

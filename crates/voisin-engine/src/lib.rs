@@ -108,6 +108,7 @@ mod search;
 mod sound;
 mod space;
 mod tagging;
+mod take_over;
 mod upgrade;
 mod words;
 
@@ -171,6 +172,7 @@ pub use voisin_learn::genre::{
 
 // Exploring a collection.
 pub use collection::Collection;
+pub use take_over::Successor;
 pub use voisin_explore::clusters::{
     Change, Cluster, ClusterOptions, Clustering, Detail, Identity, NearCluster, Share, cluster,
 };

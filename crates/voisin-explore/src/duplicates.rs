@@ -233,6 +233,17 @@ pub fn duplicates(
     Ok(answer)
 }
 
+/// How the windows of two tracks fit, where they alone say that the tracks are one recording.
+pub fn same_by_windows(
+    a: (TrackId, &WindowSet),
+    b: (TrackId, &WindowSet),
+    options: &DuplicateOptions,
+) -> Option<DuplicatePair> {
+    let pair = lay_over(a.0, a.1, b.0, b.1, options)?;
+    let fit = Fit::new(pair.similarity, pair.distinctness);
+    options.unheard.iter().chain([&options.certain]).any(|least| fit.reaches(least)).then_some(pair)
+}
+
 /// Pairs of rows worth a look, each once, in order.
 fn candidates(graph: &KnnGraph, meta: &[TrackMeta], options: &DuplicateOptions) -> Vec<(usize, usize)> {
     let mut pairs: Vec<(usize, usize)> = (0..graph.len())

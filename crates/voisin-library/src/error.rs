@@ -205,6 +205,12 @@ pub enum LibraryError {
     /// No track has this id.
     #[error("no track has the id {0}")]
     UnknownTrack(TrackId),
+    /// A track whose files should be gone has one.
+    #[error("{}: expected a file that is gone, found it", path.display())]
+    StillThere {
+        /// The file.
+        path: PathBuf,
+    },
     /// Nobody and nothing is so called.
     #[error("no {what} \"{name}\"{}", or_did_you_mean(suggestions))]
     UnknownName {

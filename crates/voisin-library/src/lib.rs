@@ -40,6 +40,7 @@ mod relocate;
 mod salvage;
 pub mod scan;
 mod store;
+mod take_over;
 #[doc(hidden)]
 pub mod testing;
 #[cfg(test)]

@@ -308,7 +308,7 @@ fn delete_track(tx: &Transaction<'_>, track: TrackId) -> rusqlite::Result<u64> {
 }
 
 /// The files of a track, in the order in which they came.
-fn files_of(connection: &Connection, track: TrackId) -> rusqlite::Result<Vec<(i64, Vec<u8>)>> {
+pub(super) fn files_of(connection: &Connection, track: TrackId) -> rusqlite::Result<Vec<(i64, Vec<u8>)>> {
     connection
         .prepare_cached("SELECT id, path FROM files WHERE track = ?1 ORDER BY id")?
         .query_map([track.0], |row| Ok((row.get(0)?, row.get(1)?)))?

@@ -62,6 +62,11 @@ pub(crate) struct AddArgs {
     /// that of a disk that is not mounted
     #[arg(long)]
     pub(crate) remove_missing: bool,
+    /// Where a file is gone and the same recording is in the library as a later file (encoded or ripped anew, or changed and
+    /// moved), let that go on under the former's id, with its label and its links. Also for files of folders that are absent,
+    /// as on a disk that is not mounted: mount it first
+    #[arg(long, conflicts_with_all = ["dry_run", "from_parquet", "shard"])]
+    pub(crate) take_over: bool,
     /// Measure tempo, key and loudness: none of them, fast (loudness an estimate where a file is not decoded whole), or full (loudness exact, all is decoded)
     #[arg(long, value_name = "DEPTH", value_enum, default_value_t = Depth::Fast)]
     pub(crate) descriptors: Depth,

@@ -98,7 +98,12 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
     };
     // Of one share it cannot be told what has gone from the folders.
     let named = if args.shard.is_some() { &[][..] } else { &named };
-    let folders = Folders { named, remove_missing: args.remove_missing, in_parts: &found.in_parts };
+    let folders = Folders {
+        named,
+        remove_missing: args.remove_missing,
+        take_over: args.take_over,
+        in_parts: &found.in_parts,
+    };
     let ending = add_folders(context, &mut engine, &found.files, folders, options)?;
     if ending == Ending::Fine && !found.problems.is_empty() {
         return Ok(Ending::Partial);

@@ -45,7 +45,7 @@ impl RemovedJson {
 fn report_nothing_removed(args: &RemoveArgs, context: &Context, gone: &MissingFiles) {
     if !args.missing {
         context.console.note("nothing to remove: no file of the library is there");
-    } else if gone.out_of_reach.is_empty() {
+    } else if gone.out_of_reach.is_empty() && gone.replaced == 0 {
         context.console.note("nothing to remove: every file of the library is where it was");
     }
 }
@@ -61,6 +61,23 @@ pub(crate) fn run(context: &Context, args: &RemoveArgs) -> anyhow::Result<Ending
     };
     if args.force {
         gone.files.append(&mut gone.out_of_reach);
+    }
+    let replaced = if args.missing && !args.force {
+        let tracks: Vec<TrackId> = gone.files.iter().map(|file| file.file.track).collect();
+        engine.successors(&tracks)?
+    } else {
+        Vec::new()
+    };
+    gone.replaced = replaced.len();
+    gone.files.retain(|file| !replaced.iter().any(|replaced| replaced.gone == file.file.track));
+    if let Some(first) = replaced.first() {
+        context.console.note(&format!(
+            "{} {}: the same recording was added again (\"{}\" sounds like \"{}\"); \"voisin add --take-over\" on its folder lets it keep the former's id, label and links, --force takes the former out",
+            count(replaced.len() as u64, "track"),
+            if replaced.len() == 1 { "stays" } else { "stay" },
+            first.path.display(),
+            first.was.display()
+        ));
     }
     let ending = if args.dry_run {
         let files: HashSet<&Path> = gone.files.iter().map(|file| file.file.record.path.as_path()).collect();

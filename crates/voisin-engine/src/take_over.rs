@@ -1,0 +1,121 @@
+//! Recordings that came back as another file: encoded or ripped anew, or changed and moved.
+
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+
+use ndarray::Array2;
+
+use super::collection::window_set;
+use super::{Engine, EngineError};
+use voisin_base::track::TrackId;
+use voisin_explore::WindowSet;
+use voisin_explore::duplicates::{DuplicateOptions, DuplicatePair, same_by_windows};
+use voisin_index::SearchMode;
+use voisin_library::OpenMode;
+
+/// Seconds by which the lengths of two files of one recording differ at most: a part of another track is none.
+const MOST_DIFFERENCE: f64 = 10.0;
+/// The same, as a share of the longer one.
+const MOST_DIFFERENCE_SHARE: f64 = 0.05;
+
+/// A track whose files are gone, and a later one that is the same recording.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Successor {
+    /// The track whose files are gone.
+    pub gone: TrackId,
+    /// Where its last file was.
+    pub was: PathBuf,
+    /// The later track.
+    pub by: TrackId,
+    /// Its file.
+    pub path: PathBuf,
+}
+
+impl Engine {
+    /// Finds, for each of these tracks, whether it is the same recording as another one: one of the two must have lost all
+    /// its files, and have been in the library before the other. Each track is in one pair at most; the windows of the two
+    /// tell (see [`same_by_windows`]), since there is nothing left to listen to.
+    ///
+    /// - `tracks`: that were added, or whose files are gone
+    pub fn successors(&mut self, tracks: &[TrackId]) -> Result<Vec<Successor>, EngineError> {
+        if tracks.is_empty() || self.library.status()?.vectors == 0 {
+            return Ok(Vec::new());
+        }
+        self.refresh_index()?;
+        let options = DuplicateOptions::default();
+        let mut is_gone = HashMap::new();
+        let mut pairs: Vec<(DuplicatePair, TrackId, TrackId)> = Vec::new();
+        for &track in tracks {
+            for other in self.candidates_of(track, &options)? {
+                let (old, new) = (track.min(other), track.max(other));
+                let mut gone = |track: TrackId| -> Result<bool, EngineError> {
+                    if let Some(&known) = is_gone.get(&track) {
+                        return Ok(known);
+                    }
+                    let answer = self.library.is_gone(track)?;
+                    is_gone.insert(track, answer);
+                    Ok(answer)
+                };
+                if gone(old)?
+                    && !gone(new)?
+                    && let Some(pair) = self.same_recording(old, new, &options)?
+                {
+                    pairs.push((pair, old, new));
+                }
+            }
+        }
+        pairs.sort_by(|(a, ..), (b, ..)| {
+            b.distinctness.total_cmp(&a.distinctness).then((a.a, a.b).cmp(&(b.a, b.b)))
+        });
+        let mut taken = HashSet::new();
+        pairs.retain(|&(_, old, new)| {
+            let is_free = !taken.contains(&old) && !taken.contains(&new);
+            taken.extend([old, new].into_iter().filter(|_| is_free));
+            is_free
+        });
+        let path = |track| Ok::<_, EngineError>(self.library.track(track)?.path);
+        let successor = |(_, gone, by)| Ok(Successor { gone, was: path(gone)?, by, path: path(by)? });
+        pairs.into_iter().map(successor).collect()
+    }
+
+    /// Lets tracks whose files are gone go on with the audio of their successors; returns how many do.
+    pub fn take_over(&mut self, successors: &[Successor]) -> Result<u64, EngineError> {
+        for successor in successors {
+            self.library.take_over(successor.gone, successor.by)?;
+        }
+        if !successors.is_empty() && self.library.mode() != OpenMode::ReadOnly {
+            self.maintain_index()?;
+        }
+        Ok(successors.len() as u64)
+    }
+
+    /// The nearest tracks that may be the same recording.
+    fn candidates_of(&self, track: TrackId, options: &DuplicateOptions) -> Result<Vec<TrackId>, EngineError> {
+        let Some(vector) = self.loaded_index().vector(track) else { return Ok(Vec::new()) };
+        let query = Array2::from_shape_vec((1, vector.len()), vector).expect("one row of all numbers");
+        // The track itself is among them.
+        let limit = options.neighbours + 1;
+        let found =
+            self.search_until_all(query.view(), limit, SearchMode::Auto, None, |_, found| Ok(found))?;
+        let near = found.into_iter().flatten();
+        let near = near.filter(|near| near.track != track && near.similarity >= options.candidate_similarity);
+        Ok(near.map(|near| near.track).collect())
+    }
+
+    fn same_recording(
+        &self,
+        a: TrackId,
+        b: TrackId,
+        options: &DuplicateOptions,
+    ) -> Result<Option<DuplicatePair>, EngineError> {
+        let seconds = |track| Ok::<_, EngineError>(self.library.track(track)?.audio.seconds);
+        let (one, other) = (seconds(a)?, seconds(b)?);
+        if (one - other).abs() > MOST_DIFFERENCE.min(MOST_DIFFERENCE_SHARE * one.max(other)) {
+            return Ok(None);
+        }
+        let parts = self.parts()?;
+        let windows = |track| -> Option<WindowSet> { window_set(&self.library, &parts, track) };
+        let (Some(first), Some(second)) = (windows(a), windows(b)) else { return Ok(None) };
+        Ok(same_by_windows((a, &first), (b, &second), options))
+    }
+}

@@ -1,0 +1,185 @@
+//! A recording whose files are gone, and another file of it under a track of its own: the former's id, label and links go
+//! on with the latter's audio.
+
+use rusqlite::{OptionalExtension as _, Transaction};
+
+use super::store::{files_of, is_gone};
+use super::{Library, LibraryError, Result, checksum, paths};
+use voisin_base::track::TrackId;
+
+impl Library {
+    /// Whether a track has files in the catalogue, none of which is on the disk.
+    #[doc(hidden)]
+    pub fn is_gone(&self, track: TrackId) -> Result<bool> {
+        let files = self.sql(files_of(&self.connection, track))?;
+        Ok(!files.is_empty() && files.iter().all(|(_, path)| is_gone(&paths::from_bytes(path))))
+    }
+
+    /// Gives a track whose files are gone the files, audio, vectors and measurements of another one, which is no more. Its
+    /// id, the links of servers to it and the label that it was given by hand stay, unless the other has a label of its own.
+    ///
+    /// # Errors
+    /// One of them is unknown, or a file of `gone` is on the disk.
+    #[doc(hidden)]
+    pub fn take_over(&mut self, gone: TrackId, by: TrackId) -> Result<()> {
+        // The file system is asked before the transaction: others must not wait for a disk that is slow to answer.
+        let lost = self.sql(files_of(&self.connection, gone))?;
+        let found = lost.iter().map(|(_, path)| paths::from_bytes(path)).find(|path| !is_gone(path));
+        if let Some(path) = found {
+            return Err(LibraryError::StillThere { path });
+        }
+        self.write(|tx| {
+            for track in [gone, by] {
+                if !is_known(tx, track)? {
+                    return Err(LibraryError::UnknownTrack(track).into());
+                }
+            }
+            let files = files_of(tx, gone)?;
+            if let Some((_, path)) = files.iter().find(|file| !lost.contains(file)) {
+                return Err(LibraryError::StillThere { path: paths::from_bytes(path) }.into());
+            }
+            move_vectors(tx, gone, by)?;
+            let ids = (gone.0, by.0);
+            tx.execute("DELETE FROM logits WHERE track = ?1", [gone.0])?;
+            tx.execute("UPDATE logits SET track = ?1 WHERE track = ?2", ids)?;
+            tx.execute(
+                "DELETE FROM descriptors WHERE track = ?1 AND EXISTS (SELECT 1 FROM descriptors WHERE track = ?2)",
+                ids,
+            )?;
+            tx.execute("UPDATE descriptors SET track = ?1 WHERE track = ?2", ids)?;
+            tx.execute("DELETE FROM files WHERE track = ?1", [gone.0])?;
+            tx.execute("UPDATE files SET track = ?1 WHERE track = ?2", ids)?;
+            tx.execute("UPDATE OR IGNORE links SET track = ?1 WHERE track = ?2", ids)?;
+            tx.execute(
+                "INSERT INTO labels (content, genre, set_at)
+                 SELECT new.content, labels.genre, labels.set_at FROM audio new, audio old, labels
+                 WHERE new.id = ?2 AND old.id = ?1 AND labels.content = old.content
+                 ON CONFLICT (content) DO NOTHING",
+                ids,
+            )?;
+            move_audio(tx, gone, by)?;
+            Ok(())
+        })
+    }
+}
+
+fn is_known(tx: &Transaction<'_>, track: TrackId) -> rusqlite::Result<bool> {
+    let found = tx.query_row("SELECT 1 FROM audio WHERE id = ?1", [track.0], |_| Ok(())).optional()?;
+    Ok(found.is_some())
+}
+
+/// Vectors and windows of every model that `by` has them of; their checksums hold the id of their track.
+fn move_vectors(tx: &Transaction<'_>, gone: TrackId, by: TrackId) -> rusqlite::Result<()> {
+    let vectors: Vec<(i64, Vec<u8>)> = tx
+        .prepare("SELECT model, vector FROM vectors WHERE track = ?1")?
+        .query_map([by.0], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    for (model, vector) in vectors {
+        tx.execute(
+            "INSERT INTO vectors (track, model, vector, checksum) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (track, model) DO UPDATE SET vector = excluded.vector, checksum = excluded.checksum",
+            (gone.0, model, &vector, checksum::of(gone.0, &[&vector])),
+        )?;
+    }
+    let windows: Vec<(i64, i64, Vec<u8>, Vec<u8>)> = tx
+        .prepare("SELECT model, count, starts, vectors FROM windows WHERE track = ?1")?
+        .query_map([by.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    for (model, count, starts, vectors) in windows {
+        tx.execute(
+            "INSERT INTO windows (track, model, count, starts, vectors, checksum) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (track, model) DO UPDATE SET count = excluded.count, starts = excluded.starts,
+             vectors = excluded.vectors, checksum = excluded.checksum",
+            (gone.0, model, count, &starts, &vectors, checksum::of(gone.0, &[&starts, &vectors])),
+        )?;
+    }
+    Ok(())
+}
+
+/// What decoding told; when it was added stays.
+fn move_audio(tx: &Transaction<'_>, gone: TrackId, by: TrackId) -> rusqlite::Result<()> {
+    let content: Vec<u8> =
+        tx.query_row("SELECT content FROM audio WHERE id = ?1", [by.0], |row| row.get(0))?;
+    // Two tracks cannot have one content, and the row is read once more.
+    tx.execute("UPDATE audio SET content = randomblob(32) WHERE id = ?1", [by.0])?;
+    let columns =
+        "seconds, sample_rate, channels, container, codec, packets, damaged_packets, last_path, identity";
+    let sql = format!(
+        "UPDATE audio SET content = ?3, ({columns}) = (SELECT {columns} FROM audio WHERE id = ?2) WHERE id = ?1"
+    );
+    tx.execute(&sql, (gone.0, by.0, content))?;
+    tx.execute("DELETE FROM audio WHERE id = ?1", [by.0]).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{library, track};
+    use crate::{OpenMode, TrackTags};
+    use voisin_base::vector::make_unit;
+
+    fn vector(seed: u64) -> Vec<f32> {
+        let mut vector = vec![0.1, 0.2, 0.3, seed as f32];
+        make_unit(&mut vector);
+        vector
+    }
+
+    #[test]
+    fn the_id_the_label_and_the_links_go_on_with_the_new_audio() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut library = library(dir.path(), 4);
+        let (old, mut new) = (track(1, vector(1), 2), track(2, vector(2), 3));
+        new.tags = TrackTags { title: Some("the same".into()), ..TrackTags::default() };
+        let there = dir.path().join("new.opus");
+        std::fs::write(&there, "x").unwrap();
+        new.file.path.clone_from(&there);
+        let gone = library.insert_track(&old).unwrap();
+        let other = library.insert_track(&track(3, vector(3), 1)).unwrap();
+        let by = library.insert_track(&new).unwrap();
+        let before = library.track(gone).unwrap();
+        library.set_labels(&[old.audio.content], Some("My genre")).unwrap();
+        library.set_links("server", &[("a".into(), gone), ("b".into(), by), ("c".into(), other)]).unwrap();
+        assert!(library.is_gone(gone).unwrap() && !library.is_gone(by).unwrap());
+        let generation = library.status().unwrap().generation;
+
+        library.take_over(gone, by).unwrap();
+        let after = library.track(gone).unwrap();
+        assert_eq!((after.audio.content, after.added_at), (new.audio.content, before.added_at));
+        assert_eq!((after.path.as_path(), after.tags.title.as_deref()), (there.as_path(), Some("the same")));
+        assert_eq!(library.vector(gone).unwrap().unwrap(), vector(2));
+        assert_eq!(library.windows(gone).unwrap().unwrap().starts.len(), 3);
+        assert_eq!(library.hand_labels().unwrap()[&new.audio.content], "My genre");
+        assert_eq!(library.linked_track("server", "a").unwrap(), Some(gone));
+        assert_eq!(library.linked_track("server", "b").unwrap(), Some(gone));
+        assert!(matches!(library.track(by), Err(LibraryError::UnknownTrack(_))));
+        let status = library.status().unwrap();
+        assert_eq!((status.tracks, status.files, status.vectors), (2, 2, 2));
+        assert!(status.generation > generation, "an index has to follow");
+        assert_eq!(library.check(true).unwrap().findings, vec![]);
+        drop(library);
+        let library = Library::open(dir.path(), OpenMode::ReadOnly).unwrap();
+        assert_eq!(library.find_by_content(&new.audio.content).unwrap(), Some(gone));
+    }
+
+    #[test]
+    fn files_that_exist_are_not_taken_over_and_a_label_of_its_own_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut library = library(dir.path(), 4);
+        let mut old = track(1, vector(1), 0);
+        old.file.path = dir.path().join("old.mp3");
+        std::fs::write(&old.file.path, "x").unwrap();
+        let gone = library.insert_track(&old).unwrap();
+        let new = track(2, vector(2), 0);
+        let by = library.insert_track(&new).unwrap();
+        let refused = library.take_over(gone, by).unwrap_err();
+        assert!(matches!(&refused, LibraryError::StillThere { path } if *path == old.file.path), "{refused}");
+        assert_eq!(library.track(by).unwrap().audio.content, new.audio.content);
+        std::fs::remove_file(&old.file.path).unwrap();
+        assert!(matches!(library.take_over(gone, TrackId(99)), Err(LibraryError::UnknownTrack(TrackId(99)))));
+        assert_eq!(library.track(gone).unwrap().audio.content, old.audio.content);
+        library.set_labels(&[old.audio.content], Some("A")).unwrap();
+        library.set_labels(&[new.audio.content], Some("B")).unwrap();
+        library.take_over(gone, by).unwrap();
+        assert_eq!(library.hand_labels().unwrap()[&new.audio.content], "B");
+    }
+}
