@@ -9,7 +9,7 @@ use super::config::Config;
 use super::matrix::{Matrix, Row};
 use super::model::{Algorithm, Model};
 use super::report::{Answers, Importance, Method, intervals};
-use super::split::{AT_RANDOM, Split, deal};
+use super::split::{AT_RANDOM, Split, deal, hold_out};
 use crate::dataset::Part;
 use voisin_base::random::Random;
 use voisin_learn::Training;
@@ -192,6 +192,14 @@ impl<'a> Bench<'a> {
     pub(super) fn dealt(&self, rows: &[usize]) -> Vec<usize> {
         let (own, groups) = self.classes_and_groups(rows);
         grouped_folds(&own, self.classes.len(), &groups, INNER, self.config.seed)
+    }
+
+    /// Whether each of some rows is of the fifth that a network chooses its epoch by, groups whole.
+    pub(super) fn fifth(&self, rows: &[usize]) -> Vec<bool> {
+        let (own, groups): (Vec<usize>, Vec<usize>) =
+            rows.iter().map(|&row| (self.class_of[row], self.split.groups[row])).unzip();
+        let held = hold_out(&own, self.classes.len(), &groups, 1, INNER, self.config.seed);
+        held.into_iter().map(|part| part > 0).collect()
     }
 
     pub(super) fn fit_all(&self, algorithms: &[(Algorithm, f64)], rows: &[usize]) -> Result<Model, LabError> {

@@ -39,6 +39,9 @@ pub struct Progress {
     pub seconds_left: f64,
 }
 
+/// The way in which parts are dealt, as a run that is not finished notes it.
+const DEALT: &str = "dealt 2\n";
+
 /// What a run that is not finished has worked out so far, in its folder.
 const WORK: &str = "work";
 
@@ -279,11 +282,15 @@ impl Bench<'_> {
         std::fs::create_dir_all(&work).map_err(LabError::io(&work))?;
         let digest = self.digest();
         let digest_file = work.join("data.txt");
-        let both = format!("{digest}\n{}\n", self.numbers_digest());
+        let both = format!("{digest}\n{}\n{DEALT}", self.numbers_digest());
         match regular_file::read(&digest_file, 1000) {
             Ok(held) if held != both.as_bytes() => {
-                let problem = "the data changed since this run was begun: name another folder for it";
-                return Err(LabError::run(run, problem));
+                let what = if held.ends_with(DEALT.as_bytes()) {
+                    "the data changed since this run was begun"
+                } else {
+                    "this run was begun by an earlier voisin, which dealt tracks into parts otherwise"
+                };
+                return Err(LabError::run(run, format!("{what}: name another folder for it")));
             }
             Ok(_) => {}
             Err(_) => write(&digest_file, &both)?,

@@ -1,16 +1,19 @@
 //! Which tracks are learnt from, chosen on, judged: dealt so that an artist is on one side.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use super::LabError;
 use super::matrix::Row;
 use crate::dataset::{Part, read_cells};
+use voisin_base::random::Random;
 use voisin_base::text::{count, fold};
 use voisin_learn::genre::grouped_folds;
 
-/// Folds that held-out parts are taken from: one for judging, one for choosing.
-const TENTHS: usize = 10;
+/// A held-out part is this part of the tracks: one for judging, one for choosing.
+const TENTH: usize = 10;
+/// Dealings that the most even one is taken of.
+const DEALINGS: u64 = 32;
 
 /// What marks figures of tracks that nothing keeps together.
 pub(super) const AT_RANDOM: &str = "tracks at random, artists unknown or ignored: figures may be too good (on music with known artists, random folds are 8 to 11 points too high)";
@@ -115,7 +118,7 @@ fn sentence(split: &Split, by: &str) -> String {
         return format!("{how}: {numbers}{left}; {AT_RANDOM}");
     }
     let mut sides: HashMap<usize, Part> = HashMap::new();
-    let mut both = std::collections::BTreeSet::new();
+    let mut both = BTreeSet::new();
     for (part, &group) in split.parts.iter().zip(&split.groups) {
         if let Some(part) = part
             && *sides.entry(group).or_insert(*part) != *part
@@ -123,7 +126,17 @@ fn sentence(split: &Split, by: &str) -> String {
             both.insert(group);
         }
     }
-    format!("{how}: {numbers}{left}; {} on two sides", count(both.len() as u64, by))
+    let largest = Part::ALL.map(|part| {
+        let (rows, mut sizes) = (split.rows(part), HashMap::<usize, usize>::new());
+        rows.iter().for_each(|&row| *sizes.entry(split.groups[row]).or_default() += 1);
+        let most = sizes.into_values().max().unwrap_or(0);
+        format!("{:.0}", 100.0 * most as f64 / rows.len().max(1) as f64)
+    });
+    format!(
+        "{how}: {numbers}{left}; {} on two sides; the largest {by} has {} % of them",
+        count(both.len() as u64, by),
+        largest.join(" / ")
+    )
 }
 
 /// A number for each artist, album or folder; rows without one have a number of their own. By `track`, rows of the same
@@ -161,9 +174,9 @@ pub fn groups(rows: &[Row], by: &str) -> Vec<usize> {
         .collect()
 }
 
-/// One fold of ten for judging, one for choosing, the others to learn from.
+/// A tenth for judging, one for choosing, the others to learn from.
 fn deal_tenths(split: &mut Split, class_of: &[usize], classes: usize, seed: u64) -> Result<(), LabError> {
-    let known = split.groups.iter().collect::<std::collections::BTreeSet<_>>().len();
+    let known = split.groups.iter().collect::<BTreeSet<_>>().len();
     if known < 3 {
         return Err(LabError::Asked(format!(
             "--split {}: found {}, three parts need at least 3; use --split track, which marks the figures",
@@ -171,16 +184,9 @@ fn deal_tenths(split: &mut Split, class_of: &[usize], classes: usize, seed: u64)
             count(known as u64, if split.how == "track" { "track" } else { &split.how })
         )));
     }
-    let own: Vec<Vec<usize>> = class_of.iter().map(|&class| vec![class]).collect();
-    let fold_of = grouped_folds(&own, classes, &split.groups, TENTHS.min(known), seed);
-    split.parts = fold_of
-        .iter()
-        .map(|fold| match fold {
-            0 => Some(Part::Test),
-            1 => Some(Part::Validation),
-            _ => Some(Part::Training),
-        })
-        .collect();
+    let held = hold_out(class_of, classes, &split.groups, 2, TENTH, seed);
+    let parts = [Part::Training, Part::Test, Part::Validation];
+    split.parts = held.into_iter().map(|part| Some(parts[part])).collect();
     Ok(())
 }
 
@@ -190,14 +196,93 @@ fn fill_validation(split: &mut Split, class_of: &[usize], classes: usize, seed: 
         return;
     }
     let rows = split.rows(Part::Training);
-    let own: Vec<Vec<usize>> = rows.iter().map(|&row| vec![class_of[row]]).collect();
-    let groups: Vec<usize> = rows.iter().map(|&row| split.groups[row]).collect();
-    let fold_of = grouped_folds(&own, classes, &groups, TENTHS, seed);
-    if fold_of.iter().any(|fold| *fold != 0) {
-        for (row, _) in rows.iter().zip(fold_of).filter(|(_, fold)| *fold == 0) {
+    let (own, groups): (Vec<usize>, Vec<usize>) =
+        rows.iter().map(|&row| (class_of[row], split.groups[row])).unzip();
+    let held = hold_out(&own, classes, &groups, 1, TENTH, seed);
+    if held.contains(&0) {
+        for (row, _) in rows.iter().zip(held).filter(|(_, part)| *part > 0) {
             split.parts[*row] = Some(Part::Validation);
         }
     }
+}
+
+/// Takes parts out to judge by, groups whole: of many dealings the one whose parts are nearest to the whole in classes and
+/// in the number of groups. Groups larger than half a part are learnt from, unless a class has no others.
+///
+/// - `parts`: how many; `share`: each is this part of the rows
+/// - returns: of each row its part's number, from 1; 0: none
+pub(super) fn hold_out(
+    class_of: &[usize],
+    classes: usize,
+    groups: &[usize],
+    parts: usize,
+    share: usize,
+    seed: u64,
+) -> Vec<usize> {
+    let mut sizes: BTreeMap<usize, usize> = BTreeMap::new();
+    let mut of_class = vec![BTreeSet::new(); classes];
+    let mut rows_of_class = vec![0.0; classes];
+    for (&class, &group) in class_of.iter().zip(groups) {
+        *sizes.entry(group).or_default() += 1;
+        of_class[class].insert(group);
+        rows_of_class[class] += 1.0;
+    }
+    let is_small = |group: &usize| sizes[group] * 2 * share <= groups.len();
+    let mut small: BTreeSet<usize> = sizes.keys().copied().filter(is_small).collect();
+    for own in &of_class {
+        let mut own: Vec<usize> = own.iter().copied().collect();
+        Random::new(seed).shuffle(&mut own);
+        own.sort_by_key(|group| sizes[group]);
+        // one group of a class at least is learnt from
+        let most = parts.min(own.len().saturating_sub(1));
+        small.extend(own.into_iter().take(most));
+    }
+    if small.len() < parts {
+        small = sizes.keys().copied().collect();
+    }
+    let rows: Vec<usize> = (0..groups.len()).filter(|&row| small.contains(&groups[row])).collect();
+    let own: Vec<Vec<usize>> = rows.iter().map(|&row| vec![class_of[row]]).collect();
+    let own_groups: Vec<usize> = rows.iter().map(|&row| groups[row]).collect();
+    let folds = (rows.len() * share / groups.len().max(1)).max(parts);
+    let mut best: Option<(f64, Vec<usize>)> = None;
+    for dealing in 0..DEALINGS {
+        let seed = seed.wrapping_mul(DEALINGS).wrapping_add(dealing);
+        let fold_of = grouped_folds(&own, classes, &own_groups, folds, seed);
+        let mut in_fold = vec![vec![(0.0, BTreeSet::new()); classes]; folds];
+        for (&row, &fold) in rows.iter().zip(&fold_of) {
+            let found = &mut in_fold[fold][class_of[row]];
+            found.0 += 1.0;
+            found.1.insert(groups[row]);
+        }
+        let unevenness = |fold: usize| -> f64 {
+            let of = |class: usize| {
+                let (found, found_groups) = &in_fold[fold][class];
+                let wanted = rows_of_class[class] / share as f64;
+                let wanted_groups = of_class[class].len() as f64 / share as f64;
+                let too_few = (wanted_groups - found_groups.len() as f64).max(0.0);
+                (found - wanted).powi(2) / wanted + too_few.powi(2) / wanted_groups
+            };
+            (0..classes).filter(|&class| rows_of_class[class] > 0.0).map(of).sum()
+        };
+        let mut order: Vec<(f64, usize)> =
+            (0..folds).filter(|fold| fold_of.contains(fold)).map(|fold| (unevenness(fold), fold)).collect();
+        order.sort_by(|a, b| a.0.total_cmp(&b.0));
+        order.truncate(parts);
+        let untaught = (0..classes).filter(|&class| {
+            let held: f64 = order.iter().map(|(_, fold)| in_fold[*fold][class].0).sum();
+            held > 0.0 && held >= rows_of_class[class]
+        });
+        let worst = classes as f64 * groups.len() as f64;
+        let cost = order.iter().map(|(cost, _)| cost).sum::<f64>() + worst * untaught.count() as f64;
+        if best.as_ref().is_none_or(|(least, _)| cost < *least) {
+            let mut held = vec![0; groups.len()];
+            for (&row, fold) in rows.iter().zip(&fold_of) {
+                held[row] = order.iter().position(|(_, taken)| taken == fold).map_or(0, |at| at + 1);
+            }
+            best = Some((cost, held));
+        }
+    }
+    best.map_or_else(Vec::new, |(_, held)| held)
 }
 
 /// The name of a file without folder and ending: lists and copies disagree about both.
@@ -281,12 +366,57 @@ mod tests {
         let split = deal(&rows(&artists), &class_of, 4, "auto", 3).unwrap();
         assert_eq!((split.how.as_str(), split.at_random), ("artist", false));
         assert_eq!(Part::ALL.map(|part| split.rows(part).len()), [96, 12, 12]);
-        assert!(split.said.ends_with("0 artists on two sides"), "{}", split.said);
+        let end = "0 artists on two sides; the largest artist has 3 / 25 / 25 % of them";
+        assert!(split.said.ends_with(end), "{}", split.said);
         for i in 0..120 {
             assert_eq!(split.parts[i], split.parts[i / 3 * 3]);
         }
         let unknown = deal(&rows(&[None; 40]), &class_of[..40], 4, "auto", 3).unwrap();
         assert!(unknown.at_random && unknown.said.contains("figures may be too good"));
+    }
+
+    #[test]
+    fn no_part_is_judged_by_one_artist_and_the_seed_matters() {
+        // two of four classes belong to one artist for the most part
+        let size = |class: usize, artist: usize| if class < 2 && artist == 0 { 17 } else { 3 };
+        let (mut artists, mut class_of) = (Vec::new(), Vec::new());
+        for class in 0..4 {
+            for artist in 0..12 {
+                for _ in 0..size(class, artist) {
+                    artists.push(format!("{class} {artist}"));
+                    class_of.push(class);
+                }
+            }
+        }
+        let artists: Vec<Option<&str>> = artists.iter().map(|name| Some(name.as_str())).collect();
+        let rows = rows(&artists);
+        let deals: Vec<Split> = (1..6).map(|seed| deal(&rows, &class_of, 4, "auto", seed).unwrap()).collect();
+        for split in &deals {
+            for part in [Part::Validation, Part::Test] {
+                let held = split.rows(part);
+                for class in 0..4 {
+                    let own = held.iter().filter(|&&row| class_of[row] == class).count();
+                    assert!((3..=6).contains(&own), "{class}: {own}, {}", split.said);
+                }
+                let groups: BTreeSet<usize> = held.iter().map(|&row| split.groups[row]).collect();
+                assert!(groups.len() >= 5, "{}", split.said);
+            }
+        }
+        assert!(deals.iter().any(|split| split.parts != deals[0].parts));
+    }
+
+    #[test]
+    fn a_class_is_learnt_from_before_it_is_judged() {
+        let names = ["a", "a", "b", "b", "c", "c", "d", "d", "e", "e", "f", "f"].map(Some);
+        let class_of = [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2];
+        let split = deal(&rows(&names), &class_of, 3, "auto", 1).unwrap();
+        for class in 0..3 {
+            assert!(split.rows(Part::Training).iter().any(|&row| class_of[row] == class), "{}", split.said);
+        }
+        assert!(!split.rows(Part::Test).is_empty() && !split.rows(Part::Validation).is_empty());
+        let (one_each, folders) = (["a", "b", "c"].map(Some), [0, 1, 2]);
+        let split = deal(&rows(&one_each), &folders, 3, "artist", 1).unwrap();
+        assert_eq!(Part::ALL.map(|part| split.rows(part).len()), [1, 1, 1]);
     }
 
     #[test]

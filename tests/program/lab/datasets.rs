@@ -54,7 +54,13 @@ fn the_free_music_archives_layout_is_counted_exactly() {
     assert!(failures.iter().any(|why| why.starts_with("no audio: expected ")), "{failures:?}");
     assert!(failures.contains(&"silent from beginning to end"), "{failures:?}");
     assert_eq!(said["short"].as_array().unwrap().len(), 1);
-    assert_eq!(said["split"], "split by the data set: 28 / 14 / 13; 0 artists on two sides");
+    assert!(
+        said["split"].as_str().unwrap().starts_with(
+            "split by the data set: 28 / 14 / 13; 0 artists on two sides; the largest artist has "
+        ),
+        "{}",
+        said["split"]
+    );
     assert_eq!(said["leak"]["shared"][1]["artists"].as_array().unwrap().len(), 0);
     assert_eq!(said["notes"][0], "1 rows of the subset have no top genre and are left out");
     assert_eq!(said["licences"].as_object().unwrap().len(), 3);

@@ -87,9 +87,9 @@ pub fn train(
     let folds = bench.folds();
     let mut fits: Vec<(PathBuf, Vec<usize>, Vec<usize>)> = Vec::new();
     let inside = |rows: &[usize]| -> (Vec<usize>, Vec<usize>) {
-        let dealt = bench.dealt(rows);
+        let held = bench.fifth(rows);
         let part = |chosen: bool| {
-            rows.iter().zip(&dealt).filter(|(_, d)| (**d == 0) == chosen).map(|(row, _)| *row).collect()
+            rows.iter().zip(&held).filter(|(_, held)| **held == chosen).map(|(row, _)| *row).collect()
         };
         (part(false), part(true))
     };
