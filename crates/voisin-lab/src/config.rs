@@ -134,7 +134,7 @@ impl Config {
         let mut config = Self { recipe: "auto".to_owned(), ..Self::default() };
         config.data.folds = 5;
         config.algorithms = Algorithms {
-            names: Algorithm::ALL[2..10].iter().map(|(_, algorithm)| *algorithm).collect(),
+            names: Algorithm::ALL[2..9].iter().map(|(_, algorithm)| *algorithm).collect(),
             combine: Combine::Select,
             minutes: 0.0,
         };
@@ -208,6 +208,10 @@ impl Config {
             let network = self.network.as_ref().ok_or("network: expected the table of its settings")?;
             return network.check(&recipe);
         }
+        if self.recipe == "crnn" {
+            let text = "the recipe crnn is there no more: take cnn-lstm-time, and a new folder";
+            return Err(text.to_owned());
+        }
         if self.network.is_some() {
             return Err(format!("network: the recipe {} has none", self.recipe));
         }
@@ -252,6 +256,10 @@ fn flatten(table: &Table, before: &str, out: &mut Vec<(String, String)>) {
 fn merge(table: &mut Table, file: &Table, before: &str) -> Result<(), String> {
     for (key, value) in file {
         let key = format!("{before}{key}");
+        // of algorithms that are there no more
+        if ["settings.extra_trees", "settings.forest.random_thresholds"].contains(&key.as_str()) {
+            continue;
+        }
         match value {
             Value::Table(inner) => merge(table, inner, &format!("{key}."))?,
             value => set(table, &key, value.clone())?,
@@ -313,6 +321,28 @@ mod tests {
         let (key, mine, theirs) = config.first_difference(&other).unwrap();
         assert_eq!([key.as_str(), &mine, &theirs], ["data.source", "\"folder:a b\"", "\"folder:b\""]);
         assert_eq!(config.first_difference(&config), None);
+    }
+
+    #[test]
+    fn runs_of_before_are_read_or_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        let usual = Config::default();
+        let more = "[settings.extra_trees]\ntrees = 50\nrandom_thresholds = true\n";
+        let text = usual.text() + more;
+        std::fs::write(&path, &text).unwrap();
+        assert_eq!(Config::of_run(folder.path()).unwrap(), usual);
+        assert_eq!(Config::changed(Some(&path), &[]).unwrap(), usual);
+        for (from, to, expected) in [
+            ("\"logistic\"", "\"extra-trees\"", "extra-trees are there no more: take forest"),
+            ("recipe = \"features\"", "recipe = \"crnn\"", "crnn is there no more: take cnn-lstm-time"),
+        ] {
+            std::fs::write(&path, text.replace(from, to)).unwrap();
+            for error in [Config::of_run(folder.path()), Config::changed(Some(&path), &[])] {
+                let error = error.unwrap_err().to_string();
+                assert!(error.contains(expected), "{error}");
+            }
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use voisin_learn::{
 
 /// A way to learn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", try_from = "String")]
 pub enum Algorithm {
     /// Always the commonest class.
     Majority,
@@ -35,8 +35,6 @@ pub enum Algorithm {
     Svm,
     /// Random forest.
     Forest,
-    /// Extremely randomised trees.
-    ExtraTrees,
     /// Gradient boosting.
     Boost,
     /// The genre engine's trained head.
@@ -49,7 +47,7 @@ pub enum Algorithm {
 
 impl Algorithm {
     /// All of them, the cheapest first; the last three fit the whole genre engine, its own validation included.
-    pub const ALL: [(&str, Self); 13] = [
+    pub const ALL: [(&str, Self); 12] = [
         ("majority", Self::Majority),
         ("centroid", Self::Centroid),
         ("knn", Self::Knn),
@@ -57,7 +55,6 @@ impl Algorithm {
         ("lda", Self::Lda),
         ("bayes", Self::Bayes),
         ("svm", Self::Svm),
-        ("extra-trees", Self::ExtraTrees),
         ("forest", Self::Forest),
         ("boost", Self::Boost),
         ("head", Self::Head),
@@ -75,10 +72,21 @@ impl FromStr for Algorithm {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        if text == "extra-trees" {
+            return Err("extra-trees are there no more: take forest, and a new folder".to_owned());
+        }
         Self::ALL.iter().find(|(name, _)| *name == text).map(|(_, algorithm)| *algorithm).ok_or_else(|| {
             let names: Vec<&str> = Self::ALL.iter().map(|(name, _)| *name).collect();
             format!("there is no algorithm \"{text}\": expected {}", names.join(", "))
         })
+    }
+}
+
+impl TryFrom<String> for Algorithm {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
     }
 }
 
@@ -96,9 +104,9 @@ impl Default for LogisticSettings {
     }
 }
 
-/// Settings of every algorithm.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+/// Settings of every algorithm. Runs of before have some of algorithms that are there no more, which are passed over.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct AlgorithmSettings {
     /// Of `knn`.
     pub knn: KnnSettings,
@@ -110,24 +118,8 @@ pub struct AlgorithmSettings {
     pub svm: SvmSettings,
     /// Of `forest`.
     pub forest: ForestSettings,
-    /// Of `extra-trees`.
-    pub extra_trees: ForestSettings,
     /// Of `boost`.
     pub boost: BoostSettings,
-}
-
-impl Default for AlgorithmSettings {
-    fn default() -> Self {
-        Self {
-            knn: KnnSettings::default(),
-            logistic: LogisticSettings::default(),
-            bayes: BayesSettings::default(),
-            svm: SvmSettings::default(),
-            forest: ForestSettings::default(),
-            extra_trees: ForestSettings::extra_trees(),
-            boost: BoostSettings::default(),
-        }
-    }
 }
 
 impl AlgorithmSettings {
@@ -143,7 +135,6 @@ impl AlgorithmSettings {
             ((0.0..=1.0).contains(&self.bayes.var_smoothing), "bayes.var_smoothing", "0 to 1"),
             (above(self.svm.c), "svm.c", "more than 0"),
             (trees(self.forest), "forest.trees", "1 to 100000"),
-            (trees(self.extra_trees), "extra_trees.trees", "1 to 100000"),
             ((1..=100_000).contains(&boost.rounds), "boost.rounds", "1 to 100000"),
             ((1..=16).contains(&boost.depth), "boost.depth", "1 to 16"),
             (share(boost.rate), "boost.rate", "more than 0, at most 1"),
@@ -214,7 +205,6 @@ impl Model {
             Algorithm::Bayes => Box::new(Bayes::fit(data, settings.bayes)),
             Algorithm::Svm => Box::new(SvmProbabilities::fit(data, settings.svm)),
             Algorithm::Forest => Box::new(Forest::fit(data, settings.forest)),
-            Algorithm::ExtraTrees => Box::new(Forest::fit(data, settings.extra_trees)),
             Algorithm::Boost => Box::new(Boost::fit(data, settings.boost)),
             Algorithm::Head => Box::new(FusionClassifier::fit(data, FusionPart::Head)?),
             Algorithm::Vote => Box::new(FusionClassifier::fit(data, FusionPart::Vote)?),
@@ -328,7 +318,7 @@ impl Head {
             Algorithm::Lda => boxed(Lda::load(from, k, d)),
             Algorithm::Bayes => boxed(Bayes::load(from, k, d)),
             Algorithm::Svm => boxed(SvmProbabilities::load(from, k, d)),
-            Algorithm::Forest | Algorithm::ExtraTrees => boxed(Forest::load(from, k, d)),
+            Algorithm::Forest => boxed(Forest::load(from, k, d)),
             Algorithm::Boost => boxed(Boost::load(from, k, d)),
             Algorithm::Head => boxed(FusionClassifier::load(from, FusionPart::Head, k, d)),
             Algorithm::Vote => boxed(FusionClassifier::load(from, FusionPart::Vote, k, d)),
@@ -365,6 +355,15 @@ mod tests {
     }
 
     #[test]
+    fn algorithms_of_before_are_refused_by_name_and_their_settings_passed_over() {
+        let error = serde_json::from_str::<Algorithm>("\"extra-trees\"").unwrap_err().to_string();
+        assert!(error.starts_with("extra-trees are there no more: take forest"), "{error}");
+        assert_eq!(serde_json::to_string(&Algorithm::Boost).unwrap(), "\"boost\"");
+        let held = r#"{"extra_trees": {"trees": 5}, "forest": {"trees": 7, "random_thresholds": false}}"#;
+        assert_eq!(serde_json::from_str::<AlgorithmSettings>(held).unwrap().forest.trees, 7);
+    }
+
+    #[test]
     fn every_algorithm_learns_and_is_the_same_after_a_file_and_on_other_threads() {
         let ((x, class_of), (queries, truth)) = (blobs(1), blobs(2));
         let folds: Vec<usize> = (0..90).map(|row| row / 3 % 5).collect();
@@ -372,7 +371,7 @@ mod tests {
         let names: Vec<String> = ["a", "b", "c"].map(str::to_owned).into();
         let columns: Vec<String> = (0..6).map(|c| c.to_string()).collect();
         let mut settings = AlgorithmSettings::default();
-        (settings.forest.trees, settings.extra_trees.trees, settings.boost.rounds) = (40, 40, 20);
+        (settings.forest.trees, settings.boost.rounds) = (40, 20);
         for (name, algorithm) in Algorithm::ALL {
             let fit = || Model::fit(algorithm, &settings, &data, &names, &columns).unwrap();
             let model = fit();

@@ -77,8 +77,8 @@ pub(crate) struct FeaturesArgs {
 }
 
 /// What `--recipe` takes.
-const RECIPES: [&str; 9] = {
-    let mut names = ["features", "auto", "", "", "", "", "", "", ""];
+const RECIPES: [&str; 8] = {
+    let mut names = ["features", "auto", "", "", "", "", "", ""];
     let mut at = 0;
     while at < NetworkRecipe::ALL.len() {
         names[at + 2] = NetworkRecipe::ALL[at].name;
@@ -109,10 +109,10 @@ pub(crate) struct TrainClassifierArgs {
     pub(crate) config: Option<PathBuf>,
     /// Which kind of run: features (what the other options say), auto (algorithms of every kind, judged in five folds and
     /// joined; other options change it), or a network on spectrograms: space (its inner layer becomes a model, see `voisin
-    /// model import`), baseline-cnn, baseline-cnn-bn, cnn-gap, cnn-lstm-mfcc, cnn-lstm-time, crnn [default: features]
+    /// model import`), baseline-cnn, baseline-cnn-bn, cnn-gap, cnn-lstm-mfcc, cnn-lstm-time [default: features]
     #[arg(long, value_name = "NAME", value_parser = RECIPES)]
     pub(crate) recipe: Option<String>,
-    /// One or several of majority, centroid, knn, logistic, lda, bayes, svm, forest, extra-trees, boost, head, vote, fused [default: logistic]
+    /// One or several of majority, centroid, knn, logistic, lda, bayes, svm, forest, boost, head, vote, fused [default: logistic]
     #[arg(long, value_name = "A,A…", value_delimiter = ',')]
     pub(crate) algorithm: Vec<Algorithm>,
     /// Sets of features joined by +: own (numbers that the data set brings), mel, mfcc, mfcc40-mean, fma, model:NAME

@@ -26,17 +26,12 @@ CNN_BN = [part for layer in CNN for part in ([layer, "batch-norm"] if layer.star
 MFCC = ["sequence", "conv1 16 2 valid", "relu", "pool1 2", "lstm 64 last one-bias", "linear classes"]
 TIME = ["frames", "conv1 64 5 same", "batch-norm", "relu", "pool1 4"]
 TIME += ["conv1 128 5 same", "batch-norm", "relu", "pool1 4", "lstm 128 last", "linear classes"]
-CRNN = []
-for channels, pool in ((64, 2), (128, 3), (128, 4), (128, 4)):
-    CRNN += [f"conv {channels} 3x3 same", "batch-norm", "elu", f"pool {pool}x{pool}"]
-CRNN += ["frames", "gru 32 all", "gru 32 last", "linear classes"]
 
 NETWORKS = [
     ("baseline-cnn", CNN, [1, 128, 67], 8),
     ("baseline-cnn-bn", CNN_BN, [1, 128, 67], 8),
     ("cnn-lstm-mfcc", MFCC, [40], 10),
     ("cnn-lstm-time", TIME, [1, 128, 67], 8),
-    ("crnn", CRNN, [1, 96, 200], 8),
 ]
 FULL = ("baseline-cnn", CNN, [1, 128, 1288], 8)
 BATCH = 4
@@ -49,11 +44,11 @@ def wave(count, number):
 
 
 class Lstm(nn.Module):
-    """Gates i, f, g, o with one bias or two; GRU: r, z, n."""
+    """Gates i, f, g, o with one bias or two."""
 
-    def __init__(self, kind, inputs, units, every, one_bias):
+    def __init__(self, inputs, units, every, one_bias):
         super().__init__()
-        self.net = (nn.GRU if kind == "gru" else nn.LSTM)(inputs, units, batch_first=True)
+        self.net = nn.LSTM(inputs, units, batch_first=True)
         self.every, self.one_bias = every, one_bias
 
     def forward(self, x):
@@ -91,8 +86,8 @@ def build(layers, shape, classes):
             part, named = nn.MaxPool2d(tuple(map(int, rest[0].split("x")))), []
         elif kind == "pool1":
             part, named = nn.MaxPool1d(int(rest[0])), []
-        elif kind in ("lstm", "gru"):
-            part = Lstm(kind, x.shape[1], int(rest[0]), "all" in rest, "one-bias" in rest)
+        elif kind == "lstm":
+            part = Lstm(x.shape[1], int(rest[0]), "all" in rest, "one-bias" in rest)
             named = ["net.weight_ih_l0", "net.weight_hh_l0", "net.bias_ih_l0", "net.bias_hh_l0"]
             if part.one_bias:
                 part.net.bias_hh_l0.data.zero_()

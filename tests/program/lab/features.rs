@@ -235,9 +235,9 @@ fn a_spectrogram_is_what_the_network_hears() {
         let words = ["features", &file, "--set", "spectrogram", "--recipe", recipe, "--output"];
         sandbox.run(words.iter().copied().chain([place.to_str().unwrap()]))
     };
-    fine(more("crnn", &other));
-    assert_eq!(array(&other.join("tone.npy")).dim(), (96, 1440));
-    let refused = more("crnn", &folder);
+    fine(more("cnn-gap", &other));
+    assert_eq!(array(&other.join("tone.npy")).dim(), (128, 1288));
+    let refused = more("cnn-gap", &folder);
     assert!(code(&refused) == 2 && text(&refused.stderr).contains("name another folder"));
     let refused = more("cnn", &sandbox.path("third"));
     assert!(code(&refused) == 2 && text(&refused.stderr).contains("expected space, baseline-cnn"));

@@ -291,11 +291,11 @@ fn training_refuses_unusable_data_in_one_clear_line() {
     let data = format!("folder:{}", music.display());
     let run = sandbox.path("run");
     for (more, expected) in [
-        (&["--recipe", "crnn", "--set", "crop=200"][..], "network.crop: expected 0, or"),
+        (&["--recipe", "cnn-lstm-time", "--set", "crop=200"][..], "network.crop: expected 0, or"),
         (&["--recipe", "cnn-gap", "--try", "mixup=0.1,2"], "network.training.mixup: expected 0 to 1"),
         (&["--recipe", "auto", "--folds", "2", "--try", "svm.cc=1,2"], "there is no key \"svm.cc\""),
         (&["--recipe", "space", "--features", "mfcc"], "expected no --features"),
-        (&["--recipe", "crnn", "--leak"], "expected no --leak"),
+        (&["--recipe", "cnn-lstm-time", "--leak"], "expected no --leak"),
         (&["--recipe", "space", "--set", "width=3"], "network.width: expected 1, 2 or 4"),
         (
             &["--recipe", "baseline-cnn", "--set", "network.seconds=0.5", "--set", "layers=[\"conv 4 3x3\"]"],

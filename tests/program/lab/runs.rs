@@ -47,17 +47,17 @@ fn algorithms_are_judged_side_by_side_and_the_best_one_answers() {
     let sandbox = Sandbox::new();
     let data = write(&sandbox, "f.csv", &features(4, 30, |class| format!("genre {class}")));
     let run = sandbox.path("run");
-    let all = "majority,centroid,knn,logistic,lda,bayes,svm,extra-trees,forest,boost,head,vote,fused";
-    let small = ["--set", "forest.trees=50", "--set", "extra_trees.trees=50", "--set", "boost.rounds=20"];
+    let all = "majority,centroid,knn,logistic,lda,bayes,svm,forest,boost,head,vote,fused";
+    let small = ["--set", "forest.trees=50", "--set", "boost.rounds=20"];
     let more = [["--algorithm", all, "--leak", "--format", "json"].as_slice(), &small].concat();
     let report = fine_json(sandbox.run(train(&data, &run, &more)));
     let methods = report["methods"].as_array().unwrap();
-    assert_eq!(methods.len(), 13);
+    assert_eq!(methods.len(), 12);
     let value = |method: &serde_json::Value| method["accuracy"]["value"].as_f64().unwrap();
     let best = methods.iter().map(value).fold(0.0, f64::max);
     let chosen: Vec<&serde_json::Value> = methods.iter().filter(|method| method["chosen"] == true).collect();
     assert!(chosen.len() == 1 && value(chosen[0]) == best && best > 0.7, "{methods:?}");
-    assert!(methods[8]["note"].as_str().unwrap().starts_with("out of bag "));
+    assert!(methods[7]["note"].as_str().unwrap().starts_with("out of bag "));
     assert_eq!(report["figures"]["on"], "test");
     assert!(
         report["split"]
@@ -211,17 +211,17 @@ fn auto_judges_many_and_joins_those_that_help() {
     let sandbox = Sandbox::new();
     let data = write(&sandbox, "f.csv", &features(4, 30, |class| format!("genre {class}")));
     let run = sandbox.path("run");
-    let small = ["--set", "forest.trees=30", "--set", "extra_trees.trees=30", "--set", "boost.rounds=15"];
+    let small = ["--set", "forest.trees=30", "--set", "boost.rounds=15"];
     let more = [["--recipe", "auto", "--folds", "3", "--format", "json"].as_slice(), &small].concat();
     let report = fine_json(sandbox.run(train(&data, &run, &more)));
     let methods = report["methods"].as_array().unwrap();
-    assert_eq!(methods.len(), 9, "eight kinds, and all together");
+    assert_eq!(methods.len(), 8, "seven kinds, and all together");
     let accuracy = |name: &str| {
         methods.iter().find(|method| method["name"] == name).unwrap()["accuracy"]["value"].as_f64().unwrap()
     };
-    let best = methods[..8].iter().map(|one| one["accuracy"]["value"].as_f64().unwrap()).fold(0.0, f64::max);
+    let best = methods[..7].iter().map(|one| one["accuracy"]["value"].as_f64().unwrap()).fold(0.0, f64::max);
     assert!(accuracy("select") > accuracy("bayes").min(accuracy("knn")), "{methods:?}");
-    assert_eq!(methods[8]["chosen"] == true, accuracy("select") > best, "{methods:?}");
+    assert_eq!(methods[7]["chosen"] == true, accuracy("select") > best, "{methods:?}");
     // joined whatever comes of it, by two that know different columns; its file answers as it did
     let joined = sandbox.path("joined");
     let two = ["--algorithm", "knn,lda", "--combine", "select", "--folds", "3", "--format", "json"];

@@ -85,9 +85,7 @@ pub(super) fn forward(
                 x.contiguous()?.reshape((n, c * h, w))?
             }
             StackLayer::Sequence => x.unsqueeze(1)?,
-            StackLayer::Recurrent { gru, units, all, one_bias } => {
-                recurrent(&x, &own, gru, units, all, one_bias)?
-            }
+            StackLayer::Recurrent { units, all, one_bias } => recurrent(&x, &own, units, all, one_bias)?,
             StackLayer::Gap => {
                 let (n, c) = (x.dim(0)?, x.dim(1)?);
                 x.contiguous()?.reshape((n, c, ()))?.mean(2)?
@@ -173,7 +171,6 @@ fn batch_norm(
 fn recurrent(
     x: &Tensor,
     own: &dyn Fn(&str) -> Tensor,
-    gru: bool,
     units: usize,
     all: bool,
     one_bias: bool,
@@ -194,19 +191,11 @@ fn recurrent(
             from = from.broadcast_add(bias)?;
         }
         let gate = |of: &Tensor, number: usize| of.narrow(1, number * units, units)?.contiguous();
-        if gru {
-            let both = |number: usize| sigmoid(&(gate(&into, number)? + gate(&from, number)?)?);
-            let (reset, update) = (both(0)?, both(1)?);
-            let new = (gate(&into, 2)? + (reset * gate(&from, 2)?)?)?.tanh()?;
-            // what is not taken over from the old state is new
-            state = (&new + (update * (state - &new)?)?)?;
-        } else {
-            let gates = (into + from)?;
-            let (input, forget) = (sigmoid(&gate(&gates, 0)?)?, sigmoid(&gate(&gates, 1)?)?);
-            let (new, output) = (gate(&gates, 2)?.tanh()?, sigmoid(&gate(&gates, 3)?)?);
-            cell = ((forget * cell)? + (input * new)?)?;
-            state = (output * cell.tanh()?)?;
-        }
+        let gates = (into + from)?;
+        let (input, forget) = (sigmoid(&gate(&gates, 0)?)?, sigmoid(&gate(&gates, 1)?)?);
+        let (new, output) = (gate(&gates, 2)?.tanh()?, sigmoid(&gate(&gates, 3)?)?);
+        cell = ((forget * cell)? + (input * new)?)?;
+        state = (output * cell.tanh()?)?;
         if all {
             states.push(state.clone());
         }

@@ -84,10 +84,8 @@ pub enum StackLayer {
     Frames,
     /// A vector becomes a signal of one channel.
     Sequence,
-    /// Long short-term memory (Hochreiter and Schmidhuber, 1997), or gated recurrent units (Cho and others, 2014).
+    /// Long short-term memory (Hochreiter and Schmidhuber, 1997).
     Recurrent {
-        /// Whether it is of the second kind.
-        gru: bool,
         /// Numbers of its state.
         units: usize,
         /// The state after every step instead of the last one.
@@ -167,22 +165,22 @@ impl FromStr for StackLayer {
             }
             "frames" => Self::Frames,
             "sequence" => Self::Sequence,
-            "lstm" | "gru" => {
+            "lstm" => {
                 let units = number(words.next(), WIDEST)?;
                 let all = words.next_if_eq(&"all").is_some();
                 let _ = !all && words.next_if_eq(&"last").is_some();
-                let gru = kind == "gru";
-                let one_bias = !gru && words.next_if_eq(&"one-bias").is_some();
-                Self::Recurrent { gru, units, all, one_bias }
+                let one_bias = words.next_if_eq(&"one-bias").is_some();
+                Self::Recurrent { units, all, one_bias }
             }
             "gap" => Self::Gap,
             "flatten" => Self::Flatten,
             "linear" if words.next_if_eq(&"classes").is_some() => Self::Linear(None),
             "linear" => Self::Linear(Some(number(words.next(), WIDEST)?)),
+            "gru" => return Err("voisin has no gru any more: \"lstm H\" takes its place".to_owned()),
             _ => {
                 return Err(
                     "there is no such layer: expected conv, conv1, batch-norm, relu, elu, pool, pool1, \
-                            dropout, frames, sequence, lstm, gru, gap, flatten or linear"
+                            dropout, frames, sequence, lstm, gap, flatten or linear"
                         .to_owned(),
                 );
             }
@@ -258,9 +256,8 @@ impl StackLayer {
             Self::BatchNorm => [("weight", 1.0), ("bias", 0.0), ("running_mean", 0.0), ("running_var", 1.0)]
                 .map(|(name, value)| tensor(name, &[channels], Beginning::Constant(value)))
                 .into(),
-            Self::Recurrent { gru, units, one_bias, .. } => {
-                let (rows, start) =
-                    (if gru { 3 } else { 4 } * units, Beginning::Uniform(1.0 / (units as f64).sqrt()));
+            Self::Recurrent { units, one_bias, .. } => {
+                let (rows, start) = (4 * units, Beginning::Uniform(1.0 / (units as f64).sqrt()));
                 let mut found = vec![
                     tensor("weight_ih", &[rows, channels], start),
                     tensor("weight_hh", &[rows, units], start),
@@ -290,12 +287,13 @@ mod tests {
             ("dropout 1", "below 1"),
             ("relu 3", "expected its end"),
             ("", "there is no such layer"),
+            ("gru 32 last", "\"lstm H\" takes its place"),
             ("linear", "a number more"),
         ] {
             let error = text.parse::<StackLayer>().unwrap_err();
             assert!(error.contains(expected), "{text}: {error}");
         }
-        let lstm = StackLayer::Recurrent { gru: false, units: 64, all: false, one_bias: true };
+        let lstm = StackLayer::Recurrent { units: 64, all: false, one_bias: true };
         assert_eq!("lstm 64 last one-bias".parse(), Ok(lstm));
     }
 }

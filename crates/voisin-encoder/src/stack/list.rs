@@ -155,7 +155,7 @@ fn as_keras(layer: StackLayer, plan: &TensorPlan, random: &mut Random) -> Vec<f3
             uniform(count, (6.0 / (inputs + outputs) as f64).sqrt(), random)
         }
         ("weight_hh", _) => orthogonal(rows, count / rows, random),
-        ("bias_ih", StackLayer::Recurrent { gru: false, units, .. }) => {
+        ("bias_ih", StackLayer::Recurrent { units, .. }) => {
             (0..count).map(|row| f32::from(u8::from(row / units == 1))).collect()
         }
         _ => vec![0.0; count],

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! conv N KxK [same|valid]    conv1 N K [same|valid]    batch-norm    relu    elu    pool KxK    pool1 K    dropout P
-//! frames    sequence    lstm H [last|all] [one-bias]    gru H [last|all]    gap    flatten    linear N|classes
+//! frames    sequence    lstm H [last|all] [one-bias]    gap    flatten    linear N|classes
 //! ```
 //!
 //! For: classifiers of the laboratory, and the models that their inner layers make. Not for: networks whose weights come

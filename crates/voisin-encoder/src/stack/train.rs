@@ -269,7 +269,7 @@ mod tests {
                 image,
             ),
             (
-                &["conv 3 3x2 valid", "elu", "pool 3x2", "frames", "lstm 5 all", "gru 4", "linear classes"],
+                &["conv 3 3x2 valid", "elu", "pool 3x2", "frames", "lstm 5 all", "lstm 4", "linear classes"],
                 image,
             ),
             (&["conv 4 3x3", "elu", "gap", "linear 6", "elu", "linear classes"], image),
@@ -280,7 +280,7 @@ mod tests {
                     "batch-norm",
                     "elu",
                     "pool1 2",
-                    "gru 3 all",
+                    "lstm 3 all",
                     "flatten",
                     "linear classes",
                 ],

@@ -171,15 +171,7 @@ impl ClipReader {
         let config = front_end.config();
         let mut mel = vec![0.0; config.cells()];
         front_end.compute_into(samples, &mut front_end.scratch(), &mut mel);
-        if let RecipeInput::Clip(clip) = self.recipe.input {
-            for band in mel.chunks_exact(config.n_frames()) {
-                found.resize(found.len() + clip.margin, 0.0);
-                found.extend_from_slice(band);
-                found.resize(found.len() + clip.margin, 0.0);
-            }
-        } else {
-            found.extend_from_slice(&mel);
-        }
+        found.extend_from_slice(&mel);
     }
 
     /// Of everything that changes a number.

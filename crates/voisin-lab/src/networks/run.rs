@@ -247,16 +247,11 @@ pub fn keep_model(run: &Path, name: &str, folder: &Path) -> Result<ModelManifest
     };
     let network = match recipe.input {
         RecipeInput::Windows => None,
-        RecipeInput::Clip(clip) if clip.margin == 0 => {
+        RecipeInput::Clip(clip) => {
             let stack = Stack::new(&settings.layers, settings.input(&recipe), report.classes.len());
             let (layers, dimension) = stack.map_err(TrainError::from)?.inner();
             let seconds = if settings.crop > 0.0 { settings.crop } else { settings.seconds };
             Some((layers, clip_config(clip, seconds), dimension))
-        }
-        RecipeInput::Clip(_) => {
-            return Err(unfit(
-                "expected one that hears a spectrogram as it is, without frames of zeros around",
-            ));
         }
         RecipeInput::Cepstrum => {
             return Err(unfit("expected a network that hears spectrograms, not the mean of a whole track"));

@@ -1,4 +1,4 @@
-//! Random forests (Breiman, 2001) and extremely randomised trees (Geurts, Ernst and Wehenkel, 2006).
+//! Random forests (Breiman, 2001).
 
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
@@ -11,7 +11,7 @@ use voisin_base::random::Random;
 
 /// How a forest grows.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct ForestSettings {
     /// Trees.
     pub trees: usize,
@@ -23,20 +23,11 @@ pub struct ForestSettings {
     pub depth: usize,
     /// Whether each tree grows from rows drawn with replacement.
     pub bootstrap: bool,
-    /// Whether thresholds are drawn at random rather than searched for.
-    pub random_thresholds: bool,
 }
 
 impl Default for ForestSettings {
     fn default() -> Self {
-        Self { trees: 500, columns: 0, leaf: 1, depth: 0, bootstrap: true, random_thresholds: false }
-    }
-}
-
-impl ForestSettings {
-    /// Extremely randomised trees.
-    pub fn extra_trees() -> Self {
-        Self { bootstrap: false, random_thresholds: true, ..Self::default() }
+        Self { trees: 500, columns: 0, leaf: 1, depth: 0, bootstrap: true }
     }
 }
 
@@ -245,44 +236,18 @@ impl<'a, 'd> TreeBuilder<'a, 'd> {
             self.sorted.clear();
             let (x, class_of) = (&self.data.x, self.data.class_of);
             self.sorted.extend(rows.iter().map(|&row| (x[[row, column]], class_of[row] as u32)));
-            let (low, high) = self
-                .sorted
-                .iter()
-                .fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), (v, _)| (low.min(*v), high.max(*v)));
-            if low >= high {
+            self.sorted.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+            if self.sorted.first().map(|first| first.0) >= self.sorted.last().map(|last| last.0) {
                 continue;
             }
             looked += 1;
-            let found = if self.settings.random_thresholds {
-                let drawn = self.random.range(f64::from(low), f64::from(high)) as f32;
-                self.at_threshold(if drawn >= high { low } else { drawn }, counts)
-            } else {
-                self.sorted.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-                self.best_threshold(counts)
-            };
-            if let Some((threshold, purity)) = found
+            if let Some((threshold, purity)) = self.best_threshold(counts)
                 && best.as_ref().is_none_or(|best| purity > best.purity)
             {
                 best = Some(NodeSplit { column, threshold, purity });
             }
         }
         best
-    }
-
-    fn at_threshold(&self, threshold: f32, counts: &[f64]) -> Option<(f32, f64)> {
-        let mut left = vec![0.0f64; counts.len()];
-        self.sorted
-            .iter()
-            .filter(|(v, _)| *v <= threshold)
-            .for_each(|(_, class)| left[*class as usize] += 1.0);
-        let n: f64 = left.iter().sum();
-        let rest = self.sorted.len() as f64 - n;
-        if n.min(rest) < self.settings.leaf.max(1) as f64 {
-            return None;
-        }
-        let mine: f64 = left.iter().map(|c| c * c).sum();
-        let others: f64 = left.iter().zip(counts).map(|(l, all)| (all - l).powi(2)).sum();
-        Some((threshold, mine / n + others / rest))
     }
 
     /// The purest of all thresholds between two values, the lowest of equals.

@@ -28,16 +28,11 @@ pub struct ClipNumbers {
     pub bands: usize,
     /// Milliseconds of a clip.
     pub length: usize,
-    /// Frames of zeros on either side.
-    pub margin: usize,
 }
 
 /// 29.9 s in 128 bands and 1288 frames.
 const USUAL_CLIP: ClipNumbers =
-    ClipNumbers { sample_rate: 22_050, n_fft: 2048, hop: 512, bands: 128, length: 29_900, margin: 0 };
-/// 29.12 s in 96 bands and 1366 frames (Choi, Fazekas, Sandler and Cho, ICASSP 2017).
-const CRNN_CLIP: ClipNumbers =
-    ClipNumbers { sample_rate: 12_000, n_fft: 512, hop: 256, bands: 96, length: 29_120, margin: 37 };
+    ClipNumbers { sample_rate: 22_050, n_fft: 2048, hop: 512, bands: 128, length: 29_900 };
 
 impl ClipNumbers {
     /// Samples of a clip of so many seconds.
@@ -45,7 +40,7 @@ impl ClipNumbers {
         (seconds * f64::from(self.sample_rate)).round() as usize
     }
 
-    /// Frames of its spectrogram, without the margin.
+    /// Frames of its spectrogram.
     pub fn frames(&self, seconds: f64) -> usize {
         1 + self.samples(seconds) / self.hop
     }
@@ -99,7 +94,7 @@ const PLAIN: ClassTraining = ClassTraining {
 
 impl NetworkRecipe {
     /// Every network of the laboratory.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 6] = [
         Self {
             name: "space",
             input: RecipeInput::Windows,
@@ -168,16 +163,6 @@ impl NetworkRecipe {
             training: ClassTraining { patience: 5, l2: 1e-4, ..PLAIN },
             ..USUAL
         },
-        Self {
-            name: "crnn",
-            input: RecipeInput::Clip(CRNN_CLIP),
-            layers: "conv 64 3x3 same, batch-norm, elu, pool 2x2, dropout 0.1, \
-                     conv 128 3x3 same, batch-norm, elu, pool 3x3, dropout 0.1, \
-                     conv 128 3x3 same, batch-norm, elu, pool 4x4, dropout 0.1, \
-                     conv 128 3x3 same, batch-norm, elu, pool 4x4, dropout 0.1, \
-                     frames, gru 32 all, gru 32 last, dropout 0.3, linear classes",
-            ..USUAL
-        },
     ];
 
     /// The recipe of a name.
@@ -204,9 +189,7 @@ impl NetworkRecipe {
     pub fn example(&self, seconds: f64) -> StackShape {
         match self.input {
             RecipeInput::Windows => StackShape::Image(1, MELS, FRAMES),
-            RecipeInput::Clip(clip) => {
-                StackShape::Image(1, clip.bands, clip.frames(seconds) + 2 * clip.margin)
-            }
+            RecipeInput::Clip(clip) => StackShape::Image(1, clip.bands, clip.frames(seconds)),
             RecipeInput::Cepstrum => StackShape::Vector(40),
         }
     }
@@ -238,7 +221,6 @@ mod tests {
             ("cnn-gap", 8, StackShape::Image(1, 128, 1288), (98_664, 480)),
             ("cnn-lstm-mfcc", 10, StackShape::Vector(40), (21_434, 0)),
             ("cnn-lstm-time", 8, StackShape::Image(1, 128, 1288), (215_624, 384)),
-            ("crnn", 8, StackShape::Image(1, 96, 1440), (392_712, 896)),
         ] {
             let recipe = NetworkRecipe::named(name).unwrap();
             assert_eq!(recipe.example(recipe.seconds()), input, "{name}");
