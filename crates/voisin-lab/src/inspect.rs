@@ -4,16 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use ndarray::{Array2, ArrayView1, Axis};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::leak::{Leak, look};
-use super::matrix::Row;
+use super::leak::{Leak, listen, look};
+use super::matrix::{FeatureSet, Row};
 use super::split::{Split, deal};
 use super::{LabError, csv_bytes};
 use crate::dataset::{Dataset, Fault, Item, Part};
 use voisin_audio::{self, AudioInfo};
 use voisin_base::text::{fold, with_causes};
+use voisin_features::DescriptorSet;
 
 /// A sample counts as clipped from here.
 const FULL_SCALE: f32 = 0.999;
@@ -36,6 +38,9 @@ pub struct Heard {
     pub silent: f64,
 }
 
+/// What near copies are looked for by.
+const LIKENESS: DescriptorSet = DescriptorSet::Mfcc40Mean;
+
 /// A data set as it was found.
 #[derive(Debug)]
 pub struct Inspection {
@@ -43,6 +48,8 @@ pub struct Inspection {
     pub rows: Vec<Row>,
     /// What decoding told of each; nothing where a data set has no audio.
     pub heard: Vec<Option<Heard>>,
+    /// What each sounds like, `[rows, columns]`.
+    pub likeness: Array2<f32>,
     /// All that could not be used.
     pub faults: Vec<Fault>,
     /// Tracks that are shorter than nearly all others.
@@ -79,14 +86,19 @@ pub fn inspect(
     stop: &AtomicBool,
 ) -> Result<Inspection, LabError> {
     let done = AtomicUsize::new(0);
-    let heard: Vec<Result<Option<Heard>, String>> = set
+    let heard: Vec<Result<_, String>> = set
         .items
         .par_iter()
         .map(|item| {
             if stop.load(Ordering::Relaxed) {
                 return Err(String::new());
             }
-            let heard = item.path.as_deref().map(hear).transpose();
+            let heard = item.path.as_deref().map(|path| {
+                let heard = hear(path)?;
+                let likeness = LIKENESS.compute(path, &heard.info, stop)?;
+                Ok((heard, likeness))
+            });
+            let heard = heard.transpose();
             progress(done.fetch_add(1, Ordering::Relaxed) + 1);
             heard
         })
@@ -94,15 +106,27 @@ pub fn inspect(
     if stop.load(Ordering::Relaxed) {
         return Err(LabError::Interrupted);
     }
-    let mut found =
-        Inspection { rows: Vec::new(), heard: Vec::new(), faults: set.faults.clone(), short: Vec::new() };
-    for (item, heard) in set.items.iter().zip(heard) {
+    let mut found = Inspection {
+        rows: Vec::new(),
+        heard: Vec::new(),
+        likeness: Array2::zeros((0, LIKENESS.columns().len())),
+        faults: set.faults.clone(),
+        short: Vec::new(),
+    };
+    for (at, (item, heard)) in set.items.iter().zip(heard).enumerate() {
         match heard {
             Ok(heard) => {
+                let (heard, likeness) = heard.unzip();
                 let (content, seconds) =
                     heard.as_ref().map(|heard| (heard.info.content, heard.info.seconds())).unzip();
-                found.rows.push(Row { item: item.clone(), content, seconds });
+                found.rows.push(match &set.columns {
+                    Some(own) if content.is_none() => Row::of_numbers(item, own.values.row(at)),
+                    _ => Row { item: item.clone(), content, seconds },
+                });
                 found.heard.push(heard);
+                let likeness = likeness.unwrap_or_else(|| vec![0.0; found.likeness.ncols()]);
+                // rows are of one length
+                let _ = found.likeness.push_row(ArrayView1::from(&likeness));
             }
             Err(reason) => found.faults.push(Fault { key: item.key.clone(), reason }),
         }
@@ -179,9 +203,16 @@ pub struct Overview {
 }
 
 /// Sums up.
-pub fn overview(set: &Dataset, found: &Inspection, how: &str, seed: u64) -> Result<Overview, LabError> {
-    let labelled: Vec<&Row> = found.rows.iter().filter(|row| row.item.label.is_some()).collect();
-    let rows: Vec<Row> = labelled.iter().map(|row| (*row).clone()).collect();
+pub fn overview(
+    set: &Dataset,
+    found: &Inspection,
+    how: &str,
+    seed: u64,
+    stop: &AtomicBool,
+) -> Result<Overview, LabError> {
+    let labelled: Vec<usize> =
+        (0..found.rows.len()).filter(|&row| found.rows[row].item.label.is_some()).collect();
+    let rows: Vec<Row> = labelled.iter().map(|&row| found.rows[row].clone()).collect();
     let names = set.classes();
     let class_of: Vec<usize> = rows
         .iter()
@@ -244,7 +275,11 @@ pub fn overview(set: &Dataset, found: &Inspection, how: &str, seed: u64) -> Resu
         formats,
         licences,
         kbit: if seconds > 0.0 { bytes as f64 * 8.0 / 1000.0 / seconds } else { 0.0 },
-        leak: split.as_ref().map_or_else(Leak::default, |split| look(&rows, split)),
+        leak: split.as_ref().map_or_else(Leak::default, |split| {
+            let mut leak = look(&rows, split);
+            listen(&mut leak, &rows, found.likeness.select(Axis(0), &labelled).view(), split, stop);
+            leak
+        }),
         split: split.map(|split| split.said),
         mono: heard.iter().filter(|one| one.info.channels == 1).count(),
         clipped: heard.iter().filter(|one| one.clipped > 1e-3).count(),
@@ -271,7 +306,7 @@ pub fn canonical_table(found: &Inspection) -> Vec<u8> {
             item.part.map_or("", Part::name).to_owned(),
             text(item.licence.as_ref()),
             row.seconds.map_or_else(String::new, |seconds| format!("{seconds:.3}")),
-            row.content.map_or_else(String::new, |content| content.to_string()),
+            row.audio().map_or_else(String::new, |content| content.to_string()),
             "ok".to_owned(),
         ]
     });

@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use ndarray::Axis;
+use ndarray::{ArrayView2, Axis};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::LabError;
@@ -11,10 +13,13 @@ use super::matrix::{Matrix, Row};
 use super::model::{Algorithm, AlgorithmSettings, Model};
 use super::split::Split;
 use crate::dataset::Part;
+use voisin::audio_correlation;
 use voisin_base::text::fold;
-use voisin_learn::Training;
+use voisin_explore::KnnGraph;
+use voisin_explore::duplicates::DuplicateOptions;
 use voisin_learn::genre::{Fold, deal_folds};
 use voisin_learn::metrics::argmax;
+use voisin_learn::{Preparation, Training};
 
 /// What training shares with a part that judges.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,13 +43,55 @@ impl SharedTracks {
     }
 }
 
+/// Why two tracks are one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Likeness {
+    /// The same audio, whatever its tags and names.
+    Audio,
+    /// The same numbers in a table.
+    Numbers,
+    /// One recording to the ear: encoded again, louder, cut.
+    Recording,
+}
+
+impl Likeness {
+    /// In a sentence about two tracks.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Audio => "are the same audio",
+            Self::Numbers => "have equal numbers",
+            Self::Recording => "sound like one recording",
+        }
+    }
+}
+
+/// A track that is there twice.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Double {
+    /// The first.
+    pub first: String,
+    /// The other.
+    pub second: String,
+    /// Why they are one.
+    pub why: Likeness,
+    /// Whether they are on two sides of the split, or may be of a fold.
+    pub apart: bool,
+}
+
 /// The leakage card of a run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Leak {
     /// Training against validation; both against test.
     pub shared: Vec<SharedTracks>,
-    /// Tracks of the same audio under different labels.
+    /// Tracks of the same audio or numbers under different labels.
     pub contradictions: Vec<(String, String)>,
+    /// Tracks that are there twice.
+    #[serde(default)]
+    pub doubles: Vec<Double>,
+    /// Which copies were looked for, in a sentence.
+    #[serde(default)]
+    pub looked_for: String,
     /// What random folds would have shown.
     pub random_folds: Option<RandomFolds>,
 }
@@ -90,14 +137,14 @@ pub fn look(rows: &[Row], split: &Split) -> Leak {
             };
             let mut by_content = BTreeMap::new();
             for &row in &training {
-                if let Some(content) = rows[row].content {
+                if let Some(content) = rows[row].audio() {
                     by_content.entry(content).or_insert(row);
                 }
             }
             let same_audio = other
                 .iter()
                 .filter_map(|&row| {
-                    let first = by_content.get(&rows[row].content?)?;
+                    let first = by_content.get(&rows[row].audio()?)?;
                     Some((rows[*first].item.key.clone(), rows[row].item.key.clone()))
                 })
                 .collect();
@@ -116,15 +163,77 @@ pub fn look(rows: &[Row], split: &Split) -> Leak {
         })
         .collect();
     let mut first: BTreeMap<_, usize> = BTreeMap::new();
-    let mut contradictions = Vec::new();
+    let (mut contradictions, mut doubles) = (Vec::new(), Vec::new());
     for (at, row) in rows.iter().enumerate() {
         let Some(content) = row.content else { continue };
         let before = *first.entry(content).or_insert(at);
+        if before != at {
+            let why = if row.seconds.is_some() { Likeness::Audio } else { Likeness::Numbers };
+            doubles.push(double(rows, split, [before, at], why));
+        }
         if rows[before].item.label != row.item.label {
             contradictions.push((rows[before].item.key.clone(), row.item.key.clone()));
         }
     }
-    Leak { shared, contradictions, random_folds: None }
+    let kind = if rows.iter().any(|row| row.seconds.is_some()) { "equal audio" } else { "equal numbers" };
+    let looked_for = format!("Copies were looked for by {kind}");
+    Leak { shared, contradictions, doubles, looked_for, random_folds: None }
+}
+
+fn double(rows: &[Row], split: &Split, pair: [usize; 2], why: Likeness) -> Double {
+    let [first, second] = pair.map(|row| rows[row].item.key.clone());
+    Double { first, second, why, apart: apart(split, pair) }
+}
+
+/// Whether two rows are in two parts, or where folds judge in two groups.
+fn apart(split: &Split, [a, b]: [usize; 2]) -> bool {
+    let (own, other) = (split.parts[a], split.parts[b]);
+    let in_folds = split.parts.iter().all(|part| matches!(part, None | Some(Part::Training)));
+    own.is_some() && other.is_some() && (own != other || (in_folds && split.groups[a] != split.groups[b]))
+}
+
+/// Most tracks whose nearest ones are searched for near copies, pairs that are listened to, and neighbours of a track.
+const MOST_SEARCHED: usize = 20_000;
+const MOST_HEARD: usize = 500;
+const NEIGHBOURS: usize = 3;
+
+/// Listens for near copies on two sides of the split, as `voisin duplicates` does: to pairs of tracks that are among each
+/// other's nearest by their numbers, the most alike first.
+///
+/// - `values`: `[rows, columns]`
+pub fn listen(leak: &mut Leak, rows: &[Row], values: ArrayView2<f32>, split: &Split, stop: &AtomicBool) {
+    let paths: Vec<Option<&PathBuf>> =
+        rows.iter().map(|row| row.item.path.as_ref().filter(|_| row.audio().is_some())).collect();
+    if paths.iter().all(Option::is_none) || rows.len() > MOST_SEARCHED {
+        leak.looked_for += " alone.";
+        return;
+    }
+    let mut units = Preparation::fit(values).1;
+    for mut row in units.outer_iter_mut() {
+        let length = row.dot(&row).sqrt();
+        if length > 1e-6 { row /= length } else { row.iter_mut().take(1).for_each(|x| *x = 1.0) }
+    }
+    let Ok(graph) = KnnGraph::exact(units.view(), NEIGHBOURS) else { return };
+    let mut pairs: Vec<(f32, [usize; 2])> = (0..rows.len())
+        .flat_map(|a| graph.row(a).map(move |(b, similarity)| (similarity, [a, b])))
+        .filter(|(_, [a, b])| a < b && graph.row(*b).any(|(other, _)| other == *a))
+        .filter(|(_, [a, b])| rows[*a].content != rows[*b].content && apart(split, [*a, *b]))
+        .collect();
+    pairs.sort_by(|x, y| y.0.total_cmp(&x.0));
+    let candidates = pairs.len();
+    pairs.truncate(MOST_HEARD);
+    let least = DuplicateOptions::default().correlation;
+    let found = pairs.par_iter().filter(|(_, pair)| {
+        let [Some(a), Some(b)] = pair.map(|row| paths[row]) else { return false };
+        !stop.load(Ordering::Relaxed) && audio_correlation(a, b).is_some_and(|found| found >= least)
+    });
+    let found: Vec<Double> = found.map(|(_, pair)| double(rows, split, *pair, Likeness::Recording)).collect();
+    leak.looked_for += &format!(
+        ", and by listening to {} of {candidates} pairs on two sides that are nearest to each other: what was encoded \
+         again, made louder or cut is found so, what plays faster is not.",
+        pairs.len()
+    );
+    leak.doubles.extend(found);
 }
 
 /// Judges logistic regression on five folds, once with groups kept together and once with tracks dealt at random.
@@ -169,7 +278,7 @@ mod tests {
             label: Some(label.to_owned()),
             ..Item::default()
         };
-        Row { item, content: Some(ContentId([content; 32])), seconds: None }
+        Row { item, content: Some(ContentId([content; 32])), seconds: Some(1.0) }
     }
 
     #[test]
@@ -193,6 +302,16 @@ mod tests {
         assert_eq!(found.shared[0].artists, ["bjork"]);
         assert_eq!(found.shared[0].same_audio, [("a".to_owned(), "a again, retagged".to_owned())]);
         assert_eq!(found.contradictions.len(), 1);
+        let expected = Double {
+            first: "a".to_owned(),
+            second: "a again, retagged".to_owned(),
+            why: Likeness::Audio,
+            apart: true,
+        };
+        assert_eq!(found.doubles, [expected]);
+        // in folds whatever is of two groups may be apart
+        let in_folds = look(&rows, &split([t; 4])).doubles;
+        assert!(in_folds[0].apart && in_folds.len() == 1);
         let clean = look(&rows[..3], &split([t, e, t, None]));
         assert!(clean.shared[0].is_clean() && clean.contradictions.is_empty());
     }

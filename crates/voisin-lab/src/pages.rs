@@ -2,6 +2,7 @@
 
 use super::compare::Comparison;
 use super::document::Document;
+use super::leak::{Double, Likeness};
 use super::report::{Figures, Interval, Report};
 use crate::eval::plots::{Series, bars, chart, confusion_map, curves};
 use voisin_base::text::{count, count_with};
@@ -106,7 +107,21 @@ fn leak_card(page: &mut Document, report: &Report) {
     }
     if !report.leak.contradictions.is_empty() {
         let n = report.leak.contradictions.len() as u64;
-        page.hint(format!("{} of the same audio have different labels.", count(n, "pair")));
+        page.hint(format!("{} of the same audio or numbers have different labels.", count(n, "pair")));
+    }
+    let named = |one: &&Double| format!("{} and {} {}", one.first, one.second, one.why.words());
+    // the same audio in two parts was told above
+    let (apart, together): (Vec<&Double>, Vec<&Double>) =
+        report.leak.doubles.iter().partition(|one| one.apart);
+    let apart = apart.iter().filter(|one| one.why != Likeness::Audio || report.leak.shared.is_empty());
+    apart.take(20).for_each(|one| page.text(format!("leak: {}, on two sides", named(one))));
+    if !together.is_empty() {
+        let first: Vec<String> = together.iter().take(5).map(named).collect();
+        let pairs = count(together.len() as u64, "pair");
+        page.hint(format!("{pairs} of copies on one side: {}.", first.join("; ")));
+    }
+    if !report.leak.looked_for.is_empty() {
+        page.hint(&report.leak.looked_for);
     }
     page.hint(
         "Scaling, filling of gaps and every choice are fitted on training and validation tracks alone; no window or copy \

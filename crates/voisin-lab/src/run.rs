@@ -166,6 +166,9 @@ pub fn train(
     let figures = bench.conclude(run, (given.set, &faults), (&folds, &answers), (&test, said), "folds")?;
     let importance = bench.importance(&folds[0], &model, &answering, &test)?;
     let mut found = leak::look(&bench.matrix.rows, &bench.split);
+    if given.chosen_among != TRIAL {
+        leak::listen(&mut found, &bench.matrix.rows, bench.matrix.values.view(), &bench.split, stop);
+    }
     if given.random_folds {
         let groups = &bench.split.groups;
         let both = leak::random_folds(
@@ -307,7 +310,7 @@ impl Bench<'_> {
             .iter()
             .zip(&self.split.parts)
             .map(|(row, part)| {
-                let content = row.content.map_or_else(|| row.item.key.clone(), |content| content.to_string());
+                let content = row.audio().map_or_else(|| row.item.key.clone(), |content| content.to_string());
                 digest_line(&content, row.item.label.as_deref(), *part)
             })
             .collect();
@@ -339,7 +342,7 @@ impl Bench<'_> {
         let rows = self.matrix.rows.iter().enumerate().map(|(at, row)| {
             [
                 row.item.key.clone(),
-                row.content.map_or_else(String::new, |content| content.to_string()),
+                row.audio().map_or_else(String::new, |content| content.to_string()),
                 row.item.label.clone().unwrap_or_default(),
                 row.item.artist.clone().unwrap_or_default(),
                 self.split.parts[at].map_or("", Part::name).to_owned(),

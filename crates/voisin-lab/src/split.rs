@@ -140,13 +140,12 @@ fn sentence(split: &Split, by: &str) -> String {
 }
 
 /// A number for each artist, album or folder; rows without one have a number of their own. By `track`, rows of the same
-/// audio share one.
+/// audio, numbers or key share one.
 pub fn groups(rows: &[Row], by: &str) -> Vec<usize> {
     let mut numbers: HashMap<String, usize> = HashMap::new();
     let mut contents: HashMap<voisin_base::track::ContentId, usize> = HashMap::new();
     rows.iter()
-        .enumerate()
-        .map(|(at, row)| {
+        .map(|row| {
             let item = &row.item;
             let folder = || {
                 let path = item.path.clone().unwrap_or_else(|| PathBuf::from(&item.key));
@@ -159,7 +158,7 @@ pub fn groups(rows: &[Row], by: &str) -> Vec<usize> {
                 _ => None,
             };
             let next = numbers.len();
-            let name = name.unwrap_or_else(|| format!("\0{at}"));
+            let name = name.unwrap_or_else(|| format!("\0{}", item.key));
             if by == "track"
                 && let Some(&same) = row.content.as_ref().and_then(|content| contents.get(content))
             {

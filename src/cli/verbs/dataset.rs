@@ -8,6 +8,7 @@ use crate::cli::context::Context;
 use crate::cli::lab::{interrupted, line, open, with_meter};
 use crate::cli::render::{self, Align, Table, count, count_with};
 use crate::lab::inspect::{Overview, canonical_table, inspect, overview};
+use crate::lab::leak::Likeness;
 
 /// Lines of a kind that are printed; `--format json` and `--output` have all.
 const FIRST: usize = 5;
@@ -22,7 +23,7 @@ pub(crate) fn run(context: &Context, args: &DatasetArgs) -> anyhow::Result<Endin
         return Ok(interrupted(context));
     }
     let found = found?;
-    let said = overview(&set, &found, &args.split, args.random.random_seed)?;
+    let said = overview(&set, &found, &args.split, args.random.random_seed, &stop)?;
     // what reading had to say has been said
     for note in said.notes.iter().skip(set.notes.len()) {
         context.console.note(note);
@@ -70,8 +71,15 @@ fn print(said: &Overview) -> anyhow::Result<()> {
             line(&format!("leak: {a} (training) and {b} ({with}) are the same audio"))?;
         }
     }
+    for one in said.leak.doubles.iter().filter(|one| one.why != Likeness::Audio || !one.apart).take(FIRST) {
+        let (leak, side) = if one.apart { ("leak: ", "on two sides") } else { ("", "on one side") };
+        line(&format!("{leak}{} and {} {}, {side}", one.first, one.second, one.why.words()))?;
+    }
     for (a, b) in said.leak.contradictions.iter().take(FIRST) {
-        line(&format!("{a} and {b} are the same audio with different labels"))?;
+        line(&format!("{a} and {b} are one track with different labels"))?;
+    }
+    if !said.leak.looked_for.is_empty() {
+        line(&said.leak.looked_for)?;
     }
     for (key, seconds) in said.short.iter().take(FIRST) {
         line(&format!("short: {key}, {seconds:.1} s"))?;

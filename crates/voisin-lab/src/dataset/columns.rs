@@ -7,7 +7,10 @@ use ndarray::Array2;
 
 use super::table::{ALBUMS, ARTISTS, KEYS, LABELS, LICENCES, SPLITS, read_cells};
 use super::{Columns, Dataset, DatasetError, Item, Part, Source, fma};
+use voisin_base::text::count_with;
 
+/// Cells or rows of a kind that are named.
+const FIRST: usize = 5;
 /// Most numbers that are read: 106 574 tracks of 518 columns are 55 million.
 const MOST: usize = 1 << 28;
 
@@ -94,9 +97,12 @@ fn read_plain(source: &Source) -> Result<Dataset, DatasetError> {
         cells.column(LICENCES),
     ];
     let known: Vec<usize> = [Some(key), label].into_iter().chain(others).flatten().collect();
+    // one bad cell is a missing number; a column of words is none
     let is_number = |column: usize| {
-        let mut texts = cells.rows.iter().map(|(_, row)| &row[column]).filter(|text| !text.is_empty());
-        texts.clone().next().is_some() && texts.all(|text| text.parse::<f32>().is_ok())
+        let texts = cells.rows.iter().map(|(_, row)| &row[column]).filter(|text| !text.is_empty());
+        let (numbers, words): (Vec<&String>, Vec<&String>) =
+            texts.partition(|text| text.parse::<f32>().is_ok());
+        numbers.len() > words.len()
     };
     let (numbers, words): (Vec<usize>, Vec<usize>) =
         (0..cells.header.len()).filter(|column| !known.contains(column)).partition(|&c| is_number(c));
@@ -109,10 +115,29 @@ fn read_plain(source: &Source) -> Result<Dataset, DatasetError> {
         let names: Vec<&str> = words.iter().take(5).map(|&column| cells.header[column].as_str()).collect();
         set.notes.push(format!("columns that are not numbers are left out: {}", names.join(", ")));
     }
-    let mut values = zeros(path, cells.rows.len(), numbers.len())?;
-    for (at, (_, row)) in cells.rows.iter().enumerate() {
+    let (mut values, mut kept) = (zeros(path, cells.rows.len(), numbers.len())?, Vec::new());
+    let (mut bad, mut seen, mut again) = (Vec::new(), HashMap::new(), Vec::new());
+    for (at, (line, row)) in cells.rows.iter().enumerate() {
         let text =
             |column: Option<usize>| column.map(|column| row[column].clone()).filter(|text| !text.is_empty());
+        for (value, &column) in values.row_mut(at).iter_mut().zip(&numbers) {
+            *value = row[column].parse().unwrap_or(f32::NAN);
+            if value.is_nan() && !row[column].is_empty() && row[column].parse::<f32>().is_err() {
+                bad.push(format!("line {line}, {}: \"{}\"", cells.header[column], row[column]));
+            }
+        }
+        let own: Vec<u32> = values.row(at).iter().map(|value| value.to_bits()).collect();
+        if let Some((before, numbers, other)) = seen.get(&row[key]) {
+            if *numbers == own {
+                let word = if *other == text(label) { "the same as" } else { "another label than" };
+                set.fault(&row[key], format!("line {line}: {word} on line {before}; the first counts"));
+                continue;
+            }
+            again.push(row[key].clone());
+        } else {
+            seen.insert(row[key].clone(), (line, own, text(label)));
+        }
+        kept.push(at);
         set.items.push(Item {
             path: None,
             key: row[key].clone(),
@@ -122,10 +147,18 @@ fn read_plain(source: &Source) -> Result<Dataset, DatasetError> {
             part: text(others[2]).and_then(|part| Part::parse(&part)),
             licence: text(others[3]),
         });
-        for (value, &column) in values.row_mut(at).iter_mut().zip(&numbers) {
-            *value = row[column].parse().unwrap_or(f32::NAN);
-        }
     }
+    if !bad.is_empty() {
+        let (n, first) = (bad.len() as u64, bad[..bad.len().min(FIRST)].join("; "));
+        set.notes
+            .push(format!("{} no number: taken as missing: {first}", count_with(n, "cell is", "cells are")));
+    }
+    if !again.is_empty() {
+        let (n, first) = (again.len() as u64, again[..again.len().min(FIRST)].join(", "));
+        let rows = count_with(n, "row has", "rows have");
+        set.notes.push(format!("{rows} the {} of another with other numbers: {first}; such rows stay together unless --split says otherwise", set.key_name));
+    }
+    let values = values.select(ndarray::Axis(0), &kept);
     let names = numbers.iter().map(|&column| cells.header[column].clone()).collect();
     note_missing(&mut set, values, names);
     Ok(set)

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Dataset, DatasetError, Item, Part, Source, text};
 use voisin_audio::is_audio_candidate;
-use voisin_base::text::{clean, decode, fold};
+use voisin_base::text::{clean, count, decode, fold};
 use voisin_library::scan::scan;
 
 /// What a column may be called, in any case and without accents; the first name that is there counts.
@@ -174,8 +174,10 @@ pub(super) fn read(source: &Source) -> Result<Dataset, DatasetError> {
         }
     }
     if let Some(files) = &files {
-        for (at, _) in used.iter().enumerate().filter(|(_, used)| !**used) {
-            set.fault(files.all[at].display().to_string(), "no row of the table names it");
+        let unnamed: Vec<_> = files.all.iter().zip(&used).filter(|(_, used)| !**used).collect();
+        if let [(first, _), ..] = unnamed[..] {
+            let (n, first) = (count(unnamed.len() as u64, "file"), first.display());
+            set.notes.push(format!("{n} below audio= that no row of the table names, such as {first}"));
         }
     }
     Ok(set)

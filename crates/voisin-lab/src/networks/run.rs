@@ -159,7 +159,8 @@ pub fn train(
     let best = run.join(BEST);
     let bytes = regular_file::read(&best, 4 << 30).map_err(LabError::io(&best))?;
     let method = Method { chosen: true, ..method };
-    let leaks = leak::look(rows, &bench.split);
+    let mut leaks = leak::look(rows, &bench.split);
+    leaks.looked_for += " alone; `voisin dataset` listens for more.";
     let digests = digests(config, digest, &bytes);
     let mut report = bench.report(
         given.set,
