@@ -191,6 +191,12 @@ fn answer(
         drop(Model::read(&run.join("model.safetensors"))?);
     }
     let set = asked(context, &written(&args.question.tracks), false)?;
+    if network.is_none() && set.columns.is_none() && config.features.sets.iter().any(|name| name == "own") {
+        bail!(
+            "{}: this run learnt from a table of numbers and cannot listen; one trained with --features fma can",
+            run.display()
+        );
+    }
     let stop = context.stop_on_ctrl_c()?;
     let matrix = match network {
         Some(network) => {

@@ -159,8 +159,24 @@ impl Config {
         toml::to_string(self).unwrap_or_default()
     }
 
+    /// What of it takes part: the settings of its network, or of its algorithms.
+    pub fn shown(&self) -> String {
+        let mut table = self.table();
+        if self.network.is_some() {
+            table.retain(|key, _| !["settings", "features", "algorithms"].contains(&key));
+        }
+        let names: Vec<&str> = self.algorithms.names.iter().map(|one| one.name()).collect();
+        if let Some(Value::Table(settings)) = table.get_mut("settings") {
+            settings.retain(|key, _| names.contains(&key));
+        }
+        toml::to_string(&table).unwrap_or_default()
+    }
+
     /// The configuration of a run.
     pub fn of_run(run: &Path) -> Result<Self, LabError> {
+        if !run.is_dir() {
+            return Err(LabError::run(run, "no such folder; voisin train classifier makes one"));
+        }
         let path = run.join("config.toml");
         let table = read_table(&path)?;
         let config: Result<Self, _> = Value::Table(table).try_into();
@@ -271,11 +287,23 @@ fn merge(table: &mut Table, file: &Table, before: &str) -> Result<(), String> {
 fn set(table: &mut Table, key: &str, value: Value) -> Result<(), String> {
     let mut known = Vec::new();
     flatten(table, "", &mut known);
-    // `svm.c` is enough where one key ends so
+    // `svm.c` is enough where one key ends so; of several that of the network, where there is one
     let ending = format!(".{key}");
-    let meant: Vec<&String> =
-        known.iter().map(|(name, _)| name).filter(|name| *name == key || name.ends_with(&ending)).collect();
+    let ends = |name: &&str| *name == key || name.ends_with(&ending);
+    let mut meant: Vec<&str> = known.iter().map(|(name, _)| name.as_str()).filter(ends).collect();
+    if meant.len() > 1 && meant.iter().any(|name| name.starts_with("network.")) {
+        meant.retain(|name| name.starts_with("network."));
+    }
     let [name] = meant[..] else {
+        if meant.len() > 1 {
+            let (n, names) = (meant.len(), meant.join(" and "));
+            return Err(format!("{n} keys end so, {names}: write more of the one that is meant"));
+        }
+        let mut of_networks = Vec::new();
+        flatten(&Config::of_recipe("space").table(), "", &mut of_networks);
+        if of_networks.iter().any(|(name, _)| ends(&name.as_str())) {
+            return Err(format!("only networks have {key}: name one with --recipe"));
+        }
         let near = spelt_alike(key, known.iter().map(|(name, _)| name.as_str()));
         return Err(format!(
             "there is no key \"{key}\"; {}",
@@ -284,9 +312,10 @@ fn set(table: &mut Table, key: &str, value: Value) -> Result<(), String> {
         .trim_end()
         .to_owned());
     };
+    let name = name.to_owned();
     let mut parts = name.split('.').collect::<Vec<_>>();
     let last = parts.pop().unwrap_or_default();
-    let mut at = table;
+    let mut at = &mut *table;
     for part in parts {
         let Some(Value::Table(inner)) = at.get_mut(part) else { return Err(format!("no table {part}")) };
         at = inner;
@@ -296,8 +325,22 @@ fn set(table: &mut Table, key: &str, value: Value) -> Result<(), String> {
         (Some(Value::Float(_)), Value::Integer(whole)) => Value::Float(whole as f64),
         (_, value) => value,
     };
+    let found = value.to_string();
     at.insert(last.to_owned(), value);
-    Ok(())
+    // what does not fit is told beside its key
+    let fitting: Result<Config, _> = Value::Table(table.clone()).try_into();
+    fitting.map(|_| ()).map_err(|error: toml::de::Error| {
+        let said = error.message();
+        let kind = match said.strip_prefix("invalid ").and_then(|said| said.rsplit_once(", expected ")) {
+            Some((_, "f64")) => "a number",
+            Some((_, "usize" | "u64" | "u32")) => "a whole number, 0 or more",
+            Some((_, "a boolean")) => "true or false",
+            Some((_, "a string")) => "text",
+            Some((_, "a sequence")) => "a list",
+            _ => return format!("{name}: {}", said.trim_end()),
+        };
+        format!("{name}: expected {kind}, found {found}")
+    })
 }
 
 #[cfg(test)]
@@ -351,7 +394,19 @@ mod tests {
             |key: &str, value: &str| Config::changed(None, &pairs(&[(key, value)])).unwrap_err().to_string();
         assert!(said("data.splt", "x").contains("did you mean data.split"), "{}", said("data.splt", "x"));
         assert!(said("svm.c", "-1").contains("svm.c"));
-        assert!(said("seed", "\"x\"").contains("u64"), "{}", said("seed", "\"x\""));
+        let text = said("seed", "\"x\"");
+        assert!(text.ends_with("seed: expected a whole number, 0 or more, found \"x\""), "{text}");
+        assert!(said("svm.c", "x").ends_with("settings.svm.c: expected a number, found \"x\""));
+        assert!(said("epochs", "3").contains("only networks have epochs: name one with --recipe"));
+        let text = said("columns", "3");
+        let expected = "2 keys end so, settings.boost.columns and settings.forest.columns: write more";
+        assert!(text.contains(expected), "{text}");
+        assert!(Config::changed(None, &pairs(&[("patience", "3")])).is_ok());
+        let network = [("recipe", "baseline-cnn"), ("patience", "3"), ("rate", "0.5")];
+        let config = Config::changed(None, &pairs(&network)).unwrap();
+        let training = config.network.unwrap().training;
+        assert_eq!((training.patience, training.rate), (3, 0.5));
+        assert_eq!(config.settings, AlgorithmSettings::default());
         assert!(said("forest.trees", "0").contains("forest.trees"));
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("c.toml");

@@ -262,7 +262,7 @@ pub fn overview(
     found.rows.iter().filter_map(|row| row.item.licence.clone()).for_each(|licence| {
         *licences.entry(licence).or_default() += 1;
     });
-    let seconds: f64 = found.rows.iter().filter_map(|row| row.seconds).sum();
+    let seconds = found.rows.iter().filter_map(|row| row.seconds).sum::<f64>() + 0.0;
     let bytes: u64 = heard.iter().map(|one| one.bytes).sum();
     let artists: BTreeSet<String> = found.rows.iter().filter_map(|row| artist(&row.item)).collect();
     Ok(Overview {

@@ -131,6 +131,7 @@ impl AlgorithmSettings {
         let boost = self.boost;
         for (fits, key, expected) in [
             (self.knn.k >= 1, "knn.k", "1 or more"),
+            ((0.0..=1e6).contains(&self.knn.smoothing), "knn.smoothing", "0 or more"),
             (above(self.logistic.c), "logistic.c", "more than 0"),
             ((0.0..=1.0).contains(&self.bayes.var_smoothing), "bayes.var_smoothing", "0 to 1"),
             (above(self.svm.c), "svm.c", "more than 0"),

@@ -129,7 +129,8 @@ fn leak_card(page: &mut Document, report: &Report) {
     );
     if let Some(both) = report.leak.random_folds {
         page.text(format!(
-            "leak: folds at random would be {:.1} points too kind ({} instead of {}, logistic regression)",
+            "leak: folds at random would be {:.1} points too kind ({} instead of {}: logistic regression, five folds of \
+             its own dealt three times)",
             both.points(),
             percent(both.random),
             percent(both.grouped)
@@ -141,6 +142,9 @@ fn learning(page: &mut Document, report: &Report) {
     let Some(learning) = &report.learning else { return };
     page.heading("How it learnt");
     learning.notes.iter().for_each(|note| page.hint(note));
+    if !learning.layers.is_empty() {
+        page.detail(&LAYERS, layer_table(&learning.layers));
+    }
     for (name, title, parts) in [
         ("loss", "Loss after each epoch", &learning.loss),
         ("accuracy", "Share named rightly after each epoch", &learning.accuracy),
@@ -151,6 +155,16 @@ fn learning(page: &mut Document, report: &Report) {
         page.picture(name, title, chart(title, "epoch", "", &curves));
     }
 }
+
+/// A network's layers as a table, and all that they learn.
+pub fn layer_table(layers: &[(String, String, usize)]) -> Vec<Vec<String>> {
+    let all: usize = layers.iter().map(|(.., learnt)| learnt).sum();
+    let rows = layers.iter().map(|(layer, shape, learnt)| strings([layer, shape, &learnt.to_string()]));
+    rows.chain([strings(["all", "", &all.to_string()])]).collect()
+}
+
+/// Header of [`layer_table`].
+pub const LAYERS: [&str; 3] = ["layer", "what comes out", "parameters"];
 
 fn methods(page: &mut Document, report: &Report) {
     page.heading("Algorithms side by side");

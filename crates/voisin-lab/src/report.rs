@@ -214,6 +214,9 @@ pub struct Learning {
     pub loss: [Vec<f64>; 2],
     /// Share named rightly of both.
     pub accuracy: [Vec<f64>; 2],
+    /// What each layer is, what comes out of it, and how many numbers it learns.
+    #[serde(default)]
+    pub layers: Vec<(String, String, usize)>,
 }
 
 /// What a phase took.

@@ -462,7 +462,8 @@ impl Bench<'_> {
                 tracks: rows.len(),
                 artists: artists.len(),
                 sizes,
-                seconds: rows.iter().filter_map(|row| row.seconds).sum(),
+                // of nothing it is -0
+                seconds: rows.iter().filter_map(|row| row.seconds).sum::<f64>() + 0.0,
                 licences,
                 failed: faults.len(),
                 first_failures: faults

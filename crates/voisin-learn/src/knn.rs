@@ -36,11 +36,13 @@ pub struct KnnSettings {
     pub metric: Metric,
     /// How much each counts.
     pub weights: Weighting,
+    /// Neighbours that every class has besides, so that no class is impossible.
+    pub smoothing: f64,
 }
 
 impl Default for KnnSettings {
     fn default() -> Self {
-        Self { k: 10, metric: Metric::Cosine, weights: Weighting::Uniform }
+        Self { k: 10, metric: Metric::Cosine, weights: Weighting::Uniform, smoothing: 0.5 }
     }
 }
 
@@ -143,8 +145,11 @@ impl FittedClassifier for Knn {
                 Weighting::Distance => distance.recip(),
             };
             let sum: f64 = near.iter().map(|(_, distance)| weight(*distance)).sum();
+            let (k, smoothing) = (near.len() as f64, self.settings.smoothing);
+            let all = k + smoothing * self.classes as f64;
+            out.fill((smoothing / all) as f32);
             for (row, distance) in near {
-                out[self.class_of[*row]] += (weight(*distance) / sum) as f32;
+                out[self.class_of[*row]] += (k * weight(*distance) / sum / all) as f32;
             }
         }
         out

@@ -275,7 +275,8 @@ pub fn average_precision(scores: &[f64], positive: &[bool]) -> Option<f64> {
 /// Mean negative logarithm of the true class's probability, in nats; probabilities are kept 1e-15 from 0.
 pub fn log_loss(truth: &[usize], probabilities: &[Vec<f64>]) -> f64 {
     let sum: f64 = truth.iter().zip(probabilities).map(|(t, p)| -p[*t].max(1e-15).ln()).sum();
-    sum / truth.len().max(1) as f64
+    // of certain answers it is -0
+    sum / truth.len().max(1) as f64 + 0.0
 }
 
 /// One bin of a reliability diagram.

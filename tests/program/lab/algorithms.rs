@@ -75,8 +75,13 @@ fn neighbours_and_their_votes_are_scikit_learns() {
         ("knn_distance", 7, Metric::Euclid, Weighting::Distance),
         ("knn_cosine", 10, Metric::Cosine, Weighting::Uniform),
     ] {
-        let knn = Knn::fit(&data.training(), KnnSettings { k, metric, weights });
+        let knn = Knn::fit(&data.training(), KnnSettings { k, metric, weights, smoothing: 0.0 });
         data.is_near(name, &knn, 1e-6);
+        // by half a neighbour of every class, as it is used, the same class is likeliest and none impossible
+        let usual = Knn::fit(&data.training(), KnnSettings { k, metric, weights, ..KnnSettings::default() });
+        let both = [knn.probabilities(data.queries.view()), usual.probabilities(data.queries.view())];
+        let answers = both.each_ref().map(|p| p.outer_iter().map(metrics::argmax).collect::<Vec<_>>());
+        assert!(answers[0] == answers[1] && both[1].iter().all(|p| *p > 0.03), "{name}");
         let theirs: Vec<Vec<f64>> = rows(&data.golden[&format!("{name}_neighbours")]);
         for (mine, theirs) in knn.neighbours(data.queries.view()).iter().zip(theirs) {
             assert_eq!(mine.iter().map(|(row, _)| *row as f64).collect::<Vec<_>>(), theirs, "{name}");

@@ -302,7 +302,7 @@ fn training_refuses_unusable_data_in_one_clear_line() {
             "layer 1 \"conv 4 3x3\": ends in 4 x 126 x",
         ),
         (&["--recipe", "baseline-cnn", "--set", "layers=[\"linear classes\"]"], "takes no image"),
-        (&["--recipe", "features", "--set", "width=3"], "there is no key \"width\""),
+        (&["--recipe", "features", "--set", "width=3"], "only networks have width: name one with --recipe"),
         (
             &["--recipe", "baseline-cnn", "--set", "start=voisin-3"],
             "only the recipe space begins with a model",
@@ -316,5 +316,9 @@ fn training_refuses_unusable_data_in_one_clear_line() {
     }
     let plan = fine(sandbox.run(train(&data, &run, &["--recipe", "space", "--dry-run"])));
     assert!(plan.contains("12 spectrograms of 1 x 128 x 199 each; 10 epochs of space"), "{plan}");
-    assert!(plan.contains("schedule = \"cosine\"") && !run.exists());
+    assert!(plan.contains("schedule = \"cosine\"") && !plan.contains("[settings") && !run.exists());
+    assert!(plan.contains("batch_normalization_1") && plan.contains("conv2d_1"), "{plan}");
+    let plan = fine(sandbox.run(train(&data, &run, &["--recipe", "cnn-lstm-mfcc", "--dry-run"])));
+    // two classes of 65 each, as in Keras
+    assert!(plan.contains("lstm 64 last one-bias") && plan.contains("20914"), "{plan}");
 }

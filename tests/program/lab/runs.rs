@@ -334,7 +334,19 @@ fn a_plan_writes_nothing() {
         said.contains("18 tracks") && said.contains("4 columns") && said.contains("3 fits (svm, knn)"),
         "{said}"
     );
-    assert!(said.contains("[settings.svm]") && !run.exists());
+    assert!(said.contains("[settings.svm]") && !said.contains("forest") && !run.exists());
+    for (setting, expected) in [
+        ("epochs=3", "only networks have epochs: name one with --recipe"),
+        ("svm.c=x", "settings.svm.c: expected a number, found \"x\""),
+        ("training.patience=x", "only networks have training.patience"),
+    ] {
+        let output = sandbox.run(train(&data, &run, &["--set", setting]));
+        let said = text(&output.stderr);
+        assert!(code(&output) == 2 && said.contains(expected), "{setting}: {said}");
+    }
+    let output = sandbox.run(["classify", "--with", "nope", "x.wav"]);
+    let said = text(&output.stderr);
+    assert!(said.contains("nope: no such folder; voisin train classifier makes one"), "{said}");
     let output = sandbox.run(["train", "classifier", &data, run.to_str().unwrap(), "--algorithm", "svn"]);
     assert!(code(&output) == 2 && text(&output.stderr).contains("svn"), "{}", text(&output.stderr));
     assert!(json(sandbox.run(["dataset", &data, "--split", "track", "--format", "json"]))["tracks"] == 18);

@@ -118,6 +118,17 @@ impl Stack {
         self.layers.iter().copied().zip(self.shapes.iter().copied())
     }
 
+    /// What each layer is, the shape that it makes, and how many numbers it learns.
+    pub fn summary(&self) -> Vec<(String, String, usize)> {
+        let rows = self.layers().zip(&self.texts).zip(&self.shapes[1..]);
+        rows.map(|(((layer, from), text), to)| {
+            let learnt = layer.tensors(from, self.classes).into_iter();
+            let learnt = learnt.filter(|plan| !plan.name.starts_with("running_"));
+            (text.clone(), to.to_string(), learnt.map(|plan| plan.shape.iter().product::<usize>()).sum())
+        })
+        .collect()
+    }
+
     /// What the network begins with: the same tensors for the same seed.
     pub fn tensors(&self, seed: u64, first: FirstWeights) -> Vec<StackTensor> {
         let mut found = Vec::new();
@@ -198,6 +209,20 @@ mod tests {
             let error = Stack::new(layers, image, 3).unwrap_err().to_string();
             assert!(error.contains(expected), "{layers:?}: {error}");
         }
+    }
+
+    #[test]
+    fn a_summary_has_every_layer_its_shape_and_its_parameters() {
+        let layers = ["conv 4 3x3 same", "batch-norm", "gap", "linear classes"];
+        let found = Stack::new(&layers, StackShape::Image(1, 8, 10), 3).unwrap().summary();
+        let row = |text: &str, shape: &str, learnt| (text.to_owned(), shape.to_owned(), learnt);
+        let expected = [
+            row("conv 4 3x3 same", "4 x 8 x 10", 40),
+            row("batch-norm", "4 x 8 x 10", 8),
+            row("gap", "4", 0),
+            row("linear classes", "3", 15),
+        ];
+        assert_eq!(found, expected);
     }
 
     #[test]

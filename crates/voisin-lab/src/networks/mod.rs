@@ -9,5 +9,5 @@ mod run;
 mod settings;
 
 pub use clips::{ClipReader, KeptSpectrograms};
-pub use run::{Answering, keep_model, train};
+pub use run::{Answering, keep_model, layers, train};
 pub use settings::NetworkSettings;

@@ -55,6 +55,31 @@ fn network(config: &Config, classes: usize, device: Device) -> Result<Box<dyn Tr
     Ok(Box::new(LayerNet::new(stack, config.seed, settings.initialise, device)))
 }
 
+/// The layers of a run's network: what each is, what comes out of it, and how many numbers it learns.
+pub fn layers(config: &Config, classes: usize) -> Result<Vec<(String, String, usize)>, LabError> {
+    let (recipe, settings) = named(config)?;
+    if recipe.input != RecipeInput::Windows {
+        let stack = Stack::new(&settings.layers, settings.input(&recipe), classes);
+        return Ok(stack.map_err(TrainError::from)?.summary());
+    }
+    let weights = SpaceNet::beginning(settings.start().as_ref(), settings.width, config.seed)?;
+    let mut found: Vec<(String, String, usize)> = Vec::new();
+    let mut channels = 1;
+    weights.for_each(|name, shape, values| {
+        let (layer, part) = name.rsplit_once('.').unwrap_or((name, ""));
+        if part.starts_with("running_") {
+            return;
+        }
+        channels = shape[0];
+        match found.last_mut() {
+            Some(last) if last.0 == layer => last.2 += values.len(),
+            _ => found.push((layer.to_owned(), format!("{channels} channels"), values.len())),
+        }
+    });
+    found.push(("head".to_owned(), classes.to_string(), classes * (channels + 1)));
+    Ok(found)
+}
+
 /// Trains what is left of a run's network, and writes its report.
 ///
 /// - `given`: its matrix counts the spectrograms of each track, as `kept` does
@@ -179,7 +204,7 @@ pub fn train(
         features: vec![format!("{spectrograms} spectrograms of {}", kept.reader().example())],
         columns: kept.reader().input().cells(),
         constant: Vec::new(),
-        learning: Some(learning(&fitted)),
+        learning: Some(Learning { layers: layers(config, classes)?, ..learning(&fitted) }),
         ..report
     };
     publish(run, &report, &work)?;
@@ -232,7 +257,7 @@ fn learning(fitted: &Fitted) -> Learning {
             ));
         }
     }
-    Learning { notes, loss, accuracy }
+    Learning { notes, loss, accuracy, layers: Vec::new() }
 }
 
 /// Takes the network of a finished run into a folder of models, up to its inner layer: tracks then lie near each other

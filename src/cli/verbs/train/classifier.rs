@@ -12,7 +12,7 @@ use crate::cli::lab::{
     feature_sets, interrupted, listen, open, report_faults, show_page, usual_sets, with_meter,
 };
 use crate::cli::meter::Meter;
-use crate::cli::render::{self, clock, count};
+use crate::cli::render::{self, Align, Table, clock, count};
 use crate::dataset::Dataset;
 use crate::lab::config::Config;
 use crate::lab::matrix::Matrix;
@@ -266,7 +266,13 @@ fn plan(context: &Context, config: &Config, set: &Dataset) -> anyhow::Result<End
             (set.items.len() * settings.windows * (1 + settings.copies) * example.cells() * 2) as f64 / 1e6
         );
         render::print_line(&render::terminal_safe(&text))?;
-        render::print(render::terminal_safe(&config.text()).as_bytes())?;
+        let right = |name| (name, Align::Right);
+        let [layer, out, learnt] = pages::LAYERS;
+        let mut table = Table::new(&[(layer, Align::Left), right(out), right(learnt)]);
+        let layers = networks::layers(config, set.classes().len())?;
+        pages::layer_table(&layers).into_iter().for_each(|row| table.row(row));
+        table.print()?;
+        render::print(render::terminal_safe(&config.shown()).as_bytes())?;
         return Ok(Ending::Fine);
     }
     let (own, sets) = feature_sets(context, &config.features.sets)?;
@@ -287,6 +293,6 @@ fn plan(context: &Context, config: &Config, set: &Dataset) -> anyhow::Result<End
         kept as f64 / 1e6
     );
     render::print_line(&render::terminal_safe(&text))?;
-    render::print(render::terminal_safe(&config.text()).as_bytes())?;
+    render::print(render::terminal_safe(&config.shown()).as_bytes())?;
     Ok(Ending::Fine)
 }
