@@ -167,6 +167,7 @@ fn run(cli: Cli) -> anyhow::Result<Ending> {
         Command::Demo(args) => verbs::demo::run(&context, &args),
         Command::Add(args) => verbs::add::run(&context, args),
         Command::Similar(args) => verbs::similar::run(&context, &args),
+        Command::Mix(args) => verbs::mix::run(&context, &args),
         Command::List(args) => verbs::list::run(&context, &args),
         Command::Show(args) => verbs::show::run(&context, &args),
         Command::Watch(args) => verbs::watch::run(&context, &args),
@@ -221,6 +222,7 @@ fn shows_progress(command: &Command) -> bool {
     matches!(
         command,
         Command::Similar(_)
+            | Command::Mix(_)
             | Command::List(_)
             | Command::Show(_)
             | Command::Find(_)

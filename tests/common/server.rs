@@ -39,6 +39,8 @@ impl Server {
         let mut all = vec!["serve", "--listen", "127.0.0.1:0", "--verbose"];
         all.extend(arguments);
         let mut command = sandbox.command(all);
+        // What comes next is the nearest here, unless a test is about mixes.
+        command.env("VOISIN_SERVE_MIX", "variety=0");
         command.envs(variables.iter().copied()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = command.spawn().expect("it starts");
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();

@@ -202,6 +202,17 @@ impl Engine {
         }))
     }
 
+    /// The similarity below which something is [`Closeness::Far`]; `None` in a library that cannot tell, as [`standing`]
+    /// cannot. The index must have been opened.
+    ///
+    /// [`standing`]: Self::standing
+    pub(super) fn far_below(&mut self) -> Result<Option<f32>, EngineError> {
+        if self.library.mean()?.is_some_and(|mean| mean.is_fixed) {
+            return Ok(None);
+        }
+        Ok(self.nearness()?.nearest.get(usize::from(FAR_BELOW)).copied())
+    }
+
     /// As it was kept, or measured now and kept. The index must have been opened.
     pub(crate) fn nearness(&mut self) -> Result<Nearness, EngineError> {
         let name = format!("nearness.{}", self.model()?.fingerprint);

@@ -84,6 +84,13 @@ pub struct SimilarTrack {
     pub unlike: Option<f32>,
 }
 
+impl SimilarTrack {
+    /// Nearest first.
+    pub fn nearer(a: &Self, b: &Self) -> std::cmp::Ordering {
+        b.similarity.total_cmp(&a.similarity)
+    }
+}
+
 impl Engine {
     /// Turns what a user names into a seed: a file of the library or any other, `id:NUMBER`, or words.
     ///

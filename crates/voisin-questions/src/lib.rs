@@ -9,6 +9,7 @@ pub mod explore;
 pub(crate) mod filter;
 pub mod genre;
 pub mod list;
+pub mod mix;
 pub mod page;
 pub mod playlist;
 pub mod read;
@@ -26,6 +27,7 @@ use voisin_learn::genre::GenreError;
 use voisin_library::LibraryError;
 
 pub use filter::Filters;
+pub use mix::{Mix, Mixing};
 pub use similar::Similar;
 
 /// Why a question has no answer.

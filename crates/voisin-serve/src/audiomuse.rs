@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::problem::Problem;
 use super::state::{Shared, way};
 use super::upstream::ServerAddress;
-use voisin::SimilarOptions;
+use voisin::{MixOptions, SimilarTrack};
 use voisin_base::track::TrackId;
 use voisin_base::vector::dot;
 use voisin_explore::artists::near_artists;
@@ -146,6 +146,7 @@ async fn similar_tracks(
         let text = "expected item_id, or title and artist, found neither";
         return Err(AudioMuseRefusal(StatusCode::BAD_REQUEST, text.to_owned()));
     }
+    let keeps_all = asked.get("eliminate_duplicates").is_some_and(|said| said.eq_ignore_ascii_case("false"));
     let server = linked.server;
     let answer = linked.state.ask(move |state, context| {
         state.index(context)?;
@@ -160,8 +161,12 @@ async fn similar_tracks(
         };
         let seed = context.engine.seed_of(track)?;
         let among = Some(context.engine.library().linked_tracks(server.as_str())?);
-        let options = SimilarOptions { limit: n, among, ..SimilarOptions::default() };
-        let found = context.engine.similar(std::slice::from_ref(&seed), &options)?;
+        let mut options = MixOptions { limit: n, among, ..state.mixing.options() };
+        if keeps_all {
+            (options.max_per_artist, options.max_per_album, options.keeps_versions) = (None, None, true);
+        }
+        let mut found = context.engine.mix(std::slice::from_ref(&seed), &options)?;
+        found.sort_by(SimilarTrack::nearer);
         let found: Vec<(TrackId, f32)> =
             found.into_iter().map(|near| (near.track.id, 1.0 - near.similarity)).collect();
         let with_distance = |described: &mut Value, distance: f32| described["distance"] = json!(distance);

@@ -62,6 +62,7 @@ use guard::Guard;
 use listen::Listener;
 use scan::ScanProcess;
 use state::State;
+use voisin_questions::Mixing;
 
 /// Why the server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -143,6 +144,8 @@ pub struct Options {
     pub audiomuse: Option<ServerAddress>,
     /// Lyrion's port.
     pub lms: Option<Lms>,
+    /// What a mix is like where nobody says it.
+    pub mixing: Mixing,
     /// Folders of music that were named at the start.
     pub folders: Vec<PathBuf>,
     /// Whether each request is told.
@@ -195,6 +198,7 @@ pub fn serve(
         options.logs,
     )?;
     state.is_copy = options.follow.is_some();
+    state.mixing = options.mixing;
     let state = Arc::new(state);
     if let Some(mut follow) = options.follow {
         let (state, stop) = (Arc::clone(&state), Arc::clone(stop));

@@ -22,7 +22,7 @@ use super::guard::{Guard, LONGEST_BODY, PATIENCE, Peer};
 use super::problem::Problem;
 use super::state::{RequestContext, Shared, lock};
 use super::upstream::{ServerAddress, Upstream};
-use voisin::{EngineError, SimilarOptions};
+use voisin::{EngineError, MixOptions, SimilarOptions};
 use voisin_base::random::Random;
 use voisin_base::track::TrackId;
 use voisin_library::{Library, LibraryError, Track, TrackFilter, fold};
@@ -280,6 +280,7 @@ impl Mixer {
 /// What is near to the seeds, nearest first: the best of each seed's own neighbours.
 ///
 /// - `wanted`: songs; more are looked at if too few of them fit
+/// - `mix`: what may be among them, in another order each time; `None`: all, nearest first
 /// - `accept`: is shown all that were found, and says whether they are enough
 fn each_neighbour(
     context: &mut RequestContext,
@@ -287,16 +288,18 @@ fn each_neighbour(
     seeds: &[TrackId],
     artist: Option<&str>,
     wanted: usize,
+    mix: Option<&MixOptions>,
     mut accept: impl FnMut(&[(Track, f32)]) -> bool,
 ) -> Result<(), Problem> {
+    let bound = |asked: f64, usual: Option<f64>| Some(asked).filter(|asked| *asked > 0.0).or(usual);
     let measured = context.engine.library().descriptors(seeds)?;
     let mut reach = REACH.max(REACH_EACH * wanted);
     loop {
         let mut best: HashMap<TrackId, (Track, f32)> = HashMap::new();
         for &track in seeds {
             let mut filter = TrackFilter {
-                seconds_from: Some(common.min).filter(|least| *least > 0.0),
-                seconds_to: Some(common.max).filter(|most| *most > 0.0),
+                seconds_from: bound(common.min, mix.map(|mix| mix.shortest)),
+                seconds_to: bound(common.max, mix.map(|mix| mix.longest)),
                 artists: artist.iter().map(|&artist| artist.to_owned()).collect(),
                 ..TrackFilter::default()
             };
@@ -319,6 +322,9 @@ fn each_neighbour(
         all.sort_by(|a, b| b.1.partial_cmp(&a.1).unwrap_or(Ordering::Equal).then(a.0.id.cmp(&b.0.id)));
         // What is farther may be nearer to a seed than is known yet.
         all.truncate(reach);
+        if let Some(mix) = mix {
+            all = context.engine.arrange(all, mix)?;
+        }
         if accept(&all) || found < reach || reach >= FARTHEST {
             return Ok(());
         }
@@ -359,8 +365,11 @@ async fn mix(
         let artist_of = |track: &Track| track.main_artist().map(fold);
         let count = (asked.common.count as usize).clamp(1, MOST);
         let wanted = if asked.shuffle && count < 20 { 5 * count } else { count };
+        let usual = MixOptions { limit: wanted, ..state.mixing.options() };
+        let (shortest, longest) = usual.lengths(&seed_tracks);
+        let mix = MixOptions { shortest, longest, ..usual };
         let mut chosen: Vec<Track> = Vec::new();
-        each_neighbour(context, &asked.common, &seeds, None, wanted, |all| {
+        each_neighbour(context, &asked.common, &seeds, None, wanted, Some(&mix), |all| {
             let mut titles: HashSet<String> =
                 seed_tracks.iter().chain(&before_tracks).filter_map(title_of).collect();
             let recent = |most: f64| before_tracks.iter().take(most.max(0.0) as usize);
@@ -432,7 +441,7 @@ async fn list(
         }
         let count = (asked.common.count as usize).clamp(1, MOST);
         let mut chosen: Vec<Track> = Vec::new();
-        each_neighbour(context, &asked.common, &seeds, artist.as_deref(), count, |all| {
+        each_neighbour(context, &asked.common, &seeds, artist.as_deref(), count, None, |all| {
             let mut titles: HashSet<String> = title_of(&own).into_iter().collect();
             let allowed = all.iter().map(|(track, _)| track);
             let allowed = allowed.filter(|track| {

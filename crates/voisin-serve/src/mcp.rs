@@ -27,19 +27,20 @@ use super::problem::Problem;
 use super::scan::ScanProcess;
 use super::state::{LoadModel, Shared, State};
 use super::{ServeError, api, runtime};
-use voisin_questions::Similar;
 use voisin_questions::explore::{Clusters, Duplicates, PathBetween};
 use voisin_questions::genre::{Classify, GenreRelations, Suspects};
 use voisin_questions::list::{Find, List, Show};
 use voisin_questions::page::{Paged, Plain};
 use voisin_questions::playlist::Playlist;
 use voisin_questions::schema::{of_body, of_query};
+use voisin_questions::{Mix, Similar};
 
 /// A tool: its name, the question that it is, and what that takes.
 pub(super) type QuestionTool = (&'static str, Method, &'static str, fn() -> Value);
 
-pub(super) static TOOLS: [QuestionTool; 13] = [
+pub(super) static TOOLS: [QuestionTool; 14] = [
     ("similar", Method::POST, "/similar", of_body::<Similar>),
+    ("mix", Method::POST, "/mix", of_body::<Mix>),
     ("find", Method::GET, "/find", of_query::<Find>),
     ("words", Method::GET, "/words", of_query::<Plain>),
     ("list", Method::GET, "/tracks", of_query::<Paged<List>>),

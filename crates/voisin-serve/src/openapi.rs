@@ -12,7 +12,7 @@ use voisin_questions::genre::Classify;
 use voisin_questions::page::{Paged, Plain};
 use voisin_questions::schema::{of_body, of_query};
 use voisin_questions::seed::NamedSeed;
-use voisin_questions::{Filters, Similar};
+use voisin_questions::{Filters, Mixing, Similar};
 
 /// Questions that are no tools: queries.
 const OTHERS: [QuestionTool; 4] = [
@@ -71,6 +71,7 @@ fn the_description_says_what_questions_take() {
     }
     let schemas: &mut Map<String, Value> = expected["components"]["schemas"].as_object_mut().unwrap();
     schemas.insert("Filters".to_owned(), of_body::<Filters>());
+    schemas.insert("Mixing".to_owned(), of_body::<Mixing>());
     schemas.insert("Named".to_owned(), of_body::<NamedSeed>());
     if std::env::var_os("VOISIN_WRITE_DOCS").is_some() {
         std::fs::write(&file, lines(&expected, 3, "") + "\n").unwrap();

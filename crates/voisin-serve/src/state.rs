@@ -22,6 +22,7 @@ use voisin_base::vector::dot;
 use voisin_explore::KnnGraph;
 use voisin_explore::path::{PathOptions, path};
 use voisin_library::{DATABASE, Library, LibraryError, OpenMode, SearchTexts, SortBy, TrackFilter, TrackSet};
+use voisin_questions::Mixing;
 
 /// Requests that wait for a permit, and for how long.
 const MOST_WAITING: usize = 256;
@@ -136,6 +137,8 @@ pub(super) struct State {
     lists: Mutex<KnownListings>,
     /// Whether the library is a copy of one elsewhere.
     pub(super) is_copy: bool,
+    /// What a mix is like where a question does not say it.
+    pub(super) mixing: Mixing,
     /// Why that one cannot be asked, as of the last look.
     away: Mutex<Option<String>>,
 }
@@ -189,6 +192,7 @@ impl State {
             whole,
             lists: Mutex::default(),
             is_copy: false,
+            mixing: Mixing::default(),
             away: Mutex::default(),
         })
     }

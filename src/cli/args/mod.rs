@@ -56,7 +56,7 @@ pub(crate) use mistakes::message;
 pub(crate) use model::{
     BenchArgs, BenchKind, CompletionsArgs, LibraryNames, ManArgs, ModelArgs, ModelCommand, NamesArgs,
 };
-pub(crate) use search::{ListFormat, ListOutput, ReportFormat, SimilarArgs, TableFormat};
+pub(crate) use search::{ListFormat, ListOutput, MixArgs, ReportFormat, SimilarArgs, TableFormat};
 pub(crate) use serve::McpArgs;
 pub(crate) use serve::{LMS_PORT, LinkArgs, MpdArgs, MpdCommand, MpdCommon, ServeArgs};
 pub(crate) use source::BackendArgs;
@@ -197,6 +197,7 @@ pub(crate) enum Command {
     Add(AddArgs),
     Watch(WatchArgs),
     Similar(SimilarArgs),
+    Mix(MixArgs),
     #[command(visible_alias = "ls")]
     List(ListArgs),
     Show(ShowArgs),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum, ValueHint};
 
 use super::BackendArgs;
-use crate::questions::Similar;
+use crate::questions::{Mix, Similar};
 
 /// Find the tracks that sound most like the given ones
 ///
@@ -19,6 +19,23 @@ use crate::questions::Similar;
 pub(crate) struct SimilarArgs {
     #[command(flatten)]
     pub(crate) question: Similar,
+    #[command(flatten)]
+    pub(crate) output: ListOutput,
+    #[command(flatten)]
+    pub(crate) backend: BackendArgs,
+}
+
+/// Make a mix: songs to go on with after these
+///
+/// What sounds like the seeds, as an evening wants it: not all of one artist, each song once, no skits and no mixes of an hour,
+/// strangers last, and another choice each time. Players that ask `voisin serve` get the same.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  voisin mix 'nina simone sinnerman'\n  voisin mix 'chaos god' --limit 40 --variety 0.8 --format m3u8 > evening.m3u8\n  voisin mix id:17 --max-per-artist 1 --near-only --random-seed 7\n  voisin mix id:17 --played id:4 --played id:9 --drift 1"
+)]
+pub(crate) struct MixArgs {
+    #[command(flatten)]
+    pub(crate) question: Mix,
     #[command(flatten)]
     pub(crate) output: ListOutput,
     #[command(flatten)]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueHint};
 
 use super::ReportFormat;
-use crate::questions::Filters;
+use crate::questions::{Filters, Mixing};
 use crate::serve::{Listen, ServerAddress};
 
 /// Lyrion's port where nobody says another: that of bliss-mixer.
@@ -93,6 +93,10 @@ pub(crate) struct ServeArgs {
     /// [variable: `VOISIN_SERVE_LMS`]
     #[arg(long, value_name = "PORT", num_args = 0..=1, default_missing_value = "12000", env = "VOISIN_SERVE_LMS", hide_env = true)]
     pub(crate) lms: Option<u16>,
+    /// What the mixes of players are like: options of `voisin mix` without dashes, such as `max-per-artist=2,near-only`
+    /// [variable: `VOISIN_SERVE_MIX`]
+    #[arg(long, value_name = "WISHES", env = "VOISIN_SERVE_MIX", hide_env = true, default_value = "", hide_default_value = true, value_parser = Mixing::read)]
+    pub(crate) mix: Mixing,
     /// Tell this Lyrion server the port
     #[arg(long, value_name = "URL", hide = true, requires = "lms")]
     pub(crate) lms_report: Option<ServerAddress>,
@@ -190,17 +194,16 @@ pub(crate) struct MpdCommon {
     pub(crate) host: Option<String>,
     #[arg(help = "Its port [variable: MPD_PORT] [default: 6600]", long, value_name = "PORT")]
     pub(crate) port: Option<u16>,
-    /// At most this many songs of one artist
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) max_per_artist: Option<u32>,
     #[command(flatten)]
     pub(crate) filters: Filters,
+    #[command(flatten)]
+    pub(crate) mixing: Mixing,
 }
 
 /// Answer an assistant that speaks the Model Context Protocol, over standard input and output
 ///
 /// The assistant starts this itself; its settings name the command (docs/serve.md). What it can ask are tools called as the
-/// verbs are: similar, find, words, list, show, classify, path, playlist, genres, clusters, suspects, duplicates, status.
+/// verbs are: similar, mix, find, words, list, show, classify, path, playlist, genres, clusters, suspects, duplicates, status.
 /// None of them changes the library or a file. It ends when the assistant closes standard input.
 #[derive(Debug, Args)]
 #[command(

@@ -28,6 +28,7 @@ pub(super) mod man;
 pub(super) mod map;
 pub(super) mod mcp;
 pub(super) mod merge;
+pub(super) mod mix;
 pub(super) mod model;
 pub(super) mod mpd;
 pub(super) mod outliers;

@@ -6,17 +6,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 
-use crate::answers::playlist::{Copies, PlaylistConstraints, listed};
 use crate::cli::args::{MpdArgs, MpdCommand, MpdCommon};
 use crate::cli::context::Context;
 use crate::cli::render::count;
 use crate::cli::{Ending, NothingFound};
-use crate::engine::{Engine, Seed, SimilarOptions};
-use crate::explore::playlist::{Length, PlaylistOptions, SeedUse};
-use crate::library::TrackFilter;
+use crate::engine::{Engine, MixOptions};
 use crate::serve::{MPD_PORT, Mpd, MpdAddress, MpdError, MpdSongs, Playing};
 use crate::track::TrackId;
 
+/// Songs of what was played last that tell where it goes.
+const LAST: usize = 50;
 /// How often Ctrl-C is looked for while MPD has nothing to say.
 const GLANCE: Duration = Duration::from_millis(200);
 /// The shortest and the longest pause between two tries to reach MPD again.
@@ -90,29 +89,31 @@ fn songs(context: &Context, mpd: &Mpd, engine: &Engine) -> anyhow::Result<MpdSon
     Ok(songs)
 }
 
-/// The songs nearest to some, of those that MPD has.
-fn near(
+/// Songs to go on with after one, of those that MPD has.
+///
+/// - `played`: what was played after it, oldest first
+/// - `without`: songs that do not come
+fn mix(
     engine: &mut Engine,
     common: &MpdCommon,
     songs: &MpdSongs,
-    seeds: &[TrackId],
+    seed: TrackId,
+    played: &[TrackId],
     without: &HashSet<TrackId>,
     limit: usize,
 ) -> anyhow::Result<Vec<TrackId>> {
-    let seeds = seeds.iter().map(|&track| engine.seed_of(track)).collect::<Result<Vec<_>, _>>()?;
-    let options = SimilarOptions {
-        limit,
-        filter: filter(engine, common, &seeds)?,
-        among: Some(songs.tracks_without(without)),
-        max_per_artist: common.max_per_artist.map(|most| most as usize),
-        ..SimilarOptions::default()
-    };
-    Ok(engine.similar(&seeds, &options)?.into_iter().map(|near| near.track.id).collect())
-}
-
-fn filter(engine: &Engine, common: &MpdCommon, seeds: &[Seed]) -> anyhow::Result<TrackFilter> {
+    let seeds = [engine.seed_of(seed)?];
     common.filters.check_folders(engine)?;
-    Ok(common.filters.filter(engine, seeds)?)
+    // One that was removed from the library meanwhile says nothing.
+    let played = played.iter().filter_map(|&track| engine.seed_of(track).ok()).collect();
+    let options = MixOptions {
+        limit,
+        filter: common.filters.filter(engine, &seeds)?,
+        among: Some(songs.tracks_without(without)),
+        played,
+        ..common.mixing.options()
+    };
+    Ok(engine.mix(&seeds, &options)?.into_iter().map(|song| song.track.id).collect())
 }
 
 fn nothing(context: &Context) -> Ending {
@@ -130,7 +131,7 @@ fn similar(
     let songs = songs(context, &mpd, engine)?;
     let (_, place, track) = current(&mpd, &songs)?;
     let queued = queued(&mpd, &songs)?;
-    let found = near(engine, common, &songs, &[track], &queued, limit)?;
+    let found = mix(engine, common, &songs, track, &[], &queued, limit)?;
     if found.is_empty() {
         return Ok(nothing(context));
     }
@@ -170,30 +171,8 @@ fn playlist(
     let mpd = Mpd::connect(&address(common)?)?;
     let songs = songs(context, &mpd, engine)?;
     let (_, _, track) = current(&mpd, &songs)?;
-    let seed = engine.seed_of(track)?;
-    let filter = filter(engine, common, std::slice::from_ref(&seed))?;
-    let mut out = if keep_queue { queued(&mpd, &songs)? } else { HashSet::new() };
-    out.remove(&track);
-    let fitting = engine.matching(&filter)?;
-    let allowed = songs.tracks_without(&out).to_vec().into_iter();
-    let allowed = allowed.filter(|&track| fitting.as_ref().is_none_or(|set| set.contains(track))).collect();
-    let collection = engine.collection()?;
-    let row = collection.row_of(&seed)?;
-    let options = PlaylistOptions {
-        length: Length::Tracks(limit + 1),
-        max_per_artist: common.max_per_artist.map(|most| most as usize),
-        seeds: SeedUse::Open(1),
-        ..PlaylistOptions::default()
-    };
-    let wanted = PlaylistConstraints {
-        copies: Copies::LeftOut,
-        harmonic: false,
-        max_bpm_step: None,
-        allowed: Some(&allowed),
-    };
-    let list = listed(engine, &collection, &[row], 1, &wanted, &options)?;
-    let list: Vec<TrackId> =
-        list.rows.iter().filter(|&&one| one != row).map(|&row| collection.ids[row]).collect();
+    let out = if keep_queue { queued(&mpd, &songs)? } else { HashSet::new() };
+    let list = mix(engine, common, &songs, track, &[], &out, limit)?;
     if list.is_empty() {
         return Ok(nothing(context));
     }
@@ -215,8 +194,12 @@ fn playlist(
 /// What `follow` keeps in mind over lost connections.
 #[derive(Default)]
 struct Followed {
-    /// Everything that was in the queue since it began.
-    seen: HashSet<TrackId>,
+    /// Everything that was in the queue since it began, as it came.
+    seen: Vec<TrackId>,
+    /// What of it was put there by this.
+    added: HashSet<TrackId>,
+    /// What it goes on from: the song that somebody chose last.
+    chosen: Option<TrackId>,
     /// What was said last, so that it is said once.
     said: Option<String>,
 }
@@ -331,31 +314,40 @@ fn fill(
         return Ok(());
     }
     let queue = mpd.queue()?;
-    followed.seen.extend(queue.iter().filter_map(|(_, file)| songs.track(file)));
+    let known: HashSet<TrackId> = followed.seen.iter().copied().collect();
+    let queued = queue.iter().filter_map(|(_, file)| songs.track(file));
+    followed.seen.extend(queued.filter(|track| !known.contains(track)));
     let rest = (playing.length.saturating_sub(place + 1)) as usize;
     let wanted = ahead.saturating_sub(rest);
     if wanted == 0 {
         return Ok(());
     }
-    // Near to what plays; where that is not known, to the last song of the queue that is.
-    let known = songs.track(file).or_else(|| queue.iter().rev().find_map(|(_, file)| songs.track(file)));
-    let Some(seed) = known else {
+    // What was put here by this goes on from what somebody chose; where that is not known, from a song of the queue.
+    let current = songs.track(file).or_else(|| queue.iter().rev().find_map(|(_, file)| songs.track(file)));
+    let Some(current) = current else {
         followed.say(context, format!("not in the library: {file}: run \"voisin add\" on it"));
         return Ok(());
     };
     if songs.track(file).is_none() {
         followed.say(context, format!("not in the library: {file}: going on from another song of the queue"));
     }
+    let seed = match followed.chosen {
+        Some(chosen) if followed.added.contains(&current) => chosen,
+        _ => *followed.chosen.insert(current),
+    };
     let mut missing = wanted;
     while missing > 0 {
-        let found = near(engine, common, songs, &[seed], &followed.seen, missing)?;
+        let last = &followed.seen[followed.seen.len().saturating_sub(LAST)..];
+        let without = followed.seen.iter().copied().collect();
+        let found = mix(engine, common, songs, seed, last, &without, missing)?;
         if found.is_empty() {
             let text = "everything that fits has been in the queue: nothing comes twice";
             followed.say(context, text.to_owned());
             break;
         }
         for track in found {
-            followed.seen.insert(track);
+            followed.seen.push(track);
+            followed.added.insert(track);
             let Some(file) = songs.file(track) else { continue };
             if is_added(context, mpd, file, None)? {
                 missing -= 1;

@@ -199,6 +199,7 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
         subsonic: args.subsonic,
         audiomuse: args.audiomuse,
         lms: args.lms.map(|port| Lms { port, report: args.lms_report }),
+        mixing: args.mix,
         folders: folders_known.clone(),
         logs: context.is_verbose(),
         load_model: Box::new(context.model_loader()),

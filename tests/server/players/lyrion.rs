@@ -34,7 +34,13 @@ pub(super) fn tagged_wav(seed: u64, title: &str, artist: &str, album: &str, genr
 }
 
 /// A question to Lyrion's port: status, head and the paths of the answer.
-fn lyrion(address: &str, method: &str, path: &str, headers: &str, body: &str) -> (u16, String, Vec<String>) {
+pub(super) fn lyrion(
+    address: &str,
+    method: &str,
+    path: &str,
+    headers: &str,
+    body: &str,
+) -> (u16, String, Vec<String>) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(40))).unwrap();
     let length = body.len();

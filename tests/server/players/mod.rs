@@ -11,6 +11,7 @@
 mod assistant;
 mod jellyfin;
 mod lyrion;
+mod mixes;
 mod mpd;
 mod navidrome;
 mod subsonic;

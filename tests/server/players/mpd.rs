@@ -82,7 +82,7 @@ impl Mpd {
     }
 
     fn voisin(&self, sandbox: &Sandbox, arguments: &[&str]) -> Command {
-        let mut command = sandbox.command([&["mpd"], arguments].concat());
+        let mut command = sandbox.command([&["mpd"], arguments, &["--variety", "0"]].concat());
         command.env("MPD_HOST", &self.socket);
         command
     }

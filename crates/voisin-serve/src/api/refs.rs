@@ -11,14 +11,14 @@ use crate::ask;
 use crate::problem::Problem;
 use crate::songs::{AlbumRef, ArtistRef, SongRef};
 use crate::state::{Shared, way};
-use voisin::{EngineError, SimilarOptions};
+use voisin::{EngineError, MixOptions};
 use voisin_base::remedy::Remedy;
 use voisin_base::track::TrackId;
 use voisin_explore::artists::near_artists;
 use voisin_library::Track;
-use voisin_questions::Filters;
 use voisin_questions::seed::MOST_SEEDS;
 use voisin_questions::values::{Count, Limit};
+use voisin_questions::{Filters, Mixing};
 
 /// A song of the answer.
 #[derive(Debug, Serialize)]
@@ -85,7 +85,10 @@ pub(super) struct SimilarSongsQuestion {
     artists: Vec<ArtistRef>,
     #[serde(default = "ten")]
     count: Limit,
+    /// The same as that of `mixing`.
     max_per_artist: Option<Count>,
+    #[serde(default)]
+    mixing: Mixing,
     #[serde(default)]
     filters: Filters,
 }
@@ -99,11 +102,8 @@ pub(super) async fn similar(
     if !(1..=MOST_SEEDS).contains(&named) {
         return Err(Problem::bad(format!("1 to {MOST_SEEDS} songs, albums and artists"), named.to_string()));
     }
-    let options = SimilarOptions {
-        limit: asked.count.of(usize::MAX),
-        max_per_artist: asked.max_per_artist.map(Count::get),
-        ..SimilarOptions::default()
-    };
+    let mut mixing = asked.mixing.clone();
+    mixing.max_per_artist = mixing.max_per_artist.or(asked.max_per_artist.map(|most| most.get() as u32));
     state
         .ask(move |state, context| {
             let generation = state.index(context)?;
@@ -127,8 +127,9 @@ pub(super) async fn similar(
             let seeds = found.iter().map(|(track, _)| context.engine.seed_of(*track));
             let seeds = seeds.collect::<Result<Vec<_>, EngineError>>()?;
             let filter = asked.filters.filter(&context.engine, &seeds)?;
-            let options = SimilarOptions { filter, ..options.clone() };
-            let matches = context.engine.similar(&seeds, &options)?.into_iter().map(|near| MatchJson {
+            let limit = asked.count.of(usize::MAX);
+            let options = MixOptions { limit, filter, ..mixing.clone().over(&state.mixing).options() };
+            let matches = context.engine.mix(&seeds, &options)?.into_iter().map(|near| MatchJson {
                 track: near.track.id,
                 similarity: near.similarity.clamp(0.0, 1.0),
                 song: song(near.track),

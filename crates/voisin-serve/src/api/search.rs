@@ -24,7 +24,7 @@ use voisin_questions::explore::PathBetween;
 use voisin_questions::genre::Classify;
 use voisin_questions::playlist::Playlist;
 use voisin_questions::seed::{at_least_one, seeds};
-use voisin_questions::{QuestionError, Similar};
+use voisin_questions::{Mix, QuestionError, Similar};
 
 pub(super) async fn similar(
     State(state): State<Shared>,
@@ -48,6 +48,24 @@ pub(super) async fn similar(
             let unlike = seeds(&asked.unlike, &context.engine)?;
             let (found, standing) = asked.run(&mut context.engine, &named, unlike)?;
             let answer = SimilarJson::new(&named, &found, standing.as_ref());
+            Ok(Answer { generation, answer }.into_response())
+        })
+        .await
+}
+
+pub(super) async fn mix(
+    State(state): State<Shared>,
+    ask::Body(asked): ask::Body<Mix>,
+) -> Result<Response<Body>, Problem> {
+    asked.validate(asked.seeds.len())?;
+    state
+        .ask(move |state, context| {
+            let generation = state.index(context)?;
+            let named = seeds(&asked.seeds, &context.engine)?;
+            // What was removed from the library meanwhile says nothing.
+            let played = asked.played.iter().filter_map(|one| one.seed(&context.engine).ok()).collect();
+            let (songs, standing) = asked.run(&mut context.engine, &named, played, &state.mixing)?;
+            let answer = SimilarJson::new(&named, &songs, standing.as_ref());
             Ok(Answer { generation, answer }.into_response())
         })
         .await

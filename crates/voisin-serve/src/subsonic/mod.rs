@@ -27,7 +27,7 @@ use super::songs::{ArtistRef, SongRef};
 use super::state::{RequestContext, Shared, lock, way};
 use super::upstream::{ADDRESSES, FORMS, ServerAddress, Upstream, UpstreamError};
 use form::{OLDEST_VERSION, Refusal, SubsonicForm, written};
-use voisin::{EngineError, SimilarOptions};
+use voisin::{EngineError, MixOptions, SimilarTrack};
 use voisin_base::track::TrackId;
 
 /// Longest form, in bytes: of a question that is answered here, and of one that is handed on.
@@ -476,8 +476,10 @@ impl Sidecar {
         Ok(tracks.await?)
     }
 
-    /// What sounds like these tracks and is known to the server.
-    async fn near(&self, tracks: Vec<TrackId>, count: usize) -> Result<Vec<Match>, Refusal> {
+    /// What to go on with after these tracks, of what is known to the server.
+    ///
+    /// - `is_sorted`: nearest first, not as it is to be heard
+    async fn near(&self, tracks: Vec<TrackId>, count: usize, is_sorted: bool) -> Result<Vec<Match>, Refusal> {
         if tracks.is_empty() || count == 0 {
             return Ok(Vec::new());
         }
@@ -487,8 +489,11 @@ impl Sidecar {
             let seeds = tracks.iter().map(|track| context.engine.seed_of(*track));
             let seeds = seeds.collect::<Result<Vec<_>, EngineError>>()?;
             let among = Some(context.engine.library().linked_tracks(server.as_str())?);
-            let options = SimilarOptions { limit: count, among, ..SimilarOptions::default() };
-            let found = context.engine.similar(&seeds, &options)?;
+            let options = MixOptions { limit: count, among, ..state.mixing.options() };
+            let mut found = context.engine.mix(&seeds, &options)?;
+            if is_sorted {
+                found.sort_by(SimilarTrack::nearer);
+            }
             let found: Vec<(TrackId, f32)> =
                 found.into_iter().map(|near| (near.track.id, near.similarity)).collect();
             matches(context, &server, &found)
@@ -527,7 +532,7 @@ impl Sidecar {
         let login = self.login(form).await?;
         let (id, count) = (form.required("id")?, form.count(50)?);
         let tracks = self.tracks_of(&login, id, artist_first).await?;
-        let entries = self.entries(&login, self.near(tracks, count).await?).await;
+        let entries = self.entries(&login, self.near(tracks, count, false).await?).await;
         let songs: Vec<Value> = entries.into_iter().map(|(song, _)| song).collect();
         Ok(json!({ name: {"song": songs} }))
     }
@@ -536,7 +541,7 @@ impl Sidecar {
         let login = self.login(form).await?;
         let (id, count) = (form.required("id")?, form.count(10)?);
         let tracks = self.tracks_of(&login, id, false).await?;
-        Ok(sonic_matches(self.entries(&login, self.near(tracks, count).await?).await))
+        Ok(sonic_matches(self.entries(&login, self.near(tracks, count, true).await?).await))
     }
 
     /// From one song to another. Both are part of the answer as they were asked for, whatever else stands for them.

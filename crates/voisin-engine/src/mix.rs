@@ -1,0 +1,458 @@
+//! What to go on with after these songs? Neighbours that one keeps listening to: not all of one artist or album, no song
+//! twice, nothing that is like nothing here, no skits and no mixes of an hour, and another choice each time.
+
+use std::collections::{HashMap, HashSet};
+
+use ndarray::{Axis, aview1};
+
+use super::search::is_seed;
+use super::{Engine, EngineError, Seed, SimilarOptions, SimilarTrack};
+use voisin_base::random::Random;
+use voisin_base::track::{TrackId, is_same_recording};
+use voisin_base::vector::{dot, make_unit};
+use voisin_index::{Neighbor, SearchMode};
+use voisin_library::{Track, TrackFilter, TrackSet, fold};
+
+/// Candidates for each song of a mix, and for each that an artist may have in it.
+const REACH: usize = 4;
+/// So many more are looked at however short the mix is.
+const MORE: usize = 20;
+/// Songs of what was played last that a mix drifts towards.
+const LAST: usize = 3;
+/// Songs of what was played last that count for how many an artist has.
+const RECENT: usize = 15;
+
+/// What a mix should be like.
+#[derive(Debug, Clone)]
+pub struct MixOptions {
+    /// How many songs.
+    pub limit: usize,
+    /// Which tracks may be in it.
+    pub filter: TrackFilter,
+    /// Only these, whatever else the filter asks for; `None`: all.
+    pub among: Option<TrackSet>,
+    /// What was played of it already, oldest first: none of these songs comes again.
+    pub played: Vec<Seed>,
+    /// How far it goes from the seeds to what was played last, 0 to 1.
+    pub drift: f32,
+    /// At most so many songs of one artist; tracks whose artist is not known are not counted.
+    pub max_per_artist: Option<usize>,
+    /// At most so many songs of one album.
+    pub max_per_album: Option<usize>,
+    /// Other versions of a song that is in it may be in it, too.
+    pub keeps_versions: bool,
+    /// Fewer songs rather than such as nearly no track here has for its nearest by another artist.
+    pub is_near_only: bool,
+    /// Seconds from which a track is long enough; half of a seed's length always is.
+    pub shortest: f64,
+    /// Seconds up to which a track is short enough; twice a seed's length always is.
+    pub longest: f64,
+    /// 0: always the nearest; 1: any of those that are near.
+    pub variety: f32,
+    /// Where the random numbers start: the same number, the same mix.
+    pub random: u64,
+}
+
+impl Default for MixOptions {
+    fn default() -> Self {
+        Self {
+            limit: 25,
+            filter: TrackFilter::default(),
+            among: None,
+            played: Vec::new(),
+            drift: 0.0,
+            max_per_artist: Some(3),
+            max_per_album: Some(3),
+            keeps_versions: false,
+            is_near_only: false,
+            shortest: 60.0,
+            longest: 900.0,
+            variety: 0.5,
+            random: 0,
+        }
+    }
+}
+
+impl MixOptions {
+    /// The shortest and the longest that may be in a mix after these tracks, in seconds.
+    pub fn lengths(&self, seeds: &[Track]) -> (f64, f64) {
+        let seconds = seeds.iter().map(|track| track.audio.seconds);
+        let shortest = seconds.clone().map(|seconds| seconds / 2.0).fold(self.shortest, f64::min);
+        (shortest, seconds.map(|seconds| 2.0 * seconds).fold(self.longest, f64::max))
+    }
+}
+
+/// What may come into a mix.
+struct MixCandidate {
+    near: Neighbor,
+    track: Track,
+    vector: Option<Vec<f32>>,
+    /// Later ones come where those before are not enough: a stranger, an artist played often lately, one played just now.
+    tier: u8,
+    score: f32,
+}
+
+/// Which song a track is a version of, where that can be told: tracks with the same key are one song.
+fn song_of(track: &Track) -> Option<String> {
+    let title = fold(track.tags.title.as_deref()?);
+    Some(format!("{}\n{title}", artist_of(track)?)).filter(|_| !title.is_empty())
+}
+
+/// Whose a track is: "A feat. B" is a song of A.
+fn artist_of(track: &Track) -> Option<String> {
+    let first = track.main_artist()?.split(';').next().unwrap_or_default();
+    let whole = fold(first);
+    let end = [" feat ", " ft ", " featuring "].iter().filter_map(|between| whole.find(between)).min();
+    Some(whole[..end.unwrap_or(whole.len())].to_owned()).filter(|name| !name.is_empty())
+}
+
+/// An album, and whose it is.
+fn album_of(track: &Track) -> Option<String> {
+    let of = track.tags.album_artist.as_deref().or(track.tags.artist.as_deref()).unwrap_or_default();
+    Some(format!("{}\n{}", fold(track.tags.album.as_deref()?), fold(of)))
+}
+
+/// Counts what has a name, up to a limit.
+struct Limited {
+    most: usize,
+    taken: HashMap<String, usize>,
+}
+
+impl Limited {
+    fn new(most: Option<usize>) -> Self {
+        Self { most: most.unwrap_or(usize::MAX), taken: HashMap::new() }
+    }
+
+    fn has_room(&self, name: Option<&String>) -> bool {
+        name.is_none_or(|name| self.taken.get(name).is_none_or(|taken| *taken < self.most))
+    }
+
+    fn take(&mut self, name: Option<String>) {
+        if let Some(name) = name {
+            *self.taken.entry(name).or_default() += 1;
+        }
+    }
+}
+
+impl Engine {
+    /// Songs to go on with after the seeds, nearest first, but for one artist's not following each other where that can be.
+    ///
+    /// Shorter than asked for where the library has no more that fit.
+    pub fn mix(&mut self, seeds: &[Seed], options: &MixOptions) -> Result<Vec<SimilarTrack>, EngineError> {
+        let candidates = self.candidates(seeds, options)?;
+        let mut chosen = choose(candidates, options, options.limit);
+        chosen.sort_by(|a, b| {
+            b.near.similarity.total_cmp(&a.near.similarity).then(a.track.id.cmp(&b.track.id))
+        });
+        let chosen = in_turn(chosen);
+        let similarities: Vec<f32> = chosen.iter().map(|one| one.near.similarity).collect();
+        let tracks: Vec<Track> = chosen.into_iter().map(|one| one.track).collect();
+        let genres = self.genres_of(&tracks)?;
+        let songs = tracks.into_iter().zip(genres).zip(similarities);
+        Ok(songs
+            .map(|((track, genres), similarity)| SimilarTrack { track, genres, similarity, unlike: None })
+            .collect())
+    }
+
+    /// What is near to the seeds and may be in the mix, nearest first.
+    fn candidates(&mut self, seeds: &[Seed], options: &MixOptions) -> Result<Vec<MixCandidate>, EngineError> {
+        let allowed = self.allowed(&SimilarOptions {
+            filter: options.filter.clone(),
+            among: options.among.clone(),
+            ..SimilarOptions::default()
+        })?;
+        let last = &options.played[options.played.len().saturating_sub(LAST)..];
+        let space = self.space()?;
+        let (centred, start) = space.query(seeds)?;
+        let mut query = start.as_slice().to_vec();
+        // What was played may lie all around: then it says nothing of where to go.
+        if let (true, Ok((_, last))) = (options.drift > 0.0 && !last.is_empty(), space.query(last)) {
+            let parts = query.iter().zip(last.as_slice());
+            query = parts.map(|(from, to)| (1.0 - options.drift) * from + options.drift * to).collect();
+            make_unit(&mut query);
+        }
+        let far_below = self.far_below()?;
+        let own: Vec<TrackId> = seeds.iter().filter_map(|seed| seed.track).collect();
+        let own = self.library.tracks_by_id(&own)?;
+        let before: Vec<TrackId> = options.played.iter().filter_map(|seed| seed.track).collect();
+        let played = self.library.tracks_by_id(&before)?;
+        let before: HashSet<TrackId> = before.into_iter().collect();
+        let known: HashSet<String> = if options.keeps_versions {
+            HashSet::new()
+        } else {
+            own.iter().chain(&played).filter_map(song_of).collect()
+        };
+        let (shortest, longest) = options.lengths(&own);
+
+        let index = self.loaded_index();
+        let mut artists = Limited::new(options.max_per_artist.map(|most| most.saturating_mul(REACH)));
+        let mut tracks: HashMap<TrackId, (Track, Option<Vec<f32>>)> = HashMap::new();
+        let choose = |_, mut found: Vec<Neighbor>| {
+            found.retain(|near| !before.contains(&near.track));
+            let ids: Vec<TrackId> = found.iter().map(|near| near.track).collect();
+            for track in self.library.tracks_by_id(&ids)? {
+                let vector = index.vector(track.id);
+                let artist = artist_of(&track);
+                let fits = (shortest..=longest).contains(&track.audio.seconds)
+                    && !song_of(&track).is_some_and(|song| known.contains(&song))
+                    && !is_seed(&centred, track.id, vector.as_deref())
+                    && artists.has_room(artist.as_ref());
+                if fits {
+                    artists.take(artist);
+                    tracks.insert(track.id, (track, vector));
+                }
+            }
+            found.retain(|near| tracks.contains_key(&near.track));
+            Ok(found)
+        };
+        let reach = options.limit.saturating_mul(REACH).saturating_add(MORE);
+        let query = aview1(&query).insert_axis(Axis(0));
+        let found = self.search_until_all(query, reach, SearchMode::Auto, allowed.as_ref(), choose)?;
+        let mut recent = Limited::new(options.max_per_artist);
+        played.iter().rev().take(RECENT).for_each(|track| recent.take(artist_of(track)));
+        let last = played.last().and_then(artist_of);
+        let candidates = found.into_iter().flatten().filter_map(|near| {
+            let (track, vector) = tracks.remove(&near.track)?;
+            let artist = artist_of(&track);
+            let is_often = !recent.has_room(artist.as_ref());
+            let is_again = artist.is_some() && artist == last;
+            let is_far = far_below.is_some_and(|least| near.similarity < least);
+            let tier = 4 * u8::from(is_again) + 2 * u8::from(is_often) + u8::from(is_far);
+            (!is_far || !options.is_near_only).then_some(MixCandidate {
+                near,
+                track,
+                vector,
+                tier,
+                score: 0.0,
+            })
+        });
+        Ok(candidates.collect())
+    }
+
+    /// Of what somebody else found, what a mix may have of it, best first: with some luck, strangers last, and as far as
+    /// artists, albums and versions leave it room. The index must have been opened.
+    ///
+    /// - `found`: nearest first, with their similarities
+    pub fn arrange(
+        &mut self,
+        found: Vec<(Track, f32)>,
+        options: &MixOptions,
+    ) -> Result<Vec<(Track, f32)>, EngineError> {
+        let far_below = self.far_below()?;
+        let index = self.loaded_index();
+        let candidates = found.into_iter().filter_map(|(track, similarity)| {
+            let near = Neighbor { track: track.id, similarity };
+            let is_far = far_below.is_some_and(|least| similarity < least);
+            let vector = index.vector(track.id);
+            let candidate = MixCandidate { near, track, vector, tier: u8::from(is_far), score: 0.0 };
+            (!is_far || !options.is_near_only).then_some(candidate)
+        });
+        let chosen = choose(candidates.collect(), options, usize::MAX);
+        Ok(chosen.into_iter().map(|one| (one.track, one.near.similarity)).collect())
+    }
+}
+
+/// The songs of a mix, best first: the nearest with some luck, as far as artists, albums and versions leave them room.
+///
+/// - `candidates`: nearest first
+/// - `most`: songs that are chosen
+fn choose(mut candidates: Vec<MixCandidate>, options: &MixOptions, most: usize) -> Vec<MixCandidate> {
+    let mut random = Random::new(options.random);
+    let length = options.limit.max(1) as f32;
+    for (rank, candidate) in candidates.iter_mut().enumerate() {
+        // The largest of scores with Gumbel's noise are a draw without replacement, each with the odds of its rank.
+        let noise = -(-random.f32().clamp(1e-6, 1.0 - 1e-6).ln()).ln();
+        candidate.score = options.variety * noise - rank as f32 / length;
+    }
+    candidates.sort_by(|a, b| a.tier.cmp(&b.tier).then(b.score.total_cmp(&a.score)));
+    let (mut artists, mut albums) =
+        (Limited::new(options.max_per_artist), Limited::new(options.max_per_album));
+    let mut songs: HashSet<String> = HashSet::new();
+    let mut chosen: Vec<MixCandidate> = Vec::new();
+    for candidate in candidates {
+        if chosen.len() >= most {
+            break;
+        }
+        let (artist, album) = (artist_of(&candidate.track), album_of(&candidate.track));
+        let is_copy = |other: &MixCandidate| match (&other.vector, &candidate.vector) {
+            (Some(a), Some(b)) => is_same_recording(dot(a, b)),
+            _ => false,
+        };
+        let is_again = !options.keeps_versions
+            && (chosen.iter().any(is_copy)
+                || song_of(&candidate.track).is_some_and(|song| songs.contains(&song)));
+        if !is_again && artists.has_room(artist.as_ref()) && albums.has_room(album.as_ref()) {
+            songs.extend(song_of(&candidate.track));
+            artists.take(artist);
+            albums.take(album);
+            chosen.push(candidate);
+        }
+    }
+    chosen
+}
+
+/// The same songs, each as early as it is, but not behind one of the same artist where another one is left.
+fn in_turn(chosen: Vec<MixCandidate>) -> Vec<MixCandidate> {
+    let mut waiting: Vec<(Option<String>, MixCandidate)> =
+        chosen.into_iter().map(|one| (artist_of(&one.track), one)).collect();
+    let mut list = Vec::with_capacity(waiting.len());
+    let mut last: Option<String> = None;
+    while !waiting.is_empty() {
+        let other = waiting.iter().position(|(artist, _)| artist.is_none() || *artist != last);
+        let (artist, next) = waiting.remove(other.unwrap_or(0));
+        last = artist;
+        list.push(next);
+    }
+    list
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use voisin_library::NewTrack;
+    use voisin_library::testing::{library, track};
+
+    /// Tracks a degree apart, farther from the first one by one, of three artists in blocks of twenty.
+    fn engine(dir: &Path, change: impl Fn(usize, &mut NewTrack)) -> Engine {
+        let mut library = library(dir, 2);
+        for i in 0..60_usize {
+            let angle = i as f32 * 0.02;
+            let mut new = track(i as u64, vec![angle.cos(), angle.sin()], 0);
+            new.tags.artist = Some(format!("{} {}", if i % 2 == 0 { "Björk" } else { "BJORK" }, i / 20));
+            change(i, &mut new);
+            library.insert_track(&new).unwrap();
+        }
+        Engine::from_library(library)
+    }
+
+    fn nearest() -> MixOptions {
+        MixOptions { variety: 0.0, ..MixOptions::default() }
+    }
+
+    fn ids(engine: &mut Engine, seed: i64, options: &MixOptions) -> Vec<i64> {
+        let seeds = [engine.seed_of(TrackId(seed)).unwrap()];
+        engine.mix(&seeds, options).unwrap().iter().map(|song| song.track.id.0).collect()
+    }
+
+    #[test]
+    fn an_artist_and_an_album_have_three_songs_and_take_turns() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut engine = engine(dir.path(), |i, new| new.tags.album = (i < 20).then(|| (i / 2).to_string()));
+        assert_eq!(ids(&mut engine, 1, &nearest()), [2, 21, 3, 22, 4, 23, 41, 42, 43]);
+        let of_album = MixOptions { max_per_album: Some(1), max_per_artist: Some(2), ..nearest() };
+        assert_eq!(ids(&mut engine, 1, &of_album), [2, 21, 3, 22, 41, 42]);
+        let free = MixOptions { max_per_artist: None, limit: 4, ..nearest() };
+        assert_eq!(ids(&mut engine, 1, &free), [2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn a_mix_is_another_one_each_time_and_can_be_had_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut engine = engine(dir.path(), |i, new| new.tags.artist = Some(i.to_string()));
+        let mut of = |random, variety| {
+            let options = MixOptions { limit: 10, random, variety, ..MixOptions::default() };
+            ids(&mut engine, 1, &options)
+        };
+        assert_eq!(of(1, 0.0), (2..12).collect::<Vec<_>>());
+        assert_eq!(of(1, 0.5), of(1, 0.5));
+        let shared = |a: &[i64], b: &[i64]| a.iter().filter(|id| b.contains(id)).count();
+        let evenings: Vec<Vec<i64>> = (1..=20).map(|random| of(random, 0.5)).collect();
+        let again: usize = evenings.windows(2).map(|pair| shared(&pair[0], &pair[1])).sum();
+        assert!((19 * 2..19 * 9).contains(&again), "{again} of 190 songs are those of the evening before");
+        // The more varied, the farther, but the list stays in its neighbourhood, nearest first.
+        let mut mean = |variety| -> f64 {
+            let all: Vec<i64> = (1..=20).flat_map(|random| of(random, variety)).collect();
+            all.iter().sum::<i64>() as f64 / all.len() as f64
+        };
+        let means = [mean(0.2), mean(0.5), mean(1.0)];
+        assert!(means.is_sorted_by(|a, b| a < b), "{means:?}");
+        assert!(of(3, 1.0).is_sorted());
+    }
+
+    #[test]
+    fn a_song_comes_once_whatever_its_version() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut engine = engine(dir.path(), |i, new| {
+            new.tags.artist = Some(["A", "A feat. B", "A; B"][i % 3].to_owned());
+            new.tags.title = Some(format!("Song {}", i / 4));
+        });
+        let one = MixOptions { max_per_artist: None, limit: 4, ..nearest() };
+        assert_eq!(ids(&mut engine, 1, &one), [5, 9, 13, 17], "nor is it the seed's");
+        let all = MixOptions { keeps_versions: true, ..one };
+        assert_eq!(ids(&mut engine, 1, &all), [2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn skits_and_mixes_of_an_hour_are_left_out_unless_a_seed_is_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut engine = engine(dir.path(), |i, new| {
+            new.audio.seconds = [30.0, 200.0, 3600.0][i % 3];
+            new.tags.artist = None;
+        });
+        let options = MixOptions { limit: 4, ..nearest() };
+        assert_eq!(ids(&mut engine, 2, &options), [5, 8, 11, 14]);
+        assert_eq!(ids(&mut engine, 1, &options), [2, 4, 5, 7], "skits, too");
+        assert_eq!(ids(&mut engine, 3, &options), [2, 5, 6, 8], "long ones, too");
+    }
+
+    #[test]
+    fn strangers_fill_a_mix_or_leave_it_short() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut library = library(dir.path(), 16);
+        let mut random = Random::new(5);
+        for i in 0..60_u64 {
+            let mut vector: Vec<f32> = (0..16).map(|_| 0.3 * (random.f32() - 0.5)).collect();
+            vector[usize::from(i >= 10)] += 1.0;
+            make_unit(&mut vector);
+            let mut new = track(i, vector, 0);
+            new.tags.artist = Some(i.to_string());
+            library.insert_track(&new).unwrap();
+        }
+        let mut engine = Engine::from_library(library);
+        let near = MixOptions { is_near_only: true, ..MixOptions::default() };
+        assert!(ids(&mut engine, 1, &near).iter().all(|id| *id <= 10));
+        let filled = ids(&mut engine, 1, &MixOptions::default());
+        assert_eq!(filled.len(), 25);
+        let first = filled.iter().take_while(|id| **id <= 10).count();
+        assert!(first >= 5 && filled[first..].iter().all(|id| *id > 10), "{filled:?}");
+        assert_eq!(first, ids(&mut engine, 1, &near).len(), "no stranger before what is near");
+    }
+
+    #[test]
+    fn a_radio_that_asks_for_one_song_at_a_time_keeps_artists_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut engine = engine(dir.path(), |_, _| ());
+        let mut played = Vec::new();
+        let mut artists = Vec::new();
+        for _ in 0..12 {
+            let options = MixOptions { limit: 1, played: played.clone(), ..nearest() };
+            let [id] = ids(&mut engine, 1, &options)[..] else { panic!("it goes on") };
+            played.push(engine.seed_of(TrackId(id)).unwrap());
+            artists.push((id - 1) / 20);
+        }
+        assert!(artists.windows(2).all(|pair| pair[0] != pair[1]), "{artists:?}");
+        assert_eq!(artists[..6].iter().filter(|artist| **artist == 0).count(), 3, "{artists:?}");
+    }
+
+    #[test]
+    fn a_radio_stays_or_drifts_and_repeats_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut engine = engine(dir.path(), |i, new| new.tags.artist = Some(i.to_string()));
+        let mut heard = |drift: f32| {
+            let (mut played, mut order) = (Vec::new(), Vec::new());
+            for _ in 0..10 {
+                let options = MixOptions { limit: 2, drift, played: played.clone(), ..nearest() };
+                for id in ids(&mut engine, 30, &options) {
+                    played.push(engine.seed_of(TrackId(id)).unwrap());
+                    order.push(id);
+                }
+            }
+            assert_eq!(order.iter().collect::<HashSet<_>>().len(), 20, "{order:?}");
+            order.iter().map(|id| (id - 30).abs()).sum::<i64>()
+        };
+        assert_eq!(heard(0.0), 2 * (1..=10).sum::<i64>());
+        assert!(heard(1.0) > 2 * (1..=10).sum::<i64>());
+    }
+}

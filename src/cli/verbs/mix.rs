@@ -1,0 +1,38 @@
+//! `voisin mix`.
+
+use crate::cli::Ending;
+use crate::cli::args::{ListFormat, MixArgs};
+use crate::cli::context::Context;
+use crate::cli::render::neighbours::print_neighbours;
+use crate::cli::seeds::{seeds, written};
+use crate::cli::source::LibraryTarget;
+use crate::engine::Standing;
+use crate::questions::Mixing;
+
+pub(crate) fn run(context: &Context, args: &MixArgs) -> anyhow::Result<Ending> {
+    args.output.check()?;
+    let asked = &args.question;
+    asked.validate(asked.seeds.len())?;
+    let (named, played) = (written(&asked.seeds), written(&asked.played));
+    let mut source = LibraryTarget::open(context, &args.backend, false)?;
+    source.resolve_names(&named)?;
+    source.resolve_names(&played)?;
+    source.resolve_filters(&asked.filters)?;
+    source.fetch_all(context, "a mix")?;
+    let mut engine = source.into_engine(context);
+    let wanted = seeds(context, &engine, &named)?;
+    let played = seeds(context, &engine, &played)?;
+    asked.filters.check_folders(&engine)?;
+    let (songs, standing) = asked.run(&mut engine, &wanted, played, &Mixing::default())?;
+    if songs.is_empty() {
+        context.console.note("nothing found: loosen the filters or the wishes, or add more music");
+        if args.output.format == ListFormat::Table {
+            return Ok(Ending::Partial);
+        }
+    }
+    if let Some(far) = standing.as_ref().and_then(Standing::far) {
+        context.console.note(&far);
+    }
+    print_neighbours(&wanted, &songs, standing.as_ref(), &args.output)?;
+    Ok(if songs.is_empty() { Ending::Partial } else { Ending::Fine })
+}
