@@ -9,7 +9,7 @@ const audio = $("audio"), preview = $("preview"), seek = $("seek");
 /** Entries are { track, from?, to?, address? }: a track or a passage of one, from the library or (address) from a dropped file. */
 let queue = [], at = -1, unplayable = 0;
 /** What happens at the end: "off", "all" from the beginning, "one" again; and whether music that is alike follows. */
-let repeat = keep.get("repeat", "off"), radio = keep.get("radio", true);
+let repeat = keep.get("repeat", "off"), radio = keep.get("go-on", false), drift = keep.get("drift", 0.3);
 
 export const current = () => queue[at];
 export const isPlaying = id => current()?.track.id === id && !audio.paused;
@@ -129,16 +129,19 @@ function show() {
 
 // ---- what follows by itself
 let asking = null;
-/** Puts music that sounds like the last track behind it, as long as that is wanted: nothing comes twice. */
+/** Songs of the queue that are named to the server as played. */
+const PLAYED = 200;
+/** A radio, as long as that is wanted: goes on from what was last put into the queue by hand, and nothing comes twice. */
 async function goOn() {
   const last = queue.at(-1);
   if (!radio || repeat !== "off" || !last || last.track.id === null || last.to || at < queue.length - 1 || asking === last || audio.paused) return;
   asking = last;
   try {
-    const known = new Set(queue.map(entry => entry.track.id));
-    const { neighbours } = await ask("similar", { body: { seeds: [{ id: last.track.id }], limit: Math.min(1000, queue.length + 20), max_per_artist: 3 } });
+    const own = queue.filter(entry => entry.track.id !== null), from = own.findLast(entry => !entry.follows) ?? last;
+    const { neighbours } = await ask("mix", { body: { seeds: [{ id: from.track.id }], limit: 3, played: own.slice(-PLAYED).map(entry => ({ id: entry.track.id })), mixing: { drift } } });
     if (queue.at(-1) !== last) return;
-    queue.push(...neighbours.filter(track => !known.has(track.id)).slice(0, 3).map(track => ({ track })));
+    const known = new Set(own.map(entry => entry.track.id));
+    queue.push(...neighbours.filter(track => !known.has(track.id)).map(track => ({ track, follows: true })));
     show();
   } catch { /* it ends, as it would without */ }
 }
@@ -159,7 +162,7 @@ function shuffle() {
 const brief = ({ id, title, artist, album, seconds, codec, path }) => ({ id, title, artist, album, seconds, codec, path });
 function remember() {
   const near = queue.slice(Math.max(0, at - 50), at + 450), kept = near.filter(entry => entry.track.id !== null && !entry.address);
-  keep.set("player", { queue: kept.map(({ track, from, to, chosen }) => ({ track: brief(track), from, to, chosen })), at: kept.indexOf(current()), time: audio.currentTime || 0 });
+  keep.set("player", { queue: kept.map(({ track, from, to, chosen, follows }) => ({ track: brief(track), from, to, chosen, follows })), at: kept.indexOf(current()), time: audio.currentTime || 0 });
 }
 export function recall() {
   if (queue.length) return;
@@ -207,7 +210,10 @@ function showQueue() {
     h("div", { class: "part-acts" },
       h("button", { type: "button", class: "small", id: "shuffle", disabled: queue.length - at < 3, onclick: shuffle }, "Shuffle"),
       h("button", { type: "button", class: "small", id: "repeat", "aria-pressed": String(repeat !== "off"), onclick: setRepeat }, { off: "Repeat", all: "Repeat: all", one: "Repeat: this track" }[repeat])),
-    h("label", { class: "inline" }, h("input", { type: "checkbox", id: "radio", checked: radio, onchange: event => { radio = event.target.checked; keep.set("radio", radio); goOn(); } }), h("span", {}, "Keep playing music like this")),
+    h("label", { class: "inline" }, h("input", { type: "checkbox", id: "radio", checked: radio, onchange: event => { radio = event.target.checked; keep.set("go-on", radio); showQueue(); goOn(); } }), h("span", {}, "Keep playing music like this")),
+    ...radio ? [h("label", { class: "inline" }, h("span", { class: "faint" }, "stay close"),
+      h("input", { type: "range", id: "drift", min: 0, max: 1, step: 0.1, value: drift, "aria-label": "How far the music wanders", onchange: event => { drift = Number(event.target.value); keep.set("drift", drift); } }),
+      h("span", { class: "faint" }, "wander off"))] : [],
     h("label", { class: "phone-volume" }, "Volume", h("input", { type: "range", min: 0, max: 1, step: 0.01, value: audio.volume, oninput: event => setVolume(Number(event.target.value)) })),
     queue.length ? list : h("p", { class: "faint" }, "Nothing yet. Play a track of a list, and the others follow; the sign with lines and a plus beside a track plays it next."));
 }
