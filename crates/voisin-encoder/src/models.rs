@@ -348,13 +348,13 @@ pub fn import_model(
 ///
 /// - `file`: the weights, in safetensors; tensors that `is_other` names are no part of the network
 /// - `network`: its layers, their spectrogram and the length of their vector; `None` for one of OpenL3's shape
-/// - `description`, `provenance`: for its card
+/// - `description`, `provenance`, `licence`: for its card
 pub fn keep_trained(
     file: &Path,
     is_other: impl Fn(&str) -> bool,
     network: Option<(Vec<String>, MelConfig, usize)>,
     name: &str,
-    [description, provenance]: [String; 2],
+    [description, provenance, licence]: [String; 3],
     folder: &Path,
 ) -> Result<ModelManifest, EncoderError> {
     check_name(name, file, folder)?;
@@ -375,7 +375,7 @@ pub fn keep_trained(
         None => manifest,
     };
     weights.check(manifest.architecture)?;
-    let manifest = ModelManifest { description, provenance, licence: "unknown".to_owned(), ..manifest };
+    let manifest = ModelManifest { description, licence, provenance, ..manifest };
     keep(&weights, name, manifest, folder)
 }
 

@@ -65,6 +65,10 @@ fn a_space_is_trained_killed_gone_on_with_and_used_as_a_model() {
     let said = fine(sandbox.run(["model", "import", whole.to_str().unwrap(), "--name", "mine"]));
     assert!(said.contains("--model mine"), "{said}");
     fine(sandbox.run(["model", "check", "mine"]));
+    let card = fine_json(sandbox.run(["model", "show", "mine", "--format", "json"]));
+    assert!(card["provenance"].as_str().unwrap().contains("; begun with voisin-3, CC0-1.0; run "), "{card}");
+    let licence = card["licence"].as_str().unwrap();
+    assert!(licence.starts_with("weights it began with: CC0-1.0; music that it learnt from: "), "{card}");
     let music = made.join("challenge/train");
     fine(sandbox.run(["--model", "mine", "add", music.to_str().unwrap()]));
     let near = fine_json(sandbox.run(["similar", "id:1", "--limit", "3", "--format", "json"]));
@@ -297,6 +301,8 @@ fn training_refuses_unusable_data_in_one_clear_line() {
         (&["--recipe", "space", "--features", "mfcc"], "expected no --features"),
         (&["--recipe", "cnn-lstm-time", "--leak"], "expected no --leak"),
         (&["--recipe", "space", "--set", "width=3"], "network.width: expected 1, 2 or 4"),
+        (&["--recipe", "space", "--set", "width=2"], "network.width: expected 4: a model to begin with"),
+        (&["--recipe", "cnn-gap", "--set", "anchor=1"], "network.training.anchor: expected 0"),
         (
             &["--recipe", "baseline-cnn", "--set", "network.seconds=0.5", "--set", "layers=[\"conv 4 3x3\"]"],
             "layer 1 \"conv 4 3x3\": ends in 4 x 126 x",
@@ -315,7 +321,7 @@ fn training_refuses_unusable_data_in_one_clear_line() {
         let _ = fs::remove_dir_all(&run);
     }
     let plan = fine(sandbox.run(train(&data, &run, &["--recipe", "space", "--dry-run"])));
-    assert!(plan.contains("12 spectrograms of 1 x 128 x 199 each; 10 epochs of space"), "{plan}");
+    assert!(plan.contains("4 spectrograms of 1 x 128 x 199 each; 4 epochs of space"), "{plan}");
     assert!(plan.contains("schedule = \"cosine\"") && !plan.contains("[settings") && !run.exists());
     assert!(plan.contains("batch_normalization_1") && plan.contains("conv2d_1"), "{plan}");
     let plan = fine(sandbox.run(train(&data, &run, &["--recipe", "cnn-lstm-mfcc", "--dry-run"])));

@@ -49,7 +49,10 @@ fn network(config: &Config, classes: usize, device: Device) -> Result<Box<dyn Tr
     let (recipe, settings) = named(config)?;
     if recipe.input == RecipeInput::Windows {
         let weights = SpaceNet::beginning(settings.start().as_ref(), settings.width, config.seed)?;
-        return Ok(Box::new(SpaceNet::new(&weights, classes, config.seed, device)?));
+        // random weights have nothing to keep
+        let anchor = if settings.start().is_some() { settings.training.anchor } else { 0.0 };
+        let net = SpaceNet::new(&weights, classes, config.seed, device)?;
+        return Ok(Box::new(net.anchored(anchor, &weights)?));
     }
     let stack = Stack::new(&settings.layers, settings.input(&recipe), classes).map_err(TrainError::from)?;
     Ok(Box::new(LayerNet::new(stack, config.seed, settings.initialise, device)))
@@ -204,7 +207,10 @@ pub fn train(
         features: vec![format!("{spectrograms} spectrograms of {}", kept.reader().example())],
         columns: kept.reader().input().cells(),
         constant: Vec::new(),
-        learning: Some(Learning { layers: layers(config, classes)?, ..learning(&fitted) }),
+        learning: Some(Learning {
+            layers: layers(config, classes)?,
+            ..learning(&fitted, settings.training.within_error)
+        }),
         ..report
     };
     publish(run, &report, &work)?;
@@ -234,17 +240,21 @@ impl<'a> RunExamples<'a> {
 }
 
 /// The curves, and what is to be seen in them.
-fn learning(fitted: &Fitted) -> Learning {
+fn learning(fitted: &Fitted, within_error: bool) -> Learning {
     let history = &fitted.history;
     let of = |value: &dyn Fn(&EpochFigures) -> f64| -> Vec<f64> { history.iter().map(value).collect() };
     let loss = [of(&|epoch| epoch.train_loss), of(&|epoch| epoch.validation_loss)];
     let accuracy = [of(&|epoch| epoch.train_accuracy), of(&EpochFigures::validation_accuracy)];
     let least = argmax(loss[1].iter().map(|loss| -loss));
     let mut notes = vec![format!(
-        "The weights are those of epoch {} of {}, which named most validation tracks rightly. The validation loss is least \
-         after epoch {}.",
+        "The weights are those of epoch {} of {}, {}. The validation loss is least after epoch {}.",
         fitted.best + 1,
         history.len(),
+        if within_error {
+            "the earliest within one standard error of the one that named most validation tracks rightly"
+        } else {
+            "which named most validation tracks rightly"
+        },
         least + 1
     )];
     if let (Some(last), Some(first)) = (history.last(), history.get(least)) {
@@ -287,11 +297,21 @@ pub fn keep_model(run: &Path, name: &str, folder: &Path) -> Result<ModelManifest
     let classes = report.classes.join(", ");
     let description = format!("a space of one's own: trained to tell {}: {classes}", report.data.label_name);
     let run_digest = report.digests.get("run").map_or("", String::as_str);
+    let start = settings.start().map(|model| match model.manifest() {
+        Ok(card) => (format!("{}, {}", card.name, card.licence), card.licence),
+        Err(_) => (model.to_string(), "unknown".to_owned()),
+    });
+    let begun = start.as_ref().map_or_else(String::new, |(name, _)| format!("; begun with {name}"));
     let provenance = format!(
-        "trained by voisin on {} of {}; run {run_digest}",
+        "trained by voisin on {} of {}{begun}; run {run_digest}",
         count(report.data.tracks as u64, "track"),
         report.data.source
     );
+    let music: Vec<&str> = report.data.licences.keys().map(String::as_str).collect();
+    let music = if music.is_empty() { "unknown".to_owned() } else { music.join(", ") };
+    let licence =
+        start.map_or_else(String::new, |(_, licence)| format!("weights it began with: {licence}; "));
+    let licence = format!("{licence}music that it learnt from: {music}");
     let kept = keep_trained(
         &run.join(BEST),
         |tensor| match tensor.strip_prefix("layers.").and_then(|rest| rest.split('.').next()?.parse().ok()) {
@@ -300,7 +320,7 @@ pub fn keep_model(run: &Path, name: &str, folder: &Path) -> Result<ModelManifest
         },
         network,
         name,
-        [description, provenance],
+        [description, provenance, licence],
         folder,
     );
     Ok(kept.map_err(TrainError::from)?)

@@ -5,13 +5,16 @@ use serde::{Deserialize, Serialize};
 use voisin_encoder::{FirstWeights, ModelRef, Stack, StackShape};
 use voisin_train::classifier::{ClassTraining, NetworkRecipe, RecipeInput};
 
+/// What `space` begins with: the model of one network that voisin has of its own.
+const START: &str = "voisin-3";
+
 /// How a network is made and trained.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NetworkSettings {
     /// Its layers; none for `space`, which is OpenL3's network.
     pub layers: Vec<String>,
-    /// Of `space`: 1, 2 or 4, the part of OpenL3's width that it has.
+    /// Of `space` from random weights: 1, 2 or 4, the part of OpenL3's width that it has.
     pub width: usize,
     /// Of `space`: a model of OpenL3's shape to begin with; empty: random weights.
     pub start: String,
@@ -36,8 +39,8 @@ impl NetworkSettings {
         Self {
             layers: recipe.layers().into_iter().map(str::to_owned).collect(),
             width: 4,
-            start: String::new(),
-            windows: if is_space { 12 } else { 1 },
+            start: if is_space { START.to_owned() } else { String::new() },
+            windows: if is_space { 4 } else { 1 },
             seconds: recipe.seconds(),
             crop: recipe.crop as f64 / 1000.0,
             copies: recipe.copies,
@@ -69,6 +72,16 @@ impl NetworkSettings {
         let hears_clips = matches!(recipe.input, RecipeInput::Clip(_));
         for (fits, key, expected) in [
             ([1, 2, 4].contains(&self.width), "width", "1, 2 or 4"),
+            (
+                self.start.is_empty() || self.width == 4,
+                "width",
+                "4: a model to begin with has its own; start= takes random weights of any width",
+            ),
+            (
+                is_space || self.training.anchor == 0.0,
+                "training.anchor",
+                "0: only the recipe space begins with a model to stay near to",
+            ),
             (
                 is_space || self.start.is_empty(),
                 "start",

@@ -112,7 +112,8 @@ pub struct ClassNetProgress {
 pub struct Fitted {
     /// Every epoch.
     pub history: Vec<EpochFigures>,
-    /// Place of the best one in it: that with most validation tracks right, the first of equals.
+    /// Place in it of the one whose weights are kept: that with most validation tracks right, the first of equals, or the
+    /// first within one standard error of it.
     pub best: usize,
 }
 
@@ -137,6 +138,16 @@ struct NetworkCheckpoint {
 impl NetworkCheckpoint {
     fn best(&self) -> usize {
         argmax(self.history.iter().map(|epoch| epoch.validation_right))
+    }
+
+    /// The epoch whose weights are kept.
+    fn chosen(&self, within_error: bool) -> usize {
+        let best = self.best();
+        let Some(one) = self.history.get(best).filter(|_| within_error) else { return best };
+        let share = one.validation_accuracy();
+        let error = (share * (1.0 - share) * one.validation_tracks as f64).sqrt();
+        let least = one.validation_right as f64 - error;
+        self.history.iter().position(|epoch| epoch.validation_right as f64 >= least).unwrap_or(best)
     }
 
     fn add(&mut self, which: usize, value: f64) {
@@ -177,10 +188,19 @@ pub fn fit(
         return Ok(None);
     }
     let standing = training.standing;
+    for epoch in 1..=standing.epoch {
+        let _ = std::fs::remove_file(options.folder.join(candidate(epoch)));
+    }
     let best = options.folder.join(BEST);
     let mut tensors = read_tensors(&best)?;
     net.restore(&mut |name| tensors.remove(name)).map_err(|why| TrainError::checkpoint(&best, why))?;
-    Ok(Some(Fitted { best: standing.best(), history: standing.history }))
+    let best = standing.chosen(options.training.within_error);
+    Ok(Some(Fitted { best, history: standing.history }))
+}
+
+/// Name of the weights of an epoch that may yet be the one that is kept.
+fn candidate(epoch: usize) -> String {
+    format!("epoch-{epoch}.safetensors")
 }
 
 /// Probability of each class for tracks: the mean of their spectrograms'.
@@ -375,8 +395,16 @@ impl<'a> Loop<'a> {
         (standing.done, standing.right, standing.sums) = (0, 0, [0; 2]);
         self.order.clear();
         if standing.best() + 1 == standing.epoch {
-            let path = self.options.folder.join(BEST);
+            let (best, folder) = (self.options.folder.join(BEST), &self.options.folder);
+            let within_error = self.options.training.within_error;
+            let path = if within_error { folder.join(candidate(standing.epoch)) } else { best.clone() };
             write_state(&path, None::<(&str, &NetworkCheckpoint)>, self.net.tensors())?;
+            if within_error {
+                // one that was best in its time, as is this one
+                let chosen = folder.join(candidate(standing.chosen(true) + 1));
+                let bytes = std::fs::read(&chosen).map_err(TrainError::io(&chosen))?;
+                atomic_file::write(&best, bytes).map_err(TrainError::io(&best))?;
+            }
         }
         let path = self.options.folder.join("metrics.csv");
         atomic_file::write(&path, table(&self.standing.history)).map_err(TrainError::io(&path))?;

@@ -7,6 +7,7 @@
 //! Not for: data sets, spectrograms on the disk, reports (`lab`), or the arithmetic of a step ([`voisin_kernels::conv`],
 //! [`voisin_encoder`]).
 
+mod anchor;
 mod batch;
 mod fit;
 mod layer_net;

@@ -90,6 +90,8 @@ const PLAIN: ClassTraining = ClassTraining {
     label_smoothing: 0.0,
     mixup: 0.0,
     mask: 0.0,
+    anchor: 0.0,
+    within_error: false,
 };
 
 impl NetworkRecipe {
@@ -99,10 +101,14 @@ impl NetworkRecipe {
             name: "space",
             input: RecipeInput::Windows,
             training: ClassTraining {
-                epochs: 10,
+                epochs: 4,
+                rate: 1e-4,
                 schedule: Schedule::Cosine,
                 weight_decay: 1e-2,
                 clip: 5.0,
+                label_smoothing: 0.1,
+                anchor: 10.0,
+                within_error: true,
                 ..PLAIN
             },
             ..USUAL

@@ -1,5 +1,6 @@
 //! OpenL3's network with a softmax head: what it learns to tell classes apart by is a space.
 
+use super::anchor::EmbeddingAnchor;
 use super::{ClassJudge, Trainable};
 use crate::encoder::{HeadedNet, Student, TeacherHead, TrainError};
 use crate::session::{BlockVisitor, NamedTensor};
@@ -14,6 +15,7 @@ const HEAD: [&str; 2] = ["head.weight", "head.bias"];
 pub struct SpaceNet {
     both: HeadedNet,
     device: Device,
+    anchor: Option<EmbeddingAnchor>,
 }
 
 impl SpaceNet {
@@ -28,7 +30,15 @@ impl SpaceNet {
     ) -> Result<Self, TrainError> {
         let net = Student::new(Precision::F32, weights, &device)?;
         let head = TeacherHead::seeded(net.state().dimension(), classes, seed);
-        Ok(Self { both: HeadedNet::new(net, head), device })
+        Ok(Self { both: HeadedNet::new(net, head), device, anchor: None })
+    }
+
+    /// Holds a batch's embeddings as near to each other as the weights that it begins with have them.
+    ///
+    /// - `weight`: what the mean square of the cosines' differences counts in the loss; 0: nothing
+    pub fn anchored(mut self, weight: f64, weights: &OpenL3Weights) -> Result<Self, TrainError> {
+        self.anchor = if weight > 0.0 { Some(EmbeddingAnchor::new(weight, weights)?) } else { None };
+        Ok(self)
     }
 
     /// What a network begins with.
@@ -57,11 +67,15 @@ impl Trainable for SpaceNet {
     }
 
     fn forward(&mut self, x: &[f32], n: usize, _: u64) -> Result<Vec<f32>, TrainError> {
+        if let Some(anchor) = &mut self.anchor {
+            anchor.listen(x);
+        }
         self.both.forward(x, n)
     }
 
     fn backward(&mut self, gradient: &[f32]) -> Result<(), TrainError> {
-        self.both.backward(gradient)
+        let pull = self.anchor.as_ref().map(|anchor| anchor.gradient(self.both.embeddings()));
+        self.both.backward(gradient, pull.as_deref())
     }
 
     fn each_block(&mut self, visit: &mut BlockVisitor<'_>) {

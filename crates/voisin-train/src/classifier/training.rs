@@ -59,6 +59,13 @@ pub struct ClassTraining {
     pub mixup: f64,
     /// Largest share of the bands, and of the frames, that is blanked at a time; 0: none.
     pub mask: f64,
+    /// Of `space`: what it counts in the loss where tracks are nearer to each other, or farther, than the model that it
+    /// begins with had them; 0: nothing.
+    #[serde(default)]
+    pub anchor: f64,
+    /// Whether the earliest epoch within one standard error of the best is kept, rather than the best.
+    #[serde(default)]
+    pub within_error: bool,
 }
 
 impl ClassTraining {
@@ -75,6 +82,7 @@ impl ClassTraining {
             ((0.0..1.0).contains(&self.label_smoothing), "label_smoothing", "0 to below 1"),
             ((0.0..=1.0).contains(&self.mixup), "mixup", "0 to 1"),
             ((0.0..=0.5).contains(&self.mask), "mask", "0 to 0.5"),
+            ((0.0..=1e6).contains(&self.anchor), "anchor", "0 to 1000000"),
         ] {
             if !fits {
                 return Err(format!("training.{key}: expected {expected}"));

@@ -269,7 +269,7 @@ impl Resumable for Trainer<'_> {
             styles: &styles,
         };
         let losses = loss::evaluate(&self.options.losses, batch, &predictions, &mut self.d_predictions);
-        self.net.backward(&self.d_predictions)?;
+        self.net.backward(&self.d_predictions, None)?;
         let at = (self.run.step, losses.total);
         self.optimiser.step(learning_rate as f32, at, &mut |visit| self.net.each_block(visit))?;
         let keep = optimiser::keep(self.options.average, self.run.step);

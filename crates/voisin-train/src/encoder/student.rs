@@ -84,9 +84,17 @@ impl HeadedNet {
         Ok(self.head.forward(&self.embeddings))
     }
 
+    /// What the network said in the last pass.
+    pub(crate) fn embeddings(&self) -> &[f32] {
+        &self.embeddings
+    }
+
     /// From the gradient of the last pass to those of both blocks.
-    pub(crate) fn backward(&mut self, gradient: &[f32]) -> Result<(), TrainError> {
-        let d = self.head.backward(&self.embeddings, gradient, &mut self.head_gradients);
+    ///
+    /// - `besides`: a gradient of the embeddings that does not come through the layer
+    pub(crate) fn backward(&mut self, gradient: &[f32], besides: Option<&[f32]>) -> Result<(), TrainError> {
+        let mut d = self.head.backward(&self.embeddings, gradient, &mut self.head_gradients);
+        d.iter_mut().zip(besides.unwrap_or_default()).for_each(|(d, more)| *d += more);
         self.net.backward(&d)
     }
 

@@ -121,6 +121,44 @@ fn with_everything_that_keeps_from_learning_by_heart_it_learns_and_goes_on_to_th
 }
 
 #[test]
+fn the_earliest_epoch_within_one_standard_error_is_kept_however_often_it_stops() {
+    let epoch = |right: usize| EpochFigures {
+        epoch: 0,
+        step: 0,
+        seconds: 0.0,
+        rate: 0.0,
+        train_loss: 0.0,
+        train_accuracy: 0.0,
+        validation_loss: 0.0,
+        validation_right: right,
+        validation_tracks: 100,
+        validation_f1: 0.0,
+        gradient_norm: 0.0,
+    };
+    let standing = |right: &[usize]| NetworkCheckpoint {
+        history: right.iter().map(|right| epoch(*right)).collect(),
+        ..NetworkCheckpoint::default()
+    };
+    // of 80 of 100 the standard error is 4 tracks
+    for (right, expected) in [(&[50, 76, 78, 80][..], 1), (&[50, 75, 77, 80], 2), (&[90], 0), (&[], 0)] {
+        assert_eq!(standing(right).chosen(true), expected, "{right:?}");
+        assert_eq!(standing(right).chosen(false), right.len().saturating_sub(1));
+    }
+    let folders: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
+    let of = |at: usize, stop_at: usize| {
+        let mut options = options(folders[at].path());
+        options.training.within_error = true;
+        trained(folders[at].path(), &options, stop_at).1
+    };
+    let (whole, cut) = (of(0, usize::MAX), of(1, 5));
+    assert_eq!(whole.best, cut.best);
+    let bytes = |at: usize| std::fs::read(folders[at].path().join(BEST)).unwrap();
+    assert!(bytes(0) == bytes(1));
+    let left = std::fs::read_dir(folders[0].path()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(left.into_iter().all(|name| !name.to_string_lossy().starts_with("epoch-")));
+}
+
+#[test]
 fn it_stops_when_no_epoch_is_better_for_a_while() {
     let folder = tempfile::tempdir().unwrap();
     let mut options = options(folder.path());
