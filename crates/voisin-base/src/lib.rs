@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod abandoned;
+pub mod artists;
 pub mod atomic_file;
 pub mod cue;
 pub mod directories;

@@ -140,19 +140,19 @@ fn percentiles(mut values: Vec<f32>, least: usize) -> Vec<f32> {
 
 /// Artists by track, read as they are needed.
 #[derive(Default)]
-struct Artists(HashMap<TrackId, Option<String>>);
+struct Artists(HashMap<TrackId, Vec<String>>);
 
 impl Artists {
     fn read(&mut self, engine: &Engine, tracks: impl Iterator<Item = TrackId>) -> Result<(), EngineError> {
         let new: Vec<TrackId> = tracks.filter(|track| !self.0.contains_key(track)).collect();
         for track in engine.library.tracks_by_id(&new)? {
-            self.0.insert(track.id, track.main_artist().map(fold));
+            self.0.insert(track.id, track.artists().into_iter().map(fold).collect());
         }
         Ok(())
     }
 
-    fn of(&self, track: TrackId) -> Option<&str> {
-        self.0.get(&track)?.as_deref()
+    fn of(&self, track: TrackId) -> &[String] {
+        self.0.get(&track).map_or(&[], Vec::as_slice)
     }
 }
 
@@ -314,9 +314,9 @@ impl Engine {
     }
 }
 
-/// Whether two tracks are known to be by one artist.
+/// Whether two tracks are known to have an artist in common.
 fn same(artists: &Artists, a: TrackId, b: TrackId) -> bool {
-    artists.of(a).is_some_and(|artist| artists.of(b) == Some(artist))
+    artists.of(a).iter().any(|artist| artists.of(b).contains(artist))
 }
 
 #[cfg(test)]

@@ -404,10 +404,14 @@ impl<'a> ArtistLimit<'a> {
         let ids: Vec<TrackId> = candidates.iter().map(track).collect();
         let tracks = self.library.tracks_by_id(&ids)?;
         let mut admits = |track: &Track| {
-            let Some(artist) = track.main_artist().map(fold) else { return true };
-            let count = self.taken.entry(artist).or_default();
-            *count += 1;
-            *count <= most
+            let artists: Vec<String> = track.artists().into_iter().map(fold).collect();
+            let is_full = |artist: &String| self.taken.get(artist).is_some_and(|&count| count >= most);
+            let admitted = !artists.iter().any(is_full);
+            artists
+                .into_iter()
+                .filter(|_| admitted)
+                .for_each(|artist| *self.taken.entry(artist).or_default() += 1);
+            admitted
         };
         Ok(candidates.into_iter().zip(tracks).filter(|(_, track)| admits(track)).map(|pair| pair.0).collect())
     }

@@ -12,6 +12,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{ExploreError, Result, TrackMeta, same_length};
+use voisin_base::artists;
 use voisin_base::text::{meant, or_did_you_mean, spelt_alike};
 use voisin_base::track::TrackId;
 
@@ -84,16 +85,19 @@ struct ArtistTracks {
 fn bodies(vectors: ArrayView2<'_, f32>, meta: &[TrackMeta]) -> Vec<ArtistTracks> {
     let mut rows_of: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (row, track) in meta.iter().enumerate() {
-        if let Some(key) = track.artist_key() {
+        for key in track.artist_keys() {
             rows_of.entry(key).or_default().push(row);
         }
     }
-    let all: Vec<Vec<usize>> = rows_of.into_values().collect();
+    let all: Vec<(String, Vec<usize>)> = rows_of.into_iter().collect();
     all.into_par_iter()
-        .map(|rows| {
+        .map(|(key, rows)| {
             let mut spellings: HashMap<&str, usize> = HashMap::new();
             for &row in &rows {
-                *spellings.entry(meta[row].artist.as_deref().unwrap_or("").trim()).or_default() += 1;
+                let named = artists::artists(meta[row].artist.as_deref().unwrap_or_default());
+                for spelling in named.into_iter().filter(|name| name.to_lowercase() == key) {
+                    *spellings.entry(spelling).or_default() += 1;
+                }
             }
             let name =
                 spellings.into_iter().max_by(|a, b| a.1.cmp(&b.1).then(b.0.cmp(a.0))).map_or("", |s| s.0);
@@ -132,6 +136,7 @@ pub fn near_artists(
     same_length("metadata", vectors.nrows(), meta.len())?;
     let bodies = bodies(vectors, meta);
     let names = || bodies.iter().map(|body| body.name.as_str());
+    let artist = artists::artists(artist).first().copied().unwrap_or(artist);
     let found = meant(artist, names());
     let [name] = found.as_slice() else {
         let hint = if found.is_empty() {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use voisin_base::artists::artists;
 use voisin_base::cue;
 use voisin_base::track::TrackId;
 
@@ -123,9 +124,9 @@ impl TrackMeta {
         if cue::above(std::path::Path::new(&self.path)).is_some() { &folder[..above(folder)] } else { folder }
     }
 
-    /// The artist to compare by: trimmed and lower-cased; `None` if unknown.
-    pub fn artist_key(&self) -> Option<String> {
-        self.artist.as_deref().map(|artist| artist.trim().to_lowercase()).filter(|artist| !artist.is_empty())
+    /// Everybody whom the artist names, to compare by: lower-cased; empty if unknown.
+    pub fn artist_keys(&self) -> Vec<String> {
+        artists(self.artist.as_deref().unwrap_or_default()).into_iter().map(str::to_lowercase).collect()
     }
 
     /// Mean bit rate in kbit/s, if size and length are known.
@@ -146,7 +147,9 @@ mod tests {
         track.artist = Some("  X ".into());
         track.title = "T".into();
         assert_eq!(track.display(), "X – T");
-        assert_eq!(track.artist_key().as_deref(), Some("x"));
+        assert_eq!(track.artist_keys(), ["x"]);
+        track.artist = Some("X feat. Y".into());
+        assert_eq!(track.artist_keys(), ["x", "y"]);
         assert_eq!(TrackMeta::new(TrackId(2), ".hidden").display_title(), ".hidden");
     }
 }

@@ -1,9 +1,11 @@
 //! From a user's words to tracks.
 
+use std::collections::{BTreeSet, HashSet};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::{Library, LibraryError, Resolution, Result, Track, TrackFilter, TrackSet, fold, stored_path};
+use voisin_base::artists::artists;
 use voisin_base::remedy::Remedy;
 use voisin_base::text::{meant, spelt_alike};
 use voisin_base::track::TrackId;
@@ -17,13 +19,26 @@ pub enum NameOf {
     Album,
 }
 
+/// Those whom a text names; an album's name is one.
+fn parts(of: NameOf, text: &str) -> Vec<&str> {
+    if of == NameOf::Artist { artists(text) } else { Vec::new() }
+}
+
 impl Library {
-    /// The names that are meant: one that is so called, else all that have it in them. Nobody is an error that suggests.
+    /// The names that are meant, as tags have them: one that is so called, else all that have it in them; of an artist,
+    /// with the texts that name others too (`Alpha feat. Beta`). Nobody is an error that suggests.
     #[doc(hidden)]
     pub fn names_meant(&self, of: NameOf, name: &str) -> Result<Vec<String>> {
         let all = self.names(of)?;
-        let names = || all.iter().map(String::as_str);
-        let found: Vec<String> = meant(name, names()).into_iter().map(str::to_owned).collect();
+        let mut known: Vec<&str> =
+            all.iter().flat_map(|text| parts(of, text).into_iter().chain([text.as_str()])).collect();
+        known.sort_unstable();
+        known.dedup();
+        let names = || known.iter().copied();
+        let mut found: BTreeSet<String> = meant(name, names()).into_iter().map(str::to_owned).collect();
+        let named: HashSet<String> = found.iter().map(|name| fold(name)).collect();
+        let names_one = |text: &&String| parts(of, text).into_iter().any(|part| named.contains(&fold(part)));
+        found.extend(all.iter().filter(names_one).cloned());
         if found.is_empty() {
             let (what, remedy) = match of {
                 NameOf::Artist => ("artist", Remedy::SeeArtists),
@@ -32,7 +47,7 @@ impl Library {
             let suggestions = spelt_alike(name, names()).into_iter().map(str::to_owned).collect();
             return Err(LibraryError::UnknownName { what, name: name.to_owned(), suggestions, remedy });
         }
-        Ok(found)
+        Ok(found.into_iter().collect())
     }
 
     /// The folder as the library stores it. One that holds no track is an error.

@@ -6,6 +6,7 @@ use half::f16;
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
+use voisin_base::artists::artists;
 use voisin_base::cue;
 use voisin_base::key::MusicalKey;
 use voisin_base::tags::TrackTags;
@@ -159,6 +160,11 @@ impl Track {
     /// The artist, or the album's artist where no other is named.
     pub fn main_artist(&self) -> Option<&str> {
         self.tags.artist.as_deref().or(self.tags.album_artist.as_deref())
+    }
+
+    /// Everybody whom the artist names, or the album's artist where no other is named; the first leads.
+    pub fn artists(&self) -> Vec<&str> {
+        self.main_artist().map(artists).unwrap_or_default()
     }
 
     /// `artist: title`, or what there is of it, or the file's name.

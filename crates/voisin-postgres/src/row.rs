@@ -6,8 +6,9 @@ use postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 
 use super::{Result, StoredTrack};
 use voisin::LibrarySpace;
+use voisin_base::artists::artists;
 use voisin_base::track::{ContentId, TrackId};
-use voisin_library::{TrackFacts, TrackRecord, TrackWindows, fold, path_to_bytes};
+use voisin_library::{TrackFacts, TrackRecord, TrackTags, TrackWindows, fold, path_to_bytes};
 
 type Boxed = Box<dyn std::error::Error + Sync + Send>;
 
@@ -114,6 +115,12 @@ pub(super) fn facts_bytes(facts: &TrackFacts) -> Result<Vec<u8>> {
     serde_json::to_vec(facts).map_err(|error| std::io::Error::other(error).into())
 }
 
+/// Everybody whom artist and album artist name, and these texts as they are.
+fn artist_keys<'a>(tags: impl Iterator<Item = &'a TrackTags>) -> Vec<i64> {
+    let texts = tags.flat_map(|tags| [tags.artist.as_deref(), tags.album_artist.as_deref()]).flatten();
+    unique(texts.flat_map(|text| artists(text).into_iter().chain([text])).map(name_hash).collect())
+}
+
 fn unique(mut keys: Vec<i64>) -> Vec<i64> {
     keys.sort_unstable();
     keys.dedup();
@@ -129,9 +136,6 @@ impl TrackRow {
         let first = facts.files.first();
         let tags = || facts.files.iter().map(|file| &file.tags);
         let first_tags = first.map(|file| file.tags.clone()).unwrap_or_default();
-        let names = |of: fn(&voisin_library::TrackTags) -> [Option<&String>; 2]| {
-            unique(tags().flat_map(of).flatten().map(|name| name_hash(name)).collect())
-        };
         let (mut paths, mut folders) = (Vec::new(), Vec::new());
         let mut words = String::from(" ");
         for file in &facts.files {
@@ -184,8 +188,10 @@ impl TrackRow {
             years: (years().min(), years().max()),
             paths: unique(paths),
             folders: unique(folders),
-            artist_keys: names(|tags| [tags.artist.as_ref(), tags.album_artist.as_ref()]),
-            album_keys: names(|tags| [tags.album.as_ref(), None]),
+            artist_keys: artist_keys(tags()),
+            album_keys: unique(
+                tags().filter_map(|tags| tags.album.as_ref()).map(|name| name_hash(name)).collect(),
+            ),
             genre_keys,
             words,
             facts: facts_json,

@@ -362,7 +362,7 @@ async fn mix(
             .then(|| GenreRule::new(&asked.common, &[&seed_tracks[..], &before_tracks[..]].concat()));
         let no_christmas = asked.common.filterxmas && !is_december();
         let known: HashSet<TrackId> = seeds.iter().chain(&before).copied().collect();
-        let artist_of = |track: &Track| track.main_artist().map(fold);
+        let artists_of = |track: &Track| track.artists().into_iter().map(fold).collect::<Vec<_>>();
         let count = (asked.common.count as usize).clamp(1, MOST);
         let wanted = if asked.shuffle && count < 20 { 5 * count } else { count };
         let usual = MixOptions { limit: wanted, ..state.mixing.options() };
@@ -373,7 +373,7 @@ async fn mix(
             let mut titles: HashSet<String> =
                 seed_tracks.iter().chain(&before_tracks).filter_map(title_of).collect();
             let recent = |most: f64| before_tracks.iter().take(most.max(0.0) as usize);
-            let mut artists: HashSet<String> = recent(asked.norepart).filter_map(artist_of).collect();
+            let mut artists: HashSet<String> = recent(asked.norepart).flat_map(artists_of).collect();
             let albums: HashSet<String> =
                 recent(asked.norepalb).filter_map(album).map(|(album, _)| album).collect();
             let mut taken: HashSet<String> = HashSet::new();
@@ -390,7 +390,7 @@ async fn mix(
                     continue;
                 }
                 let repeats_artist =
-                    asked.norepart > 0.0 && artist_of(track).is_some_and(|artist| artists.contains(&artist));
+                    asked.norepart > 0.0 && artists_of(track).iter().any(|artist| artists.contains(artist));
                 let repeats_album =
                     album.as_ref().is_some_and(|(album, is_various)| !is_various && albums.contains(album));
                 let repeats_title = title_of(track).is_some_and(|title| titles.contains(&title));
@@ -399,7 +399,7 @@ async fn mix(
                     continue;
                 }
                 titles.extend(title_of(track));
-                artists.extend(artist_of(track));
+                artists.extend(artists_of(track));
                 taken.extend(album.map(|(album, _)| album));
                 chosen.push(track.clone());
                 if chosen.len() >= wanted {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::problem::Problem;
+use voisin_base::artists::artists;
 use voisin_base::track::TrackId;
 use voisin_library::{Library, LibraryError, NameOf, Track, fold};
 
@@ -148,7 +149,11 @@ pub(super) struct AlbumRef {
 fn tracks_called(library: &Library, of: NameOf, name: &str) -> Result<Vec<TrackId>, LibraryError> {
     let folded = fold(name);
     let mut found = Vec::new();
-    for known in library.names(of)?.iter().filter(|known| !folded.is_empty() && fold(known) == folded) {
+    let is_named = |known: &&String| {
+        let parts = if of == NameOf::Artist { artists(known) } else { Vec::new() };
+        !folded.is_empty() && parts.into_iter().chain([known.as_str()]).any(|name| fold(name) == folded)
+    };
+    for known in library.names(of)?.iter().filter(is_named) {
         found.extend(library.tracks_named(of, known)?);
     }
     found.sort_unstable();

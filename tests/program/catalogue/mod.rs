@@ -232,3 +232,46 @@ fn a_playlist_has_a_name_two_tracks_an_artist_and_a_file_that_is_not_overwritten
     assert!(nml.contains("<PRIMARYKEY TYPE=\"TRACK\"") && nml.matches("FILE=\"").count() == 5, "{nml}");
     assert_eq!(code(&sandbox.run(["playlist", "--seed", "id:1", "--format", "json", "--output", "x"])), 2);
 }
+
+#[test]
+fn a_track_belongs_to_each_of_its_artists() {
+    let sandbox = Sandbox::new();
+    let music = sandbox.path("music");
+    let named = ["Alpha feat. Beta", "Gamma; Delta", "ALPHA", "Beta", "Simon & Garfunkel"];
+    for (seed, artist) in (11..).zip(named) {
+        sound(&music.join(format!("{seed}.wav")), seed, &[("TPE1", artist), ("TIT2", "Song")]);
+    }
+    fine(sandbox.run(["add", music.to_str().unwrap()]));
+    let artists = fine_json(sandbox.run(["artists", "--format", "json"]));
+    let mut counted: Vec<(String, u64)> = artists
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| (one["artist"].as_str().unwrap().to_lowercase(), one["tracks"].as_u64().unwrap()))
+        .collect();
+    counted.sort();
+    let expected = [("alpha", 2), ("beta", 2), ("delta", 1), ("gamma", 1), ("simon & garfunkel", 1)];
+    assert_eq!(counted, expected.map(|(name, tracks)| (name.to_owned(), tracks)), "{artists}");
+    let files = |more: &[&str]| {
+        let list = fine_json(sandbox.run([&["list", "--sort", "path", "--format", "json"], more].concat()));
+        let tracks = list["tracks"].as_array().unwrap().clone();
+        tracks.iter().map(|track| track["artist"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(files(&["--artist", "alpha"]), ["Alpha feat. Beta", "ALPHA"]);
+    assert_eq!(files(&["--artist", "delta"]), ["Gamma; Delta"]);
+    assert_eq!(files(&["--artist", "garfunkel"]), ["Simon & Garfunkel"]);
+    assert_eq!(files(&["--artist", "alpha feat beta"]), ["Alpha feat. Beta"]);
+    assert_eq!(files(&["--exclude-artist", "alpha"]), ["Gamma; Delta", "Beta", "Simon & Garfunkel"]);
+    // One track of each artist: of Alpha, Beta, and both together there is room for two at most, or for one.
+    let seed = music.join("12.wav");
+    let similar =
+        ["similar", seed.to_str().unwrap(), "--max-per-artist", "1", "--limit", "all", "--format", "json"];
+    let found = fine_json(sandbox.run(similar));
+    let mut taken = std::collections::BTreeSet::new();
+    for near in found["neighbours"].as_array().unwrap() {
+        for artist in near["artist"].as_str().unwrap().to_lowercase().split(" feat. ") {
+            assert!(taken.insert(artist.to_owned()), "{artist} twice: {found}");
+        }
+    }
+    assert_eq!(taken.len(), 3, "{found}");
+}

@@ -189,3 +189,34 @@ fn songs_are_found_by_their_codes_first() {
     let near = server.good("/api/v1/refs/artists", &json!({"artist": {"name": "muldjord"}, "count": 1}));
     assert_eq!(near["artists"][0]["name"], "Obsidian Shell");
 }
+
+#[test]
+fn a_song_of_several_artists_is_known_by_each_of_them() {
+    let sandbox = Sandbox::new();
+    let music = small_library(&sandbox);
+    for (seed, artist, title) in
+        [(1, "Alpha feat. Beta", "One"), (2, "Gamma; Delta", "Two"), (3, "Alpha", "Three")]
+    {
+        fs::write(music.join(format!("{title}.wav")), tagged_wav(seed, title, artist, "", "")).unwrap();
+    }
+    fine(sandbox.run(["add", music.to_str().unwrap()]));
+    let server = Server::start(&sandbox, &[]);
+    for artist in ["alpha", "Beta", "Gamma", "delta", "Gamma; Delta"] {
+        let asked = json!({"artists": [{"name": artist}], "count": 20});
+        let found = server.good("/api/v1/refs/similar", &asked);
+        assert!(found["matches"].as_array().unwrap().len() > 3, "{artist}: {found}");
+    }
+    let near = server.good("/api/v1/refs/similar", &json!({"songs": [{"name": "Three"}], "count": 20}));
+    let of = |title: &str| {
+        let all = near["matches"].as_array().unwrap().iter();
+        let song = &all.clone().find(|found| found["song"]["name"] == title).unwrap()["song"];
+        (song["artist"].clone(), song["artists"].clone())
+    };
+    assert_eq!(of("One"), (json!("Alpha feat. Beta"), json!([{"name": "Alpha"}, {"name": "Beta"}])));
+    assert_eq!(of("Two").1, json!([{"name": "Gamma"}, {"name": "Delta"}]));
+    let near = server.good("/api/v1/refs/artists", &json!({"artist": {"name": "Beta"}, "count": 20}));
+    let names: Vec<&str> =
+        near["artists"].as_array().unwrap().iter().map(|near| near["name"].as_str().unwrap()).collect();
+    assert!(["Alpha", "Gamma", "Delta"].iter().all(|name| names.contains(name)), "{names:?}");
+    assert!(!names.iter().any(|name| name.contains(';') || name.contains("feat")), "{names:?}");
+}

@@ -397,7 +397,8 @@ impl Engine {
             let artist = track.main_artist().map(str::to_owned);
             // NUL cannot stand in a tag or a path, so a track of its own never meets another
             let alone = || format!("\0{}", track.id);
-            let folded = artist.as_deref().map(fold);
+            // Who leads: by those who join in for a song, whole genres would become one group.
+            let folded = track.artists().first().map(|artist| fold(artist));
             let key = match group_by {
                 GroupBy::Artist => folded.unwrap_or_else(alone),
                 GroupBy::Album => match (folded, track.tags.album.as_deref()) {

@@ -12,17 +12,19 @@ use crate::{ExploreError, Result, TrackMeta};
 pub(super) fn excess(rows: &[usize], stops: &[usize], meta: &[TrackMeta], cap: Option<usize>) -> Vec<usize> {
     let Some(cap) = cap else { return Vec::new() };
     let mut counts: HashMap<String, usize> = HashMap::new();
-    for artist in stops.iter().filter_map(|&row| meta[row].artist_key()) {
+    for artist in stops.iter().flat_map(|&row| meta[row].artist_keys()) {
         *counts.entry(artist).or_default() += 1;
     }
     let mut out = Vec::new();
     for &row in rows.iter().filter(|row| !stops.contains(row)) {
-        if let Some(artist) = meta[row].artist_key() {
+        let mut exceeds = false;
+        for artist in meta[row].artist_keys() {
             let count = counts.entry(artist).or_default();
             *count += 1;
-            if *count > cap {
-                out.push(row);
-            }
+            exceeds |= *count > cap;
+        }
+        if exceeds {
+            out.push(row);
         }
     }
     out

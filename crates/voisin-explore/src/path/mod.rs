@@ -196,7 +196,7 @@ mod tests {
             assert!(at(1) == 0 && at(100) < at(200) && at(300) == walk.rows.len() - 1);
             let stops = [1, 100, 200, 300];
             let loose: Vec<usize> = walk.rows.iter().copied().filter(|r| !stops.contains(r)).collect();
-            let artists: HashSet<_> = loose.iter().map(|&r| meta[r].artist_key()).collect();
+            let artists: HashSet<_> = loose.iter().map(|&r| meta[r].artist_keys()).collect();
             assert_eq!(artists.len(), loose.len());
         }
     }

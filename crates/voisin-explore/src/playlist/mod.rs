@@ -290,11 +290,11 @@ impl<'a> PlaylistBuilder<'a> {
     }
 
     fn admits(&self, row: usize) -> bool {
-        let full = |artist: String| {
+        let full = |artist: &String| {
             let most = self.options.max_per_artist.unwrap_or(usize::MAX);
-            self.per_artist.get(&artist).copied().unwrap_or(0) >= most
+            self.per_artist.get(artist).copied().unwrap_or(0) >= most
         };
-        !self.taken.contains(&row) && !self.meta[row].artist_key().is_some_and(full)
+        !self.taken.contains(&row) && !self.meta[row].artist_keys().iter().any(full)
     }
 
     /// Adds a track; `false` if the list is nearer to its length without it.
@@ -309,7 +309,7 @@ impl<'a> PlaylistBuilder<'a> {
         }
         self.seconds += seconds;
         self.taken.insert(row);
-        if let Some(artist) = track.artist_key() {
+        for artist in track.artist_keys() {
             *self.per_artist.entry(artist).or_default() += 1;
         }
         self.entries.push(Entry { track: track.id, row, seed, similarity });
@@ -459,7 +459,7 @@ mod tests {
         };
         let list = playlist(vectors.view(), &meta, &[3], &|_| false, &options).expect("a list");
         assert_eq!(list.len(), 12);
-        let artists: HashSet<_> = list.iter().map(|e| meta[e.row].artist_key()).collect();
+        let artists: HashSet<_> = list.iter().map(|e| meta[e.row].artist_keys()).collect();
         assert_eq!(artists.len(), 12);
         assert!(list.iter().all(|e| e.row != 3 && e.seed == 3));
         let free = PlaylistOptions { length: Length::Tracks(12), ..PlaylistOptions::default() };

@@ -58,7 +58,7 @@ fn song(track: Track) -> SongJson {
         name: track.tags.title.clone().unwrap_or_else(|| {
             voisin_questions::answers::lossy(std::path::Path::new(track.path.file_stem().unwrap_or_default()))
         }),
-        artists: vec![serde_json::json!({"name": artist})],
+        artists: track.artists().into_iter().map(|name| serde_json::json!({"name": name})).collect(),
         artist,
         mbid: track.tags.mbid,
         isrc: track.tags.isrc,

@@ -1,0 +1,89 @@
+//! The artists that one text names: `Alpha feat. Beta` and `Alpha; Beta` are two.
+
+/// Between names, as Navidrome splits artists by default. Several values of one tag are joined by the last.
+///
+/// A comma, an ampersand and "with" stand inside names (Tyler, The Creator; Simon & Garfunkel; Sleeping with Sirens).
+const SEPARATORS: [&str; 6] = [" / ", " featuring ", " feat", " ft", ";", "\0"];
+
+/// The names in a text, in order, each once whatever its case; the text alone where there is but one.
+pub fn artists(text: &str) -> Vec<&str> {
+    let mut names: Vec<&str> = Vec::new();
+    let mut rest = text;
+    loop {
+        let next = next_separator(rest);
+        let (name, after) = match next {
+            Some((from, to)) => (&rest[..from], Some(&rest[to..])),
+            None => (rest, None),
+        };
+        let name = name.trim();
+        if !name.is_empty() && !names.iter().any(|known| known.to_lowercase() == name.to_lowercase()) {
+            names.push(name);
+        }
+        match after {
+            Some(after) => rest = after,
+            None => break,
+        }
+    }
+    names
+}
+
+/// Where the first separator begins and ends.
+fn next_separator(text: &str) -> Option<(usize, usize)> {
+    let starts = text.char_indices().map(|(at, _)| at);
+    starts.filter_map(|at| Some((at, at + separator_length(&text[at..])?))).next()
+}
+
+/// The length of the separator that a text begins with; abbreviations end with a dot or a space.
+fn separator_length(text: &str) -> Option<usize> {
+    let separator = SEPARATORS.iter().find(|separator| {
+        text.get(..separator.len()).is_some_and(|start| start.eq_ignore_ascii_case(separator))
+    })?;
+    if !separator.ends_with(char::is_alphabetic) {
+        return Some(separator.len());
+    }
+    let rest = &text[separator.len()..];
+    let dot = usize::from(rest.starts_with('.'));
+    rest[dot..].starts_with(' ').then_some(separator.len() + dot + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_split_as_players_split_them() {
+        for (text, expected) in [
+            ("Alpha feat. Beta", &["Alpha", "Beta"][..]),
+            ("Alpha Feat Beta ft. Gamma", &["Alpha", "Beta", "Gamma"]),
+            ("Alpha featuring Beta & Gamma", &["Alpha", "Beta & Gamma"]),
+            ("Johann Sebastian Bach; Glenn Gould", &["Johann Sebastian Bach", "Glenn Gould"]),
+            ("Gamma / Delta;gamma", &["Gamma", "Delta"]),
+            ("AC/DC", &["AC/DC"]),
+            ("Simon & Garfunkel", &["Simon & Garfunkel"]),
+            ("Tyler, The Creator", &["Tyler, The Creator"]),
+            ("Sleeping with Sirens", &["Sleeping with Sirens"]),
+            ("Little Feat", &["Little Feat"]),
+            ("Little Feature Band", &["Little Feature Band"]),
+            ("Daft Punk", &["Daft Punk"]),
+            ("feat. Beta", &["feat. Beta"]),
+            ("Ä ft Ö", &["Ä", "Ö"]),
+            (" ; ; ", &[]),
+            ("", &[]),
+        ] {
+            assert_eq!(artists(text), expected, "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_split(text in "\\PC{0,40}", names in proptest::collection::vec("[a-z]{1,5}", 1..5)) {
+            let found = artists(&text);
+            proptest::prop_assert!(found.iter().all(|name| text.contains(name) && name.trim() == *name));
+            let mut once = names.clone();
+            once.sort();
+            once.dedup();
+            let joined = once.join("; ");
+            proptest::prop_assert_eq!(artists(&joined), once);
+        }
+    }
+}
