@@ -100,10 +100,7 @@ fn song_of(track: &Track) -> Option<String> {
 
 /// Whose a track is: "A feat. B" is a song of A.
 fn artist_of(track: &Track) -> Option<String> {
-    let first = track.main_artist()?.split(';').next().unwrap_or_default();
-    let whole = fold(first);
-    let end = [" feat ", " ft ", " featuring "].iter().filter_map(|between| whole.find(between)).min();
-    Some(whole[..end.unwrap_or(whole.len())].to_owned()).filter(|name| !name.is_empty())
+    track.artists().first().map(|artist| fold(artist))
 }
 
 /// An album, and whose it is.
