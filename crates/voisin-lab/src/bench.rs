@@ -23,6 +23,8 @@ pub const TRIAL: usize = usize::MAX;
 const INNER: usize = 5;
 /// Shuffles of permutation importance.
 const SHUFFLES: u64 = 10;
+/// Single columns that permutation importance looks at.
+const SINGLE: usize = 40;
 /// Rows that permutation importance looks at.
 const LOOKED_AT: usize = 500;
 
@@ -295,16 +297,19 @@ impl<'a> Bench<'a> {
                 names.push(group);
             }
         }
-        // one set of numbered columns: each of them, where they are not too many
-        let each = names.len() < 2 && self.matrix.columns.len() <= 64;
-        let groups: Vec<(String, Vec<usize>)> = if each {
-            self.matrix.columns.iter().enumerate().map(|(at, name)| (name.clone(), vec![at])).collect()
+        let members = |name: &String| {
+            (0..self.matrix.groups.len()).filter(|&c| self.matrix.groups[c] == *name).collect()
+        };
+        let mut groups: Vec<(String, Vec<usize>)> = if names.len() < 2 && self.matrix.columns.len() > 1 {
+            Vec::new()
         } else {
-            let members = |name: &String| {
-                (0..self.matrix.groups.len()).filter(|&c| self.matrix.groups[c] == *name).collect()
-            };
             names.into_iter().map(|name| (name.clone(), members(name))).collect()
         };
+        // and the single columns that tell classes apart best
+        let together = groups.len();
+        let mut single: Vec<(f64, usize)> = self.separation(&fold.rest).into_iter().zip(0..).collect();
+        single.sort_by(|a, b| b.0.total_cmp(&a.0));
+        groups.extend(single.iter().take(SINGLE).map(|&(_, at)| (self.matrix.columns[at].clone(), vec![at])));
         let before = accuracy(&x);
         let own = model.importances();
         let mut found = Vec::new();
@@ -322,10 +327,36 @@ impl<'a> Bench<'a> {
                 .collect();
             let spread = Spread::of(&drops);
             let own = own.as_ref().map(|own| columns.iter().map(|&column| own[column]).sum());
-            found.push(Importance { columns: name, drop: spread.mean, deviation: spread.deviation, own });
+            found.push(Importance {
+                columns: name,
+                drop: spread.mean,
+                deviation: spread.deviation,
+                own,
+                single: number >= together,
+            });
         }
-        found.sort_by(|a, b| b.drop.total_cmp(&a.drop));
+        found.sort_by(|a, b| a.single.cmp(&b.single).then(b.drop.total_cmp(&a.drop)));
         Ok(found)
+    }
+
+    /// Of each column, how far the classes' means lie apart by what is spread within them (the F statistic, but for a
+    /// factor that is the same for all).
+    fn separation(&self, rows: &[usize]) -> Vec<f64> {
+        let of = |column: ndarray::ArrayView1<f32>| {
+            let mut sums = vec![[0.0; 3]; self.classes.len()];
+            for &row in rows.iter().filter(|&&row| column[row].is_finite()) {
+                let (x, own) = (f64::from(column[row]), &mut sums[self.class_of[row]]);
+                *own = [own[0] + 1.0, own[1] + x, own[2] + x * x];
+            }
+            let [n, sum, square] =
+                sums.iter().fold([0.0; 3], |all, own| [all[0] + own[0], all[1] + own[1], all[2] + own[2]]);
+            let between =
+                sums.iter().filter(|own| own[0] > 0.0).map(|own| own[1] * own[1] / own[0]).sum::<f64>()
+                    - sum * sum / f64::max(n, 1.0);
+            let within = square - sum * sum / f64::max(n, 1.0) - between;
+            if within > 0.0 { between / within } else { 0.0 }
+        };
+        self.matrix.values.axis_iter(Axis(1)).map(of).collect()
     }
 }
 

@@ -10,6 +10,8 @@ use voisin_base::text::{count, count_with};
 /// Classes that a matrix or a curve is drawn of.
 const DRAWN: usize = 40;
 const CURVES: usize = 8;
+/// Single columns whose importance is shown.
+const SINGLE: usize = 20;
 
 pub(super) fn percent(value: f64) -> String {
     format!("{:.1} %", 100.0 * value)
@@ -144,6 +146,12 @@ fn learning(page: &mut Document, report: &Report) {
     learning.notes.iter().for_each(|note| page.hint(note));
     if !learning.layers.is_empty() {
         page.detail(&LAYERS, layer_table(&learning.layers));
+    }
+    if !learning.decisions.is_empty() {
+        page.heading("Windows against tracks");
+        page.hint("What is heard of single windows or crops, and what they come to together (--decide).");
+        let rows = learning.decisions.iter().map(|(name, share)| strings([name, &percent(*share)]));
+        page.detail(&["decided", "named rightly"], rows.collect());
     }
     for (name, title, parts) in [
         ("loss", "Loss after each epoch", &learning.loss),
@@ -308,11 +316,14 @@ fn importance(page: &mut Document, report: &Report) {
         "Points of accuracy lost when columns are shuffled between the judged tracks, mean and deviation of ten shuffles; \
          beside it the algorithm's own measure.",
     );
-    let rows = report.importance.iter().take(DRAWN).map(|i| {
-        let lost = format!("{:.1} ± {:.1}", 100.0 * i.drop, 100.0 * i.deviation);
-        strings([&i.columns, &lost, &i.own.map_or_else(String::new, percent)])
-    });
-    page.detail(&["columns", "points lost", "own measure"], rows.collect());
+    for (single, most, title) in [(false, DRAWN, "columns"), (true, SINGLE, "single column")] {
+        let own = report.importance.iter().filter(|i| i.single == single).take(most);
+        let rows = own.map(|i| {
+            let lost = format!("{:.1} ± {:.1}", 100.0 * i.drop, 100.0 * i.deviation);
+            strings([&i.columns, &lost, &i.own.map_or_else(String::new, percent)])
+        });
+        page.detail(&[title, "points lost", "own measure"], rows.collect());
+    }
 }
 
 fn cost(page: &mut Document, report: &Report) {

@@ -136,6 +136,9 @@ pub struct Importance {
     pub deviation: f64,
     /// The algorithm's own measure, as a share.
     pub own: Option<f64>,
+    /// Whether it is one of the single columns that tell classes apart best, rather than all that measure one thing.
+    #[serde(default)]
+    pub single: bool,
 }
 
 /// The data of a run, in numbers.
@@ -217,6 +220,9 @@ pub struct Learning {
     /// What each layer is, what comes out of it, and how many numbers it learns.
     #[serde(default)]
     pub layers: Vec<(String, String, usize)>,
+    /// How many of the judged windows, and of the tracks by each decision about their windows, are named rightly.
+    #[serde(default)]
+    pub decisions: Vec<(String, f64)>,
 }
 
 /// What a phase took.

@@ -34,6 +34,8 @@ pub(super) struct Optimiser {
     pub(super) adam: Vec<AdamW>,
     /// Decoupled decay of what decays.
     pub(super) decay: f32,
+    /// What the sum of the absolute values of what decays counts in the loss.
+    pub(super) l1: f64,
     /// What the sum of the squares of what decays counts in the loss.
     pub(super) l2: f64,
     /// Longest gradient; 0: any.
@@ -45,7 +47,7 @@ impl Optimiser {
     pub(super) fn new(options: AdamWOptions, blocks: &mut EachBlock<'_>) -> Self {
         let mut adam = Vec::new();
         blocks(&mut |parameters, _, _| adam.push(AdamW::new(parameters.len(), options)));
-        Self { adam, decay: 0.0, l2: 0.0, clip: 0.0 }
+        Self { adam, decay: 0.0, l1: 0.0, l2: 0.0, clip: 0.0 }
     }
 
     /// One step.
@@ -58,9 +60,9 @@ impl Optimiser {
         (at, loss): (u64, f32),
         blocks: &mut EachBlock<'_>,
     ) -> Result<f64, TrainError> {
-        let (l2, own, mut square) = (self.l2, self.decay, 0.0);
+        let (both, own, mut square) = ([self.l1, self.l2], self.decay, 0.0);
         blocks(&mut |parameters, gradients, decays| {
-            square += squared_norm(&pulled(parameters, gradients, decays, l2));
+            square += squared_norm(&pulled(parameters, gradients, decays, both));
         });
         let length = square.sqrt();
         if !(length.is_finite() && loss.is_finite()) {
@@ -70,7 +72,7 @@ impl Optimiser {
         let mut adam = self.adam.iter_mut();
         blocks(&mut |parameters, gradients, decays| {
             let decay: Vec<f32> = decays.iter().map(|&decays| if decays { own } else { 0.0 }).collect();
-            let gradients = pulled(parameters, gradients, decays, l2);
+            let gradients = pulled(parameters, gradients, decays, both);
             if let Some(adam) = adam.next() {
                 adam.step(parameters, &gradients, rate, scale, &decay);
             }
@@ -79,17 +81,18 @@ impl Optimiser {
     }
 }
 
-/// Gradients with those of `l2` times the sum of squares of what decays.
+/// Gradients with those of `l1` times the sum of what decays without its sign, and `l2` times that of its squares.
 fn pulled<'a>(
     parameters: &[f32],
     gradients: &'a [f32],
     decays: &[bool],
-    l2: f64,
+    [l1, l2]: [f64; 2],
 ) -> std::borrow::Cow<'a, [f32]> {
-    if l2 == 0.0 {
+    if l1 == 0.0 && l2 == 0.0 {
         return gradients.into();
     }
-    let pull = |p: &f32, decays: bool| if decays { 2.0 * l2 as f32 * p } else { 0.0 };
+    let sign = |p: f32| if p == 0.0 { 0.0 } else { p.signum() };
+    let pull = |p: &f32, decays: bool| if decays { l1 as f32 * sign(*p) + 2.0 * l2 as f32 * p } else { 0.0 };
     parameters.iter().zip(gradients).zip(decays).map(|((p, g), decays)| g + pull(p, *decays)).collect()
 }
 
@@ -182,7 +185,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn squares_pull_what_decays() {
-        assert_eq!(pulled(&[1.0, -2.0], &[0.5, 0.5], &[true, false], 0.1).to_vec(), [0.7, 0.5]);
+    fn squares_and_sizes_pull_what_decays() {
+        assert_eq!(pulled(&[-1.0, 0.0], &[0.5, 0.5], &[true, true], [0.25, 0.0]).to_vec(), [0.25, 0.5]);
+        assert_eq!(pulled(&[1.0, -2.0], &[0.5, 0.5], &[true, false], [0.0, 0.1]).to_vec(), [0.7, 0.5]);
     }
 }

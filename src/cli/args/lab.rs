@@ -145,6 +145,12 @@ pub(crate) struct TrainClassifierArgs {
     /// folds in RUN/trials, and the best one becomes the run, which the test part judges; may be repeated
     #[arg(long = "try", value_name = "KEY=V1,V2…", value_parser = pair)]
     pub(crate) tries: Vec<(String, String)>,
+    /// Try so many of the combinations of --try, drawn at random, instead of all
+    #[arg(long, value_name = "N", requires = "tries", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) trials: Option<u32>,
+    /// Of networks: how what is said of a track's windows or crops becomes one answer [default: mean]
+    #[arg(long, value_name = "HOW", value_parser = ["mean", "vote", "product", "median", "max"])]
+    pub(crate) decide: Option<String>,
     /// Also judge logistic regression on folds at random, to show by how much they flatter
     #[arg(long)]
     pub(crate) leak: bool,

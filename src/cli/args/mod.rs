@@ -188,7 +188,30 @@ suspect's score    how much more probable the suggested genre is than the
                    track's own, -1 to 1
 noise              tracks that belong to no cluster
 generation         counts the changes of the library, so that a stale index is
-                   noticed";
+                   noticed
+
+Of the laboratory (docs/lab.md)
+
+data set, label    tracks to learn from, and what is to be learnt of each; a
+                   class is all tracks of one label
+spectrogram        how loud each frequency is at each moment; mel bands are
+                   narrow below and wide above, as the ear hears
+MFCC               mel-frequency cepstral coefficients: the outline of a mel
+                   spectrum in a few numbers
+embedding          the numbers that a network gives for a piece of music, near
+                   each other for what it hears as alike
+training,          what is learnt from, what chooses among settings and epochs,
+validation, test   and what judges once at the end
+folds              parts by turns: each is judged by what learnt from the others
+leakage            what is on two sides of a split, so that figures are too good
+epoch, batch       once through all of the training part; what one step is of
+overfitting        better and better on tracks that are learnt from, worse on
+                   others
+attractor          a class that is answered much more often than it occurs
+window, crop       a piece of a track; \"local\" decisions are about it, \"global\"
+                   ones about the track
+anchor             what keeps tracks as near to each other as a pretrained
+                   network has them";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

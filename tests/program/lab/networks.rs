@@ -228,7 +228,7 @@ fn crops_copies_folds_and_a_search_that_goes_on_and_leaves_the_test_part_alone()
         small.as_slice(),
         &["--recipe", "cnn-gap", "--set", "network.seconds=1.4", "--set", "crop=0.5", "--set", "copies=1"],
         &["--set", "layers=[\"conv 4 3x3 same\", \"relu\", \"pool 8x4\", \"flatten\", \"linear classes\"]"],
-        &["--set", "epochs=25", "--set", "training.rate=0.01"],
+        &["--set", "epochs=25", "--set", "training.rate=0.01", "--decide", "vote", "--set", "l1=1e-6"],
     ]
     .concat();
     let run = sandbox.path("gap");
@@ -237,6 +237,12 @@ fn crops_copies_folds_and_a_search_that_goes_on_and_leaves_the_test_part_alone()
     assert_eq!(report["features"][0], "40 spectrograms of 1 x 128 x 61");
     assert_eq!(report["columns"], 128 * 22);
     assert!(report["figures"]["accuracy"]["value"].as_f64().unwrap() > 0.9, "{}", report["figures"]);
+    let decisions = report["learning"]["decisions"].as_array().unwrap();
+    let names: Vec<&str> = decisions.iter().map(|one| one[0].as_str().unwrap()).collect();
+    assert_eq!(names[..3], ["single windows", "tracks by mean", "tracks by vote"]);
+    assert_eq!(decisions[2][1], report["figures"]["accuracy"]["value"]);
+    let config = fs::read_to_string(run.join("config.toml")).unwrap();
+    assert!(config.contains("decide = \"vote\"") && config.contains("l1 = 0.000001"), "{config}");
     let file = music.join("low/3.wav");
     let asked = ["classify", "--with", run.to_str().unwrap(), file.to_str().unwrap(), "--format", "json"];
     assert_eq!(fine_json(sandbox.run(asked))[0]["genre"], "low");
@@ -279,6 +285,33 @@ fn crops_copies_folds_and_a_search_that_goes_on_and_leaves_the_test_part_alone()
     let again = fine_json(sandbox.run(train(&data, &run, &search)));
     assert!(again["judged_by"].as_str().unwrap().contains("chosen among 2 trials"));
     assert_eq!(fs::metadata(run.join("trials/002/report.json")).unwrap().modified().unwrap(), before);
+
+    // two of the six combinations, the same ones again
+    let drawn = |name: &str| {
+        let run = sandbox.path(name);
+        let search = [
+            &[
+                "--split",
+                "track",
+                "--features",
+                "mfcc",
+                "--algorithm",
+                "knn",
+                "--trials",
+                "2",
+                "--format",
+                "json",
+            ],
+            &["--try", "knn.k=1,3,5", "--try", "knn.metric=cosine,euclid"][..],
+        ]
+        .concat();
+        let report = fine_json(sandbox.run(train(&data, &run, &search)));
+        assert!(report["judged_by"].as_str().unwrap().contains("chosen among 2 trials"));
+        let table = fs::read_to_string(run.join("trials.csv")).unwrap();
+        table.lines().skip(1).map(|line| line.split(',').nth(1).unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let first = drawn("drawn");
+    assert!(first.len() == 2 && first[0] != first[1] && first == drawn("again"), "{first:?}");
 }
 
 #[test]

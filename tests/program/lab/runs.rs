@@ -68,9 +68,13 @@ fn algorithms_are_judged_side_by_side_and_the_best_one_answers() {
         report["split"]
     );
     let important = report["importance"].as_array().unwrap();
-    let names: Vec<&str> = important.iter().map(|one| one["columns"].as_str().unwrap()).collect();
-    assert_eq!(names.len(), 3, "mfcc, chroma and noise are shuffled as groups: {names:?}");
-    assert_eq!(names[0], "mfcc");
+    let of = |single: bool| -> Vec<&str> {
+        let own = important.iter().filter(|one| one["single"] == single);
+        own.map(|one| one["columns"].as_str().unwrap()).collect()
+    };
+    assert_eq!(of(false).len(), 3, "mfcc, chroma and noise are shuffled as groups: {important:?}");
+    assert_eq!(of(false)[0], "mfcc");
+    assert_eq!((of(true).len(), of(true)[3]), (4, "noise_1"), "{important:?}");
     assert!(report["leak"]["random_folds"]["random"].as_f64().unwrap() > 0.5);
     for file in [
         "config.toml",

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use ndarray::{Array2, Axis};
+use ndarray::Array2;
 
 use super::clips::clip_config;
 use super::{ClipReader, KeptSpectrograms, NetworkSettings};
@@ -21,8 +21,8 @@ use voisin_base::text::count;
 use voisin_encoder::{Device, DeviceChoice, ModelManifest, Stack, StackShape, keep_trained};
 use voisin_learn::metrics::argmax;
 use voisin_train::classifier::{
-    ClassJudge, ClassNetOptions, EpochFigures, Fitted, LayerNet, LoadExample, NetworkRecipe, RecipeInput,
-    SpaceNet, TrackExamples, Trainable, fit, read_tensors, said,
+    ClassJudge, ClassNetOptions, ClassTraining, Decision, EpochFigures, Fitted, LayerNet, LoadExample,
+    NetworkRecipe, RecipeInput, SpaceNet, TrackExamples, Trainable, fit, read_tensors, said,
 };
 use voisin_train::encoder::TrainError;
 
@@ -135,7 +135,9 @@ pub fn train(
     }
 
     let clock = Clock::start();
+    let decide = settings.training.decide;
     let (count, mut answers, mut last) = (fits.len(), Vec::new(), None);
+    let (mut judged, mut truth): (Windows, Vec<usize>) = (Vec::new(), Vec::new());
     for (number, (folder, training, validation)) in fits.iter().enumerate() {
         std::fs::create_dir_all(folder).map_err(LabError::io(folder))?;
         let mut net = network(config, classes, device.clone())?;
@@ -163,7 +165,10 @@ pub fn train(
         let Some(fitted) = fitted else { return Err(LabError::Interrupted) };
         let net = net.finished()?;
         if let Some(fold) = folds.get(number) {
-            answers.push(examples.answers(&*net, &fold.held, settings.training.batch)?);
+            let heard = examples.heard(&*net, &fold.held, settings.training.batch)?;
+            answers.push(joined(&heard, decide)?);
+            judged.extend(heard);
+            truth.extend(fold.held.iter().map(|&row| bench.class_of[row]));
         }
         last = Some((net, fitted));
     }
@@ -178,8 +183,12 @@ pub fn train(
     let note = format!("epoch {} of {}", fitted.best + 1, fitted.history.len());
     let method = bench.method(recipe.name, &folds, &answers, seconds, Some(note));
     let test = bench.test(given.chosen_among);
-    let said =
-        if test.is_empty() { None } else { Some(examples.answers(&*net, &test, settings.training.batch)?) };
+    let mut said = None;
+    if !test.is_empty() {
+        judged = examples.heard(&*net, &test, settings.training.batch)?;
+        truth = test.iter().map(|&row| bench.class_of[row]).collect();
+        said = Some(joined(&judged, decide)?);
+    }
     let otherwise = if config.data.folds > 0 { "folds" } else { "validation" };
     let figures = bench.conclude(run, (given.set, &faults), (&folds, &answers), (&test, said), otherwise)?;
     cost.push(clock.cost("figures"));
@@ -209,12 +218,41 @@ pub fn train(
         constant: Vec::new(),
         learning: Some(Learning {
             layers: layers(config, classes)?,
+            decisions: decisions(&judged, &truth),
             ..learning(&fitted, settings.training.within_error)
         }),
         ..report
     };
     publish(run, &report, &work)?;
     Ok(report)
+}
+
+/// Of each track, of each of its windows, the probabilities of the classes.
+type Windows = Vec<Vec<Vec<f32>>>;
+
+/// `[tracks, classes]`
+fn joined(windows: &Windows, how: Decision) -> Result<Array2<f32>, LabError> {
+    let rows: Vec<Vec<f32>> = windows.iter().map(|windows| how.join(windows)).collect();
+    let shape = (rows.len(), rows.first().map_or(0, Vec::len));
+    Array2::from_shape_vec(shape, rows.concat()).map_err(|error| LabError::Asked(error.to_string()))
+}
+
+/// How many of the windows, and of the tracks by each decision, are named rightly; nothing where a track has one window.
+fn decisions(windows: &Windows, truth: &[usize]) -> Vec<(String, f64)> {
+    let all: usize = windows.iter().map(Vec::len).sum();
+    if all <= windows.len() {
+        return Vec::new();
+    }
+    let right = |(windows, truth): (&Vec<Vec<f32>>, &usize)| {
+        windows.iter().filter(|p| argmax(p.iter().copied()) == *truth).count()
+    };
+    let single = windows.iter().zip(truth).map(right).sum::<usize>() as f64 / all as f64;
+    let by = |how: Decision| {
+        let answers = windows.iter().map(|windows| argmax(how.join(windows)));
+        answers.zip(truth).filter(|(said, truth)| said == *truth).count() as f64 / windows.len() as f64
+    };
+    let tracks = Decision::ALL.map(|(name, how)| (format!("tracks by {name}"), by(how)));
+    std::iter::once(("single windows".to_owned(), single)).chain(tracks).collect()
 }
 
 /// What a run's networks learn from and are asked about.
@@ -231,11 +269,9 @@ impl<'a> RunExamples<'a> {
         TrackExamples { class_of, windows, copies: 0, training, validation, load }
     }
 
-    /// `[tracks, classes]`
-    fn answers(self, net: &dyn ClassJudge, tracks: &[usize], batch: usize) -> Result<Array2<f32>, LabError> {
-        let rows = said(net, self.of(&[], &[]), tracks, batch)?;
-        let all = Array2::from_shape_vec((rows.len(), net.classes()), rows.concat());
-        all.map_err(|error| LabError::Asked(error.to_string()))
+    /// What is said of each track's windows.
+    fn heard(self, net: &dyn ClassJudge, tracks: &[usize], batch: usize) -> Result<Windows, LabError> {
+        Ok(said(net, self.of(&[], &[]), tracks, batch)?)
     }
 }
 
@@ -267,7 +303,7 @@ fn learning(fitted: &Fitted, within_error: bool) -> Learning {
             ));
         }
     }
-    Learning { notes, loss, accuracy, layers: Vec::new() }
+    Learning { notes, loss, accuracy, layers: Vec::new(), decisions: Vec::new() }
 }
 
 /// Takes the network of a finished run into a folder of models, up to its inner layer: tracks then lie near each other
@@ -332,7 +368,7 @@ pub struct Answering {
     net: Box<dyn ClassJudge>,
     classes: Vec<String>,
     crops: usize,
-    batch: usize,
+    training: ClassTraining,
 }
 
 impl Answering {
@@ -352,7 +388,7 @@ impl Answering {
             net: net.finished()?,
             classes,
             crops: settings.crops(),
-            batch: settings.training.batch,
+            training: settings.training,
         })
     }
 
@@ -384,11 +420,8 @@ impl FeatureSet for Answering {
             self.reader.cut(&heard[at..at + cells], window, place, to);
             Ok(())
         };
-        let found = RunExamples { class_of: &[], windows: &windows, load: &load }.answers(
-            &*self.net,
-            &[0],
-            self.batch,
-        );
-        found.map(|p| p.index_axis(Axis(0), 0).to_vec()).map_err(|error| error.to_string())
+        let examples = RunExamples { class_of: &[], windows: &windows, load: &load };
+        let found = examples.heard(&*self.net, &[0], self.training.batch);
+        found.map(|heard| self.training.decide.join(&heard[0])).map_err(|error| error.to_string())
     }
 }

@@ -203,17 +203,17 @@ fn candidate(epoch: usize) -> String {
     format!("epoch-{epoch}.safetensors")
 }
 
-/// Probability of each class for tracks: the mean of their spectrograms'.
+/// Probability of each class for tracks, spectrogram by spectrogram.
 ///
-/// - returns: a row for each of `tracks`
+/// - returns: of each of `tracks` a row for each spectrogram
 pub fn said(
     net: &dyn ClassJudge,
     examples: TrackExamples<'_>,
     tracks: &[usize],
     batch: usize,
-) -> Result<Vec<Vec<f32>>, TrainError> {
+) -> Result<Vec<Vec<Vec<f32>>>, TrainError> {
     let classes = net.classes();
-    let mut rows = vec![vec![0.0; classes]; tracks.len()];
+    let mut rows = vec![Vec::new(); tracks.len()];
     let all: Vec<(usize, usize)> = (0..tracks.len())
         .flat_map(|row| (0..examples.windows[tracks[row]]).map(move |window| (row, window)))
         .collect();
@@ -223,8 +223,7 @@ pub fn said(
         load(net.cells(), examples, &wanted, None, &mut x)?;
         let logits = net.logits(&x, part.len())?;
         for (&(row, _), logits) in part.iter().zip(logits.chunks_exact(classes)) {
-            let share = 1.0 / examples.windows[tracks[row]] as f32;
-            rows[row].iter_mut().zip(softmax(logits)).for_each(|(sum, p)| *sum += share * p);
+            rows[row].push(softmax(logits));
         }
     }
     Ok(rows)
@@ -279,6 +278,7 @@ impl<'a> Loop<'a> {
         let settings = AdamWOptions { epsilon: training.epsilon as f32, ..AdamWOptions::default() };
         let optimiser = Optimiser {
             decay: training.weight_decay as f32,
+            l1: training.l1,
             l2: training.l2,
             clip: training.clip,
             ..Optimiser::new(settings, &mut |visit| net.each_block(visit))
@@ -371,7 +371,9 @@ impl<'a> Loop<'a> {
     /// Asks about the validation part, and writes down what the epoch came to.
     fn end_epoch(&mut self, rate: f64) -> Result<(), TrainError> {
         let validation = self.examples.validation;
-        let rows = said(&*self.net.finished()?, self.examples, validation, self.options.training.batch)?;
+        let training = &self.options.training;
+        let windows = said(&*self.net.finished()?, self.examples, validation, training.batch)?;
+        let rows: Vec<Vec<f32>> = windows.iter().map(|windows| training.decide.join(windows)).collect();
         let truth: Vec<usize> = validation.iter().map(|&track| self.examples.class_of[track]).collect();
         let answers: Vec<usize> = rows.iter().map(argmax).collect();
         let losses = rows.iter().zip(&truth).map(|(p, &truth)| -f64::from(p[truth].max(1e-15)).ln());

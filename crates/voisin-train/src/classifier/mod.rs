@@ -9,6 +9,7 @@
 
 mod anchor;
 mod batch;
+mod decision;
 mod fit;
 mod layer_net;
 mod recipe;
@@ -18,6 +19,7 @@ mod trainable;
 mod training;
 
 pub use super::session::{BlockVisitor, read_tensors};
+pub use decision::Decision;
 pub use fit::{
     ClassNetOptions, ClassNetProgress, EpochFigures, Fitted, LoadExample, TrackExamples, fit, said,
 };

@@ -1,6 +1,6 @@
 //! The laboratory's networks as data: what goes in, layers, and how they are trained.
 
-use super::{ClassTraining, ClassWeights, Schedule};
+use super::{ClassTraining, ClassWeights, Decision, Schedule};
 use voisin_encoder::{FirstWeights, StackShape};
 use voisin_kernels::conv::{FRAMES, MELS};
 
@@ -83,6 +83,7 @@ const PLAIN: ClassTraining = ClassTraining {
     schedule: Schedule::Constant,
     epsilon: 1e-8,
     weight_decay: 0.0,
+    l1: 0.0,
     l2: 0.0,
     clip: 0.0,
     patience: 0,
@@ -92,6 +93,7 @@ const PLAIN: ClassTraining = ClassTraining {
     mask: 0.0,
     anchor: 0.0,
     within_error: false,
+    decide: Decision::Mean,
 };
 
 impl NetworkRecipe {

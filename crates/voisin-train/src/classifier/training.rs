@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Decision;
 use crate::encoder::cosine;
 
 /// Epochs in which the validation loss does not fall, after which [`Schedule::Plateau`] halves the rate.
@@ -45,6 +46,9 @@ pub struct ClassTraining {
     pub epsilon: f64,
     /// Decoupled weight decay of matrices and kernels.
     pub weight_decay: f64,
+    /// What the sum of their absolute values counts in the loss.
+    #[serde(default)]
+    pub l1: f64,
     /// What the sum of their squares counts in the loss, as Keras means it.
     pub l2: f64,
     /// Longest gradient; 0: any.
@@ -66,6 +70,9 @@ pub struct ClassTraining {
     /// Whether the earliest epoch within one standard error of the best is kept, rather than the best.
     #[serde(default)]
     pub within_error: bool,
+    /// How what is said of a track's windows or crops becomes one answer.
+    #[serde(default)]
+    pub decide: Decision,
 }
 
 impl ClassTraining {
@@ -77,6 +84,7 @@ impl ClassTraining {
             (self.rate > 0.0 && self.rate <= 10.0, "rate", "more than 0, at most 10"),
             (self.epsilon > 0.0 && self.epsilon <= 1.0, "epsilon", "more than 0, at most 1"),
             ((0.0..=1.0).contains(&self.weight_decay), "weight_decay", "0 to 1"),
+            ((0.0..=1.0).contains(&self.l1), "l1", "0 to 1"),
             ((0.0..=1.0).contains(&self.l2), "l2", "0 to 1"),
             ((0.0..=1e9).contains(&self.clip), "clip", "0 or more"),
             ((0.0..1.0).contains(&self.label_smoothing), "label_smoothing", "0 to below 1"),

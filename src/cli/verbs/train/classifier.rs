@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::base::atomic_file;
+use crate::base::random::Random;
 use crate::cli::Ending;
 use crate::cli::args::TrainClassifierArgs;
 use crate::cli::context::Context;
@@ -22,8 +23,9 @@ use crate::lab::pages;
 use crate::lab::report::{Cost, Interval, Report};
 use crate::lab::run::{Clock, Progress, RunInputs, TRIAL, begin, train};
 
-/// Most combinations of settings to be tried.
+/// Most combinations of settings to be tried, and to be drawn from.
 const MOST_TRIALS: usize = 1000;
+const MOST_DRAWN: usize = 100_000;
 
 pub(super) fn run(context: &Context, args: &TrainClassifierArgs) -> anyhow::Result<Ending> {
     let label = args.label.clone().unwrap_or_else(|| "genre".to_owned());
@@ -118,9 +120,14 @@ impl TrainingJob<'_> {
                 values.split(',').map(one).collect::<Vec<_>>()
             };
             all = all.into_iter().flat_map(longer).collect();
-            if all.len() > MOST_TRIALS {
-                anyhow::bail!("--try: expected at most {MOST_TRIALS} combinations");
+            let most = if self.args.trials.is_some() { MOST_DRAWN } else { MOST_TRIALS };
+            if all.len() > most {
+                anyhow::bail!("--try: expected at most {most} combinations; --trials N draws some of them");
             }
+        }
+        if let Some(trials) = self.args.trials {
+            Random::new(self.args.random_seed.unwrap_or(1)).shuffle(&mut all);
+            all.truncate(trials as usize);
         }
         // All are looked at before the first is begun.
         let configs = all.iter().map(|pairs| config(self.args, self.set, source, pairs));
@@ -193,6 +200,7 @@ fn config(
         ("data.label", args.label.as_deref()),
         ("data.split", args.split.as_deref()),
         ("algorithms.combine", args.combine.as_deref()),
+        ("network.training.decide", args.decide.as_deref()),
     ];
     for (key, value) in optional {
         if let Some(value) = value {

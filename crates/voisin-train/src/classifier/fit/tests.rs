@@ -63,7 +63,8 @@ fn trained(folder: &Path, options: &ClassNetOptions, stop_at: usize) -> (usize, 
         });
         if let Some(fitted) = found.unwrap() {
             assert!(folder.join("metrics.csv").exists());
-            let rows = said(&*net.finished().unwrap(), examples, &validation, 4).unwrap();
+            let windows = said(&*net.finished().unwrap(), examples, &validation, 4).unwrap();
+            let rows: Vec<Vec<f32>> = windows.iter().map(|one| options.training.decide.join(one)).collect();
             let right = rows.iter().zip(&validation).filter(|(p, track)| argmax(*p) == class_of[**track]);
             assert_eq!(right.count(), fitted.history[fitted.best].validation_right);
             assert!(rows.iter().all(|p| (p.iter().sum::<f32>() - 1.0).abs() < 1e-5));
@@ -104,6 +105,7 @@ fn with_everything_that_keeps_from_learning_by_heart_it_learns_and_goes_on_to_th
     let training = ClassTraining {
         epochs: 12,
         schedule: Schedule::Plateau,
+        l1: 1e-4,
         l2: 1e-3,
         class_weights: ClassWeights::Balanced,
         label_smoothing: 0.1,
