@@ -188,6 +188,7 @@ fn run(cli: Cli) -> anyhow::Result<Ending> {
         Command::Outliers(args) => verbs::outliers::run(&context, &args),
         Command::Serve(args) => verbs::serve::run(&context, args),
         Command::Link(args) => verbs::link::run(&context, &args),
+        Command::Heard(args) => verbs::heard::run(&context, &args),
         Command::Mpd(args) => verbs::mpd::run(&context, &args),
         Command::Mcp(_) => verbs::mcp::run(&context),
         Command::Dataset(args) => verbs::dataset::run(&context, &args),

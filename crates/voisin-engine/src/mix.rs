@@ -11,7 +11,7 @@ use voisin_base::random::Random;
 use voisin_base::track::{TrackId, is_same_recording};
 use voisin_base::vector::{dot, make_unit};
 use voisin_index::{Neighbor, SearchMode};
-use voisin_library::{Track, TrackFilter, TrackSet, fold};
+use voisin_library::{Listened, Track, TrackFilter, TrackSet, fold};
 
 /// Candidates for each song of a mix, and for each that an artist may have in it.
 const REACH: usize = 4;
@@ -21,6 +21,9 @@ const MORE: usize = 20;
 const LAST: usize = 3;
 /// Songs of what was played last that count for how many an artist has.
 const RECENT: usize = 15;
+
+/// The last tier's bit.
+const HEARD_LATELY: u8 = 8;
 
 /// What a mix should be like.
 #[derive(Debug, Clone)]
@@ -47,6 +50,14 @@ pub struct MixOptions {
     pub shortest: f64,
     /// Seconds up to which a track is short enough; twice a seed's length always is.
     pub longest: f64,
+    /// Whose listening counts; `None`: that of all.
+    pub listener: Option<String>,
+    /// What was heard since this second since 1970 UTC comes only where a mix would be short; `None`: it counts for nothing.
+    pub heard_since: Option<i64>,
+    /// How much it counts what is liked and heard often, 0 to 1; what is disliked comes never, but at 0.
+    pub taste: f32,
+    /// What is known of tracks from elsewhere than the library.
+    pub told: HashMap<TrackId, Listened>,
     /// 0: always the nearest; 1: any of those that are near.
     pub variety: f32,
     /// Where the random numbers start: the same number, the same mix.
@@ -67,6 +78,10 @@ impl Default for MixOptions {
             is_near_only: false,
             shortest: 60.0,
             longest: 900.0,
+            listener: None,
+            heard_since: None,
+            taste: 0.5,
+            told: HashMap::new(),
             variety: 0.5,
             random: 0,
         }
@@ -87,8 +102,11 @@ struct MixCandidate {
     near: Neighbor,
     track: Track,
     vector: Option<Vec<f32>>,
-    /// Later ones come where those before are not enough: a stranger, an artist played often lately, one played just now.
+    /// Later ones come where those before are not enough: a stranger, an artist played often lately, one played just now,
+    /// what was heard lately.
     tier: u8,
+    /// From -1, disliked, to 1, liked.
+    opinion: f32,
     score: f32,
 }
 
@@ -215,15 +233,41 @@ impl Engine {
             let is_again = artist.is_some() && artist == last;
             let is_far = far_below.is_some_and(|least| near.similarity < least);
             let tier = 4 * u8::from(is_again) + 2 * u8::from(is_often) + u8::from(is_far);
-            (!is_far || !options.is_near_only).then_some(MixCandidate {
-                near,
-                track,
-                vector,
-                tier,
-                score: 0.0,
-            })
+            let candidate = MixCandidate { near, track, vector, tier, opinion: 0.0, score: 0.0 };
+            (!is_far || !options.is_near_only).then_some(candidate)
         });
-        Ok(candidates.collect())
+        self.as_listened(candidates.collect(), options)
+    }
+
+    /// What was listened to counts: what was heard lately comes later, in whatever version, and what is disliked not at all.
+    fn as_listened(
+        &self,
+        mut candidates: Vec<MixCandidate>,
+        options: &MixOptions,
+    ) -> Result<Vec<MixCandidate>, EngineError> {
+        let ids: Vec<TrackId> = candidates.iter().map(|one| one.track.id).collect();
+        let mut known = self.library.listening(options.listener.as_deref(), &ids)?;
+        for (track, told) in &options.told {
+            let known = known.entry(*track).or_default();
+            known.last = known.last.max(told.last);
+            known.opinion = if told.opinion == 0.0 { known.opinion } else { told.opinion };
+        }
+        let is_late = |one: &MixCandidate| {
+            let last = known.get(&one.track.id).and_then(|known| known.last);
+            options.heard_since.is_some_and(|since| last.is_some_and(|last| last >= since))
+        };
+        let late: HashSet<String> = if options.keeps_versions {
+            HashSet::new()
+        } else {
+            candidates.iter().filter(|one| is_late(one)).filter_map(|one| song_of(&one.track)).collect()
+        };
+        for one in &mut candidates {
+            let is_version = song_of(&one.track).is_some_and(|song| late.contains(&song));
+            one.tier |= if is_version || is_late(one) { HEARD_LATELY } else { 0 };
+            one.opinion = known.get(&one.track.id).map_or(0.0, |known| known.opinion);
+        }
+        candidates.retain(|one| options.taste == 0.0 || one.opinion > -1.0);
+        Ok(candidates)
     }
 
     /// Of what somebody else found, what a mix may have of it, best first: with some luck, strangers last, and as far as
@@ -241,10 +285,12 @@ impl Engine {
             let near = Neighbor { track: track.id, similarity };
             let is_far = far_below.is_some_and(|least| similarity < least);
             let vector = index.vector(track.id);
-            let candidate = MixCandidate { near, track, vector, tier: u8::from(is_far), score: 0.0 };
+            let tier = u8::from(is_far);
+            let candidate = MixCandidate { near, track, vector, tier, opinion: 0.0, score: 0.0 };
             (!is_far || !options.is_near_only).then_some(candidate)
         });
-        let chosen = choose(candidates.collect(), options, usize::MAX);
+        let candidates = self.as_listened(candidates.collect(), options)?;
+        let chosen = choose(candidates, options, usize::MAX);
         Ok(chosen.into_iter().map(|one| (one.track, one.near.similarity)).collect())
     }
 }
@@ -259,7 +305,7 @@ fn choose(mut candidates: Vec<MixCandidate>, options: &MixOptions, most: usize) 
     for (rank, candidate) in candidates.iter_mut().enumerate() {
         // The largest of scores with Gumbel's noise are a draw without replacement, each with the odds of its rank.
         let noise = -(-random.f32().clamp(1e-6, 1.0 - 1e-6).ln()).ln();
-        candidate.score = options.variety * noise - rank as f32 / length;
+        candidate.score = options.variety * noise + options.taste * candidate.opinion - rank as f32 / length;
     }
     candidates.sort_by(|a, b| a.tier.cmp(&b.tier).then(b.score.total_cmp(&a.score)));
     let (mut artists, mut albums) =
@@ -308,8 +354,8 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use voisin_library::NewTrack;
     use voisin_library::testing::{library, track};
+    use voisin_library::{NewTrack, Told};
 
     /// Tracks a degree apart, farther from the first one by one, of three artists in blocks of twenty.
     fn engine(dir: &Path, change: impl Fn(usize, &mut NewTrack)) -> Engine {
@@ -392,6 +438,32 @@ mod tests {
         assert_eq!(ids(&mut engine, 2, &options), [5, 8, 11, 14]);
         assert_eq!(ids(&mut engine, 1, &options), [2, 4, 5, 7], "skits, too");
         assert_eq!(ids(&mut engine, 3, &options), [2, 5, 6, 8], "long ones, too");
+    }
+
+    #[test]
+    fn songs_heard_lately_wait_and_liked_ones_come_sooner() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut engine = engine(dir.path(), |i, new| new.tags.artist = Some(i.to_string()));
+        let told = [
+            (TrackId(2), Told::Heard(1000)),
+            (TrackId(3), Told::Heard(10)),
+            (TrackId(4), Told::Rated(Some(1))),
+            (TrackId(11), Told::Liked(Some(true))),
+        ];
+        engine.library_mut().note_listening("ann", &told).unwrap();
+        let options = MixOptions { limit: 6, heard_since: Some(500), taste: 1.0, ..nearest() };
+        assert_eq!(ids(&mut engine, 1, &options), [3, 5, 6, 7, 8, 11], "the liked one is six places ahead");
+        let ben = MixOptions { listener: Some("ben".into()), ..options.clone() };
+        assert_eq!(ids(&mut engine, 1, &ben), [2, 3, 4, 5, 6, 7]);
+        let ann = MixOptions { listener: Some("ann".into()), ..options.clone() };
+        assert_eq!(ids(&mut engine, 1, &ann), ids(&mut engine, 1, &options));
+        let none = MixOptions { heard_since: None, taste: 0.0, ..options.clone() };
+        assert_eq!(ids(&mut engine, 1, &none), [2, 3, 4, 5, 6, 7]);
+        // What another program knows goes first; a mix that would be short takes what was heard.
+        let told = HashMap::from([(TrackId(11), Listened { last: Some(600), opinion: -1.0 })]);
+        let elsewhere = MixOptions { told, limit: 100, ..options };
+        let all = ids(&mut engine, 1, &elsewhere);
+        assert!(all.contains(&2) && !all.contains(&4) && !all.contains(&11) && all.len() == 57, "{all:?}");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use voisin_base::atomic_file::{self, StagingFolder};
 pub(super) const APPLICATION_ID: i32 = 0x766f_6973;
 
 /// Newest schema version that this voisin knows.
-pub const SCHEMA_VERSION: u32 = 2;
+pub const SCHEMA_VERSION: u32 = 3;
 
 /// One entry per schema version, applied in order. Never change one that was released: add another,
 /// and a `tests/data/library/vN.db` of the version before.
@@ -22,6 +22,7 @@ pub(super) fn migrations() -> [M<'static>; SCHEMA_VERSION as usize] {
     [
         M::up(include_str!("schema/1.sql")),
         M::up_with_hook(include_str!("schema/2.sql"), |tx: &Transaction<'_>| Ok(checksum::fill(tx)?)),
+        M::up(include_str!("schema/3.sql")),
     ]
 }
 

@@ -26,7 +26,7 @@ pub struct SalvageReport {
 
 /// Tables of all schemas, parents first, but for the genres. Those with an integer key have it as their first column, which
 /// `true` says: around damage they are read row by row.
-const TABLES: [(&str, bool); 16] = [
+const TABLES: [(&str, bool); 18] = [
     ("model", true),
     ("models", true),
     ("settings", false),
@@ -43,6 +43,8 @@ const TABLES: [(&str, bool); 16] = [
     ("duplicate_verdicts", false),
     ("links", false),
     ("written_tags", false),
+    ("heard", false),
+    ("opinions", false),
 ];
 
 /// Greatest key that is looked for row by row, where no better limit is known.

@@ -1,6 +1,7 @@
 //! Songs to go on with: what an evening, an instant mix or a radio is made of.
 
 use std::hash::{BuildHasher as _, RandomState};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Command, FromArgMatches as _};
 use schemars::JsonSchema;
@@ -76,6 +77,19 @@ pub struct Mixing {
         help = "Nothing longer, unless it is at most twice as long as what the mix starts from; 0: however long [default: 15m]"
     )]
     pub(crate) longest: Option<Seconds>,
+    /// What was heard within this time comes last, in seconds; 0: it makes no difference [default: 86400]
+    #[arg(
+        long,
+        value_name = "TIME",
+        help = "What was heard within this time comes last; 0: it makes no difference [default: 24h]"
+    )]
+    pub(crate) not_heard: Option<Seconds>,
+    /// How much it counts what was liked, rated and heard often; 0: nothing, and what is disliked may come [default: 0.5]
+    #[arg(long, value_name = "0..1", allow_negative_numbers = true)]
+    pub(crate) taste: Option<Fraction>,
+    /// Whose listening that is, as `voisin heard` names them [default: that of all]
+    #[arg(long, value_name = "NAME")]
+    pub listener: Option<String>,
     /// 0: always the nearest; 1: any of those that are near [default: 0.5]
     #[arg(long, value_name = "0..1", allow_negative_numbers = true)]
     pub(crate) variety: Option<Fraction>,
@@ -92,6 +106,7 @@ fn twenty_five() -> Limit {
 }
 
 const DRIFT: f32 = 0.3;
+const DAY: f64 = 86_400.0;
 
 impl Mixing {
     /// Reads what `--mix` of a server says: the options of a mix as the command line has them, without dashes, with commas
@@ -108,18 +123,29 @@ impl Mixing {
         })
     }
 
+    /// As this listener wants it.
+    pub fn of_listener(name: String) -> Self {
+        Self { listener: Some(name), ..Self::default() }
+    }
+
     /// These wishes, and where they say nothing, others.
     #[must_use]
     pub fn over(self, others: &Self) -> Self {
+        let others = others.clone();
         macro_rules! first {
             ($($field:ident)*) => { Self { $($field: self.$field.or(others.$field)),* } };
         }
-        first! { max_per_artist max_per_album keep_versions near_only shortest longest variety random_seed drift }
+        first! {
+            max_per_artist max_per_album keep_versions near_only shortest longest not_heard taste listener variety
+            random_seed drift
+        }
     }
 
     /// For the engine; which tracks, and how many, is for the caller.
     pub fn options(&self) -> MixOptions {
         let usual = MixOptions::default();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
+        let not_heard = self.not_heard.map_or(DAY, |time| time.0);
         let most = |said: Option<u32>, usual| said.map_or(usual, |most| (most > 0).then_some(most as usize));
         MixOptions {
             max_per_artist: most(self.max_per_artist, usual.max_per_artist),
@@ -131,6 +157,9 @@ impl Mixing {
                 Some(Seconds(0.0)) => f64::INFINITY,
                 longest => longest.map_or(usual.longest, |time| time.0),
             },
+            heard_since: (not_heard > 0.0).then_some(now.saturating_sub(not_heard as i64)),
+            taste: self.taste.map_or(usual.taste, Fraction::get),
+            listener: self.listener.clone(),
             variety: self.variety.map_or(usual.variety, Fraction::get),
             random: self.random_seed.unwrap_or_else(|| RandomState::new().hash_one(0)),
             drift: self.drift.map_or(DRIFT, Fraction::get),

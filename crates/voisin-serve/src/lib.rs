@@ -17,6 +17,7 @@ mod cached;
 mod devices;
 mod gate;
 mod guard;
+mod heard;
 mod link;
 mod listen;
 mod lms;
@@ -42,6 +43,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+pub use heard::{ListensReport, take_listens};
 pub use link::{LinkError, LinkReport, ServerKind, link};
 pub use listen::Listen;
 pub use lms::Lms;

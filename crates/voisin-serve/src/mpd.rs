@@ -4,18 +4,19 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bytes::BytesMut;
 use mpd_client::Client;
 use mpd_client::client::{
     CommandError, ConnectWithPasswordError, ConnectionError, ConnectionEvent, ConnectionEvents,
 };
-use mpd_client::protocol::command::Command;
+use mpd_client::protocol::command::{Argument, Command};
 use mpd_client::protocol::response::Frame;
 use tokio::runtime::Runtime;
 
 use super::songs::PathEnds;
 use voisin_base::remedy::Remedy;
 use voisin_base::track::TrackId;
-use voisin_library::{Library, LibraryError, TrackSet};
+use voisin_library::{Library, LibraryError, Listened, TrackSet};
 
 /// Time to connect, and for an answer.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -249,10 +250,22 @@ impl Mpd {
     }
 
     fn ask(&self, command: &str, arguments: &[&str]) -> Result<Frame, MpdError> {
+        /// What would be nothing at all without its quotes.
+        struct Empty;
+        impl Argument for Empty {
+            fn render(&self, to: &mut BytesMut) {
+                to.extend_from_slice(b"\"\"");
+            }
+        }
         let broken = |reason: String| MpdError::Broken { place: self.address.to_string(), reason };
         let mut question = Command::new(command);
         for argument in arguments {
-            question.add_argument(*argument).map_err(|error| broken(error.to_string()))?;
+            let added = if argument.is_empty() {
+                question.add_argument(Empty)
+            } else {
+                question.add_argument(*argument)
+            };
+            added.map_err(|error| broken(error.to_string()))?;
         }
         let answer = self
             .runtime
@@ -339,6 +352,41 @@ impl Mpd {
             }
         }
         Ok(MpdSongs::new(files.iter().map(String::as_str), &PathEnds::of(library)?))
+    }
+
+    /// What MPD's clients noted of its files: plays, likes and stars, as myMPD and others write them. Nothing where MPD keeps
+    /// no such notes, or has more of them than its answers may be long.
+    pub fn listened(&self, songs: &MpdSongs) -> HashMap<TrackId, Listened> {
+        // An answer that is too long costs the connection: this one has none to lose.
+        let Ok(own) = Self::connect(&self.address) else { return HashMap::new() };
+        let mut all: HashMap<TrackId, Listened> = HashMap::new();
+        for name in ["playCount", "lastPlayed", "rating", "like"] {
+            let Ok(frame) = own.ask("sticker", &["find", "song", "", name]) else { continue };
+            let mut file = None;
+            for (field, value) in frame.fields() {
+                if field == "file" {
+                    file = Some(value.to_owned());
+                    continue;
+                }
+                let number =
+                    value.strip_prefix(name).and_then(|rest| rest.strip_prefix('=')?.parse::<i64>().ok());
+                let track = file.take().and_then(|file| songs.track(&file));
+                let (Some(number), Some(track)) = (number, track) else { continue };
+                let known = all.entry(track).or_default();
+                match name {
+                    "playCount" => known.opinion = Listened::of_plays(number.max(0) as u64).opinion,
+                    "lastPlayed" => known.last = Some(number).filter(|at| *at > 0),
+                    // Ten for five stars; nothing for none.
+                    "rating" if (1..=10).contains(&number) => {
+                        known.opinion = ((number as f32 - 6.0) / 4.0).clamp(-1.0, 1.0);
+                    }
+                    "like" if number == 0 => known.opinion = -1.0,
+                    "like" if number == 2 => known.opinion = 1.0,
+                    _ => {}
+                }
+            }
+        }
+        all
     }
 
     /// What is said of a connection that ended by itself.

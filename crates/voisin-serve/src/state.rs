@@ -21,7 +21,9 @@ use voisin_base::track::TrackId;
 use voisin_base::vector::dot;
 use voisin_explore::KnnGraph;
 use voisin_explore::path::{PathOptions, path};
-use voisin_library::{DATABASE, Library, LibraryError, OpenMode, SearchTexts, SortBy, TrackFilter, TrackSet};
+use voisin_library::{
+    DATABASE, Library, LibraryError, OpenMode, SearchTexts, SortBy, Told, TrackFilter, TrackSet,
+};
 use voisin_questions::Mixing;
 
 /// Requests that wait for a permit, and for how long.
@@ -290,6 +292,29 @@ impl State {
         }
         lock(&self.contexts).push(context);
         answer
+    }
+
+    /// Notes what a player tells of tracks. Nothing that is kept of the library is another one by that.
+    pub(super) async fn note_listening(
+        self: &Arc<Self>,
+        listener: String,
+        told: Vec<(TrackId, Told)>,
+    ) -> Result<(), Problem> {
+        self.look(move |state, context| {
+            let library = context.engine.library_mut();
+            let (others, before) = (library.data_version()?, state.version()?);
+            library.note_listening(&listener, &told)?;
+            let (is_alone, after) = (library.data_version()? == others, state.version()?);
+            if is_alone {
+                state.whole.carry(before, after);
+                let mut lists = lock(&state.lists);
+                if lists.of == Some(before) {
+                    lists.of = Some(after);
+                }
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// Opens the library as the command line does: for writing where that is possible, so that its index can be kept.

@@ -58,7 +58,7 @@ pub(crate) use model::{
 };
 pub(crate) use search::{ListFormat, ListOutput, MixArgs, ReportFormat, SimilarArgs, TableFormat};
 pub(crate) use serve::McpArgs;
-pub(crate) use serve::{LMS_PORT, LinkArgs, MpdArgs, MpdCommand, MpdCommon, ServeArgs};
+pub(crate) use serve::{HeardArgs, LMS_PORT, LinkArgs, MpdArgs, MpdCommand, MpdCommon, ServeArgs};
 pub(crate) use source::BackendArgs;
 pub(crate) use train::{TrainArgs, TrainCommand, TrainGenreArgs};
 pub(crate) use train_encoder::{
@@ -241,6 +241,7 @@ pub(crate) enum Command {
     Outliers(OutliersArgs),
     Serve(ServeArgs),
     Link(LinkArgs),
+    Heard(HeardArgs),
     Mpd(MpdArgs),
     Mcp(McpArgs),
     Dataset(DatasetArgs),

@@ -137,6 +137,31 @@ pub(crate) struct LinkArgs {
     pub(crate) format: ReportFormat,
 }
 
+/// Take in what was heard and liked, so that mixes know it
+///
+/// `voisin serve --subsonic` notes by itself what its users' players tell: what they heard, starred and rated. This takes in
+/// exports of `ListenBrainz`, unpacked: listens and feedback, a JSON object a line. A line that cannot be read is named and left
+/// out. Mixes then leave out what is disliked, and what was heard within a day; what is liked or heard often comes sooner
+/// (`voisin mix --taste`, `--not-heard`). It stays in the library.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  voisin heard ~/listenbrainz_me --listener me\n  voisin heard\n  voisin heard --forget me"
+)]
+pub(crate) struct HeardArgs {
+    /// Files of listens or feedback, or the folder of an export [default: show the listeners]
+    #[arg(value_name = "EXPORT", value_hint = ValueHint::AnyPath)]
+    pub(crate) file: Vec<PathBuf>,
+    /// Who listened, as players name them
+    #[arg(long, value_name = "NAME", default_value = "me")]
+    pub(crate) listener: String,
+    /// Forget what this listener heard and thinks
+    #[arg(long, value_name = "NAME", conflicts_with = "file")]
+    pub(crate) forget: Option<String>,
+    /// How the answer is printed
+    #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
+    pub(crate) format: ReportFormat,
+}
+
 /// Fill MPD's queue with what sounds like the song that plays
 ///
 /// The song that plays is never disturbed. Songs are known by the end of their path, so MPD's music folder need not be

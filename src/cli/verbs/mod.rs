@@ -21,6 +21,7 @@ pub(super) mod failed;
 pub(super) mod features;
 pub(super) mod find;
 pub(super) mod genres;
+pub(super) mod heard;
 pub(super) mod labels;
 pub(super) mod link;
 pub(super) mod list;

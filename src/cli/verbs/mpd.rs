@@ -96,7 +96,7 @@ fn songs(context: &Context, mpd: &Mpd, engine: &Engine) -> anyhow::Result<MpdSon
 fn mix(
     engine: &mut Engine,
     common: &MpdCommon,
-    songs: &MpdSongs,
+    (mpd, songs): (&Mpd, &MpdSongs),
     seed: TrackId,
     played: &[TrackId],
     without: &HashSet<TrackId>,
@@ -111,6 +111,7 @@ fn mix(
         filter: common.filters.filter(engine, &seeds)?,
         among: Some(songs.tracks_without(without)),
         played,
+        told: mpd.listened(songs),
         ..common.mixing.options()
     };
     Ok(engine.mix(&seeds, &options)?.into_iter().map(|song| song.track.id).collect())
@@ -131,7 +132,7 @@ fn similar(
     let songs = songs(context, &mpd, engine)?;
     let (_, place, track) = current(&mpd, &songs)?;
     let queued = queued(&mpd, &songs)?;
-    let found = mix(engine, common, &songs, track, &[], &queued, limit)?;
+    let found = mix(engine, common, (&mpd, &songs), track, &[], &queued, limit)?;
     if found.is_empty() {
         return Ok(nothing(context));
     }
@@ -172,7 +173,7 @@ fn playlist(
     let songs = songs(context, &mpd, engine)?;
     let (_, _, track) = current(&mpd, &songs)?;
     let out = if keep_queue { queued(&mpd, &songs)? } else { HashSet::new() };
-    let list = mix(engine, common, &songs, track, &[], &out, limit)?;
+    let list = mix(engine, common, (&mpd, &songs), track, &[], &out, limit)?;
     if list.is_empty() {
         return Ok(nothing(context));
     }
@@ -339,7 +340,7 @@ fn fill(
     while missing > 0 {
         let last = &followed.seen[followed.seen.len().saturating_sub(LAST)..];
         let without = followed.seen.iter().copied().collect();
-        let found = mix(engine, common, songs, seed, last, &without, missing)?;
+        let found = mix(engine, common, (mpd, songs), seed, last, &without, missing)?;
         if found.is_empty() {
             let text = "everything that fits has been in the queue: nothing comes twice";
             followed.say(context, text.to_owned());

@@ -9,6 +9,7 @@
 #![cfg(unix)]
 
 mod assistant;
+mod heard;
 mod jellyfin;
 mod lyrion;
 mod mixes;

@@ -184,6 +184,35 @@ fn mpd_plays_on_with_what_sounds_alike() {
 }
 
 #[test]
+fn mpds_own_stickers_count() {
+    let sandbox = Sandbox::new();
+    let music = small_library(&sandbox);
+    let stickers = format!("sticker_file \"{}\"", sandbox.path("stickers").display());
+    let Some(mpd) = Mpd::prepare_with(&sandbox, &music, &stickers) else { return };
+    mpd.mpc(&["update", "--wait"]);
+    let first = "metal/muldjord-chaos-god.mp3";
+    mpd.mpc(&["add", first]);
+    mpd.mpc(&["play"]);
+    let similar = || {
+        fine(mpd.voisin(&sandbox, &["similar", "--limit", "5", "--taste", "1"]).output().unwrap());
+        let queue = mpd.queue();
+        mpd.mpc(&["crop"]);
+        queue[1..].to_vec()
+    };
+    let before = similar();
+    assert_eq!(before.len(), 5);
+    mpd.mpc(&["sticker", &before[0], "set", "like", "0"]);
+    mpd.mpc(&["sticker", &before[1], "set", "rating", "two"]);
+    mpd.mpc(&["sticker", &before[2], "set", "rating", "2"]);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    mpd.mpc(&["sticker", &before[3], "set", "lastPlayed", &now.to_string()]);
+    assert_eq!(similar().len(), 3, "what is hated, or has one star of five, stays away");
+    let few = fine(mpd.voisin(&sandbox, &["similar", "--limit", "2"]).output().unwrap());
+    drop(few);
+    assert_eq!(mpd.queue()[1..].iter().filter(|file| **file == before[3]).count(), 0, "it was just heard");
+}
+
+#[test]
 fn following_goes_on_where_mpd_has_lost_a_song() {
     let sandbox = Sandbox::new();
     let music = small_library(&sandbox);

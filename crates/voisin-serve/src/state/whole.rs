@@ -100,7 +100,7 @@ impl WholeLibrary {
 
     /// What is of one state of the library is of another one, too: in between, nothing was written but what an answer
     /// about it keeps for the next time.
-    fn carry(&self, from: Version, to: Version) {
+    pub(super) fn carry(&self, from: Version, to: Version) {
         fn carried<T>(ground: &Ground<T>, from: Version, to: Version) {
             if let Some((of, _)) = &mut *lock(ground)
                 && *of == from

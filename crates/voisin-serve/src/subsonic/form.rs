@@ -27,6 +27,11 @@ impl SubsonicForm {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
+    /// All values of a parameter that may be given several times.
+    pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
     /// A parameter without which there is no answer.
     pub(super) fn required(&self, name: &str) -> Result<&str, Refusal> {
         self.get(name)

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
@@ -29,6 +29,8 @@ use super::upstream::{ADDRESSES, FORMS, ServerAddress, Upstream, UpstreamError};
 use form::{OLDEST_VERSION, Refusal, SubsonicForm, written};
 use voisin::{EngineError, MixOptions, SimilarTrack};
 use voisin_base::track::TrackId;
+use voisin_library::Told;
+use voisin_questions::Mixing;
 
 /// Longest form, in bytes: of a question that is answered here, and of one that is handed on.
 const LONGEST_FORM: usize = 64 * 1024;
@@ -49,6 +51,8 @@ const OFFER_TIME: Duration = Duration::from_millis(1500);
 /// Albums of an artist that are seeds, and tracks in all.
 const MOST_ALBUMS: usize = 30;
 const MOST_SEEDS: usize = 500;
+/// Songs of one message of what was heard or liked.
+const MOST_TOLD: usize = 50;
 /// Questions to the server at once, for one answer.
 const AT_ONCE: usize = 8;
 /// The parameters that say who asks.
@@ -82,6 +86,12 @@ impl Login {
         let said = |wanted: &str| self.0.iter().find(|(name, _)| name == wanted);
         let (name, value) = said("apiKey").or(said("u")).map_or(("", ""), |(name, value)| (name, value));
         blake3::hash(format!("{name}={value}").as_bytes())
+    }
+
+    /// What they are called here; who shows a key has no other name.
+    fn name(&self) -> String {
+        let named = self.0.iter().find(|(name, _)| name == "u").map(|(_, user)| user.clone());
+        named.unwrap_or_else(|| format!("key {}", &self.user().to_hex()[..12]))
     }
 
     fn of(form: &SubsonicForm) -> Self {
@@ -262,7 +272,8 @@ async fn answer(
         && kind.is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
     if !is_own && !is_form {
         let form = SubsonicForm::read(&query, b"");
-        return sidecar.pass(Request::from_parts(head, body), &form, peer).await;
+        let answer = sidecar.pass(Request::from_parts(head, body), &form, peer).await;
+        return sidecar.overheard(&name, form, answer);
     }
     let body = if is_form {
         let Ok(body) = to_bytes(body, if is_own { LONGEST_FORM } else { LONGEST_PASSED }).await else {
@@ -274,12 +285,9 @@ async fn answer(
         Bytes::new()
     };
     let form = SubsonicForm::read(&query, &body);
-    if matches!(name.as_str(), "star" | "unstar" | "setRating") {
-        // What is known of songs says it too.
-        *lock(&sidecar.songs) = ShownSongs::default();
-    }
     if !is_own {
-        return sidecar.pass(Request::from_parts(head, body.into()), &form, peer).await;
+        let answer = sidecar.pass(Request::from_parts(head, body.into()), &form, peer).await;
+        return sidecar.overheard(&name, form, answer);
     }
     let answer = match name.as_str() {
         "getOpenSubsonicExtensions" => Ok(sidecar.extensions(&form).await),
@@ -311,6 +319,48 @@ impl Sidecar {
             Ok(answer) => answer,
             Err(error) => written(form, Err(error.into())),
         }
+    }
+
+    /// Notes behind an answer what its question says of songs: what was heard, and what is liked.
+    fn overheard(self: &Arc<Self>, name: &str, form: SubsonicForm, answer: Response<Body>) -> Response<Body> {
+        if matches!(name, "star" | "unstar" | "setRating") {
+            // What is known of songs says it too.
+            *lock(&self.songs) = ShownSongs::default();
+        }
+        let is_heard = name == "scrobble" && form.get("submission") != Some("false");
+        if answer.status().is_success() && (is_heard || matches!(name, "star" | "unstar" | "setRating")) {
+            let (sidecar, name) = (Arc::clone(self), name.to_owned());
+            tokio::spawn(async move {
+                if let Err(refusal) = sidecar.note(&name, &form).await {
+                    sidecar.state.say(&format!("{name} is not noted: {}", refusal.message));
+                }
+            });
+        }
+        answer
+    }
+
+    /// Notes what a user tells of songs, once the server has proven who that is.
+    async fn note(&self, name: &str, form: &SubsonicForm) -> Result<(), Refusal> {
+        let login = self.login(form).await?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
+        let mut times = form.all("time").map(|time| time.parse::<i64>().ok().map(|time| time / 1000));
+        let mut told = Vec::new();
+        for id in form.all("id").take(MOST_TOLD) {
+            let what = match (name, form.get("rating").and_then(|text| text.parse::<u8>().ok())) {
+                ("scrobble", _) => Told::Heard(times.next().flatten().unwrap_or(now).min(now)),
+                ("star", _) => Told::Liked(Some(true)),
+                ("unstar", _) => Told::Liked(None),
+                (_, Some(stars @ 0..=5)) => Told::Rated((stars > 0).then_some(stars)),
+                _ => continue,
+            };
+            // An album or a folder may have this id, too.
+            let Some(song) = self.song(&login, id).await? else { continue };
+            told.extend(self.known(vec![song]).await?.into_iter().map(|track| (track, what)));
+        }
+        if told.is_empty() {
+            return Ok(());
+        }
+        Ok(self.state.note_listening(login.name(), told).await?)
     }
 
     /// What the server offers, and what is offered before it. It asks nobody who they are, and waits for no slow server.
@@ -479,17 +529,24 @@ impl Sidecar {
     /// What to go on with after these tracks, of what is known to the server.
     ///
     /// - `is_sorted`: nearest first, not as it is to be heard
-    async fn near(&self, tracks: Vec<TrackId>, count: usize, is_sorted: bool) -> Result<Vec<Match>, Refusal> {
+    async fn near(
+        &self,
+        login: &Login,
+        tracks: Vec<TrackId>,
+        count: usize,
+        is_sorted: bool,
+    ) -> Result<Vec<Match>, Refusal> {
         if tracks.is_empty() || count == 0 {
             return Ok(Vec::new());
         }
         let server = self.upstream.address.clone();
+        let user = Mixing::of_listener(login.name());
         let found = self.state.ask(move |state, context| {
             state.index(context)?;
             let seeds = tracks.iter().map(|track| context.engine.seed_of(*track));
             let seeds = seeds.collect::<Result<Vec<_>, EngineError>>()?;
             let among = Some(context.engine.library().linked_tracks(server.as_str())?);
-            let options = MixOptions { limit: count, among, ..state.mixing.options() };
+            let options = MixOptions { limit: count, among, ..state.mixing.clone().over(&user).options() };
             let mut found = context.engine.mix(&seeds, &options)?;
             if is_sorted {
                 found.sort_by(SimilarTrack::nearer);
@@ -532,7 +589,7 @@ impl Sidecar {
         let login = self.login(form).await?;
         let (id, count) = (form.required("id")?, form.count(50)?);
         let tracks = self.tracks_of(&login, id, artist_first).await?;
-        let entries = self.entries(&login, self.near(tracks, count, false).await?).await;
+        let entries = self.entries(&login, self.near(&login, tracks, count, false).await?).await;
         let songs: Vec<Value> = entries.into_iter().map(|(song, _)| song).collect();
         Ok(json!({ name: {"song": songs} }))
     }
@@ -541,7 +598,7 @@ impl Sidecar {
         let login = self.login(form).await?;
         let (id, count) = (form.required("id")?, form.count(10)?);
         let tracks = self.tracks_of(&login, id, false).await?;
-        Ok(sonic_matches(self.entries(&login, self.near(tracks, count, true).await?).await))
+        Ok(sonic_matches(self.entries(&login, self.near(&login, tracks, count, true).await?).await))
     }
 
     /// From one song to another. Both are part of the answer as they were asked for, whatever else stands for them.

@@ -1,0 +1,175 @@
+//! What listeners heard, and what they think of it, as players tell.
+
+use std::collections::HashMap;
+
+use super::{Library, Result};
+use voisin_base::track::TrackId;
+
+/// What a player tells of a track.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// It was heard, from this second since 1970 UTC on.
+    Heard(i64),
+    /// It is liked, disliked, or neither any more.
+    Liked(Option<bool>),
+    /// It is worth so many stars, 1 to 5, or is not judged any more.
+    Rated(Option<u8>),
+}
+
+/// What listeners did with a track.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Listened {
+    /// When it was heard last, in seconds since 1970 UTC.
+    pub last: Option<i64>,
+    /// From -1, disliked, to 1, liked; what was only heard often is a little liked.
+    pub opinion: f32,
+}
+
+/// Plays from which on a track that nobody judged is liked as much as it can be by being heard, and how much that is.
+const OFTEN: f32 = 20.0;
+const LIKED_BY_PLAYS: f32 = 0.5;
+
+impl Listened {
+    /// How much something is liked that was heard so often, and of which nobody says more.
+    pub fn of_plays(plays: u64) -> Self {
+        let often = (plays as f32).ln_1p() / OFTEN.ln_1p();
+        Self { last: None, opinion: LIKED_BY_PLAYS * often.min(1.0) }
+    }
+}
+
+impl Library {
+    /// Notes what a player tells; what is told again is known already.
+    #[doc(hidden)]
+    pub fn note_listening(&mut self, listener: &str, told: &[(TrackId, Told)]) -> Result<()> {
+        self.write(|tx| {
+            let mut heard = tx.prepare_cached(
+                "INSERT OR IGNORE INTO heard (content, listener, at) SELECT content, ?2, ?3 FROM audio WHERE id = ?1",
+            )?;
+            let mut liked = tx.prepare_cached(
+                "INSERT INTO opinions (content, listener, liked) SELECT content, ?2, ?3 FROM audio WHERE id = ?1
+                 ON CONFLICT (content, listener) DO UPDATE SET liked = excluded.liked",
+            )?;
+            let mut rated = tx.prepare_cached(
+                "INSERT INTO opinions (content, listener, rating) SELECT content, ?2, ?3 FROM audio WHERE id = ?1
+                 ON CONFLICT (content, listener) DO UPDATE SET rating = excluded.rating",
+            )?;
+            for (track, what) in told {
+                match what {
+                    Told::Heard(at) => heard.execute((track.0, listener, at))?,
+                    Told::Liked(how) => {
+                        liked.execute((track.0, listener, how.map(|likes| if likes { 1 } else { -1 })))?
+                    }
+                    Told::Rated(stars) => {
+                        rated.execute((track.0, listener, stars.map(|stars| stars.clamp(1, 5))))?
+                    }
+                };
+            }
+            Ok(())
+        })
+    }
+
+    /// What a listener did with these tracks, as far as anything is known; all listeners together where none is named.
+    #[doc(hidden)]
+    pub fn listening(
+        &self,
+        listener: Option<&str>,
+        tracks: &[TrackId],
+    ) -> Result<HashMap<TrackId, Listened>> {
+        let list = serde_json::json!(tracks).to_string();
+        let sql = "SELECT a.id, max(h.at), count(*) FROM audio a JOIN heard h USING (content)
+                   WHERE a.id IN (SELECT value FROM json_each(?1)) AND (?2 IS NULL OR h.listener = ?2) GROUP BY a.id";
+        let heard: rusqlite::Result<Vec<(i64, i64, i64)>> =
+            self.connection.prepare_cached(sql).and_then(|mut statement| {
+                let rows = statement
+                    .query_map((&list, listener), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+                rows.collect()
+            });
+        let mut all: HashMap<TrackId, Listened> = HashMap::new();
+        for (track, last, plays) in self.sql(heard)? {
+            all.insert(TrackId(track), Listened { last: Some(last), ..Listened::of_plays(plays as u64) });
+        }
+        // Likes go before stars, stars before plays; where several listeners differ, in the middle.
+        let sql = "SELECT a.id, avg(coalesce(o.liked, (o.rating - 3) / 2.0)) FROM audio a JOIN opinions o USING (content)
+                   WHERE a.id IN (SELECT value FROM json_each(?1)) AND (?2 IS NULL OR o.listener = ?2)
+                       AND (o.liked IS NOT NULL OR o.rating IS NOT NULL) GROUP BY a.id";
+        let said: rusqlite::Result<Vec<(i64, f64)>> =
+            self.connection.prepare_cached(sql).and_then(|mut statement| {
+                statement.query_map((&list, listener), |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+            });
+        for (track, said) in self.sql(said)? {
+            all.entry(TrackId(track)).or_default().opinion = said as f32;
+        }
+        Ok(all)
+    }
+
+    /// The listeners that anything is known of: how often each heard something, and of how many tracks each said what they
+    /// think.
+    #[doc(hidden)]
+    pub fn listeners(&self) -> Result<Vec<(String, u64, u64)>> {
+        let sql = "SELECT listener, sum(plays), sum(opinions) FROM (
+                       SELECT listener, count(*) AS plays, 0 AS opinions FROM heard GROUP BY listener
+                       UNION ALL SELECT listener, 0, count(*) FROM opinions GROUP BY listener)
+                   GROUP BY listener ORDER BY listener";
+        let found = self.connection.prepare_cached(sql).and_then(|mut statement| {
+            let one = |row: &rusqlite::Row<'_>| {
+                Ok((row.get(0)?, row.get::<_, i64>(1)? as u64, row.get::<_, i64>(2)? as u64))
+            };
+            statement.query_map([], one)?.collect()
+        });
+        self.sql(found)
+    }
+
+    /// Forgets all that is known of a listener; how many plays and opinions that was.
+    #[doc(hidden)]
+    pub fn forget_listener(&mut self, listener: &str) -> Result<u64> {
+        self.write(|tx| {
+            let plays = tx.execute("DELETE FROM heard WHERE listener = ?1", [listener])?;
+            Ok((plays + tx.execute("DELETE FROM opinions WHERE listener = ?1", [listener])?) as u64)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{library, track};
+
+    #[test]
+    fn listening_outlives_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut library = library(dir.path(), 2);
+        let add = |library: &mut Library| -> Vec<TrackId> {
+            (0..4).map(|seed| library.insert_track(&track(seed, vec![1.0, 0.0], 0)).unwrap()).collect()
+        };
+        let ids = add(&mut library);
+        let told = [
+            (ids[0], Told::Heard(100)),
+            (ids[0], Told::Heard(100)),
+            (ids[1], Told::Heard(50)),
+            (ids[1], Told::Rated(Some(1))),
+            (ids[2], Told::Rated(Some(5))),
+            (ids[2], Told::Liked(Some(false))),
+        ];
+        library.note_listening("ann", &told).unwrap();
+        library
+            .note_listening("ben", &[(ids[2], Told::Liked(Some(true))), (ids[3], Told::Heard(9))])
+            .unwrap();
+        assert_eq!(library.listeners().unwrap(), [("ann".into(), 2, 2), ("ben".into(), 1, 1)]);
+        let ann = library.listening(Some("ann"), &ids).unwrap();
+        assert_eq!((ann[&ids[0]].last, ann[&ids[1]].last, ann.len()), (Some(100), Some(50), 3));
+        assert_eq!((ann[&ids[1]].opinion, ann[&ids[2]].opinion), (-1.0, -1.0));
+        assert!((0.05..0.2).contains(&ann[&ids[0]].opinion), "{ann:?}");
+        let all = library.listening(None, &ids).unwrap();
+        assert_eq!((all[&ids[2]].opinion, all[&ids[3]].last, all.len()), (0.0, Some(9), 4));
+        library.note_listening("ann", &[(ids[2], Told::Liked(None))]).unwrap();
+        let ann = library.listening(Some("ann"), &ids[2..]).unwrap();
+        assert_eq!((ann[&ids[2]].opinion, ann.len()), (1.0, 1), "the stars are left");
+        // The same audio comes again, under another number.
+        library.remove_tracks(&ids).unwrap();
+        assert_eq!(library.listening(None, &ids).unwrap(), HashMap::new());
+        let again = add(&mut library);
+        assert_eq!(library.listening(Some("ann"), &again).unwrap()[&again[0]].last, Some(100));
+        assert_eq!(library.forget_listener("ann").unwrap(), 4);
+        assert_eq!(library.listeners().unwrap(), [("ben".into(), 1, 1)]);
+    }
+}

@@ -1,0 +1,112 @@
+//! `voisin heard`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use serde::Serialize;
+
+use crate::cli::Ending;
+use crate::cli::args::{HeardArgs, ReportFormat};
+use crate::cli::context::Context;
+use crate::cli::render::{self, Align, Table, count};
+use crate::library::{Library, OpenMode};
+use crate::serve::take_listens;
+
+/// The documented JSON of `heard` without a file.
+#[derive(Serialize)]
+struct ListenerJson {
+    listener: String,
+    plays: u64,
+    opinions: u64,
+}
+
+pub(crate) fn run(context: &Context, args: &HeardArgs) -> anyhow::Result<Ending> {
+    let dir = context.library_dir();
+    if let Some(listener) = &args.forget {
+        let forgotten = Library::open(&dir, OpenMode::ReadWrite)?.forget_listener(listener)?;
+        if forgotten == 0 {
+            bail!("nothing is known of {listener}: \"voisin heard\" shows the listeners");
+        }
+        context.console.note(&format!("{} of {listener} forgotten", count(forgotten, "play and opinion")));
+        return Ok(Ending::Fine);
+    }
+    if args.file.is_empty() {
+        return list(context, args);
+    }
+    let mut files = Vec::new();
+    for path in &args.file {
+        for path in exported(path)? {
+            let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            files.push((path.display().to_string(), bytes));
+        }
+    }
+    let mut library = Library::open(&dir, OpenMode::ReadWrite)?;
+    let report = take_listens(&mut library, &args.listener, &files)?;
+    for line in &report.named {
+        context.console.warn(line);
+    }
+    let more = report.malformed.saturating_sub(report.named.len());
+    if more > 0 {
+        context.console.warn(&format!("{} more of which nothing can be made", count(more as u64, "line")));
+    }
+    match args.format {
+        ReportFormat::Json => render::print_json(&report)?,
+        ReportFormat::Table => context.console.note(&format!(
+            "{} and {} of {}; {} of songs that are not in the library",
+            count(report.plays as u64, "play"),
+            count(report.opinions as u64, "opinion"),
+            args.listener,
+            report.unknown
+        )),
+    }
+    Ok(if report.malformed == 0 { Ending::Fine } else { Ending::Partial })
+}
+
+/// A file, or all files of an unpacked export.
+fn exported(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut found = Vec::new();
+    let mut folders = vec![path.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let entries =
+            std::fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
+        for entry in entries {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                folders.push(entry.path());
+            } else if entry.path().extension().is_some_and(|extension| extension == "jsonl") {
+                found.push(entry.path());
+            }
+        }
+    }
+    if found.is_empty() {
+        bail!(
+            "{}: expected an unpacked export of ListenBrainz, found no .jsonl file below it",
+            path.display()
+        );
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn list(context: &Context, args: &HeardArgs) -> anyhow::Result<Ending> {
+    let known = Library::open_to_read(&context.library_dir())?.listeners()?;
+    if args.format == ReportFormat::Json {
+        let one = |(listener, plays, opinions)| ListenerJson { listener, plays, opinions };
+        render::print_json(&known.into_iter().map(one).collect::<Vec<_>>())?;
+        return Ok(Ending::Fine);
+    }
+    if known.is_empty() {
+        context.console.note(
+            "nothing was heard yet: players tell it through \"voisin serve --subsonic\", or run \"voisin heard EXPORT\"",
+        );
+        return Ok(Ending::Partial);
+    }
+    let columns = [("listener", Align::Left), ("plays", Align::Right), ("opinions", Align::Right)];
+    let mut table = Table::new(&columns);
+    known.into_iter().for_each(|(name, plays, said)| table.row([name, plays.to_string(), said.to_string()]));
+    table.print()?;
+    Ok(Ending::Fine)
+}
