@@ -98,6 +98,22 @@ fn ask(path: &str, question: &Value) -> Result<Option<Value>, Error> {
     }
 }
 
+/// Settings of the form that say what a mix is like, called as the server calls them.
+const WISHES: [&str; 6] = ["max_per_artist", "max_per_album", "near_only", "variety", "taste", "not_heard"];
+
+/// A question for songs to go on with. What the form leaves open is as the server was started with.
+fn mix(of: &str, named: Value, count: Option<i64>) -> Result<Option<Value>, Error> {
+    let mut mixing = Map::new();
+    for name in WISHES {
+        let said = config::get(name).ok().flatten().unwrap_or_default();
+        // Numbers and switches arrive as text.
+        if let Ok(value) = serde_json::from_str::<Value>(said.trim()) {
+            mixing.insert(name.to_owned(), value);
+        }
+    }
+    ask("similar", &json!({of: [named], "count": self::count(count), "mixing": mixing}))
+}
+
 /// What Navidrome knows of a song, as the server takes it. Navidrome's own ids mean nothing there.
 fn asked(song: &Value) -> Value {
     let mut song = song.clone();
@@ -168,8 +184,7 @@ fn songs(answer: Option<Value>) -> Json<Value> {
 
 #[plugin_fn]
 pub fn nd_get_sonic_similar_tracks(Json(question): Json<SonicQuestion>) -> FnResult<Json<Value>> {
-    let answer = ask("similar", &json!({"songs": [asked(&question.song)], "count": count(question.count)}))?;
-    Ok(matches(answer))
+    Ok(matches(mix("songs", asked(&question.song), question.count)?))
 }
 
 #[plugin_fn]
@@ -182,19 +197,18 @@ pub fn nd_find_sonic_path(Json(question): Json<PathQuestion>) -> FnResult<Json<V
 #[plugin_fn]
 pub fn nd_get_similar_songs_by_track(Json(question): Json<NamedQuestion>) -> FnResult<Json<Value>> {
     let song = asked(&json!({"name": question.name, "artist": question.artist, "mbid": question.mbid}));
-    Ok(songs(ask("similar", &json!({"songs": [song], "count": count(question.count)}))?))
+    Ok(songs(mix("songs", song, question.count)?))
 }
 
 #[plugin_fn]
 pub fn nd_get_similar_songs_by_album(Json(question): Json<NamedQuestion>) -> FnResult<Json<Value>> {
     let album = asked(&json!({"name": question.name, "artist": question.artist}));
-    Ok(songs(ask("similar", &json!({"albums": [album], "count": count(question.count)}))?))
+    Ok(songs(mix("albums", album, question.count)?))
 }
 
 #[plugin_fn]
 pub fn nd_get_similar_songs_by_artist(Json(question): Json<NamedQuestion>) -> FnResult<Json<Value>> {
-    let artist = json!({"name": question.name});
-    Ok(songs(ask("similar", &json!({"artists": [artist], "count": count(question.count)}))?))
+    Ok(songs(mix("artists", json!({"name": question.name}), question.count)?))
 }
 
 #[plugin_fn]

@@ -17,7 +17,7 @@ fn most_of_one<'a>(artists: impl Iterator<Item = &'a str>) -> usize {
 }
 
 /// Two in three files of a folder say in their name that they are by one artist, who has a song twice.
-fn library_of_one_artist(sandbox: &Sandbox) -> std::path::PathBuf {
+pub(super) fn library_of_one_artist(sandbox: &Sandbox) -> std::path::PathBuf {
     let music = small_library(sandbox);
     fs::create_dir_all(music.join("noise")).unwrap();
     for (seed, title, artist) in [

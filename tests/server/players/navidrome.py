@@ -1,7 +1,7 @@
 """Calls functions of the plugin under Extism's runtime, as Navidrome does: JSON on standard input and output.
 
     echo '[["nd_get_similar_artists", {"id": "1", "name": "Björk", "limit": 3}]]' |
-        python3 navidrome.py voisin.ndp http://127.0.0.1:8766 TOKEN
+        python3 navidrome.py voisin.ndp http://127.0.0.1:8766 TOKEN [SETTING=VALUE ...]
 
 Only the host function http_send is our own; it does what Navidrome's documentation says of it."""
 
@@ -15,7 +15,7 @@ import zipfile
 
 import extism
 
-archive, url, token = sys.argv[1:]
+archive, url, token, *more = sys.argv[1:]
 
 
 class NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -45,6 +45,7 @@ with zipfile.ZipFile(archive) as files:
     json.loads(files.read("manifest.json"))
     wasm = files.read("plugin.wasm")
 config = {name: value for name, value in [("url", url), ("token", token)] if value}
+config |= dict(setting.split("=", 1) for setting in more)
 plugin = extism.Plugin(wasm, wasi=True, config=config, functions=[http_send])
 answers = []
 for name, question in json.load(sys.stdin):

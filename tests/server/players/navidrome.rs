@@ -8,6 +8,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use super::lyrion::tagged_wav;
+use super::mixes::library_of_one_artist;
 use super::{answered, skipped};
 use crate::common::server::{Server, small_library};
 use crate::common::{DEMO, Sandbox, code, fine, text};
@@ -100,6 +101,38 @@ fn navidromes_plugin_asks_a_running_server() {
     assert!(slow[0]["error"].is_string() && slow[0]["seconds"].as_f64().unwrap() < 3.5, "{}", slow[0]);
     let unset = call("", "", question);
     assert!(unset[0]["error"].as_str().unwrap().contains("setting"), "{}", unset[0]);
+}
+
+#[test]
+fn the_form_of_navidromes_plugin_says_what_mixes_are_like() {
+    let plugin = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins/navidrome/target/voisin.ndp");
+    let python = std::env::var("VOISIN_PLAYERS_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let has = Command::new(&python).args(["-c", "import extism"]).output();
+    if !has.is_ok_and(|output| output.status.success()) || !plugin.is_file() {
+        skipped("extism, or the plugin (plugins/navidrome/build)");
+        return;
+    }
+    let sandbox = Sandbox::new();
+    library_of_one_artist(&sandbox);
+    let server = Server::start(&sandbox, &[]);
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/server/players/navidrome.py");
+    let url = format!("http://{}", server.address);
+    let ask = |settings: &[&str]| -> Value {
+        let question = json!([["nd_get_similar_songs_by_track", {"id": "x", "name": "Song 1", "artist": "Ann", "count": 12}]]);
+        let mut command = Command::new(&python);
+        command.args([script, plugin.to_str().unwrap(), &url, &server.token]).args(settings);
+        answered::<Vec<Value>>(&mut command, &question).remove(0)
+    };
+    let by_ann = |settings: &[&str]| {
+        let answer = ask(settings);
+        let songs = answer["answer"]["songs"].as_array().unwrap_or_else(|| panic!("{answer}")).clone();
+        songs.iter().filter(|song| song["artist"].as_str().unwrap().to_lowercase().starts_with("ann")).count()
+    };
+    assert_eq!(by_ann(&[]), 3);
+    assert_eq!(by_ann(&["max_per_artist=1", "near_only=false", "variety=", "taste=nonsense"]), 1);
+    assert_eq!(by_ann(&["max_per_artist=0"]), 5);
+    let refused = ask(&["variety=7"]);
+    assert!(refused["error"].as_str().unwrap().contains("0 to 1"), "{refused}");
 }
 
 #[test]
