@@ -17,6 +17,7 @@ pub mod pixels;
 pub mod random;
 pub mod regular_file;
 pub mod remedy;
+pub mod song;
 pub mod tags;
 pub mod text;
 pub mod track;

@@ -110,12 +110,6 @@ struct MixCandidate {
     score: f32,
 }
 
-/// Which song a track is a version of, where that can be told: tracks with the same key are one song.
-fn song_of(track: &Track) -> Option<String> {
-    let title = fold(track.tags.title.as_deref()?);
-    Some(format!("{}\n{title}", artist_of(track)?)).filter(|_| !title.is_empty())
-}
-
 /// Whose a track is: "A feat. B" is a song of A.
 fn artist_of(track: &Track) -> Option<String> {
     track.artists().first().map(|artist| fold(artist))
@@ -195,7 +189,7 @@ impl Engine {
         let known: HashSet<String> = if options.keeps_versions {
             HashSet::new()
         } else {
-            own.iter().chain(&played).filter_map(song_of).collect()
+            own.iter().chain(&played).filter_map(Track::song).collect()
         };
         let (shortest, longest) = options.lengths(&own);
 
@@ -209,7 +203,7 @@ impl Engine {
                 let vector = index.vector(track.id);
                 let artist = artist_of(&track);
                 let fits = (shortest..=longest).contains(&track.audio.seconds)
-                    && !song_of(&track).is_some_and(|song| known.contains(&song))
+                    && !track.song().is_some_and(|song| known.contains(&song))
                     && !is_seed(&centred, track.id, vector.as_deref())
                     && artists.has_room(artist.as_ref());
                 if fits {
@@ -323,9 +317,9 @@ fn choose(mut candidates: Vec<MixCandidate>, options: &MixOptions, most: usize) 
         };
         let is_again = !options.keeps_versions
             && (chosen.iter().any(is_copy)
-                || song_of(&candidate.track).is_some_and(|song| songs.contains(&song)));
+                || candidate.track.song().is_some_and(|song| songs.contains(&song)));
         if !is_again && artists.has_room(artist.as_ref()) && albums.has_room(album.as_ref()) {
-            songs.extend(song_of(&candidate.track));
+            songs.extend(candidate.track.song());
             artists.take(artist);
             albums.take(album);
             chosen.push(candidate);

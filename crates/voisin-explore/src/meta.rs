@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use voisin_base::artists::artists;
 use voisin_base::cue;
+use voisin_base::song::song;
 use voisin_base::track::TrackId;
 
 /// A track's tags, predictions and file facts, as far as clusters, maps and playlists show them.
@@ -127,6 +128,11 @@ impl TrackMeta {
     /// Everybody whom the artist names, to compare by: lower-cased; empty if unknown.
     pub fn artist_keys(&self) -> Vec<String> {
         artists(self.artist.as_deref().unwrap_or_default()).into_iter().map(str::to_lowercase).collect()
+    }
+
+    /// Which song it is, where that can be told: tracks with the same text are versions of one song.
+    pub fn song(&self) -> Option<String> {
+        song(self.artist.as_deref(), Some(self.title.as_str()))
     }
 
     /// Mean bit rate in kbit/s, if size and length are known.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use voisin_base::artists::artists;
 use voisin_base::cue;
 use voisin_base::key::MusicalKey;
+use voisin_base::song::song;
 use voisin_base::tags::TrackTags;
 use voisin_base::track::{ContentId, TrackId};
 
@@ -165,6 +166,11 @@ impl Track {
     /// Everybody whom the artist names, or the album's artist where no other is named; the first leads.
     pub fn artists(&self) -> Vec<&str> {
         self.main_artist().map(artists).unwrap_or_default()
+    }
+
+    /// Which song it is, where that can be told: tracks with the same text are versions of one song.
+    pub fn song(&self) -> Option<String> {
+        song(self.main_artist(), self.tags.title.as_deref())
     }
 
     /// `artist: title`, or what there is of it, or the file's name.

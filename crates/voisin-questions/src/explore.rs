@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::QuestionError;
 use super::seed::{MOST_SEEDS, NamedSeed};
 use super::values::{ClusterDetail, Count, WholeNumber, at_most};
-use crate::answers::duplicates::{GroupJson, with_exact_copies};
+use crate::answers::duplicates::{GroupJson, versions, with_exact_copies};
 use crate::answers::graph::{clustered, duplicate_groups};
 use voisin::{Collection, Engine, EngineError, FileListener, ListenEvent, Seed};
 use voisin_explore::KnnGraph;
@@ -60,6 +60,10 @@ pub struct Duplicates {
     /// Judge by the stored vectors alone: faster, reads no file, misses more copies of low bit rates
     #[arg(long)]
     pub(crate) rough: bool,
+    /// Group versions of a song instead of copies of a recording: by the same artist, with titles that differ in words such
+    /// as live, remaster, radio edit or remix alone; nothing is listened to, and nothing should be deleted for it
+    #[arg(long, conflicts_with = "rough")]
+    pub versions: bool,
 }
 
 impl Duplicates {
@@ -72,6 +76,9 @@ impl Duplicates {
         collection: &Collection,
         tell: impl Fn(ListenEvent) + Sync,
     ) -> Result<Vec<GroupJson>, EngineError> {
+        if self.versions {
+            return Ok(versions(collection));
+        }
         let listener = FileListener::new(engine.library(), tell)?;
         let listener = (!self.rough).then_some(&listener as &dyn PairListener);
         let similar = duplicate_groups(engine, collection, listener)?;

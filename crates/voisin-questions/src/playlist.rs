@@ -83,6 +83,11 @@ pub struct Playlist {
     #[arg(long, conflicts_with = "no_duplicates")]
     #[serde(default)]
     pub(crate) keep_duplicates: bool,
+    /// Leave other versions of a song in the list: by the same artist, with a title that differs in words such as live,
+    /// remaster, radio edit or remix alone
+    #[arg(long)]
+    #[serde(default)]
+    pub(crate) keep_versions: bool,
 }
 
 fn two() -> u32 {
@@ -192,6 +197,7 @@ impl Playlist {
                 (false, true) => Copies::Kept,
                 (false, false) => Copies::LeftOut,
             },
+            keeps_versions: self.keep_versions || self.keep_duplicates,
             harmonic: self.harmonic,
             max_bpm_step: self.max_bpm_step.map(|step| step.0),
             allowed: allowed.as_ref(),

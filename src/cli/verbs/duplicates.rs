@@ -2,7 +2,7 @@
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::answers::duplicates::FileJson;
+use crate::answers::duplicates::{FileJson, GroupJson};
 use crate::cli::Ending;
 use crate::cli::args::{DuplicatesArgs, ListFormat};
 use crate::cli::context::Context;
@@ -63,26 +63,32 @@ pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<En
             }),
         )?,
         ListFormat::Table => {
+            let (first, other_is) =
+                if args.question.versions { ("song", "version") } else { ("better", "also") };
             for group in &groups {
-                let keep = format!("better: {} ({})", group.keep.path, group.why);
+                let keep = format!("{first}: {} ({})", group.keep.path, group.why);
                 render::print_line(&render::one_line(&keep))?;
                 for other in &group.others {
-                    let line = format!("   also: {} ({})", other.path, other.describe());
+                    let line = format!("   {other_is}: {} ({})", other.path, other.describe());
                     render::print_line(&render::one_line(&line))?;
                 }
             }
             let bytes: u64 = groups.iter().map(|group| group.bytes_to_be_won).sum();
-            let text = format!(
-                "{}, {:.1} MB could be freed",
-                count(groups.len() as u64, "group"),
-                bytes as f64 / 1e6
-            );
-            render::print_line(&text)?;
+            let groups = count(groups.len() as u64, "group");
+            let won = if args.question.versions {
+                String::new()
+            } else {
+                format!(", {:.1} MB could be freed", bytes as f64 / 1e6)
+            };
+            render::print_line(&format!("{groups}{won}"))?;
         }
-        // What could go: the copies without the file to keep.
+        // What could go: the copies without the file to keep. Of versions nothing should: all of them.
         _ => {
-            let copies: Vec<TrackMeta> =
-                groups.iter().flat_map(|group| &group.others).map(FileJson::meta).collect();
+            let listed = |group| {
+                let GroupJson { keep, others, .. }: &GroupJson = group;
+                others.iter().chain(args.question.versions.then_some(keep))
+            };
+            let copies: Vec<TrackMeta> = groups.iter().flat_map(listed).map(FileJson::meta).collect();
             print_files(&copies.iter().collect::<Vec<_>>(), "voisin duplicates", &args.output)?;
         }
     }

@@ -275,3 +275,41 @@ fn a_track_belongs_to_each_of_its_artists() {
     }
     assert_eq!(taken.len(), 3, "{found}");
 }
+
+#[test]
+fn versions_of_a_song_are_grouped_and_stand_once_in_a_list() {
+    let sandbox = Sandbox::new();
+    let music = sandbox.path("music");
+    let named = [
+        ("Alpha", "Hurt - 2011 Remaster"),
+        ("Alpha feat. Beta", "Hurt (Live)"),
+        ("alpha", "Hurt"),
+        ("Beta", "Hurt"),
+        ("Alpha", "Hurt, Part 2"),
+    ];
+    for (seed, (artist, title)) in (21..).zip(named) {
+        sound(&music.join(format!("{seed}.wav")), seed, &[("TPE1", artist), ("TIT2", title)]);
+    }
+    fine(sandbox.run(["add", music.to_str().unwrap()]));
+    let seed = music.join("24.wav");
+    let titles = |more: &[&str]| {
+        let asked = ["playlist", seed.to_str().unwrap(), "--max-per-artist", "0", "--format", "json"];
+        let list = fine_json(sandbox.run([&asked[..], more].concat()));
+        let mut titles: Vec<String> =
+            list.as_array().unwrap().iter().map(|row| row["title"].as_str().unwrap().to_owned()).collect();
+        titles.sort();
+        titles
+    };
+    let once = titles(&[]);
+    assert_eq!(once.len(), 3, "{once:?}");
+    assert!(once.contains(&"Hurt, Part 2".to_owned()), "{once:?}");
+    assert_eq!(titles(&["--keep-versions"]).len(), 5);
+    let groups = fine_json(sandbox.run(["duplicates", "--versions", "--format", "json"]));
+    let name = |file: &Value| file["path"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+    let [group] = groups.as_array().unwrap().as_slice() else { panic!("{groups}") };
+    let others: Vec<String> = group["others"].as_array().unwrap().iter().map(name).collect();
+    assert_eq!((name(&group["keep"]), others), ("23.wav".into(), vec!["22.wav".into(), "21.wav".into()]));
+    assert_eq!(group["bytes_to_be_won"], 0);
+    let table = fine(sandbox.run(["duplicates", "--versions"]));
+    assert!(table.contains("version: ") && !table.contains("freed"), "{table}");
+}

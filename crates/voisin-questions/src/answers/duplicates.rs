@@ -1,6 +1,6 @@
 //! Recordings that are there several times.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -146,6 +146,28 @@ pub(crate) fn with_exact_copies(
     }
     groups.sort_by(|a, b| b.bytes_to_be_won.cmp(&a.bytes_to_be_won).then(a.keep.id.cmp(&b.keep.id)));
     Ok(groups)
+}
+
+/// Versions of a song, the shortest title first: that of the song itself. Songs with most versions first.
+pub(crate) fn versions(collection: &Collection) -> Vec<GroupJson> {
+    let mut songs: BTreeMap<String, Vec<&TrackMeta>> = BTreeMap::new();
+    for track in &collection.meta {
+        if let Some(song) = track.song() {
+            songs.entry(song).or_default().push(track);
+        }
+    }
+    let group = |mut tracks: Vec<&TrackMeta>| {
+        tracks.sort_by_key(|track| (track.title.chars().count(), track.id));
+        let mut files = tracks.into_iter().map(|track| file(track, track.system_path(), track.bytes, false));
+        let keep = files.next()?;
+        let others: Vec<FileJson> = files.collect();
+        let why = "versions of one song, not copies".to_owned();
+        let is_one = others.is_empty();
+        (!is_one).then_some(GroupJson { keep, why, others, bytes_to_be_won: 0, pairs: Vec::new() })
+    };
+    let mut groups: Vec<GroupJson> = songs.into_values().filter_map(group).collect();
+    groups.sort_by(|a, b| b.others.len().cmp(&a.others.len()).then(a.keep.id.cmp(&b.keep.id)));
+    groups
 }
 
 fn file(track: &TrackMeta, path: &Path, bytes: u64, exact: bool) -> FileJson {

@@ -36,6 +36,8 @@ pub enum Copies {
 pub struct PlaylistConstraints<'a> {
     /// Copies of one recording that were left out.
     pub copies: Copies,
+    /// Other versions of a song that is in the list stay.
+    pub keeps_versions: bool,
     /// Each track's key mixes with that of the one before.
     pub harmonic: bool,
     /// Beats a minute from one track to the next.
@@ -103,15 +105,16 @@ pub fn listed(
             excluded.contains(&row) || wanted.allowed.is_some_and(|set| !set.contains(collection.ids[row]))
         };
         let entries = playlist(vectors, &collection.meta, seeds, &is_out, &options)?;
-        let copies = if wanted.copies == Copies::Kept {
-            Vec::new()
-        } else {
-            copies(vectors, &entries, &seeds[..named])
+        let song = |row: usize| collection.meta[row].song().filter(|_| !wanted.keeps_versions);
+        let is_copy = |a: usize, b: usize| {
+            wanted.copies != Copies::Kept && same_recording(vectors, a, b)
+                || song(a).is_some_and(|song_of_a| song(b) == Some(song_of_a))
         };
-        if copies.is_empty() {
+        let again = repeated(&entries, &seeds[..named], is_copy);
+        if again.is_empty() {
             break entries;
         }
-        excluded.extend(copies);
+        excluded.extend(again);
     };
     let mut rows: Vec<usize> = entries.iter().map(|entry| entry.row).collect();
     let mut is_short = false;
@@ -136,16 +139,19 @@ pub fn listed(
     Ok(PlaylistRows { rows, is_short, standing: None })
 }
 
-/// Rows of a list that are copies of one before them; a seed that was named is never one.
-fn copies(vectors: ArrayView2<'_, f32>, entries: &[Entry], named: &[usize]) -> Vec<usize> {
-    let same = |a: usize, b: usize| match (vectors.row(a).to_slice(), vectors.row(b).to_slice()) {
+fn same_recording(vectors: ArrayView2<'_, f32>, a: usize, b: usize) -> bool {
+    match (vectors.row(a).to_slice(), vectors.row(b).to_slice()) {
         (Some(a), Some(b)) => is_same_recording(dot(a, b)),
         _ => false,
-    };
+    }
+}
+
+/// Rows of a list that repeat one before them; a seed that was named never does.
+fn repeated(entries: &[Entry], named: &[usize], repeats: impl Fn(usize, usize) -> bool) -> Vec<usize> {
     let mut kept: Vec<usize> = named.to_vec();
     let mut found = Vec::new();
     for row in entries.iter().map(|entry| entry.row).filter(|row| !named.contains(row)) {
-        if kept.iter().any(|&other| same(row, other)) {
+        if kept.iter().any(|&other| repeats(row, other)) {
             found.push(row);
         } else {
             kept.push(row);
