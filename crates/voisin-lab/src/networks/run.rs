@@ -137,7 +137,7 @@ pub fn train(
     let clock = Clock::start();
     let decide = settings.training.decide;
     let (count, mut answers, mut last) = (fits.len(), Vec::new(), None);
-    let (mut judged, mut truth): (Windows, Vec<usize>) = (Vec::new(), Vec::new());
+    let (mut judged, mut truth): (WindowAnswers, Vec<usize>) = (Vec::new(), Vec::new());
     for (number, (folder, training, validation)) in fits.iter().enumerate() {
         std::fs::create_dir_all(folder).map_err(LabError::io(folder))?;
         let mut net = network(config, classes, device.clone())?;
@@ -228,17 +228,17 @@ pub fn train(
 }
 
 /// Of each track, of each of its windows, the probabilities of the classes.
-type Windows = Vec<Vec<Vec<f32>>>;
+type WindowAnswers = Vec<Vec<Vec<f32>>>;
 
 /// `[tracks, classes]`
-fn joined(windows: &Windows, how: Decision) -> Result<Array2<f32>, LabError> {
+fn joined(windows: &WindowAnswers, how: Decision) -> Result<Array2<f32>, LabError> {
     let rows: Vec<Vec<f32>> = windows.iter().map(|windows| how.join(windows)).collect();
     let shape = (rows.len(), rows.first().map_or(0, Vec::len));
     Array2::from_shape_vec(shape, rows.concat()).map_err(|error| LabError::Asked(error.to_string()))
 }
 
 /// How many of the windows, and of the tracks by each decision, are named rightly; nothing where a track has one window.
-fn decisions(windows: &Windows, truth: &[usize]) -> Vec<(String, f64)> {
+fn decisions(windows: &WindowAnswers, truth: &[usize]) -> Vec<(String, f64)> {
     let all: usize = windows.iter().map(Vec::len).sum();
     if all <= windows.len() {
         return Vec::new();
@@ -270,7 +270,7 @@ impl<'a> RunExamples<'a> {
     }
 
     /// What is said of each track's windows.
-    fn heard(self, net: &dyn ClassJudge, tracks: &[usize], batch: usize) -> Result<Windows, LabError> {
+    fn heard(self, net: &dyn ClassJudge, tracks: &[usize], batch: usize) -> Result<WindowAnswers, LabError> {
         Ok(said(net, self.of(&[], &[]), tracks, batch)?)
     }
 }
