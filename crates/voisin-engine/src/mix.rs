@@ -253,10 +253,10 @@ impl Engine {
         let late: HashSet<String> = if options.keeps_versions {
             HashSet::new()
         } else {
-            candidates.iter().filter(|one| is_late(one)).filter_map(|one| song_of(&one.track)).collect()
+            candidates.iter().filter(|one| is_late(one)).filter_map(|one| one.track.song()).collect()
         };
         for one in &mut candidates {
-            let is_version = song_of(&one.track).is_some_and(|song| late.contains(&song));
+            let is_version = one.track.song().is_some_and(|song| late.contains(&song));
             one.tier |= if is_version || is_late(one) { HEARD_LATELY } else { 0 };
             one.opinion = known.get(&one.track.id).map_or(0.0, |known| known.opinion);
         }
