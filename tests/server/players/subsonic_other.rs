@@ -19,6 +19,8 @@ struct Door {
     /// Newer clients are refused, as the API has it.
     newest: u32,
     slow: bool,
+    /// A folder of music, and how paths begin in it: what search3 shows of it.
+    folder: Option<(&'static str, &'static str)>,
     /// How often each endpoint was asked for.
     asked: HashMap<String, usize>,
 }
@@ -65,7 +67,7 @@ fn pass(mut client: TcpStream, port: u16, door: &Mutex<Door>) -> Option<()> {
     let said = format!("{query}&{body}");
     let minor =
         said.split('&').find_map(|pair| pair.strip_prefix("v=1.")?.split('.').next()?.parse::<u32>().ok());
-    let (refusal, slow) = {
+    let (refusal, slow, folder) = {
         let mut door = door.lock().unwrap();
         let name = path.rsplit('/').next()?.trim_end_matches(".view").to_owned();
         *door.asked.entry(name).or_default() += 1;
@@ -81,7 +83,10 @@ fn pass(mut client: TcpStream, port: u16, door: &Mutex<Door>) -> Option<()> {
         } else {
             None
         };
-        (refusal, door.slow)
+        let is_in = |(id, _): &(&str, &str)| {
+            path.contains("search3") && said.contains(&format!("musicFolderId={id}"))
+        };
+        (refusal, door.slow, door.folder.filter(is_in))
     };
     if slow {
         std::thread::sleep(Duration::from_secs(8));
@@ -95,7 +100,45 @@ fn pass(mut client: TcpStream, port: u16, door: &Mutex<Door>) -> Option<()> {
     let kept = head.lines().filter(|line| !line.to_ascii_lowercase().starts_with("connection:"));
     let head: String = kept.map(|line| format!("{line}\r\n")).collect();
     server.write_all(format!("{head}Connection: close\r\n\r\n{body}").as_bytes()).ok()?;
-    std::io::copy(&mut server, &mut client).ok().map(drop)
+    let Some((_, begin)) = folder else { return std::io::copy(&mut server, &mut client).ok().map(drop) };
+    let mut answer = Vec::new();
+    server.read_to_end(&mut answer).ok()?;
+    let answer = text(&answer);
+    let mut json: Value = serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()?;
+    if let Some(songs) = json["subsonic-response"]["searchResult3"]["song"].as_array_mut() {
+        songs.retain(|song| song["path"].as_str().unwrap().starts_with(begin));
+    }
+    let body = json.to_string();
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close";
+    client.write_all(format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).as_bytes()).ok()
+}
+
+#[test]
+fn songs_come_from_the_folder_of_music_that_is_asked_for() {
+    let sandbox = Sandbox::new();
+    let music = small_library(&sandbox);
+    let Some(upstream) = Supysonic::start(&sandbox, &music) else { return };
+    let door = Door { newest: 16, takes_forms: true, folder: Some(("7", "ambient/")), ..Door::default() };
+    let (port, door) = Door::open(upstream.port, door);
+    let url = format!("http://127.0.0.1:{port}");
+    assert_eq!(code(&link(&sandbox, &url, "s3cret&")), 0);
+    let server = Server::start(&sandbox, &["--subsonic", &url]);
+    let songs = subsonic(&server, "search3", "query=&songCount=100")["searchResult3"]["song"].clone();
+    let id = songs.as_array().unwrap().iter().find(|song| song["title"] == "Chaos God").unwrap();
+    let id = id["id"].as_str().unwrap();
+    let is_ambient = |query: &str| -> Vec<bool> {
+        let answer = subsonic(&server, "getSimilarSongs2", &format!("id={id}&count=9{query}"));
+        let songs = answer["similarSongs2"]["song"].as_array().unwrap().clone();
+        songs.iter().map(|song| song["path"].as_str().unwrap().starts_with("ambient/")).collect()
+    };
+    let all = is_ambient("");
+    assert!(all.len() == 5 && all.contains(&false));
+    let some = is_ambient("&musicFolderId=7");
+    assert!(some.len() == 3 && !some.contains(&false), "{some:?}");
+    Door::asked(&door);
+    let sonic = subsonic(&server, "getSonicSimilarTracks", &format!("id={id}&count=9&musicFolderId=7"));
+    assert_eq!(sonic["sonicMatch"].as_array().unwrap().len(), 3);
+    assert!(!Door::asked(&door).contains_key("search3"), "the folder is remembered");
 }
 
 #[test]

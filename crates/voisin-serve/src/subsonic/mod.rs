@@ -6,7 +6,7 @@
 
 mod form;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -29,7 +29,7 @@ use super::upstream::{ADDRESSES, FORMS, ServerAddress, Upstream, UpstreamError};
 use form::{OLDEST_VERSION, Refusal, SubsonicForm, written};
 use voisin::{EngineError, MixOptions, SimilarTrack};
 use voisin_base::track::TrackId;
-use voisin_library::Told;
+use voisin_library::{Told, TrackSet};
 use voisin_questions::Mixing;
 
 /// Longest form, in bytes: of a question that is answered here, and of one that is handed on.
@@ -51,6 +51,8 @@ const OFFER_TIME: Duration = Duration::from_millis(1500);
 /// Albums of an artist that are seeds, and tracks in all.
 const MOST_ALBUMS: usize = 30;
 const MOST_SEEDS: usize = 500;
+/// Folders of music that are known of users.
+const MOST_FOLDERS: usize = 100;
 /// Songs of one message of what was heard or liked.
 const MOST_TOLD: usize = 50;
 /// Questions to the server at once, for one answer.
@@ -191,6 +193,8 @@ struct Sidecar {
     /// What the server offers, as it said last, and when it was asked.
     offered: Mutex<Option<(Instant, Vec<Value>)>>,
     songs: Mutex<ShownSongs>,
+    /// Tracks that the server shows a user in a folder of music, and when that was asked.
+    folders: Mutex<HashMap<(blake3::Hash, String), (Instant, Arc<TrackSet>)>>,
 }
 
 /// Songs as the server has shown them to a user, for some minutes: an answer then costs no question for each of its songs.
@@ -242,6 +246,7 @@ pub(super) fn router(state: &Shared, server: ServerAddress) -> Result<Router<Sha
         salt,
         offered: Mutex::default(),
         songs: Mutex::default(),
+        folders: Mutex::default(),
     };
     Ok(Router::new()
         .route("/rest/{*path}", any(answer))
@@ -453,20 +458,63 @@ impl Sidecar {
         Ok(song)
     }
 
+    /// The tracks that are in a folder of the server's music, where one is named.
+    async fn of_folder(&self, login: &Login, form: &SubsonicForm) -> Result<Option<Arc<TrackSet>>, Refusal> {
+        let Some(folder) = form.get("musicFolderId").filter(|folder| !folder.is_empty()) else {
+            return Ok(None);
+        };
+        let key = (login.user(), folder.to_owned());
+        {
+            let mut known = lock(&self.folders);
+            known.retain(|_, (since, _)| since.elapsed() < SHOWN_FOR);
+            if known.len() >= MOST_FOLDERS {
+                known.clear();
+            }
+            if let Some((_, tracks)) = known.get(&key) {
+                return Ok(Some(Arc::clone(tracks)));
+            }
+        }
+        let mut items: HashSet<String> = HashSet::new();
+        let mut before = 0_usize;
+        while before < MOST_SHOWN {
+            let page = self.page(login, before, &[("musicFolderId", folder)]).await?;
+            before += page.len();
+            items.extend(page.iter().filter_map(id_of));
+            if page.is_empty() {
+                break;
+            }
+        }
+        let server = self.upstream.address.clone();
+        let tracks = self.state.ask(move |_, context| {
+            let library = context.engine.library();
+            let linked = library.linked_tracks(server.as_str())?.to_vec();
+            let known = library.items_of(server.as_str(), &linked)?;
+            Ok(known.into_iter().filter(|(_, item)| items.contains(item)).map(|(track, _)| track).collect())
+        });
+        let tracks: Arc<TrackSet> = Arc::new(tracks.await?);
+        lock(&self.folders).insert(key, (Instant::now(), Arc::clone(&tracks)));
+        Ok(Some(tracks))
+    }
+
+    /// Songs that the server shows this user, a page of them.
+    async fn page(&self, login: &Login, before: usize, more: &[(&str, &str)]) -> Result<Vec<Value>, Refusal> {
+        let offset = before.to_string();
+        let parameters = [
+            ("query", ""),
+            ("songCount", PAGE),
+            ("songOffset", &offset),
+            ("artistCount", "0"),
+            ("albumCount", "0"),
+        ];
+        let answer = ask(&self.upstream, login, "search3", &[&parameters, more].concat()).await?;
+        Ok(answer["searchResult3"]["song"].as_array().cloned().unwrap_or_default())
+    }
+
     /// Asks for all songs that the server shows this user, a page after the other.
     async fn fill(&self, login: &Login) {
         let mut before = 0_usize;
         while before < MOST_SHOWN {
-            let offset = before.to_string();
-            let parameters = [
-                ("query", ""),
-                ("songCount", PAGE),
-                ("songOffset", &offset),
-                ("artistCount", "0"),
-                ("albumCount", "0"),
-            ];
-            let Ok(answer) = ask(&self.upstream, login, "search3", &parameters).await else { return };
-            let page = answer["searchResult3"]["song"].as_array().cloned().unwrap_or_default();
+            let Ok(page) = self.page(login, before, &[]).await else { return };
             let mut songs = lock(&self.songs);
             for (id, song) in page.iter().filter_map(|song| Some((id_of(song)?, song))) {
                 songs.put(login.user(), &id, song);
@@ -528,12 +576,14 @@ impl Sidecar {
 
     /// What to go on with after these tracks, of what is known to the server.
     ///
+    /// - `folder`: the tracks that may come, where not all may
     /// - `is_sorted`: nearest first, not as it is to be heard
     async fn near(
         &self,
         login: &Login,
         tracks: Vec<TrackId>,
         count: usize,
+        folder: Option<Arc<TrackSet>>,
         is_sorted: bool,
     ) -> Result<Vec<Match>, Refusal> {
         if tracks.is_empty() || count == 0 {
@@ -545,7 +595,11 @@ impl Sidecar {
             state.index(context)?;
             let seeds = tracks.iter().map(|track| context.engine.seed_of(*track));
             let seeds = seeds.collect::<Result<Vec<_>, EngineError>>()?;
-            let among = Some(context.engine.library().linked_tracks(server.as_str())?);
+            let among = match &folder {
+                Some(folder) => (**folder).clone(),
+                None => context.engine.library().linked_tracks(server.as_str())?,
+            };
+            let among = Some(among);
             let options = MixOptions { limit: count, among, ..state.mixing.clone().over(&user).options() };
             let mut found = context.engine.mix(&seeds, &options)?;
             if is_sorted {
@@ -589,7 +643,9 @@ impl Sidecar {
         let login = self.login(form).await?;
         let (id, count) = (form.required("id")?, form.count(50)?);
         let tracks = self.tracks_of(&login, id, artist_first).await?;
-        let entries = self.entries(&login, self.near(&login, tracks, count, false).await?).await;
+        let folder = self.of_folder(&login, form).await?;
+        let found = self.near(&login, tracks, count, folder, false).await?;
+        let entries = self.entries(&login, found).await;
         let songs: Vec<Value> = entries.into_iter().map(|(song, _)| song).collect();
         Ok(json!({ name: {"song": songs} }))
     }
@@ -598,7 +654,9 @@ impl Sidecar {
         let login = self.login(form).await?;
         let (id, count) = (form.required("id")?, form.count(10)?);
         let tracks = self.tracks_of(&login, id, false).await?;
-        Ok(sonic_matches(self.entries(&login, self.near(&login, tracks, count, true).await?).await))
+        let folder = self.of_folder(&login, form).await?;
+        let found = self.near(&login, tracks, count, folder, true).await?;
+        Ok(sonic_matches(self.entries(&login, found).await))
     }
 
     /// From one song to another. Both are part of the answer as they were asked for, whatever else stands for them.
