@@ -61,6 +61,8 @@ mod id3;
 mod index;
 #[path = "../fuzz/targets/keras.rs"]
 mod keras;
+#[path = "../fuzz/targets/lab.rs"]
+mod lab;
 #[path = "../fuzz/targets/npy.rs"]
 mod npy;
 #[path = "../fuzz/targets/onnx.rs"]
@@ -155,7 +157,7 @@ fn number(name: &str, otherwise: u64) -> u64 {
 fn every_target_takes_its_seeds_and_mutations_of_them() {
     let time = Duration::from_secs(number("VOISIN_FUZZ_SECONDS", 1));
     let seed = number("VOISIN_FUZZ_SEED", u64::from(std::process::id()));
-    let targets: [(&str, fn(), fn(&[u8])); 12] = [
+    let targets: [(&str, fn(), fn(&[u8])); 13] = [
         ("audio", audio::begin, audio::feed),
         ("tags", tags::begin, tags::feed),
         ("id3", id3::begin, id3::feed),
@@ -168,6 +170,7 @@ fn every_target_takes_its_seeds_and_mutations_of_them() {
         ("playlist", playlist::begin, playlist::feed),
         ("query", query::begin, query::feed),
         ("npy", npy::begin, npy::feed),
+        ("lab", lab::begin, lab::feed),
     ];
     let mut findings = Vec::new();
     for (name, begin, feed) in targets {
