@@ -29,8 +29,8 @@ pub fn artists(text: &str) -> Vec<&str> {
 
 /// Where the first separator begins and ends.
 fn next_separator(text: &str) -> Option<(usize, usize)> {
-    let starts = text.char_indices().map(|(at, _)| at);
-    starts.filter_map(|at| Some((at, at + separator_length(&text[at..])?))).next()
+    let mut starts = text.char_indices().map(|(at, _)| at);
+    starts.find_map(|at| Some((at, at + separator_length(&text[at..])?)))
 }
 
 /// The length of the separator that a text begins with; abbreviations end with a dot or a space.

@@ -193,9 +193,11 @@ struct Sidecar {
     /// What the server offers, as it said last, and when it was asked.
     offered: Mutex<Option<(Instant, Vec<Value>)>>,
     songs: Mutex<ShownSongs>,
-    /// Tracks that the server shows a user in a folder of music, and when that was asked.
-    folders: Mutex<HashMap<(blake3::Hash, String), (Instant, Arc<TrackSet>)>>,
+    folders: Mutex<ShownFolders>,
 }
+
+/// Tracks that the server shows a user in a folder of music, and when that was asked.
+type ShownFolders = HashMap<(blake3::Hash, String), (Instant, Arc<TrackSet>)>;
 
 /// Songs as the server has shown them to a user, for some minutes: an answer then costs no question for each of its songs.
 #[derive(Default)]
