@@ -348,6 +348,13 @@ fn a_plan_writes_nothing() {
         let said = text(&output.stderr);
         assert!(code(&output) == 2 && said.contains(expected), "{setting}: {said}");
     }
+    // a run on numbers cannot listen, and says what can
+    fs::write(sandbox.path("x.wav"), tone_wav(8000, 1.0, 300.0, 0.5)).unwrap();
+    fine(sandbox.run(train(&data, &run, &["--algorithm", "majority"])));
+    let file = sandbox.path("x.wav");
+    let output = sandbox.run(["classify", "--with", run.to_str().unwrap(), file.to_str().unwrap()]);
+    let said = text(&output.stderr);
+    assert!(code(&output) == 2 && said.contains("one trained with --features fma can"), "{said}");
     let output = sandbox.run(["classify", "--with", "nope", "x.wav"]);
     let said = text(&output.stderr);
     assert!(said.contains("nope: no such folder; voisin train classifier makes one"), "{said}");
