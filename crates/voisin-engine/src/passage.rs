@@ -10,16 +10,14 @@ use super::search::{ArtistLimit, SimilarOptions, is_seed};
 use super::{Embedder, Engine, EngineError, LibrarySpace, Seed, WindowPlan, window_set};
 use voisin_base::track::TrackId;
 use voisin_encoder::Parts;
-use voisin_explore::passage::{PassageMatch, best_passage, cut, search};
+use voisin_explore::passage::{PassageMatch, PlaceOptions, best_passages, cut, search};
 use voisin_explore::{ExploreError, WindowSet};
 use voisin_library::Track;
 
-/// Tracks beyond the answer's length that are listened to again: the stored windows' order is rough.
-const RESERVE: usize = 10;
-/// Of tracks longer than this, in seconds, only the surroundings of the rough place are listened to.
-const LONG: f64 = 1200.0;
-/// How far around, in seconds.
-const AROUND: f32 = 60.0;
+/// Places that are listened to again: the best by their stored windows.
+const HEARD: usize = 5;
+/// Seconds before and behind a rough place that are listened to at least; more where the stored windows are further apart.
+const AROUND: f32 = 3.0;
 
 /// A passage of a file.
 #[derive(Debug, Clone)]
@@ -50,6 +48,8 @@ pub struct SimilarPassage {
     /// Whether the file was listened to, second by second; if not, the place is as exact as the stored windows
     /// lie dense.
     pub listened: bool,
+    /// Whether it should have been, and could not be read.
+    pub is_unread: bool,
 }
 
 impl Engine {
@@ -109,17 +109,20 @@ impl Engine {
         Ok(Passage { seed, windows, window_seconds, lead, seconds: (end - from) as f32 })
     }
 
-    /// The places that sound most like a passage, at most one per track, best first.
+    /// The places that sound most like a passage, best first; in its own track, what overlaps the passage is none, unless
+    /// the options include the seed.
     ///
-    /// All tracks are compared by their stored windows. The best are then listened to again, one window a second, so
-    /// that the place is right to a second; tracks whose file is gone keep the rough place.
+    /// All tracks are compared by their stored windows. The five best places are then listened to again, one window a second,
+    /// so that they are right to a second; the others, and those whose file is gone, keep the rough place.
     ///
     /// - `embedder`: the library's model; `None` answers from the stored windows alone
+    /// - `places`: of each track at most, none of which overlap
     pub fn similar_passages(
         &self,
         passage: &Passage,
         embedder: Option<&Embedder>,
         options: &SimilarOptions,
+        places: usize,
     ) -> Result<Vec<SimilarPassage>, EngineError> {
         let library = self.library();
         let allowed = self.matching(&options.filter)?;
@@ -128,65 +131,94 @@ impl Engine {
         let ids: Vec<TrackId> = vectors.ids.iter().copied().filter(passes).collect();
         let parts = self.parts()?;
         let mut source = |track: TrackId| window_set(library, &parts, track);
-        let mut rough = search(&passage.windows, passage.window_seconds, &ids, &mut source, usize::MAX)?;
+        let mut wanted = PlaceOptions { places, itself: passage.place(), ..PlaceOptions::default() };
         if !options.include_seed {
             let space = LibrarySpace::of(library, &vectors)?;
             let seed = space.centre_seeds(std::slice::from_ref(&passage.seed));
-            rough.retain(|found| {
-                let row = vectors.ids.binary_search(&found.track).ok();
+            let is_own = |track: &TrackId| {
+                let row = vectors.ids.binary_search(track).ok();
                 let vector = row.and_then(|row| Some(space.centre(vectors.values.row(row).to_slice()?)));
-                !is_seed(&seed, found.track, vector.as_deref())
-            });
+                is_seed(&seed, *track, vector.as_deref())
+            };
+            wanted.own = ids.iter().copied().filter(is_own).collect();
         }
+        let rough = search(&passage.windows, passage.window_seconds, &ids, &mut source, &wanted, usize::MAX)?;
         let mut artists = ArtistLimit::new(library, options.max_per_artist);
-        let rough = artists.first(rough, options.limit + RESERVE, |found| found.track)?;
+        let rough = artists.first(rough, options.limit.max(HEARD), |found| found.track)?;
         let tracks = library.tracks_by_id(&rough.iter().map(|found| found.track).collect::<Vec<_>>())?;
         let near: Vec<(Track, PassageMatch)> = tracks.into_iter().zip(rough).collect();
         // Paths only: the library's connection stays on this thread.
         let files: Vec<(PathBuf, f64)> =
             near.iter().map(|(track, _)| (track.path.clone(), track.audio.seconds)).collect();
-        let exact: Vec<Option<PassageMatch>> = files
+        let exact: Vec<Option<PassageMatch>> = files[..files.len().min(HEARD)]
             .par_iter()
             .zip(near.par_iter().map(|found| &found.1))
-            .map(|((path, seconds), rough)| listen(embedder?, path, *seconds, passage, rough))
+            .map(|((path, seconds), rough)| {
+                let taken = if wanted.own.contains(&rough.track) { vec![wanted.itself] } else { Vec::new() };
+                listen(embedder?, path, *seconds, passage, rough, taken)
+            })
             .collect();
+        let heard = if embedder.is_some() { exact.len() } else { 0 };
+        let exact = exact.into_iter().chain(std::iter::repeat(None));
         let mut found: Vec<SimilarPassage> = near
             .into_iter()
             .zip(exact)
-            .map(|((track, rough), exact)| {
+            .enumerate()
+            .map(|(rank, ((track, rough), exact))| {
                 let listened = exact.is_some();
+                let is_unread = rank < heard && !listened;
                 let place = exact.unwrap_or(rough);
                 // Windows do not reach to a track's last moment: the place may be pushed back by as much.
                 let length = track.audio.seconds as f32;
                 let from = (place.from - passage.lead).min(length - passage.seconds).max(0.0);
                 let to = (from + passage.seconds).min(length);
-                SimilarPassage { track, from, to, similarity: place.similarity, listened }
+                SimilarPassage { track, from, to, similarity: place.similarity, listened, is_unread }
             })
             .filter(|found| options.min_similarity.is_none_or(|least| found.similarity >= least))
             .collect();
         found.sort_by(|a, b| b.similarity.total_cmp(&a.similarity).then(a.track.id.cmp(&b.track.id)));
-        found.truncate(options.limit);
-        Ok(found)
+        // Heard again, two places of a track may have become one.
+        let mut apart: Vec<SimilarPassage> = Vec::new();
+        for place in found {
+            let overlaps = |known: &SimilarPassage| {
+                known.track.id == place.track.id && place.from < known.to && place.to > known.from
+            };
+            if !apart.iter().any(overlaps) {
+                apart.push(place);
+            }
+        }
+        apart.truncate(options.limit);
+        Ok(apart)
     }
 }
 
-/// The best place in a file; `None` where it cannot be read.
+impl Passage {
+    /// Where it begins and ends in its file, in seconds.
+    fn place(&self) -> (f32, f32) {
+        let from = self.windows.starts[0] - self.lead;
+        (from, from + self.seconds)
+    }
+}
+
+/// The best place in a file about a rough one; `None` where it cannot be read.
+///
+/// - `taken`: from and to in seconds of what is no answer
 fn listen(
     embedder: &Embedder,
     path: &Path,
     seconds: f64,
     passage: &Passage,
     rough: &PassageMatch,
+    taken: Vec<(f32, f32)>,
 ) -> Option<PassageMatch> {
     let info = voisin_audio::probe(path).ok()?;
     let milliseconds = |seconds: f32| (seconds.max(0.0) * 1000.0) as u32;
-    let plan = if seconds <= LONG {
-        WindowPlan::All
-    } else {
-        WindowPlan::Part { from: milliseconds(rough.from - AROUND), to: milliseconds(rough.to + AROUND) }
-    };
+    let around = rough.spacing.max(AROUND);
+    let (from, to) = (rough.from - around, (rough.to + around).min(seconds as f32));
+    let plan = WindowPlan::Part { from: milliseconds(from), to: milliseconds(to) };
     let heard = embedder.embed(path, &info, plan, None).ok()?;
     let windows = balanced(&Parts::of(embedder.encoder().manifest()), &heard.starts, heard.windows);
-    let found = best_passage(&passage.windows, passage.window_seconds, &windows).ok()?;
-    Some(PassageMatch { track: rough.track, ..found })
+    let found =
+        best_passages(&passage.windows, passage.window_seconds, (rough.track, &windows), taken, 1).ok()?;
+    found.into_iter().next()
 }

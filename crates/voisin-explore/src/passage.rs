@@ -1,5 +1,8 @@
 //! Search by a passage: where in each track does something like it sound?
 
+use std::collections::HashSet;
+
+use ndarray::Array2;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +23,26 @@ pub struct PassageMatch {
     pub similarity: f32,
     /// Windows of the track that lie in the passage: one says less than ten.
     pub windows: usize,
+    /// Seconds from one window of the track to the next: the place may be off by as much.
+    pub spacing: f32,
+}
+
+/// Where a passage is looked for.
+#[derive(Debug, Clone, Default)]
+pub struct PlaceOptions {
+    /// Places of each track at most, none of which overlap; 0 is 1.
+    pub places: usize,
+    /// Tracks that the passage is from, or a copy of that: where it is itself is no answer.
+    pub own: HashSet<TrackId>,
+    /// Where that is, in seconds.
+    pub itself: (f32, f32),
+}
+
+impl PlaceOptions {
+    /// What is no answer in a track.
+    fn taken(&self, track: TrackId) -> Vec<(f32, f32)> {
+        if self.own.contains(&track) { vec![self.itself] } else { Vec::new() }
+    }
 }
 
 /// Cuts the windows that lie wholly in a passage out of a track's; if none does, the one nearest to its middle.
@@ -62,7 +85,7 @@ pub fn cut(windows: &WindowSet, from: f32, to: f32, window_seconds: f32) -> Resu
 /// Tracks whose windows are held at once.
 const BATCH: usize = 1024;
 
-/// The best place in each of `tracks`, best track first.
+/// The best places in each of `tracks`, best first.
 ///
 /// The passage is laid over each track wherever one of its windows meets one of the track's; the windows of
 /// the track that it then covers are compared with its own nearest in time.
@@ -76,6 +99,7 @@ pub fn search(
     window_seconds: f32,
     tracks: &[TrackId],
     source: &mut dyn WindowSource,
+    options: &PlaceOptions,
     limit: usize,
 ) -> Result<Vec<PassageMatch>> {
     if query.is_empty() {
@@ -88,45 +112,79 @@ pub fn search(
             .filter_map(|&track| Some((track, source.windows(track).filter(|windows| !windows.is_empty())?)))
             .collect();
         found.par_extend(loaded.par_iter().map(|(track, windows)| {
-            let best = best_passage(query, window_seconds, windows)?;
-            Ok(PassageMatch { track: *track, ..best })
+            best_passages(query, window_seconds, (*track, windows), options.taken(*track), options.places)
         }));
     }
-    let mut found: Vec<PassageMatch> = found.into_iter().collect::<Result<_>>()?;
+    let found: Vec<Vec<PassageMatch>> = found.into_iter().collect::<Result<_>>()?;
+    let mut found: Vec<PassageMatch> = found.into_iter().flatten().collect();
     found.sort_by(|a, b| b.similarity.total_cmp(&a.similarity).then(a.track.cmp(&b.track)));
     found.truncate(limit);
     Ok(found)
 }
 
-/// The place in one track's windows that a passage fits best; its `track` is 0.
+/// The places in one track's windows that a passage fits best, best first.
 ///
 /// See [`search`]. There must be windows on both sides.
-pub fn best_passage(query: &WindowSet, window_seconds: f32, windows: &WindowSet) -> Result<PassageMatch> {
+///
+/// - `taken`: from and to in seconds of what is no answer
+/// - `places`: how many at most, none of which overlap; 0 is 1
+pub fn best_passages(
+    query: &WindowSet,
+    window_seconds: f32,
+    (track, windows): (TrackId, &WindowSet),
+    mut taken: Vec<(f32, f32)>,
+    places: usize,
+) -> Result<Vec<PassageMatch>> {
     for (what, set) in [("a passage's windows", query), ("a track's windows", windows)] {
         if set.is_empty() {
             return Err(ExploreError::TooFew { what, needed: 1, found: 0 });
         }
     }
     super::same_length("window vectors", query.vectors.ncols(), windows.vectors.ncols())?;
-    let (shift, similarity, count) = best_place(query, windows);
+    let products: Array2<f32> = query.vectors.dot(&windows.vectors.t());
     let first = query.starts[0];
     let length = query.starts[query.len() - 1] - first + window_seconds;
-    let from = (first + shift).max(0.0);
-    Ok(PassageMatch { track: TrackId(0), from, to: from + length, similarity, windows: count })
+    let spacing = spacing(windows);
+    let mut found = Vec::new();
+    while found.len() < places.max(1) {
+        // A place that overlaps none that is taken.
+        let is_free = |from: f32, to: f32| taken.iter().all(|&(begin, end)| to <= begin || from >= end);
+        let Some((shift, similarity, count)) = best_place(query, window_seconds, windows, &products, is_free)
+        else {
+            break;
+        };
+        let from = (first + shift).max(0.0);
+        let to = from + length;
+        taken.push((from, to));
+        found.push(PassageMatch { track, from, to, similarity, windows: count, spacing });
+    }
+    Ok(found)
 }
 
 /// Places nearer than this are one, in seconds.
 const SAME_PLACE: f32 = 0.05;
 
-/// Shift of the passage, similarity there, and how many of the track's windows it was measured on.
-fn best_place(query: &WindowSet, windows: &WindowSet) -> (f32, f32, usize) {
-    let products: ndarray::Array2<f32> = query.vectors.dot(&windows.vectors.t());
+/// Shift of the passage, similarity there, and how many of the track's windows it was measured on; `None` where no place is
+/// free.
+///
+/// - `products`: of the passage's windows with the track's
+/// - `is_free`: whether the passage may lie from here to there
+fn best_place(
+    query: &WindowSet,
+    window_seconds: f32,
+    windows: &WindowSet,
+    products: &Array2<f32>,
+    is_free: impl Fn(f32, f32) -> bool,
+) -> Option<(f32, f32, usize)> {
     let reach = (spacing(query) / 2.0).max(0.05) + 1e-3;
     let (begin, end) = (query.starts[0], query.starts[query.len() - 1]);
     let mut best = (0.0, f32::NEG_INFINITY, 0_usize);
     // It lies wholly in the track, as far as the track's windows tell.
     let (first, last) = (windows.starts[0], windows.starts[windows.len() - 1]);
-    let inside = |shift: f32| begin + shift >= first - reach && end + shift <= last + reach;
+    let inside = |shift: f32| {
+        let is_in_track = begin + shift >= first - reach && end + shift <= last + reach;
+        is_in_track && is_free(begin + shift, end + shift + window_seconds)
+    };
     // A passage cannot match better on one window than on many just because the others are left out: it must
     // cover as many windows as the track's spacing allows, less one at each end.
     let spacing = spacing(windows).max(1e-3);
@@ -162,19 +220,19 @@ fn best_place(query: &WindowSet, windows: &WindowSet) -> (f32, f32, usize) {
     if best.2 == 0 {
         // The track is shorter than the passage: its best window.
         for ((i, j), &product) in products.indexed_iter() {
-            if product > best.1 {
-                best = (windows.starts[j] - query.starts[i], product, 1);
+            let start = windows.starts[j];
+            if product > best.1 && is_free(start, start + window_seconds) {
+                best = (start - query.starts[i], product, 1);
             }
         }
     }
-    best
+    (best.2 > 0).then_some(best)
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::testing::unit_vectors;
     use super::*;
-    use ndarray::Array2;
 
     /// A track whose sound drifts: windows near in time are alike.
     fn drifting(seconds: usize, seed: u64, spacing: f32) -> WindowSet {
@@ -198,7 +256,8 @@ mod tests {
             let query = cut(&drifting(240, 9, 1.0), 65.0 + offset, 85.0 + offset, 1.0).expect("inside");
             let mut source = |track: TrackId| Some(drifting(240, track.0 as u64, spacing));
             let tracks: Vec<TrackId> = (0..20).map(TrackId).collect();
-            let found = search(&query, 1.0, &tracks, &mut source, 5).expect("windows");
+            let found =
+                search(&query, 1.0, &tracks, &mut source, &PlaceOptions::default(), 5).expect("windows");
             assert_eq!(found[0].track, TrackId(9));
             let own = query.starts[0];
             assert!((found[0].from - own).abs() < 1.0, "spacing {spacing}: {} for {own}", found[0].from);
@@ -215,9 +274,37 @@ mod tests {
         for i in 0..5 {
             beginning.vectors.row_mut(45 + i).assign(&query.vectors.row(i));
         }
-        let found = best_passage(&query, 1.0, &beginning).expect("windows");
+        let found = best_passages(&query, 1.0, (TrackId(0), &beginning), Vec::new(), 1).expect("windows");
+        let [found] = found.as_slice() else { panic!("{found:?}") };
         assert!(found.from >= 0.0 && found.to <= 50.5, "{} to {}", found.from, found.to);
         assert_eq!(found.windows, query.len());
+    }
+
+    #[test]
+    fn a_passage_finds_its_like_in_its_own_track_and_not_itself() {
+        // A chorus of 12 s at 20 s, and again at 100 and 160 s.
+        let mut song = drifting(200, 5, 1.0);
+        let chorus = song.vectors.slice(ndarray::s![20..32, ..]).to_owned();
+        for at in [100, 160] {
+            song.vectors.slice_mut(ndarray::s![at..at + 12, ..]).assign(&chorus);
+        }
+        let query = cut(&song, 20.0, 32.0, 1.0).expect("inside");
+        let mut source =
+            |track: TrackId| Some(if track.0 == 1 { song.clone() } else { drifting(200, 8, 1.0) });
+        let tracks = [TrackId(1), TrackId(2)];
+        let mut options = PlaceOptions { places: 1, own: HashSet::from([TrackId(1)]), itself: (20.0, 32.0) };
+        let found = search(&query, 1.0, &tracks, &mut source, &options, 10).expect("windows");
+        assert_eq!((found.len(), found[0].track, found[0].from), (2, TrackId(1), 100.0));
+        options.places = 3;
+        let found = search(&query, 1.0, &tracks, &mut source, &options, 10).expect("windows");
+        let own: Vec<&PassageMatch> = found.iter().filter(|place| place.track == TrackId(1)).collect();
+        assert_eq!((own.len(), own[0].from, own[1].from), (3, 100.0, 160.0));
+        assert!(own[1].similarity > 0.99 && own[2].similarity < 0.9, "{own:?}");
+        assert!(own[2].to <= 20.0 || own[2].from >= 32.0, "{own:?}");
+        // A track without room for another place answers nothing.
+        options.itself = (0.0, 200.0);
+        let found = search(&query, 1.0, &tracks[..1], &mut source, &options, 10).expect("windows");
+        assert!(found.is_empty(), "{found:?}");
     }
 
     #[test]

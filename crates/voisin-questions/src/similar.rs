@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::read::Refused;
 use super::seed::{MOST_SEEDS, NamedSeed, at_least_one};
 use super::spans::Seconds;
-use super::values::{Cosine, Count, Fraction, Limit, NeighbourOrder, SearchArgs, at_most};
+use super::values::{Cosine, Count, Fraction, Limit, NeighbourOrder, SearchArgs, WholeNumber, at_most};
 use super::{Filters, QuestionError};
 use voisin::{
     Embedder, Engine, EngineError, Passage, Seed, SimilarOptions, SimilarPassage, SimilarTrack, Standing,
@@ -73,6 +73,9 @@ pub struct Similar {
     #[arg(long, requires = "from")]
     #[serde(default)]
     pub rough: bool,
+    /// Of a passage: places of each track at most, none of which overlap [default: 1]
+    #[arg(long, value_name = "N", requires = "from")]
+    pub(crate) places: Option<WholeNumber<1, 100, 100>>,
     /// How the nearest neighbours are found
     #[command(flatten)]
     #[serde(default)]
@@ -174,7 +177,8 @@ impl Similar {
         let (from, to) = self.passage().unwrap_or_default();
         let passage = engine.passage_of(seed, from, to, embedder)?;
         let options = self.options(engine, &[], Vec::new(), engine.library().status()?.vectors as usize)?;
-        let found = engine.similar_passages(&passage, (!self.rough).then_some(embedder), &options)?;
+        let places = self.places.map_or(1, WholeNumber::get);
+        let found = engine.similar_passages(&passage, (!self.rough).then_some(embedder), &options, places)?;
         Ok((passage, found))
     }
 }

@@ -28,8 +28,8 @@ pub(super) fn run(context: &Context, engine: &mut Engine, args: &SimilarArgs) ->
         context.console.note("nothing found: loosen the filters or add more music");
         return Ok(Ending::Partial);
     }
-    let unread = found.iter().filter(|found| !found.listened).count();
-    if unread > 0 && !asked.rough {
+    let unread = found.iter().filter(|found| found.is_unread).count();
+    if unread > 0 {
         context.console.warn(&format!("{unread} files could not be read again: their places are rough"));
     }
     match args.output.format {
