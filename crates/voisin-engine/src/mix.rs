@@ -17,6 +17,8 @@ use voisin_library::{Listened, Track, TrackFilter, TrackSet, fold};
 const REACH: usize = 4;
 /// So many more are looked at however short the mix is.
 const MORE: usize = 20;
+/// Neighbours that are read before it is enough: where nearly all are by one artist, no more of them may come in any case.
+const FARTHEST: usize = if cfg!(test) { 100 } else { 5000 };
 /// Songs of what was played last that a mix drifts towards.
 const LAST: usize = 3;
 /// Songs of what was played last that count for how many an artist has.
@@ -196,7 +198,13 @@ impl Engine {
         let index = self.loaded_index();
         let mut artists = Limited::new(options.max_per_artist.map(|most| most.saturating_mul(REACH)));
         let mut tracks: HashMap<TrackId, (Track, Option<Vec<f32>>)> = HashMap::new();
+        let mut read = 0;
         let choose = |_, mut found: Vec<Neighbor>| {
+            read += found.len();
+            if read > FARTHEST {
+                // They end the search, but as nothing is known of them, they are none of the mix.
+                return Ok(found);
+            }
             found.retain(|near| !before.contains(&near.track));
             let ids: Vec<TrackId> = found.iter().map(|near| near.track).collect();
             for track in self.library.tracks_by_id(&ids)? {
@@ -497,6 +505,21 @@ mod tests {
         }
         assert!(artists.windows(2).all(|pair| pair[0] != pair[1]), "{artists:?}");
         assert_eq!(artists[..6].iter().filter(|artist| **artist == 0).count(), 3, "{artists:?}");
+    }
+
+    #[test]
+    fn nobody_reads_the_whole_library_of_one_artist() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut library = library(dir.path(), 2);
+        for i in 0..300_u64 {
+            let angle = i as f32 * 0.005;
+            let mut new = track(i, vec![angle.cos(), angle.sin()], 0);
+            new.tags.artist = Some(if i == 299 { "B" } else { "A" }.to_owned());
+            library.insert_track(&new).unwrap();
+        }
+        let mut engine = Engine::from_library(library);
+        let found = ids(&mut engine, 1, &MixOptions { limit: 4, ..nearest() });
+        assert_eq!(found.len(), 3, "{found:?}");
     }
 
     #[test]
