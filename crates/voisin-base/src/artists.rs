@@ -5,6 +5,9 @@
 /// A comma, an ampersand and "with" stand inside names (Tyler, The Creator; Simon & Garfunkel; Sleeping with Sirens).
 const SEPARATORS: [&str; 6] = [" / ", " featuring ", " feat", " ft", ";", "\0"];
 
+/// What programs write where nobody is named.
+const NOBODY: [&str; 4] = ["unknown artist", "unknown", "[unknown]", "<unknown>"];
+
 /// The names in a text, in order, each once whatever its case; the text alone where there is but one.
 pub fn artists(text: &str) -> Vec<&str> {
     let mut names: Vec<&str> = Vec::new();
@@ -16,7 +19,8 @@ pub fn artists(text: &str) -> Vec<&str> {
             None => (rest, None),
         };
         let name = name.trim();
-        if !name.is_empty() && !names.iter().any(|known| known.to_lowercase() == name.to_lowercase()) {
+        let is_nobody = name.is_empty() || NOBODY.contains(&name.to_lowercase().as_str());
+        if !is_nobody && !names.iter().any(|known| known.to_lowercase() == name.to_lowercase()) {
             names.push(name);
         }
         match after {
@@ -68,6 +72,7 @@ mod tests {
             ("feat. Beta", &["feat. Beta"]),
             ("Ä ft Ö", &["Ä", "Ö"]),
             (" ; ; ", &[]),
+            ("Unknown Artist", &[]),
             ("", &[]),
         ] {
             assert_eq!(artists(text), expected, "{text}");

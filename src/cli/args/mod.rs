@@ -202,8 +202,8 @@ embedding          the numbers that a network gives for a piece of music, near
                    each other for what it hears as alike
 training,          what is learnt from, what chooses among settings and epochs,
 validation, test   and what judges once at the end
-folds              parts by turns: each is judged by what learnt from the others
-leakage            what is on two sides of a split, so that figures are too good
+folds              parts by turns: each judged by what learnt from the others
+leakage            what is on two sides of a split and makes figures too good
 epoch, batch       once through all of the training part; what one step is of
 overfitting        better and better on tracks that are learnt from, worse on
                    others
