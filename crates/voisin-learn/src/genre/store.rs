@@ -15,9 +15,8 @@ use voisin_base::atomic_file;
 use voisin_base::track::TrackId;
 
 /// Layout of the file. Older files are fitted anew from what they were trained on; newer ones are refused.
-const VERSION: u32 = 4;
-/// Had several heads on several transforms, a perceptron, and its seal among the words. Version 2 kept no answers of folds;
-/// in version 3 neighbours voted without the collection.
+const VERSION: u32 = 3;
+/// Had several heads on several transforms, a perceptron, and its seal among the words. Version 2 kept no answers of folds.
 const FIRST_VERSION: u32 = 1;
 /// Key of the JSON in the header.
 const KEY: &str = "voisin_genre";

@@ -242,7 +242,9 @@ pub(super) enum VotePart {
     Divided,
 }
 
-/// Shares of the classes among voters, `[m, classes]`: what [`vote`] computes, over rows.
+/// Shares of the classes among voters, `[m, classes]`: what [`vote`] computes over rows, but the neighbours vote alone. What
+/// joins these to a head learns what they are worth; with the collection's vote it tells wrong labels less well (average
+/// precision 0.63 instead of 0.73 on taggrams).
 ///
 /// - `priors`: the share of tracks that bear each class
 ///
@@ -254,12 +256,7 @@ pub(super) fn vote_shares(
     vote: &VoteSettings,
     part: VotePart,
 ) -> Array2<f32> {
-    let tracks = classes.len() as f64;
-    let correction: Vec<f32> = priors
-        .iter()
-        .map(|&share| correction(f64::from(share), tracks, vote.prior_correction) as f32)
-        .collect();
-    let genres_per_track = priors.iter().sum::<f32>();
+    let correction: Vec<f32> = priors.iter().map(|p| p.powf(-vote.prior_correction)).collect();
     let mut shares = Array2::zeros((neighbours.len(), priors.len()));
     for (mut out, list) in shares.outer_iter_mut().zip(neighbours) {
         let Some(best) = list.first().map(|n| n.similarity) else {
@@ -267,12 +264,7 @@ pub(super) fn vote_shares(
             out.iter_mut().zip(priors).for_each(|(o, p)| *o = p / total);
             continue;
         };
-        let mut whole: Vec<f32> = priors
-            .iter()
-            .zip(&correction)
-            .map(|(share, correction)| COLLECTION as f32 * share * correction)
-            .collect();
-        out.iter_mut().zip(&whole).for_each(|(out, whole)| *out = whole / genres_per_track);
+        let mut whole = vec![0.0; priors.len()];
         for near in list.iter().take(vote.k) {
             let weight = ((near.similarity - best) / vote.temperature).exp();
             let of_row = &classes[near.row];
