@@ -42,6 +42,11 @@ fn an_assistant_gets_what_the_command_line_says() {
         ("classify", json!({"tracks": [{"id": 1}]}), "classify|id:1"),
         ("path", json!({"from": {"id": 1}, "to": {"id": 5}, "steps": 3}), "path|id:1|id:5|--steps|3"),
         ("playlist", json!({"seeds": [{"id": 1}], "limit": 4}), "playlist|id:1|--limit|4"),
+        (
+            "mix",
+            json!({"seeds": [{"id": 1}], "limit": 3, "mixing": {"random_seed": 7}}),
+            "mix|id:1|--limit|3|--random-seed|7",
+        ),
         ("genres", json!({}), "genres"),
         ("clusters", json!({}), "clusters"),
         ("suspects", json!({"all": true}), "suspects|--all"),
@@ -57,7 +62,7 @@ fn an_assistant_gets_what_the_command_line_says() {
     assert_eq!(heard["name"], "voisin");
     assert!(heard["instructions"].as_str().unwrap().contains("`list` finds ids"), "{heard}");
     let tools = heard["tools"].as_array().unwrap();
-    assert_eq!(tools.len(), 13);
+    assert_eq!(tools.len(), 14);
     for tool in tools {
         assert_eq!(tool["annotations"]["readOnlyHint"], true, "{tool}");
         assert_eq!(tool["inputSchema"]["type"], "object", "{tool}");
@@ -111,7 +116,7 @@ fn an_assistant_gets_what_the_command_line_says() {
     assert!(answers[12]["refused"].as_str().unwrap().contains("there is no tool"), "{}", answers[12]);
 
     let nowhere = ask("nowhere", &json!([["list", {}], ["similar", {"seeds": [{"id": 1}]}]]));
-    assert_eq!(nowhere["tools"].as_array().unwrap().len(), 13);
+    assert_eq!(nowhere["tools"].as_array().unwrap().len(), 14);
     for answer in nowhere["answers"].as_array().unwrap() {
         let text = answer["text"].as_str().unwrap();
         assert!(
