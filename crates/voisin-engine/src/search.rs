@@ -213,6 +213,12 @@ impl Engine {
         })
     }
 
+    /// The same options with the tracks that fit the filter in its place, for several questions about them.
+    pub fn resolved(&self, options: SimilarOptions) -> Result<SimilarOptions, EngineError> {
+        let among = self.allowed(&options)?;
+        Ok(SimilarOptions { filter: TrackFilter::default(), among, ..options })
+    }
+
     /// The tracks nearest to a unit vector in the library's [`LibrarySpace`] that fit a filter, nearest first.
     pub fn nearest_to(
         &mut self,

@@ -15,6 +15,9 @@ use voisin_kernels::dot::{BLOCK, BitBlocks, BitMatch};
 const CHUNK: usize = 128;
 /// A cascade pays from this many allowed vectors per candidate on.
 const PAYS: usize = 3;
+/// Of a filter that leaves no more vectors than this all are compared, within a millisecond: the signs of all vectors, which a
+/// cascade takes, are made anew in each process, in a hundred times as long.
+const FEW: usize = 1 << 16;
 
 /// What the stages of the cascade hand on.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -180,7 +183,8 @@ impl Segment {
         budget: Budget,
         top: &mut Top,
     ) {
-        if allowed.count <= PAYS * budget.bits {
+        let is_filtered = allowed.count < self.live.count;
+        if allowed.count <= PAYS * budget.bits || is_filtered && allowed.count <= FEW {
             return self.exact(isa, codec, query, allowed, top);
         }
         let bits = self.bits();

@@ -1,5 +1,6 @@
 //! Filters over tags, as conditions of SQL: the one place that knows what a filter's fields ask of a database's columns.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use rusqlite::ToSql;
@@ -221,15 +222,45 @@ impl Library {
     pub fn matching(&self, filter: &TrackFilter) -> Result<TrackSet> {
         let mut fitting = FilterSql::new(FilterDialect::Sqlite, 1);
         fitting.add(filter, self.licences_like(&filter.licences)?)?;
-        let sql = format!(
-            "SELECT f.track FROM files f JOIN audio a ON a.id = f.track LEFT JOIN tags t ON t.file = f.id
-             LEFT JOIN descriptors d ON d.track = f.track WHERE {}",
-            fitting.sql
-        );
+        // A table that no condition speaks of is not read.
+        let joined: String = [
+            ("a.", " JOIN audio a ON a.id = f.track"),
+            ("t.", " LEFT JOIN tags t ON t.file = f.id"),
+            ("d.", " LEFT JOIN descriptors d ON d.track = f.track"),
+        ]
+        .into_iter()
+        .filter_map(|(column, join)| fitting.sql.contains(column).then_some(join))
+        .collect();
+        let sql = format!("SELECT f.track FROM files f{joined} WHERE {}", fitting.sql);
         let set = self.connection.prepare(&sql).and_then(|mut statement| {
             let values = rusqlite::params_from_iter(fitting.values);
             statement.query_map(values, |row| row.get(0).map(TrackId))?.collect()
         });
+        self.sql(set)
+    }
+
+    /// The genres that tags have, as they are written, each once.
+    #[doc(hidden)]
+    pub fn genre_texts(&self) -> Result<Vec<String>> {
+        let texts = self.connection.prepare("SELECT DISTINCT genre FROM genres").and_then(|mut statement| {
+            let rows = statement.query_map([], |row| row.get(0))?;
+            rows.collect()
+        });
+        self.sql(texts)
+    }
+
+    /// The tracks whose tags, those of their first file, have one of these genres as it is written.
+    #[doc(hidden)]
+    pub fn tracks_with_genres(&self, texts: &[&str]) -> Result<TrackSet> {
+        let keys: BTreeSet<String> = texts.iter().map(|text| fold(text)).collect();
+        let sql = "SELECT f.track FROM genres g JOIN files f ON f.id = g.file
+             WHERE g.genre_key IN (SELECT value FROM json_each(?1)) AND g.genre IN (SELECT value FROM json_each(?2))
+             AND NOT EXISTS (SELECT 1 FROM files o WHERE o.track = f.track AND o.id < f.id)";
+        let lists = (serde_json::json!(keys).to_string(), serde_json::json!(texts).to_string());
+        let set = self
+            .connection
+            .prepare(sql)
+            .and_then(|mut statement| statement.query_map(lists, |row| row.get(0).map(TrackId))?.collect());
         self.sql(set)
     }
 }

@@ -161,7 +161,7 @@ impl Similar {
         seeds: &[Seed],
         unlike: Vec<Seed>,
     ) -> Result<(Vec<SimilarTrack>, Option<Standing>), QuestionError> {
-        let options = self.options(engine, seeds, unlike, usize::MAX)?;
+        let options = engine.resolved(self.options(engine, seeds, unlike, usize::MAX)?)?;
         let mut found = engine.similar(seeds, &options)?;
         self.sort(engine, &mut found)?;
         Ok((found, engine.standing(seeds, &options)?))

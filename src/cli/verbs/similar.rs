@@ -36,6 +36,7 @@ pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Endin
     let unlike = seeds(context, engine, &unlike)?;
     asked.filters.check_folders(engine)?;
     let options = asked.options(engine, &wanted, unlike, tracks)?;
+    let options = source.resolved(options)?;
     let mut neighbours = source.similar(&wanted, &options)?;
     let engine = source.engine();
     let standing = engine.standing(&wanted, &options)?;

@@ -355,19 +355,88 @@ impl Engine {
         }
         let taxonomy = self.taxonomy()?;
         let [wanted, unwanted] = [&filter.genres, &filter.exclude_genres].map(|names| taxonomy.named(names));
-        let (mut met, mut of_genre) = (Vec::new(), Vec::new());
-        self.for_each_labelled(&self.label_source(), |track, genres| {
-            let fits = (wanted.is_empty() || genres.iter().any(|genre| wanted.contains(genre)))
-                && !genres.iter().any(|genre| unwanted.contains(genre));
-            if fits && fitting.as_ref().is_none_or(|set| set.contains(track.id)) {
-                of_genre.push(track.id);
+        let source = self.label_source();
+        let tagged = match source {
+            LabelSource::Tags => self.tagged(&taxonomy, &wanted, &unwanted)?,
+            _ => None,
+        };
+        let set = tagged.map_or_else(|| self.labelled(&source, &wanted, &unwanted), Ok)?;
+        let is_in = |track: &TrackId| fitting.as_ref().is_none_or(|set| set.contains(*track));
+        Ok(Some(set.into_iter().filter(is_in).collect()))
+    }
+
+    /// Tracks that have one of the wanted genres (none: any or none) and none of the unwanted ones; all are looked at.
+    ///
+    /// # Errors
+    /// No track has one that is named.
+    fn labelled(
+        &self,
+        source: &LabelSource,
+        wanted: &[Genre],
+        unwanted: &[Genre],
+    ) -> Result<BTreeSet<TrackId>, EngineError> {
+        let (mut met, mut set) = (Vec::new(), BTreeSet::new());
+        self.for_each_labelled(source, |track, genres| {
+            let has = |asked: &[Genre]| genres.iter().any(|genre| asked.contains(genre));
+            if (wanted.is_empty() || has(wanted)) && !has(unwanted) {
+                set.insert(track.id);
             }
             met.extend(genres);
             Ok(())
         })?;
         let known = Spellings::count(&met).genres();
-        GenreError::check_known(wanted.iter().chain(&unwanted), &known)?;
-        Ok(Some(of_genre.into_iter().collect()))
+        GenreError::check_known(wanted.iter().chain(unwanted), &known)?;
+        Ok(set)
+    }
+
+    /// Tracks that have one of the wanted genres (none: any or none) and none of the unwanted ones, by their tags and by
+    /// hand; the database finds them. `None` where no track has one that is named.
+    fn tagged(
+        &self,
+        taxonomy: &Taxonomy,
+        wanted: &[Genre],
+        unwanted: &[Genre],
+    ) -> Result<Option<BTreeSet<TrackId>>, EngineError> {
+        let texts = self.library.genre_texts()?;
+        let named: Vec<(&str, Vec<Genre>)> =
+            texts.iter().map(|text| (text.as_str(), taxonomy.parse(&[text]))).collect();
+        let mut by_hand: Vec<(TrackId, Vec<Genre>)> = Vec::new();
+        for (content, text) in self.library.hand_labels()? {
+            let track = self.library.find_by_content(&content)?;
+            by_hand.extend(track.map(|track| (track, taxonomy.parse(&[text]))));
+        }
+        let known: BTreeSet<&Genre> = named
+            .iter()
+            .map(|(_, genres)| genres)
+            .chain(by_hand.iter().map(|(_, genres)| genres))
+            .flatten()
+            .collect();
+        if wanted.iter().chain(unwanted).any(|genre| !known.contains(genre)) {
+            return Ok(None);
+        }
+        let tracks_of = |asked: &[Genre]| {
+            let has = |(_, genres): &&(&str, Vec<Genre>)| genres.iter().any(|genre| asked.contains(genre));
+            let texts: Vec<&str> = named.iter().filter(has).map(|(text, _)| *text).collect();
+            self.library.tracks_with_genres(&texts)
+        };
+        let mut set: BTreeSet<TrackId> = if wanted.is_empty() {
+            self.library.track_ids()?.into_iter().collect()
+        } else {
+            tracks_of(wanted)?.to_vec().into_iter().collect()
+        };
+        if !unwanted.is_empty() {
+            let out = tracks_of(unwanted)?;
+            set.retain(|track| !out.contains(*track));
+        }
+        for (track, genres) in by_hand {
+            let has = |asked: &[Genre]| genres.iter().any(|genre| asked.contains(genre));
+            if (wanted.is_empty() || has(wanted)) && !has(unwanted) {
+                set.insert(track);
+            } else {
+                set.remove(&track);
+            }
+        }
+        Ok(Some(set))
     }
 
     /// Reads vectors, labels and groups of all tracks.
@@ -460,5 +529,51 @@ mod tests {
             let Ok(read) = text.parse::<LabelSource>();
             assert_eq!((&read, read.to_string()), (&source, text.to_owned()));
         }
+    }
+
+    #[test]
+    fn the_database_finds_genres_as_reading_every_track_does() {
+        use voisin_library::testing::{library, track};
+        let dir = tempfile::tempdir().unwrap();
+        let mut library = library(dir.path(), 2);
+        let tags: [&[&str]; 9] = [
+            &["Rock"],
+            &["rock/pop"],
+            &["Hip-Hop", "Jazz; Bebop"],
+            &["(17)"],
+            &[],
+            &["Jazz"],
+            &["hiphop"],
+            &["Unknown"],
+            &["Jazz, Rock"],
+        ];
+        for (seed, genres) in (1..).zip(tags) {
+            let mut new = track(seed, vec![0.6, 0.8], 0);
+            new.tags.genres = genres.iter().map(|genre| (*genre).to_owned()).collect();
+            library.insert_track(&new).unwrap();
+        }
+        // A second file of the first track says otherwise, and the owner of the sixth.
+        let mut second = track(1, vec![0.6, 0.8], 0);
+        second.file.path = "/m/other.ogg".into();
+        second.tags.genres = vec!["Polka".into()];
+        library.attach_file(TrackId(1), &second.file, &second.tags).unwrap();
+        library.set_labels(&[track(6, vec![0.6, 0.8], 0).audio.content], Some("Techno")).unwrap();
+        let engine = Engine::from_library(library);
+        let taxonomy = engine.taxonomy().unwrap();
+        let named =
+            |names: &[&str]| taxonomy.named(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        let mut found = 0;
+        for wanted in [&[][..], &["rock"], &["Jazz", "hip hop"], &["Techno"], &["bebop"], &["rock", "pop"]] {
+            for unwanted in [&[][..], &["jazz"], &["Rock"], &["techno", "Pop"]] {
+                let (wanted, unwanted) = (named(wanted), named(unwanted));
+                let expected = engine.labelled(&LabelSource::Tags, &wanted, &unwanted).unwrap();
+                let tagged = engine.tagged(&taxonomy, &wanted, &unwanted).unwrap();
+                assert_eq!(tagged.as_ref(), Some(&expected), "{wanted:?} {unwanted:?}");
+                found += expected.len();
+            }
+        }
+        assert!(found > 40, "{found}");
+        assert_eq!(engine.tagged(&taxonomy, &named(&["Salsa"]), &[]).unwrap(), None);
+        assert!(engine.labelled(&LabelSource::Tags, &named(&["Salsa"]), &[]).is_err());
     }
 }
