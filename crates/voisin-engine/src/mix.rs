@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use ndarray::{Axis, aview1};
 
-use super::search::is_seed;
+use super::search::{Limited, is_seed};
 use super::{Engine, EngineError, Seed, SimilarOptions, SimilarTrack};
 use voisin_base::random::Random;
 use voisin_base::track::{TrackId, is_same_recording};
@@ -112,37 +112,15 @@ struct MixCandidate {
     score: f32,
 }
 
-/// Whose a track is: "A feat. B" is a song of A.
-fn artist_of(track: &Track) -> Option<String> {
-    track.artists().first().map(|artist| fold(artist))
+/// Whose a track is: "A feat. B" is a song of A and of B.
+fn artists_of(track: &Track) -> Vec<String> {
+    track.artists().into_iter().map(fold).collect()
 }
 
 /// An album, and whose it is.
 fn album_of(track: &Track) -> Option<String> {
     let of = track.tags.album_artist.as_deref().or(track.tags.artist.as_deref()).unwrap_or_default();
     Some(format!("{}\n{}", fold(track.tags.album.as_deref()?), fold(of)))
-}
-
-/// Counts what has a name, up to a limit.
-struct Limited {
-    most: usize,
-    taken: HashMap<String, usize>,
-}
-
-impl Limited {
-    fn new(most: Option<usize>) -> Self {
-        Self { most: most.unwrap_or(usize::MAX), taken: HashMap::new() }
-    }
-
-    fn has_room(&self, name: Option<&String>) -> bool {
-        name.is_none_or(|name| self.taken.get(name).is_none_or(|taken| *taken < self.most))
-    }
-
-    fn take(&mut self, name: Option<String>) {
-        if let Some(name) = name {
-            *self.taken.entry(name).or_default() += 1;
-        }
-    }
 }
 
 impl Engine {
@@ -209,13 +187,13 @@ impl Engine {
             let ids: Vec<TrackId> = found.iter().map(|near| near.track).collect();
             for track in self.library.tracks_by_id(&ids)? {
                 let vector = index.vector(track.id);
-                let artist = artist_of(&track);
+                let own = artists_of(&track);
                 let fits = (shortest..=longest).contains(&track.audio.seconds)
                     && !track.song().is_some_and(|song| known.contains(&song))
                     && !is_seed(&centred, track.id, vector.as_deref())
-                    && artists.has_room(artist.as_ref());
+                    && artists.has_room(&own);
                 if fits {
-                    artists.take(artist);
+                    artists.take(own);
                     tracks.insert(track.id, (track, vector));
                 }
             }
@@ -226,13 +204,13 @@ impl Engine {
         let query = aview1(&query).insert_axis(Axis(0));
         let found = self.search_until_all(query, reach, SearchMode::Auto, allowed.as_ref(), choose)?;
         let mut recent = Limited::new(options.max_per_artist);
-        played.iter().rev().take(RECENT).for_each(|track| recent.take(artist_of(track)));
-        let last = played.last().and_then(artist_of);
+        played.iter().rev().take(RECENT).for_each(|track| recent.take(artists_of(track)));
+        let last = played.last().map(artists_of).unwrap_or_default();
         let candidates = found.into_iter().flatten().filter_map(|near| {
             let (track, vector) = tracks.remove(&near.track)?;
-            let artist = artist_of(&track);
-            let is_often = !recent.has_room(artist.as_ref());
-            let is_again = artist.is_some() && artist == last;
+            let own = artists_of(&track);
+            let is_often = !recent.has_room(&own);
+            let is_again = own.iter().any(|artist| last.contains(artist));
             let is_far = far_below.is_some_and(|least| near.similarity < least);
             let tier = 4 * u8::from(is_again) + 2 * u8::from(is_often) + u8::from(is_far);
             let candidate = MixCandidate { near, track, vector, tier, opinion: 0.0, score: 0.0 };
@@ -318,7 +296,8 @@ fn choose(mut candidates: Vec<MixCandidate>, options: &MixOptions, most: usize) 
         if chosen.len() >= most {
             break;
         }
-        let (artist, album) = (artist_of(&candidate.track), album_of(&candidate.track));
+        let own = artists_of(&candidate.track);
+        let album: Vec<String> = album_of(&candidate.track).into_iter().collect();
         let is_copy = |other: &MixCandidate| match (&other.vector, &candidate.vector) {
             (Some(a), Some(b)) => is_same_recording(dot(a, b)),
             _ => false,
@@ -326,9 +305,9 @@ fn choose(mut candidates: Vec<MixCandidate>, options: &MixOptions, most: usize) 
         let is_again = !options.keeps_versions
             && (chosen.iter().any(is_copy)
                 || candidate.track.song().is_some_and(|song| songs.contains(&song)));
-        if !is_again && artists.has_room(artist.as_ref()) && albums.has_room(album.as_ref()) {
+        if !is_again && artists.has_room(&own) && albums.has_room(&album) {
             songs.extend(candidate.track.song());
-            artists.take(artist);
+            artists.take(own);
             albums.take(album);
             chosen.push(candidate);
         }
@@ -338,14 +317,14 @@ fn choose(mut candidates: Vec<MixCandidate>, options: &MixOptions, most: usize) 
 
 /// The same songs, each as early as it is, but not behind one of the same artist where another one is left.
 fn in_turn(chosen: Vec<MixCandidate>) -> Vec<MixCandidate> {
-    let mut waiting: Vec<(Option<String>, MixCandidate)> =
-        chosen.into_iter().map(|one| (artist_of(&one.track), one)).collect();
+    let mut waiting: Vec<(Vec<String>, MixCandidate)> =
+        chosen.into_iter().map(|one| (artists_of(&one.track), one)).collect();
     let mut list = Vec::with_capacity(waiting.len());
-    let mut last: Option<String> = None;
+    let mut last: Vec<String> = Vec::new();
     while !waiting.is_empty() {
-        let other = waiting.iter().position(|(artist, _)| artist.is_none() || *artist != last);
-        let (artist, next) = waiting.remove(other.unwrap_or(0));
-        last = artist;
+        let other = waiting.iter().position(|(own, _)| !own.iter().any(|artist| last.contains(artist)));
+        let (own, next) = waiting.remove(other.unwrap_or(0));
+        last = own;
         list.push(next);
     }
     list
@@ -390,6 +369,15 @@ mod tests {
         assert_eq!(ids(&mut engine, 1, &of_album), [2, 21, 3, 22, 41, 42]);
         let free = MixOptions { max_per_artist: None, limit: 4, ..nearest() };
         assert_eq!(ids(&mut engine, 1, &free), [2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn a_song_of_two_artists_counts_for_both() {
+        let dir = tempfile::tempdir().unwrap();
+        let named = ["A", "B", "A feat. B"];
+        let mut engine = engine(dir.path(), |i, new| new.tags.artist = Some(named[i % 3].to_owned()));
+        let one = MixOptions { max_per_artist: Some(1), ..nearest() };
+        assert_eq!(ids(&mut engine, 1, &one), [2, 4]);
     }
 
     #[test]

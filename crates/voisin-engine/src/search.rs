@@ -388,16 +388,38 @@ pub(super) fn is_seed(seeds: &[Seed], track: TrackId, vector: Option<&[f32]>) ->
     })
 }
 
+/// Counts what has names, up to a limit for each.
+pub(super) struct Limited {
+    most: usize,
+    taken: HashMap<String, usize>,
+}
+
+impl Limited {
+    /// - `most`: `None`: as many as there are
+    pub(super) fn new(most: Option<usize>) -> Self {
+        Self { most: most.unwrap_or(usize::MAX), taken: HashMap::new() }
+    }
+
+    /// Whether none of these names has been taken as often as may be; without names there is room.
+    pub(super) fn has_room(&self, names: &[String]) -> bool {
+        names.iter().all(|name| self.taken.get(name).is_none_or(|taken| *taken < self.most))
+    }
+
+    pub(super) fn take(&mut self, names: Vec<String>) {
+        names.into_iter().for_each(|name| *self.taken.entry(name).or_default() += 1);
+    }
+}
+
 /// At most so many tracks of one artist; tracks whose artist is not known are not counted.
 pub(super) struct ArtistLimit<'a> {
     library: &'a Library,
-    most: Option<usize>,
-    taken: HashMap<String, usize>,
+    /// `None`: as many as there are.
+    taken: Option<Limited>,
 }
 
 impl<'a> ArtistLimit<'a> {
     pub(super) fn new(library: &'a Library, most: Option<usize>) -> Self {
-        Self { library, most, taken: HashMap::new() }
+        Self { library, taken: most.map(|most| Limited::new(Some(most))) }
     }
 
     /// The candidates, in order, that do not exceed the limit together with all chosen before; one read of the library.
@@ -406,17 +428,15 @@ impl<'a> ArtistLimit<'a> {
         candidates: Vec<T>,
         track: impl Fn(&T) -> TrackId,
     ) -> Result<Vec<T>, EngineError> {
-        let Some(most) = self.most else { return Ok(candidates) };
+        let Some(taken) = &mut self.taken else { return Ok(candidates) };
         let ids: Vec<TrackId> = candidates.iter().map(track).collect();
         let tracks = self.library.tracks_by_id(&ids)?;
         let mut admits = |track: &Track| {
             let artists: Vec<String> = track.artists().into_iter().map(fold).collect();
-            let is_full = |artist: &String| self.taken.get(artist).is_some_and(|&count| count >= most);
-            let admitted = !artists.iter().any(is_full);
-            artists
-                .into_iter()
-                .filter(|_| admitted)
-                .for_each(|artist| *self.taken.entry(artist).or_default() += 1);
+            let admitted = taken.has_room(&artists);
+            if admitted {
+                taken.take(artists);
+            }
             admitted
         };
         Ok(candidates.into_iter().zip(tracks).filter(|(_, track)| admits(track)).map(|pair| pair.0).collect())
