@@ -143,11 +143,13 @@ pub(crate) fn add_folders(
     if !summary.interrupted {
         summary.removed += put_parts_in_place(console, engine.library_mut(), folders.in_parts, &files, run)?;
         if !run.dry_run {
-            if folders.take_over {
+            let missing = if folders.take_over {
                 let all = MissingFiles::anywhere(engine.library())?;
-                added.extend(all.files.iter().chain(&all.out_of_reach).map(|missing| missing.file.track));
-            }
-            replaced = engine.successors(&added)?;
+                all.files.iter().chain(&all.out_of_reach).map(|missing| missing.file.track).collect()
+            } else {
+                Vec::new()
+            };
+            replaced = engine.successors(&added, &missing)?;
             if folders.take_over {
                 taken_over = engine.take_over(&replaced)?;
                 replaced.iter().for_each(|replaced| tell_of(console, replaced));

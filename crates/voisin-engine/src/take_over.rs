@@ -36,16 +36,21 @@ impl Engine {
     /// its files, and have been in the library before the other. Each track is in one pair at most; the windows of the two
     /// tell (see [`same_by_windows`]), since there is nothing left to listen to.
     ///
-    /// - `tracks`: that were added, or whose files are gone
-    pub fn successors(&mut self, tracks: &[TrackId]) -> Result<Vec<Successor>, EngineError> {
-        if tracks.is_empty() || self.library.status()?.vectors == 0 {
+    /// - `added`: tracks whose files were there just now; the disk is asked about others
+    /// - `missing`: tracks that miss a file
+    pub fn successors(
+        &mut self,
+        added: &[TrackId],
+        missing: &[TrackId],
+    ) -> Result<Vec<Successor>, EngineError> {
+        if added.is_empty() && missing.is_empty() || self.library.status()?.vectors == 0 {
             return Ok(Vec::new());
         }
         self.refresh_index()?;
         let options = DuplicateOptions::default();
-        let mut is_gone = HashMap::new();
+        let mut is_gone: HashMap<TrackId, bool> = added.iter().map(|&track| (track, false)).collect();
         let mut pairs: Vec<(DuplicatePair, TrackId, TrackId)> = Vec::new();
-        for &track in tracks {
+        for &track in added.iter().chain(missing) {
             for other in self.candidates_of(track, &options)? {
                 let (old, new) = (track.min(other), track.max(other));
                 let mut gone = |track: TrackId| -> Result<bool, EngineError> {

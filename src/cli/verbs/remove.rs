@@ -64,7 +64,7 @@ pub(crate) fn run(context: &Context, args: &RemoveArgs) -> anyhow::Result<Ending
     }
     let replaced = if args.missing && !args.force {
         let tracks: Vec<TrackId> = gone.files.iter().map(|file| file.file.track).collect();
-        engine.successors(&tracks)?
+        engine.successors(&[], &tracks)?
     } else {
         Vec::new()
     };
