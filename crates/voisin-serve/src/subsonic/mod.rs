@@ -4,18 +4,19 @@
 //! server proves; that it did is remembered for a minute, as a digest. Songs of an answer are fetched from the server as that
 //! user, so nobody sees what the server would not show.
 
+mod client;
 mod form;
+mod shown;
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{DefaultBodyLimit, Extension, Request, State};
-use axum::http::{HeaderValue, Method, Response, StatusCode, header};
+use axum::http::{Method, Response, StatusCode, header};
 use axum::response::IntoResponse as _;
 use axum::routing::any;
 use futures_util::{StreamExt as _, stream};
@@ -23,10 +24,11 @@ use serde_json::{Value, json};
 
 use super::guard::Peer;
 use super::problem::Problem;
-use super::songs::{ArtistRef, SongRef};
 use super::state::{RequestContext, Shared, lock, way};
-use super::upstream::{ADDRESSES, FORMS, ServerAddress, Upstream, UpstreamError};
-use form::{OLDEST_VERSION, Refusal, SubsonicForm, written};
+use super::upstream::{ServerAddress, Upstream, UpstreamError};
+pub(super) use client::{Login, ask, id_of, song_ref};
+use form::{Refusal, SubsonicForm, written};
+use shown::{MOST_SHOWN, SHOWN_FOR, ShownSongs};
 use voisin::{EngineError, MixOptions, SimilarTrack};
 use voisin_base::track::TrackId;
 use voisin_library::{Told, TrackSet};
@@ -38,9 +40,6 @@ const LONGEST_PASSED: usize = 4 << 20;
 /// How long it is remembered that the server knew a name and password, and of how many.
 const PROVEN_FOR: Duration = Duration::from_mins(1);
 const MOST_PROVEN: usize = 1000;
-/// How long a song counts as the server showed it, and how many are kept of all users.
-const SHOWN_FOR: Duration = Duration::from_mins(10);
-const MOST_SHOWN: usize = 50_000;
 /// So many unknown songs in one answer, and all are asked for behind it.
 const MANY: usize = 5;
 /// Songs of a page, where all are asked for.
@@ -57,9 +56,6 @@ const MOST_FOLDERS: usize = 100;
 const MOST_TOLD: usize = 50;
 /// Questions to the server at once, for one answer.
 const AT_ONCE: usize = 8;
-/// The parameters that say who asks.
-const CREDENTIALS: [&str; 5] = ["u", "p", "t", "s", "apiKey"];
-
 impl From<UpstreamError> for Refusal {
     fn from(error: UpstreamError) -> Self {
         Self::new(0, error.to_string())
@@ -70,114 +66,6 @@ impl From<Problem> for Refusal {
     fn from(problem: Problem) -> Self {
         Self::new(0, problem.detail())
     }
-}
-
-/// Who asks a Subsonic server: the parameters that say it, and the version of the interface that is spoken.
-#[derive(Debug, Clone)]
-pub(super) struct Login(Vec<(String, String)>);
-
-impl Login {
-    pub(super) fn new(user: &str, password: &str) -> Self {
-        let hex: String = password.bytes().map(|byte| format!("{byte:02x}")).collect();
-        let said = [("u", user), ("p", &format!("enc:{hex}")), ("v", OLDEST_VERSION)];
-        Self(said.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec())
-    }
-
-    /// Whom the server shows songs to, whatever proves it this time.
-    fn user(&self) -> blake3::Hash {
-        let said = |wanted: &str| self.0.iter().find(|(name, _)| name == wanted);
-        let (name, value) = said("apiKey").or(said("u")).map_or(("", ""), |(name, value)| (name, value));
-        blake3::hash(format!("{name}={value}").as_bytes())
-    }
-
-    /// What they are called here; who shows a key has no other name.
-    fn name(&self) -> String {
-        let named = self.0.iter().find(|(name, _)| name == "u").map(|(_, user)| user.clone());
-        named.unwrap_or_else(|| format!("key {}", &self.user().to_hex()[..12]))
-    }
-
-    fn of(form: &SubsonicForm) -> Self {
-        let said =
-            CREDENTIALS.iter().filter_map(|name| Some(((*name).to_owned(), form.get(name)?.to_owned())));
-        let version = form.get("v").unwrap_or(OLDEST_VERSION);
-        Self(said.chain([("v".to_owned(), version.to_owned())]).collect())
-    }
-}
-
-/// Asks a Subsonic server: as a form, so that no password is part of an address that is logged. A server that takes no
-/// forms is asked by addresses from then on.
-pub(super) async fn ask(
-    upstream: &Upstream,
-    login: &Login,
-    endpoint: &str,
-    parameters: &[(&str, &str)],
-) -> Result<Value, Refusal> {
-    let form = form_urlencoded::Serializer::new(String::new())
-        .extend_pairs([("f", "json"), ("c", "voisin")])
-        .extend_pairs(&login.0)
-        .extend_pairs(parameters)
-        .finish();
-    let path = format!("/rest/{endpoint}.view");
-    let takes = upstream.takes.load(Ordering::Relaxed);
-    if takes != ADDRESSES {
-        let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
-        let kind = [(header::CONTENT_TYPE, kind)];
-        let (status, body) = upstream.ask(Method::POST, &path, &kind, form.clone().into()).await?;
-        let answer = read(upstream, endpoint, status, &body);
-        let is_unread = matches!(status, StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED)
-            || matches!(answer, Err(Refusal { code: 10, .. }));
-        if takes == FORMS || !is_unread {
-            if answer.is_ok() {
-                upstream.takes.store(FORMS, Ordering::Relaxed);
-            }
-            return answer;
-        }
-    }
-    let (status, body) = upstream.ask(Method::GET, &format!("{path}?{form}"), &[], Bytes::new()).await?;
-    let answer = read(upstream, endpoint, status, &body);
-    if answer.is_ok() {
-        upstream.takes.store(ADDRESSES, Ordering::Relaxed);
-    }
-    answer
-}
-
-/// What a Subsonic server says.
-fn read(upstream: &Upstream, endpoint: &str, status: StatusCode, body: &[u8]) -> Result<Value, Refusal> {
-    let answer: Option<Value> = serde_json::from_slice(body).ok();
-    let Some(answer) = answer.as_ref().and_then(|answer| answer.get("subsonic-response")) else {
-        let text = format!("{}/rest/{endpoint} answers {status}, and not as Subsonic does", upstream.address);
-        return Err(Refusal::new(0, text));
-    };
-    if answer["status"] == "ok" {
-        return Ok(answer.clone());
-    }
-    let message = answer["error"]["message"].as_str().unwrap_or("the server refuses it").to_owned();
-    Err(Refusal { code: answer["error"]["code"].as_i64().unwrap_or(0), message, is_of_server: true })
-}
-
-/// A song as a Subsonic server describes it.
-pub(super) fn song_ref(song: &Value) -> SongRef {
-    let text = |name: &str| song[name].as_str().map(str::to_owned);
-    let isrc = text("isrc").or_else(|| song["isrc"][0].as_str().map(str::to_owned));
-    let artists = song["artists"].as_array().into_iter().flatten();
-    let artists = artists.filter_map(|artist| Some(ArtistRef { name: artist["name"].as_str()?.to_owned() }));
-    SongRef {
-        name: text("title").unwrap_or_default(),
-        mbid: text("musicBrainzId"),
-        isrc,
-        path: text("path"),
-        artist: text("artist"),
-        artists: artists.collect(),
-        album: text("album"),
-        duration: song["duration"].as_f64(),
-        duration_ms: None,
-    }
-}
-
-/// Ids are text; some servers write numbers.
-pub(super) fn id_of(item: &Value) -> Option<String> {
-    let id = item.get("id")?;
-    id.as_str().map(str::to_owned).or_else(|| id.as_i64().map(|id| id.to_string()))
 }
 
 fn not_found() -> Refusal {
@@ -198,44 +86,6 @@ struct Sidecar {
 
 /// Tracks that the server shows a user in a folder of music, and when that was asked.
 type ShownFolders = HashMap<(blake3::Hash, String), (Instant, Arc<TrackSet>)>;
-
-/// Songs as the server has shown them to a user, for some minutes: an answer then costs no question for each of its songs.
-#[derive(Default)]
-struct ShownSongs(HashMap<blake3::Hash, OfUser>);
-
-struct OfUser {
-    since: Instant,
-    /// Whether all that the server shows this user are asked for, or were.
-    is_filled: bool,
-    /// As JSON.
-    songs: HashMap<String, Box<str>>,
-}
-
-impl ShownSongs {
-    fn of(&mut self, user: blake3::Hash) -> &mut OfUser {
-        self.0.retain(|_, known| known.since.elapsed() < SHOWN_FOR);
-        let held: usize = self.0.values().map(|known| known.songs.len()).sum();
-        let oldest = self.0.iter().filter(|(of, _)| **of != user).min_by_key(|(_, known)| known.since);
-        if held > MOST_SHOWN
-            && let Some(oldest) = oldest.map(|(of, _)| *of)
-        {
-            self.0.remove(&oldest);
-        }
-        let new = || OfUser { since: Instant::now(), is_filled: false, songs: HashMap::new() };
-        self.0.entry(user).or_insert_with(new)
-    }
-
-    fn get(&mut self, user: blake3::Hash, id: &str) -> Option<Value> {
-        self.of(user).songs.get(id).and_then(|song| serde_json::from_str(song).ok())
-    }
-
-    fn put(&mut self, user: blake3::Hash, id: &str, song: &Value) {
-        let known = self.of(user);
-        if known.songs.len() < MOST_SHOWN {
-            known.songs.insert(id.to_owned(), song.to_string().into());
-        }
-    }
-}
 
 /// The routes of a Subsonic server.
 pub(super) fn router(state: &Shared, server: ServerAddress) -> Result<Router<Shared>, getrandom::Error> {

@@ -1,0 +1,122 @@
+//! Asking a Subsonic server: who asks, as which kind of request, and what its answers mean.
+
+use std::sync::atomic::Ordering;
+
+use axum::body::Bytes;
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use serde_json::Value;
+
+use super::form::{OLDEST_VERSION, Refusal, SubsonicForm};
+use crate::songs::{ArtistRef, SongRef};
+use crate::upstream::{ADDRESSES, FORMS, Upstream};
+
+/// The parameters that say who asks.
+const CREDENTIALS: [&str; 5] = ["u", "p", "t", "s", "apiKey"];
+
+/// Who asks a Subsonic server: the parameters that say it, and the version of the interface that is spoken.
+#[derive(Debug, Clone)]
+pub(crate) struct Login(pub(super) Vec<(String, String)>);
+
+impl Login {
+    pub(crate) fn new(user: &str, password: &str) -> Self {
+        let hex: String = password.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let said = [("u", user), ("p", &format!("enc:{hex}")), ("v", OLDEST_VERSION)];
+        Self(said.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec())
+    }
+
+    /// Whom the server shows songs to, whatever proves it this time.
+    pub(super) fn user(&self) -> blake3::Hash {
+        let said = |wanted: &str| self.0.iter().find(|(name, _)| name == wanted);
+        let (name, value) = said("apiKey").or(said("u")).map_or(("", ""), |(name, value)| (name, value));
+        blake3::hash(format!("{name}={value}").as_bytes())
+    }
+
+    /// What they are called here; who shows a key has no other name.
+    pub(super) fn name(&self) -> String {
+        let named = self.0.iter().find(|(name, _)| name == "u").map(|(_, user)| user.clone());
+        named.unwrap_or_else(|| format!("key {}", &self.user().to_hex()[..12]))
+    }
+
+    pub(super) fn of(form: &SubsonicForm) -> Self {
+        let said =
+            CREDENTIALS.iter().filter_map(|name| Some(((*name).to_owned(), form.get(name)?.to_owned())));
+        let version = form.get("v").unwrap_or(OLDEST_VERSION);
+        Self(said.chain([("v".to_owned(), version.to_owned())]).collect())
+    }
+}
+
+/// Asks a Subsonic server: as a form, so that no password is part of an address that is logged. A server that takes no
+/// forms is asked by addresses from then on.
+pub(crate) async fn ask(
+    upstream: &Upstream,
+    login: &Login,
+    endpoint: &str,
+    parameters: &[(&str, &str)],
+) -> Result<Value, Refusal> {
+    let form = form_urlencoded::Serializer::new(String::new())
+        .extend_pairs([("f", "json"), ("c", "voisin")])
+        .extend_pairs(&login.0)
+        .extend_pairs(parameters)
+        .finish();
+    let path = format!("/rest/{endpoint}.view");
+    let takes = upstream.takes.load(Ordering::Relaxed);
+    if takes != ADDRESSES {
+        let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
+        let kind = [(header::CONTENT_TYPE, kind)];
+        let (status, body) = upstream.ask(Method::POST, &path, &kind, form.clone().into()).await?;
+        let answer = read(upstream, endpoint, status, &body);
+        let is_unread = matches!(status, StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED)
+            || matches!(answer, Err(Refusal { code: 10, .. }));
+        if takes == FORMS || !is_unread {
+            if answer.is_ok() {
+                upstream.takes.store(FORMS, Ordering::Relaxed);
+            }
+            return answer;
+        }
+    }
+    let (status, body) = upstream.ask(Method::GET, &format!("{path}?{form}"), &[], Bytes::new()).await?;
+    let answer = read(upstream, endpoint, status, &body);
+    if answer.is_ok() {
+        upstream.takes.store(ADDRESSES, Ordering::Relaxed);
+    }
+    answer
+}
+
+/// What a Subsonic server says.
+fn read(upstream: &Upstream, endpoint: &str, status: StatusCode, body: &[u8]) -> Result<Value, Refusal> {
+    let answer: Option<Value> = serde_json::from_slice(body).ok();
+    let Some(answer) = answer.as_ref().and_then(|answer| answer.get("subsonic-response")) else {
+        let text = format!("{}/rest/{endpoint} answers {status}, and not as Subsonic does", upstream.address);
+        return Err(Refusal::new(0, text));
+    };
+    if answer["status"] == "ok" {
+        return Ok(answer.clone());
+    }
+    let message = answer["error"]["message"].as_str().unwrap_or("the server refuses it").to_owned();
+    Err(Refusal { code: answer["error"]["code"].as_i64().unwrap_or(0), message, is_of_server: true })
+}
+
+/// A song as a Subsonic server describes it.
+pub(crate) fn song_ref(song: &Value) -> SongRef {
+    let text = |name: &str| song[name].as_str().map(str::to_owned);
+    let isrc = text("isrc").or_else(|| song["isrc"][0].as_str().map(str::to_owned));
+    let artists = song["artists"].as_array().into_iter().flatten();
+    let artists = artists.filter_map(|artist| Some(ArtistRef { name: artist["name"].as_str()?.to_owned() }));
+    SongRef {
+        name: text("title").unwrap_or_default(),
+        mbid: text("musicBrainzId"),
+        isrc,
+        path: text("path"),
+        artist: text("artist"),
+        artists: artists.collect(),
+        album: text("album"),
+        duration: song["duration"].as_f64(),
+        duration_ms: None,
+    }
+}
+
+/// Ids are text; some servers write numbers.
+pub(crate) fn id_of(item: &Value) -> Option<String> {
+    let id = item.get("id")?;
+    id.as_str().map(str::to_owned).or_else(|| id.as_i64().map(|id| id.to_string()))
+}
