@@ -154,8 +154,7 @@ impl Engine {
             .par_iter()
             .zip(near.par_iter().map(|found| &found.1))
             .map(|((path, seconds), rough)| {
-                let taken = if wanted.own.contains(&rough.track) { vec![wanted.itself] } else { Vec::new() };
-                listen(embedder?, path, *seconds, passage, rough, taken)
+                listen(embedder?, path, *seconds, passage, rough, wanted.taken(rough.track))
             })
             .collect();
         let heard = if embedder.is_some() { exact.len() } else { 0 };

@@ -39,8 +39,8 @@ pub struct PlaceOptions {
 }
 
 impl PlaceOptions {
-    /// What is no answer in a track.
-    fn taken(&self, track: TrackId) -> Vec<(f32, f32)> {
+    /// What is no answer in a track: from and to in seconds.
+    pub fn taken(&self, track: TrackId) -> Vec<(f32, f32)> {
         if self.own.contains(&track) { vec![self.itself] } else { Vec::new() }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -13,15 +13,21 @@ use super::{answered, skipped};
 use crate::common::server::{Server, small_library};
 use crate::common::{DEMO, Sandbox, code, fine, text};
 
-#[test]
-fn navidromes_plugin_asks_a_running_server() {
+/// The plugin, and a Python that runs it; `None`, and that is said, where one of them is missing.
+fn plugin_and_python() -> Option<(PathBuf, String)> {
     let plugin = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins/navidrome/target/voisin.ndp");
     let python = std::env::var("VOISIN_PLAYERS_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let has = Command::new(&python).args(["-c", "import extism"]).output();
     if !has.is_ok_and(|output| output.status.success()) || !plugin.is_file() {
         skipped("extism, or the plugin (plugins/navidrome/build)");
-        return;
+        return None;
     }
+    Some((plugin, python))
+}
+
+#[test]
+fn navidromes_plugin_asks_a_running_server() {
+    let Some((plugin, python)) = plugin_and_python() else { return };
     assert!(fs::metadata(&plugin).unwrap().len() < 300_000);
     let sandbox = Sandbox::new();
     let music = small_library(&sandbox);
@@ -105,13 +111,7 @@ fn navidromes_plugin_asks_a_running_server() {
 
 #[test]
 fn the_form_of_navidromes_plugin_says_what_mixes_are_like() {
-    let plugin = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins/navidrome/target/voisin.ndp");
-    let python = std::env::var("VOISIN_PLAYERS_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let has = Command::new(&python).args(["-c", "import extism"]).output();
-    if !has.is_ok_and(|output| output.status.success()) || !plugin.is_file() {
-        skipped("extism, or the plugin (plugins/navidrome/build)");
-        return;
-    }
+    let Some((plugin, python)) = plugin_and_python() else { return };
     let sandbox = Sandbox::new();
     library_of_one_artist(&sandbox);
     let server = Server::start(&sandbox, &[]);
