@@ -211,9 +211,9 @@ function showQueue() {
       h("button", { type: "button", class: "small", id: "shuffle", disabled: queue.length - at < 3, onclick: shuffle }, "Shuffle"),
       h("button", { type: "button", class: "small", id: "repeat", "aria-pressed": String(repeat !== "off"), onclick: setRepeat }, { off: "Repeat", all: "Repeat: all", one: "Repeat: this track" }[repeat])),
     h("label", { class: "inline" }, h("input", { type: "checkbox", id: "radio", checked: radio, onchange: event => { radio = event.target.checked; keep.set("go-on", radio); showQueue(); goOn(); } }), h("span", {}, "Keep playing music like this")),
-    ...radio ? [h("label", { class: "inline" }, h("span", { class: "faint" }, "stay close"),
+    ...radio ? [h("label", { class: "inline" }, h("span", { class: "faint" }, "near"),
       h("input", { type: "range", id: "drift", min: 0, max: 1, step: 0.1, value: drift, "aria-label": "How far the music wanders", onchange: event => { drift = Number(event.target.value); keep.set("drift", drift); } }),
-      h("span", { class: "faint" }, "wander off"))] : [],
+      h("span", { class: "faint" }, "far"))] : [],
     h("label", { class: "phone-volume" }, "Volume", h("input", { type: "range", min: 0, max: 1, step: 0.01, value: audio.volume, oninput: event => setVolume(Number(event.target.value)) })),
     queue.length ? list : h("p", { class: "faint" }, "Nothing yet. Play a track of a list, and the others follow; the sign with lines and a plus beside a track plays it next."));
 }
