@@ -3,7 +3,7 @@
 use ndarray::{Array2, Axis};
 use voisin_lab::eval::retrieval::{RetrievalOptions, retrieval};
 use voisin_lab::probe::{ProbeOptions, probes};
-use voisin_learn::{Logistic, Svm};
+use voisin_learn::{Logistic, Penalty, Svm};
 
 struct Golden {
     vectors: Array2<f32>,
@@ -72,7 +72,7 @@ fn probes_answer_as_scikit_learn_does() {
         (0..train.len()).partition(|&row| train[row].as_bool().expect("a truth value"));
     let (a, b) = (golden.vectors.select(Axis(0), &known), golden.vectors.select(Axis(0), &asked));
     let labels: Vec<usize> = known.iter().map(|&row| golden.labels[row]).collect();
-    let linear = Logistic::of_classes(a.view(), &labels, 4, 0.1);
+    let linear = Logistic::of_classes(a.view(), &labels, 4, (0.1, Penalty::L2));
     let logits = linear.logits(b.view());
     for (row, expected) in golden.json["linear_logits"].as_array().expect("rows").iter().enumerate() {
         // Softmax knows logits up to a constant.

@@ -12,7 +12,8 @@ use voisin_base::regular_file;
 use voisin_learn::genre::{FusionClassifier, FusionPart};
 use voisin_learn::{
     Bayes, BayesSettings, Boost, BoostSettings, Centroid, FittedClassifier, Forest, ForestSettings, Knn,
-    KnnSettings, Lda, Logistic, Majority, Preparation, SvmProbabilities, SvmSettings, Tensors, Training,
+    KnnSettings, Lda, Logistic, Majority, Penalty, Preparation, SvmProbabilities, SvmSettings, Tensors,
+    Training,
 };
 
 /// A way to learn.
@@ -94,13 +95,15 @@ impl TryFrom<String> for Algorithm {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogisticSettings {
-    /// Weight of errors against the weights' squares.
+    /// Weight of errors against the penalty.
     pub c: f64,
+    /// What of the weights is penalised: their squares (`l2`) or their absolute values (`l1`).
+    pub penalty: Penalty,
 }
 
 impl Default for LogisticSettings {
     fn default() -> Self {
-        Self { c: 1.0 }
+        Self { c: 1.0, penalty: Penalty::L2 }
     }
 }
 
@@ -200,7 +203,8 @@ impl Model {
             Algorithm::Centroid => Box::new(Centroid::fit(data.x, data.class_of, data.classes)),
             Algorithm::Knn => Box::new(Knn::fit(data, settings.knn)),
             Algorithm::Logistic => {
-                Box::new(Logistic::of_classes(data.x, data.class_of, data.classes, settings.logistic.c))
+                let LogisticSettings { c, penalty } = settings.logistic;
+                Box::new(Logistic::of_classes(data.x, data.class_of, data.classes, (c, penalty)))
             }
             Algorithm::Lda => Box::new(Lda::fit(data)),
             Algorithm::Bayes => Box::new(Bayes::fit(data, settings.bayes)),

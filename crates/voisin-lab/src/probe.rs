@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::eval::retrieval::RetrievalError;
 use voisin_learn::genre::{Fold, deal_folds};
 use voisin_learn::metrics::Spread;
-use voisin_learn::{Logistic, Svm};
+use voisin_learn::{Logistic, Penalty, Svm};
 
 /// How to probe.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -84,8 +84,8 @@ pub fn probes(
     {
         let (train, test) = (vectors.select(Axis(0), &rest), vectors.select(Axis(0), &held));
         let known: Vec<usize> = rest.iter().map(|&row| labels[row]).collect();
-        let probe =
-            Logistic::of_classes(train.view(), &known, classes, options.linear_c).predict(test.view());
+        let probe = Logistic::of_classes(train.view(), &known, classes, (options.linear_c, Penalty::L2))
+            .predict(test.view());
         let machine = Svm::fit(train.view(), &known, classes, options.svm_c).predict(test.view());
         for (at, label) in held.iter().map(|&row| labels[row]).enumerate() {
             linear[repeat] += f64::from(u8::from(probe[at] == label));

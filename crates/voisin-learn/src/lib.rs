@@ -24,7 +24,7 @@ mod trees;
 
 pub use centroid::Centroid;
 pub use knn::{Knn, KnnSettings, Metric, Weighting};
-pub use logistic::Logistic;
+pub use logistic::{Logistic, Penalty};
 pub(crate) use logistic::{Regression, log_softmax};
 pub(crate) use optimise::best_scale;
 pub use platt::{SvmProbabilities, SvmSettings, couple};

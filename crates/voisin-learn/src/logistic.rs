@@ -4,11 +4,25 @@
 
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 
-use super::{FittedClassifier, Standardiser, Tensors, mean_absolute, optimise::lbfgs, softmax};
+use serde::{Deserialize, Serialize};
+
+use super::optimise::{fista, lbfgs};
+use super::{FittedClassifier, Standardiser, Tensors, mean_absolute, softmax};
 use crate::metrics::argmax;
 
-/// Steps of the minimiser, at most.
+/// Steps of the minimisers, at most.
 const MOST_STEPS: usize = 500;
+const MOST_SPARSE_STEPS: usize = 2000;
+
+/// What of the weights counts against them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Penalty {
+    /// Their absolute values: columns that tell little get none.
+    L1,
+    /// Half their squares.
+    L2,
+}
 
 /// A fitted regression: vectors to logits.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,10 +43,19 @@ impl Logistic {
     }
 
     /// The same for rows of one class each, and a weight of errors in place of a penalty, as scikit-learn's `C`.
-    pub fn of_classes(x: ArrayView2<f32>, class_of: &[usize], classes: usize, c: f64) -> Self {
+    pub fn of_classes(
+        x: ArrayView2<f32>,
+        class_of: &[usize],
+        classes: usize,
+        (c, penalty): (f64, Penalty),
+    ) -> Self {
         let mut targets = Array2::zeros((class_of.len(), classes));
         targets.outer_iter_mut().zip(class_of).for_each(|(mut row, &class)| row[class] = 1.0);
-        Self::fit(x, targets.view(), 1.0 / c)
+        let regression = Regression::new(x, targets.view());
+        match penalty {
+            Penalty::L1 => regression.sparse_at(1.0 / c),
+            Penalty::L2 => regression.at(1.0 / c, None),
+        }
     }
 
     /// Reads what was saved; `None` where a tensor is missing or has another shape.
@@ -77,6 +100,12 @@ impl FittedClassifier for Logistic {
         Some(mean_absolute(&self.weight.mapv(f64::from)))
     }
 
+    fn note(&self) -> Option<String> {
+        let used = self.weight.axis_iter(Axis(1)).filter(|column| column.iter().any(|w| *w != 0.0)).count();
+        let all = self.weight.ncols();
+        (used < all).then(|| format!("{used} of {all} columns have weights"))
+    }
+
     fn save(&self, out: &mut Tensors) {
         self.standard.save(out, "logistic");
         out.put_matrix("logistic.weight", &self.weight);
@@ -112,46 +141,59 @@ impl<'a> Regression<'a> {
     ///
     /// - `start`: a fit of the same rows to begin from, at another penalty
     pub(crate) fn at(&self, penalty: f64, start: Option<&Logistic>) -> Logistic {
-        let (n, d) = self.rows.dim();
-        let classes = self.targets.ncols();
-        let n = n.max(1) as f64;
-        let parts = |values: &[f64]| {
-            let narrow = |part: &[f64]| part.iter().map(|&w| w as f32).collect::<Vec<f32>>();
-            let (weight, bias) = values.split_at(classes * d);
-            let weight = Array2::from_shape_vec((classes, d), narrow(weight)).expect("classes × d values");
-            (weight, Array1::from_vec(narrow(bias)))
-        };
-        // Divided by the number of rows, so that the minimiser's own scales fit any number of them.
-        let value = |values: &[f64]| {
-            let (weight, bias) = parts(values);
-            let mut slope = self.rows.dot(&weight.t()) + &bias;
-            let mut loss = 0.0f64;
-            for (mut row, target) in slope.outer_iter_mut().zip(self.targets.outer_iter()) {
-                let most = row.fold(f32::NEG_INFINITY, |m, &v| m.max(v));
-                let said: f32 = row.iter().zip(target).map(|(v, t)| (v - most) * t).sum();
-                row.mapv_inplace(|v| (v - most).exp());
-                let sum = row.sum();
-                loss += f64::from(sum.ln() - said);
-                row.iter_mut().zip(target).for_each(|(v, t)| *v = *v / sum - t);
-            }
-            let weights = &values[..classes * d];
-            let squares: f64 = weights.iter().map(|w| w * w).sum();
-            let mut gradient: Vec<f64> = slope
-                .t()
-                .dot(&self.rows)
-                .iter()
-                .zip(weights)
-                .map(|(&g, w)| (f64::from(g) + penalty * w) / n)
-                .collect();
-            gradient.extend(slope.sum_axis(Axis(0)).iter().map(|&g| f64::from(g) / n));
-            ((loss + 0.5 * penalty * squares) / n, gradient)
-        };
         let begin = start.map_or_else(
-            || vec![0.0; classes * (d + 1)],
+            || vec![0.0; self.numbers()],
             |start| start.weight.iter().chain(&start.bias).map(|&v| f64::from(v)).collect(),
         );
-        let (weight, bias) = parts(&lbfgs(begin, MOST_STEPS, value));
+        self.fitted(&lbfgs(begin, MOST_STEPS, |values| self.loss(penalty, values)))
+    }
+
+    /// Minimises `Σ -ln p(target) + penalty · Σ|W|` (biases are free), as scikit-learn does with `penalty="l1"`.
+    fn sparse_at(&self, penalty: f64) -> Logistic {
+        let weights = self.numbers() - self.targets.ncols();
+        let penalised = (weights, penalty / self.rows.nrows().max(1) as f64);
+        let begin = vec![0.0; self.numbers()];
+        self.fitted(&fista(begin, penalised, MOST_SPARSE_STEPS, |values| self.loss(0.0, values)))
+    }
+
+    fn numbers(&self) -> usize {
+        self.targets.ncols() * (self.rows.ncols() + 1)
+    }
+
+    fn parts(&self, values: &[f64]) -> (Array2<f32>, Array1<f32>) {
+        let (classes, d) = (self.targets.ncols(), self.rows.ncols());
+        let narrow = |part: &[f64]| part.iter().map(|&w| w as f32).collect::<Vec<f32>>();
+        let (weight, bias) = values.split_at(classes * d);
+        let weight = Array2::from_shape_vec((classes, d), narrow(weight)).expect("classes × d values");
+        (weight, Array1::from_vec(narrow(bias)))
+    }
+
+    fn fitted(&self, values: &[f64]) -> Logistic {
+        let (weight, bias) = self.parts(values);
         Logistic { standard: self.standard.clone(), weight, bias }
+    }
+
+    /// Mean loss with `penalty` for half the weights' squares, and its gradient. Divided by the number of rows, so that
+    /// the minimisers' own scales fit any number of them.
+    fn loss(&self, penalty: f64, values: &[f64]) -> (f64, Vec<f64>) {
+        let n = self.rows.nrows().max(1) as f64;
+        let (weight, bias) = self.parts(values);
+        let mut slope = self.rows.dot(&weight.t()) + &bias;
+        let mut loss = 0.0f64;
+        for (mut row, target) in slope.outer_iter_mut().zip(self.targets.outer_iter()) {
+            let most = row.fold(f32::NEG_INFINITY, |m, &v| m.max(v));
+            let said: f32 = row.iter().zip(target).map(|(v, t)| (v - most) * t).sum();
+            row.mapv_inplace(|v| (v - most).exp());
+            let sum = row.sum();
+            loss += f64::from(sum.ln() - said);
+            row.iter_mut().zip(target).for_each(|(v, t)| *v = *v / sum - t);
+        }
+        let weights = &values[..weight.len()];
+        let squares: f64 = weights.iter().map(|w| w * w).sum();
+        let pulled = slope.t().dot(&self.rows);
+        let pulled = pulled.iter().zip(weights).map(|(&g, w)| (f64::from(g) + penalty * w) / n);
+        let gradient = pulled.chain(slope.sum_axis(Axis(0)).iter().map(|&g| f64::from(g) / n)).collect();
+        ((loss + 0.5 * penalty * squares) / n, gradient)
     }
 }
 
@@ -200,6 +242,36 @@ mod tests {
             let again = regression.at(penalty, Some(&from));
             assert!((objective(&again, &x, &t, penalty) - least).abs() < 1e-3 * least);
         }
+    }
+
+    #[test]
+    fn absolute_values_leave_columns_out_and_nothing_pulls_at_the_others() {
+        let (x, t) = clouds(90, 1);
+        let class_of: Vec<usize> = (0..90).map(|row| row % 3).collect();
+        // four columns of noise
+        let mut random = StdRng::seed_from_u64(9);
+        let noise = Array2::from_shape_fn((90, 4), |_| random.random::<f32>() - 0.5);
+        let x = ndarray::concatenate(Axis(1), &[x.view(), noise.view()]).unwrap();
+        let regression = Regression::new(x.view(), t.view());
+        for penalty in [2.0, 10.0] {
+            let fit = Logistic::of_classes(x.view(), &class_of, 3, (1.0 / penalty, Penalty::L1));
+            let values: Vec<f64> = fit.weight.iter().chain(&fit.bias).map(|w| f64::from(*w)).collect();
+            let slopes = regression.loss(0.0, &values).1;
+            for (weight, slope) in fit.weight.iter().zip(slopes.iter().map(|slope| slope * 90.0)) {
+                let kept = if *weight == 0.0 { slope.abs() - penalty } else { 0.0 };
+                let pulled = (slope + penalty * f64::from(weight.signum())).abs();
+                assert!(kept < 1e-2 && (*weight == 0.0 || pulled < 2e-2), "{penalty}: {weight} {slope}");
+            }
+            assert!(slopes[30..].iter().all(|slope| slope.abs() < 1e-4), "biases are free");
+        }
+        let strong = Logistic::of_classes(x.view(), &class_of, 3, (0.1, Penalty::L1));
+        let used: Vec<bool> =
+            strong.weight.axis_iter(Axis(1)).map(|column| column.iter().any(|w| *w != 0.0)).collect();
+        assert!(
+            used[..6].iter().filter(|used| **used).count() > used[6..].iter().filter(|used| **used).count()
+        );
+        assert!(strong.note().unwrap().ends_with(" of 10 columns have weights"));
+        assert_eq!(Logistic::of_classes(x.view(), &class_of, 3, (0.1, Penalty::L2)).note(), None);
     }
 
     #[test]
