@@ -75,6 +75,8 @@ pub enum MelScale {
     /// Linear below 1 kHz (200/3 Hz a mel), logarithmic above (27 mels for a factor of 6.4). Slaney, Auditory
     /// Toolbox, 1998.
     Slaney,
+    /// Critical bands. Traunmüller, "Analytical expressions for the tonotopic sensory scale", 1990.
+    Bark,
 }
 
 /// Height of each triangle.

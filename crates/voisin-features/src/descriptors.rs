@@ -1,4 +1,4 @@
-//! Descriptors of whole clips, as librosa 0.11 defines them: MFCC, mel bands, and the eleven kinds of the Free Music
+//! Descriptors of whole clips, as librosa 0.11 defines them: MFCC, mel and Bark bands, and the eleven kinds of the Free Music
 //! Archive's data set (Defferrard, Benzi, Vandergheynst and Bresson, "FMA: A Dataset for Music Analysis", 2017).
 //!
 //! Frames of 2048 samples every 512, centred on their time with zeros outside, under a periodic Hann window. Rows of
@@ -21,6 +21,7 @@ const FRAME: usize = 2048;
 const HOP: usize = 512;
 pub(super) const BINS: usize = FRAME / 2 + 1;
 const MELS: usize = 128;
+const BARKS: usize = 24;
 /// Decibels below the loudest cell at which there is a floor.
 pub(super) const RANGE_DB: f64 = 80.0;
 /// Octave bands of the spectral contrast, and the lowest one's upper edge, Hz.
@@ -32,6 +33,8 @@ const CONTRAST_FROM: f64 = 200.0;
 pub enum DescriptorSet {
     /// Mean and deviation of 128 mel bands in decibels: 256 numbers.
     Mel,
+    /// Mean and deviation of 24 critical bands in decibels: 48.
+    Bark,
     /// Seven statistics of 20 mel-frequency cepstral coefficients: 140.
     Mfcc,
     /// Means of 40 of them.
@@ -43,8 +46,13 @@ pub enum DescriptorSet {
 
 impl DescriptorSet {
     /// All of them, as they are named.
-    pub const ALL: [(&str, Self); 4] =
-        [("mel", Self::Mel), ("mfcc", Self::Mfcc), ("mfcc40-mean", Self::Mfcc40Mean), ("fma", Self::Fma)];
+    pub const ALL: [(&str, Self); 5] = [
+        ("mel", Self::Mel),
+        ("bark", Self::Bark),
+        ("mfcc", Self::Mfcc),
+        ("mfcc40-mean", Self::Mfcc40Mean),
+        ("fma", Self::Fma),
+    ];
 
     /// As it is named.
     pub fn name(self) -> &'static str {
@@ -55,6 +63,7 @@ impl DescriptorSet {
     fn rows(self) -> &'static [(&'static str, usize)] {
         match self {
             Self::Mel => &[("mel", MELS)],
+            Self::Bark => &[("bark", BARKS)],
             Self::Mfcc => &[("mfcc", 20)],
             Self::Mfcc40Mean => &[("mfcc", 40)],
             Self::Fma => &[
@@ -75,7 +84,7 @@ impl DescriptorSet {
 
     fn statistics(self) -> &'static [&'static str] {
         match self {
-            Self::Mel => &["mean", "std"],
+            Self::Mel | Self::Bark => &["mean", "std"],
             Self::Mfcc40Mean => &["mean"],
             _ => &["mean", "std", "skew", "kurtosis", "median", "min", "max"],
         }
@@ -128,6 +137,11 @@ impl DescriptorSet {
         let clip = Clip::new(samples, rate);
         match self {
             Self::Mel => clip.mel_decibels(),
+            Self::Bark => clip.band_decibels(&MelConfig {
+                n_mels: BARKS,
+                mel_scale: MelScale::Bark,
+                ..clip.mel_config()
+            }),
             Self::Mfcc => cepstrum(&clip.mel_decibels(), 20),
             Self::Mfcc40Mean => cepstrum(&clip.mel_decibels(), 40),
             Self::Fma => clip.fma(),
@@ -241,7 +255,12 @@ impl Clip {
 
     /// Mel bands over time in decibels.
     pub(super) fn mel_decibels(&self) -> Array2<f64> {
-        let bank = filter_bank(&self.mel_config());
+        self.band_decibels(&self.mel_config())
+    }
+
+    /// Bands over time in decibels.
+    fn band_decibels(&self, config: &MelConfig) -> Array2<f64> {
+        let bank = filter_bank(config);
         let bands: Vec<(usize, &[f64])> = bank
             .outer_iter()
             .map(|weights| {
@@ -251,7 +270,7 @@ impl Clip {
                 (first, &weights[first..=last])
             })
             .collect();
-        let mut mel = Array2::zeros((MELS, self.frames()));
+        let mut mel = Array2::zeros((config.n_mels, self.frames()));
         for (power, mut column) in self.spectra().zip(mel.columns_mut()) {
             for ((first, weights), cell) in bands.iter().zip(&mut column) {
                 let power = &power[*first..];

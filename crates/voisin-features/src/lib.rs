@@ -40,7 +40,7 @@ pub use config::{Compression, Hann, MelConfig, MelNorm, MelScale, OpenL3Variant,
 pub use descriptors::{DESCRIPTOR_HOP, DESCRIPTOR_RATE, DescriptorSet};
 pub use front_end::{MelFrontEnd, MelSpectrogram, Scratch};
 pub use key::KeyFinder;
-pub use mel::filter_bank;
+pub use mel::{centres as band_centres, filter_bank};
 pub use tempo::tempo;
 pub use views::ClipViews;
 

@@ -1,4 +1,4 @@
-//! Mel filter banks, and the projection onto their non-zero weights.
+//! Mel and Bark filter banks, and the projection onto their non-zero weights.
 
 use ndarray::Array2;
 
@@ -9,6 +9,11 @@ fn hz_to_mel(scale: MelScale, hz: f64) -> f64 {
         MelScale::Htk => 2595.0 * (1.0 + hz / 700.0).log10(),
         MelScale::Slaney if hz < 1000.0 => hz * 3.0 / 200.0,
         MelScale::Slaney => 15.0 + (hz / 1000.0).ln() / slaney_step(),
+        MelScale::Bark => match 26.81 * hz / (1960.0 + hz) - 0.53 {
+            bark if bark < 2.0 => bark + 0.15 * (2.0 - bark),
+            bark if bark > 20.1 => bark + 0.22 * (bark - 20.1),
+            bark => bark,
+        },
     }
 }
 
@@ -17,6 +22,14 @@ fn mel_to_hz(scale: MelScale, mel: f64) -> f64 {
         MelScale::Htk => 700.0 * (10f64.powf(mel / 2595.0) - 1.0),
         MelScale::Slaney if mel < 15.0 => mel * 200.0 / 3.0,
         MelScale::Slaney => 1000.0 * (slaney_step() * (mel - 15.0)).exp(),
+        MelScale::Bark => {
+            let bark = match mel {
+                low if low < 2.0 => (low - 0.3) / 0.85,
+                high if high > 20.1 => (high + 0.22 * 20.1) / 1.22,
+                middle => middle,
+            };
+            1960.0 * (bark + 0.53) / (26.28 - bark)
+        }
     }
 }
 
@@ -34,7 +47,7 @@ fn edges(config: &MelConfig) -> Vec<f64> {
 }
 
 /// Where the bands of a configuration are most sensitive, Hz.
-pub(super) fn centres(config: &MelConfig) -> Vec<f64> {
+pub fn centres(config: &MelConfig) -> Vec<f64> {
     edges(config)[1..=config.n_mels].to_vec()
 }
 
@@ -120,6 +133,25 @@ impl Triangles {
                 sink(segment - 1, falling);
             }
             rising_before = rising;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn barks_are_traunmullers_and_come_back() {
+        // his formula, with its corrections at both ends
+        for (hz, bark) in [(100.0, 0.9557), (1000.0, 8.5274), (4000.0, 17.4633), (10_000.0, 22.2794)] {
+            assert!((hz_to_mel(MelScale::Bark, hz) - bark).abs() < 1e-3, "{hz}");
+        }
+        for scale in [MelScale::Bark, MelScale::Slaney, MelScale::Htk] {
+            for hz in [0.0, 30.0, 150.0, 900.0, 3000.0, 6400.0, 11_025.0, 22_050.0] {
+                let back = mel_to_hz(scale, hz_to_mel(scale, hz));
+                assert!((back - hz).abs() < 1e-6, "{scale:?} {hz}: {back}");
+            }
         }
     }
 }

@@ -59,12 +59,28 @@ def short(values):
     return [float(f"{v:.7g}") for v in np.ravel(values)]
 
 
+def bark(hz):
+    """Traunmüller's scale (1990), corrected at both ends."""
+    z = 26.81 * hz / (1960 + hz) - 0.53
+    return np.where(z < 2, z + 0.15 * (2 - z), np.where(z > 20.1, z + 0.22 * (z - 20.1), z))
+
+
+def bark_bank(bands=24, n_fft=2048):
+    """Triangles of unit area between edges that are evenly spaced in Bark, found on a fine grid of frequencies."""
+    hz = np.linspace(0, RATE / 2, 2_000_001)
+    edges = np.interp(np.linspace(bark(0.0), bark(RATE / 2), bands + 2), bark(hz), hz)
+    bins = np.arange(n_fft // 2 + 1) * RATE / n_fft
+    rows = [np.interp(bins, edges[b : b + 3], [0, 2 / (edges[b + 2] - edges[b]), 0]) for b in range(bands)]
+    return np.array(rows)
+
+
 golden = {"versions": {"numpy": np.__version__, "librosa": librosa.__version__}}
 for name, y in signals(RATE, LENGTH).items():
     y = y.astype(np.float64)
     stft = np.abs(librosa.stft(y, n_fft=2048, hop_length=512, pad_mode="constant"))
     mel = librosa.power_to_db(librosa.feature.melspectrogram(S=stft**2, sr=RATE), ref=1.0, top_db=80)
     mfcc = librosa.feature.mfcc(S=mel, n_mfcc=40)
+    critical = librosa.power_to_db(bark_bank() @ stft**2, ref=1.0, top_db=80)
     y32 = y.astype(np.float32)
     cqt = np.abs(librosa.cqt(y32, sr=RATE, hop_length=512, bins_per_octave=12, n_bins=84, tuning=None))
     cens = librosa.feature.chroma_cens(C=cqt, n_chroma=12, n_octaves=7, bins_per_octave=12)
@@ -83,6 +99,7 @@ for name, y in signals(RATE, LENGTH).items():
     ]
     sets = {
         "mel": (mel, [mel.mean(axis=1), mel.std(axis=1)]),
+        "bark": (critical, [critical.mean(axis=1), critical.std(axis=1)]),
         "mfcc": (mfcc[:20], seven(mfcc[:20])),
         "mfcc40-mean": (mfcc, [mfcc.mean(axis=1)]),
         # statistics stand together for each kind

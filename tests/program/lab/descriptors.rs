@@ -62,7 +62,7 @@ pub(crate) fn floats(value: &Value) -> Vec<f64> {
 pub(crate) fn bound(signal: &str, row: &str, theirs: f64) -> Option<f64> {
     let relative = |share: f64| Some(share * theirs.abs().max(1.0));
     match row {
-        "mel" | "mfcc" => Some(1e-3),
+        "mel" | "bark" | "mfcc" => Some(1e-3),
         "chroma_cqt" => matches!(signal, "noise" | "tones" | "decay").then_some(0.02),
         "chroma_cens" | "tonnetz" => matches!(signal, "noise" | "decay").then_some(0.02),
         _ => relative(1e-4),
