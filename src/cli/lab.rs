@@ -18,7 +18,7 @@ use crate::audio::is_audio_candidate;
 use crate::dataset::{Dataset, Fault, Item, Source};
 use crate::encoder::ModelRef;
 use crate::features::DescriptorSet;
-use crate::lab::answer::{Answered, ask, write_submission};
+use crate::lab::answer::{Answered, UNKNOWN, ask, least_probability, write_submission};
 use crate::lab::config::Config;
 use crate::lab::document::{Document, DocumentPart};
 use crate::lab::matrix::{self, Cache, FeatureSet, Matrix, ModelSet};
@@ -157,10 +157,33 @@ pub(crate) fn interrupted(context: &Context) -> Ending {
 
 /// `voisin classify --with RUN`.
 pub(crate) fn classify_with(context: &Context, run: &Path, args: &ClassifyArgs) -> anyhow::Result<Ending> {
+    let asked = args.question.options();
+    let given = [
+        ("--neighbours", asked.neighbours.is_some()),
+        ("--other-artists", asked.other_artists),
+        ("--among", !asked.among.is_empty()),
+        ("--label-from", asked.labels.is_some()),
+        ("--precision", asked.precision.is_some() && args.answer.submission.is_some()),
+    ];
+    if let Some((option, _)) = given.iter().find(|(_, given)| *given) {
+        let why = if *option == "--precision" {
+            "a submission has a class for every title"
+        } else {
+            "a run answers"
+        };
+        bail!("{why}: expected no {option}");
+    }
     let config = Config::of_run(run)?;
-    let Some((answered, keys)) = answer(context, run, &config, args)? else {
+    let least = asked.precision.map(|precision| least_probability(run, precision)).transpose()?;
+    if least.is_some_and(|least| least > 1.0) {
+        context
+            .console
+            .warn("not even this run's surest answers were right so often: ask for less --precision");
+    }
+    let Some((mut answered, keys)) = answer(context, run, &config, args)? else {
         return Ok(interrupted(context));
     };
+    answered.least = least.unwrap_or(0.0);
     report_faults(context, &answered.faults);
     if let Some(path) = &args.answer.submission {
         let unheard = write_submission(path, run, &answered, &keys, args.answer.like.as_deref())?;
@@ -269,15 +292,16 @@ fn print(answered: &Answered, format: ListFormat) -> anyhow::Result<()> {
             let columns = [("path", Align::Left), ("genre", Align::Left), ("probability", Align::Right)];
             let mut table = Table::new(&columns);
             for row in rows {
-                let (genre, p) = answered.best(row);
-                table.row([answered.keys[row].as_str(), genre, &format!("{:.1} %", 100.0 * p)]);
+                let (best, p) = answered.best(row);
+                let genre = answered.genre(row).map_or_else(|| format!("{UNKNOWN} ({best}?)"), str::to_owned);
+                table.row([answered.keys[row].as_str(), &genre, &format!("{:.1} %", 100.0 * p)]);
             }
             table.print()
         }
         ListFormat::Json => {
             let list: Vec<serde_json::Value> = rows
                 .map(|row| {
-                    let (genre, p) = answered.best(row);
+                    let (genre, p) = (answered.genre(row), answered.best(row).1);
                     let shares = answered.classes.iter().cloned().zip(answered.probabilities.row(row));
                     let shares: std::collections::BTreeMap<String, &f32> = shares.collect();
                     serde_json::json!({
@@ -293,7 +317,7 @@ fn print(answered: &Answered, format: ListFormat) -> anyhow::Result<()> {
             writer
                 .write_record(["path", "genre", "probability"].map(str::to_owned).into_iter().chain(heads))?;
             for row in rows {
-                let (genre, p) = answered.best(row);
+                let (genre, p) = (answered.genre(row).unwrap_or(UNKNOWN), answered.best(row).1);
                 let cells = [answered.keys[row].clone(), genre.to_owned(), format!("{p:.4}")];
                 let shares = answered.probabilities.row(row).to_vec().into_iter().map(|p| format!("{p:.4}"));
                 let safe = |cell: String| {

@@ -5,13 +5,13 @@ use std::path::Path;
 
 use ndarray::Array2;
 
-use super::compare::pairs_of;
+use super::compare::{answers_of, pairs_of};
 use super::matrix::Matrix;
 use super::model::Model;
 use super::report::Report;
 use super::{LabError, csv_bytes, write};
 use crate::dataset::Fault;
-use voisin_learn::metrics::argmax;
+use voisin_learn::metrics::{argmax, risk_coverage};
 
 /// Answers about the tracks of a data set.
 #[derive(Debug, Clone)]
@@ -24,6 +24,22 @@ pub struct Answered {
     pub probabilities: Array2<f32>,
     /// Tracks that could not be listened to.
     pub faults: Vec<Fault>,
+    /// Below this probability an answer is "unknown".
+    pub least: f32,
+}
+
+/// What is answered where no class is probable enough.
+pub const UNKNOWN: &str = "unknown";
+
+/// The probability from which on a run's answers were right as often as is asked, on the tracks that it was judged on and
+/// had not learnt from; more than 1 where not even its surest were.
+pub fn least_probability(run: &Path, precision: f32) -> Result<f32, LabError> {
+    let judged: Vec<(f64, bool)> =
+        answers_of(run)?.into_values().map(|(truth, said, p)| (p, truth == said)).collect();
+    let steps = risk_coverage(&judged);
+    let enough = steps.iter().rev().find(|step| 1.0 - step.risk >= f64::from(precision));
+    // predictions are kept with six digits
+    Ok(enough.map_or(2.0, |step| step.threshold as f32 - 1e-6))
 }
 
 impl Answered {
@@ -32,6 +48,12 @@ impl Answered {
         let p = self.probabilities.row(row);
         let class = argmax(p);
         (&self.classes[class], p[class])
+    }
+
+    /// The class of a track where it is probable enough.
+    pub fn genre(&self, row: usize) -> Option<&str> {
+        let (class, p) = self.best(row);
+        (p >= self.least).then_some(class)
     }
 }
 
@@ -43,6 +65,7 @@ impl Answered {
             keys: matrix.rows.iter().map(|row| row.item.key.clone()).collect(),
             probabilities: matrix.values.clone(),
             faults: matrix.faults.clone(),
+            least: 0.0,
         }
     }
 }
@@ -62,6 +85,7 @@ pub fn ask(run: &Path, matrix: &Matrix) -> Result<Answered, LabError> {
         keys: matrix.rows.iter().map(|row| row.item.key.clone()).collect(),
         probabilities: model.probabilities(matrix.values.view()),
         faults: matrix.faults.clone(),
+        least: 0.0,
     })
 }
 

@@ -212,7 +212,27 @@ impl<'a> Bench<'a> {
         Model::joined(models).ok_or_else(|| LabError::Asked("expected at least one algorithm".to_owned()))
     }
 
+    /// The share of some rows that is learnt from: the same of each class, and a row at least.
+    pub(super) fn shared(&self, rows: &[usize]) -> Vec<usize> {
+        let mut left: Vec<usize> = vec![0; self.classes.len()];
+        rows.iter().for_each(|&row| left[self.class_of[row]] += 1);
+        left.iter_mut().for_each(|n| *n = (self.config.data.share * *n as f64).ceil() as usize);
+        let mut order: Vec<usize> = (0..rows.len()).collect();
+        if self.config.data.share < 1.0 {
+            Random::stream(self.config.seed, 0x5a7e).shuffle(&mut order);
+        }
+        order.retain(|&at| {
+            let left = &mut left[self.class_of[rows[at]]];
+            let is_kept = *left > 0;
+            *left = left.saturating_sub(1);
+            is_kept
+        });
+        order.sort_unstable();
+        order.into_iter().map(|at| rows[at]).collect()
+    }
+
     pub(super) fn fit(&self, algorithm: Algorithm, rows: &[usize]) -> Result<Model, LabError> {
+        let rows = &self.shared(rows)[..];
         let x = self.matrix.values.select(Axis(0), rows);
         let class_of: Vec<usize> = rows.iter().map(|&row| self.class_of[row]).collect();
         let folds = self.dealt(rows);

@@ -14,8 +14,8 @@ use voisin_learn::metrics::{accuracy, balanced_accuracy, confusion, macro_f1, pe
 /// Draws of the bootstrap.
 const DRAWS: usize = 2000;
 
-/// A run's answers to its judged tracks: track to (label, answer).
-fn answers_of(run: &Path) -> Result<BTreeMap<String, (String, String)>, LabError> {
+/// A run's answers to its judged tracks: track to (label, answer, the answer's probability).
+pub(super) fn answers_of(run: &Path) -> Result<BTreeMap<String, (String, String, f64)>, LabError> {
     let path = run.join("predictions.csv");
     let cells = read_cells(&path)?;
     let column = |name: &str| {
@@ -26,7 +26,10 @@ fn answers_of(run: &Path) -> Result<BTreeMap<String, (String, String)>, LabError
         [column("path")?, column("genre")?, column("split")?, column("predicted")?];
     let has_test = cells.rows.iter().any(|(_, row)| row[split] == "test");
     let judged = cells.rows.iter().filter(|(_, row)| !has_test || row[split] == "test");
-    Ok(judged.map(|(_, row)| (row[key].clone(), (row[genre].clone(), row[said].clone()))).collect())
+    let surest =
+        |row: &[String]| row.iter().skip(said + 1).filter_map(|p| p.parse().ok()).fold(0.0, f64::max);
+    let answer = |row: &Vec<String>| (row[genre].clone(), row[said].clone(), surest(row));
+    Ok(judged.map(|(_, row)| (row[key].clone(), answer(row))).collect())
 }
 
 /// The group of each track of a run.
@@ -95,7 +98,7 @@ pub fn compare(first: &Path, second: &Path, anyway: bool) -> Result<Comparison, 
     let mut drawn: BTreeMap<&str, Vec<(bool, bool)>> = BTreeMap::new();
     let mut recall: BTreeMap<&str, (usize, usize, usize)> = BTreeMap::new();
     for key in &both {
-        let (truth, said) = &a[*key];
+        let (truth, said, _) = &a[*key];
         let right = (truth == said, *truth == b[*key].1);
         drawn.entry(groups.get(*key).map_or(key.as_str(), String::as_str)).or_default().push(right);
         let counts = recall.entry(truth).or_default();

@@ -52,6 +52,13 @@ pub struct Data {
     pub folds: usize,
     /// How often the folds are dealt.
     pub repeats: usize,
+    /// The part of the training tracks that is learnt from, of every class alike.
+    #[serde(default = "whole")]
+    pub share: f64,
+}
+
+fn whole() -> f64 {
+    1.0
 }
 
 /// The numbers of a run.
@@ -92,6 +99,7 @@ impl Default for Config {
             split: "auto".to_owned(),
             folds: 0,
             repeats: 1,
+            share: whole(),
         };
         Self {
             format: 1,
@@ -208,6 +216,9 @@ impl Config {
         }
         if self.data.folds == 0 && self.data.repeats > 1 {
             return refuse("repeats deal folds again: expected folds 2 to 100".to_owned());
+        }
+        if !(self.data.share > 0.0 && self.data.share <= 1.0) {
+            return refuse("data.share: expected more than 0, at most 1".to_owned());
         }
         if self.algorithms.names.is_empty() {
             return refuse("expected at least one algorithm".to_owned());

@@ -9,13 +9,16 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::leak::{Leak, listen, look};
-use super::matrix::{FeatureSet, Row};
+use super::matrix::{FeatureSet, Matrix, Row};
 use super::split::{Split, deal};
 use super::{LabError, csv_bytes};
 use crate::dataset::{Dataset, Fault, Item, Part};
 use voisin_audio::{self, AudioInfo};
 use voisin_base::text::{fold, with_causes};
+use voisin_base::track::TrackId;
 use voisin_features::DescriptorSet;
+use voisin_learn::Preparation;
+use voisin_learn::genre::{FitOptions, Genre, LabelledVectors};
 
 /// A sample counts as clipped from here.
 const FULL_SCALE: f32 = 0.999;
@@ -200,6 +203,52 @@ pub struct Overview {
     pub failures: Vec<(String, String)>,
     /// What there is to know about how it was read.
     pub notes: Vec<String>,
+    /// Labels that look wrong, where it was asked for.
+    pub suspects: Vec<SuspectLabel>,
+}
+
+/// A label that looks wrong.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SuspectLabel {
+    /// The track.
+    pub path: String,
+    /// What it is labelled.
+    pub label: String,
+    /// What it looks like.
+    pub suggested: String,
+    /// Why, in one sentence.
+    pub reason: String,
+}
+
+/// Labels that are confidently contradicted by models which never saw the track's artist, the likeliest mistakes first: what
+/// `voisin suspects` does for a library.
+///
+/// - `how`, `seed`: how parts are dealt, which says what is never on two sides
+pub fn suspects(matrix: &Matrix, how: &str, seed: u64) -> Result<Vec<SuspectLabel>, LabError> {
+    let rows = &matrix.rows;
+    let names: BTreeSet<&String> = rows.iter().filter_map(|row| row.item.label.as_ref()).collect();
+    let names: Vec<String> = names.into_iter().cloned().collect();
+    let groups = deal(rows, &class_of(rows, &names), names.len(), how, seed)?.groups;
+    let ids: Vec<TrackId> = (0..rows.len() as i64).map(TrackId).collect();
+    let genre = |name: &String| Genre::from_parts(name.as_str(), name.as_str());
+    let labels: Vec<Vec<Genre>> = rows.iter().map(|row| row.item.label.iter().map(genre).collect()).collect();
+    let vectors = Preparation::fit(matrix.values.view()).1;
+    let set = LabelledVectors { ids: &ids, vectors: vectors.view(), labels: &labels, groups: &groups };
+    let found = voisin_learn::genre::suspects(&set, &FitOptions { seed, ..FitOptions::default() })?;
+    let confident = found.into_iter().filter(|one| one.confident);
+    Ok(confident
+        .map(|one| SuspectLabel {
+            path: rows[one.row].item.key.clone(),
+            label: rows[one.row].item.label.clone().unwrap_or_default(),
+            suggested: one.suggested.name().to_owned(),
+            reason: one.reason,
+        })
+        .collect())
+}
+
+fn class_of(rows: &[Row], names: &[String]) -> Vec<usize> {
+    let class = |row: &Row| names.iter().position(|name| Some(name) == row.item.label.as_ref());
+    rows.iter().map(|row| class(row).unwrap_or(0)).collect()
 }
 
 /// Sums up.
@@ -214,10 +263,7 @@ pub fn overview(
         (0..found.rows.len()).filter(|&row| found.rows[row].item.label.is_some()).collect();
     let rows: Vec<Row> = labelled.iter().map(|&row| found.rows[row].clone()).collect();
     let names = set.classes();
-    let class_of: Vec<usize> = rows
-        .iter()
-        .map(|row| names.iter().position(|name| Some(name) == row.item.label.as_ref()).unwrap_or(0))
-        .collect();
+    let class_of = class_of(&rows, &names);
     let mut notes = set.notes.clone();
     let split: Option<Split> = match deal(&rows, &class_of, names.len(), how, seed) {
         Ok(split) => Some(split),
@@ -287,6 +333,7 @@ pub fn overview(
         short: found.short.clone(),
         failures: found.faults.iter().map(|fault| (fault.key.clone(), fault.reason.clone())).collect(),
         notes,
+        suspects: Vec::new(),
     })
 }
 

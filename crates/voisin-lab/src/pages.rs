@@ -3,9 +3,10 @@
 use super::compare::Comparison;
 use super::document::Document;
 use super::leak::{Double, Likeness};
-use super::report::{Figures, Interval, Report};
-use crate::eval::plots::{Series, bars, chart, confusion_map, curves};
+use super::report::{Cost, Figures, Interval, Occlusion, Report};
+use crate::eval::plots::{Series, bars, chart, confusion_map, curves, grid};
 use voisin_base::text::{count, count_with};
+use voisin_explore::scene::Scene;
 
 /// Classes that a matrix or a curve is drawn of.
 const DRAWN: usize = 40;
@@ -157,11 +158,15 @@ fn learning(page: &mut Document, report: &Report) {
         ("loss", "Loss after each epoch", &learning.loss),
         ("accuracy", "Share named rightly after each epoch", &learning.accuracy),
     ] {
-        let points = |part: &[f64]| part.iter().enumerate().map(|(at, y)| ((at + 1) as f64, *y)).collect();
         let curves = ["training", "validation"].iter().zip(parts);
-        let curves: Vec<_> = curves.map(|(name, part)| ((*name).to_owned(), points(part))).collect();
+        let curves: Vec<_> = curves.map(|(name, part)| ((*name).to_owned(), by_epoch(part))).collect();
         page.picture(name, title, chart(title, "epoch", "", &curves));
     }
+}
+
+/// A number after each epoch, as points of a curve.
+fn by_epoch(numbers: &[f64]) -> Vec<(f64, f64)> {
+    (1..).map(f64::from).zip(numbers.iter().copied()).collect()
 }
 
 /// A network's layers as a table, and all that they learn.
@@ -312,18 +317,41 @@ fn importance(page: &mut Document, report: &Report) {
         return;
     }
     page.heading("What it listens to");
-    page.hint(
+    let is_network = report.learning.is_some();
+    page.hint(if is_network {
+        "Points of probability that tracks' own classes lose when some of what is heard is blanked, mean over tracks that it \
+         has not learnt from and the mean's standard error."
+    } else {
         "Points of accuracy lost when columns are shuffled between the judged tracks, mean and deviation of ten shuffles; \
-         beside it the algorithm's own measure.",
-    );
-    for (single, most, title) in [(false, DRAWN, "columns"), (true, SINGLE, "single column")] {
+         beside it the algorithm's own measure."
+    });
+    let titles = if is_network { ["bands", "time"] } else { ["columns", "single column"] };
+    for (single, most, title) in [(false, DRAWN, titles[0]), (true, SINGLE, titles[1])] {
         let own = report.importance.iter().filter(|i| i.single == single).take(most);
         let rows = own.map(|i| {
             let lost = format!("{:.1} ± {:.1}", 100.0 * i.drop, 100.0 * i.deviation);
-            strings([&i.columns, &lost, &i.own.map_or_else(String::new, percent)])
+            let own = i.own.map(percent);
+            [i.columns.clone(), lost].into_iter().chain(own).collect::<Vec<_>>()
         });
-        page.detail(&[title, "points lost", "own measure"], rows.collect());
+        let rows: Vec<Vec<String>> = rows.collect();
+        let wide = rows.first().map_or(0, Vec::len);
+        page.detail(&[title, "points lost", "own measure"][..wide], rows);
     }
+    if let Some(own) = report.learning.as_ref().and_then(|learning| learning.occlusion.as_ref()) {
+        page.picture("occlusion", "Where it listens", occlusion_map(own));
+    }
+}
+
+/// Where a network listens: the more a cell takes away from the true class, the darker. High bands are on top.
+fn occlusion_map(found: &Occlusion) -> Scene {
+    let most = found.lost.iter().flatten().copied().fold(1e-3, f64::max);
+    let bands: Vec<String> = found.bands.iter().rev().cloned().collect();
+    grid([&bands, &found.times], "Points lost where bands are blanked for a time", |i, j| {
+        let row = found.lost.iter().rev().nth(i);
+        let lost = row.and_then(|row| row.get(j)).copied().unwrap_or(0.0);
+        let label = format!("{:.1}", 100.0 * lost);
+        (Some((lost / most).max(0.0)), label.clone(), format!("{}, {}: {label}", bands[i], found.times[j]))
+    })
 }
 
 fn cost(page: &mut Document, report: &Report) {
@@ -339,8 +367,14 @@ fn cost(page: &mut Document, report: &Report) {
     report.digests.iter().for_each(|(name, digest)| page.text(format!("{name} {digest}")));
 }
 
+/// Names of pictures of what each run takes for which.
+const CONFUSIONS: [&str; 6] =
+    ["confusion-1", "confusion-2", "confusion-3", "confusion-4", "confusion-5", "confusion-6"];
+
 /// Runs beside the first.
-pub fn comparison(compared: &[Comparison]) -> Document {
+///
+/// - `runs`: what each is called, and its report
+pub fn comparison(compared: &[Comparison], runs: &[(String, Report)]) -> Document {
     let mut page = Document::new("Runs side by side");
     for one in compared {
         let d = one.difference;
@@ -365,6 +399,38 @@ pub fn comparison(compared: &[Comparison]) -> Document {
         let recall = one.recall.iter();
         let rows = recall.map(|(name, n, a, b)| strings([name, &n.to_string(), &percent(*a), &percent(*b)]));
         page.table(&["class", "tracks", "first", "second"], rows.collect(), None);
+    }
+    let learning = || runs.iter().filter_map(|(name, report)| Some((name, report.learning.as_ref()?)));
+    for (picture, title, is_loss) in
+        [("accuracy", "Share named rightly after each epoch", false), ("loss", "Loss after each epoch", true)]
+    {
+        let curves = learning().flat_map(|(name, own)| {
+            let [training, validation] = if is_loss { &own.loss } else { &own.accuracy };
+            [("training", training), ("validation", validation)]
+                .map(|(part, numbers)| (format!("{name}, {part}"), by_epoch(numbers)))
+        });
+        let curves: Vec<_> = curves.collect();
+        if !curves.is_empty() {
+            page.picture(picture, title, chart(title, "epoch", "", &curves));
+        }
+    }
+    page.heading("What each took");
+    let sum = |report: &Report| -> [f64; 2] {
+        let of = |part: &dyn Fn(&Cost) -> f64| report.cost.iter().map(part).sum::<f64>();
+        [of(&|cost| cost.seconds), of(&|cost| cost.processor.unwrap_or(0.0))]
+    };
+    let rows = runs.iter().map(|(name, report)| {
+        let [seconds, processor] = sum(report).map(|seconds| format!("{seconds:.1}"));
+        strings([name, &seconds, &processor])
+    });
+    page.detail(&["run", "seconds", "processor seconds"], rows.collect());
+    for ((name, report), picture) in runs.iter().zip(CONFUSIONS) {
+        let f = &report.figures;
+        if f.per_class.len() <= DRAWN {
+            page.heading(format!("What {name} takes for which"));
+            let names: Vec<String> = f.per_class.iter().map(|class| class.name.clone()).collect();
+            page.picture(picture, "Which are taken for which", confusion_map(&names, &f.confusion));
+        }
     }
     page
 }

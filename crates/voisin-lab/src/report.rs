@@ -130,13 +130,15 @@ pub struct Wrong {
 pub struct Importance {
     /// The columns, by what they measure.
     pub columns: String,
-    /// Points of accuracy lost when they are shuffled between tracks, mean of ten shuffles.
+    /// Points of accuracy lost when they are shuffled between tracks, mean of ten shuffles; of a network's bands and times,
+    /// how much of the probability of a track's own class is lost when they are blanked, mean over tracks.
     pub drop: f64,
-    /// Deviation between shuffles.
+    /// Deviation between shuffles; of a network the mean's standard error.
     pub deviation: f64,
     /// The algorithm's own measure, as a share.
     pub own: Option<f64>,
-    /// Whether it is one of the single columns that tell classes apart best, rather than all that measure one thing.
+    /// Whether it is one of the single columns that tell classes apart best, rather than all that measure one thing; of a
+    /// network, a time rather than bands.
     #[serde(default)]
     pub single: bool,
 }
@@ -223,6 +225,20 @@ pub struct Learning {
     /// How many of the judged windows, and of the tracks by each decision about their windows, are named rightly.
     #[serde(default)]
     pub decisions: Vec<(String, f64)>,
+    /// What it listens to, of a network that hears spectrograms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub occlusion: Option<Occlusion>,
+}
+
+/// How much of the probability of a track's own class is lost where bands are blanked for a time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Occlusion {
+    /// The bands, lowest first.
+    pub bands: Vec<String>,
+    /// The times.
+    pub times: Vec<String>,
+    /// Mean over tracks, `[bands][times]`.
+    pub lost: Vec<Vec<f64>>,
 }
 
 /// What a phase took.

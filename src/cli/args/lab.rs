@@ -30,6 +30,10 @@ pub(crate) struct DatasetArgs {
     /// What the labels are: a column's name
     #[arg(long, default_value = "genre", value_name = "COLUMN")]
     pub(crate) label: String,
+    /// Look for labels that look wrong: by what the default model hears of each track (or a table's own numbers), judged by
+    /// models that never heard its artist
+    #[arg(long)]
+    pub(crate) suspects: bool,
     /// Write the data set as one table, which `table:` reads
     #[arg(long, short, value_name = "FILE.csv", value_hint = ValueHint::FilePath)]
     pub(crate) output: Option<PathBuf>,
@@ -56,7 +60,7 @@ pub(crate) struct FeaturesArgs {
     /// A data set, or audio files and folders
     #[arg(required = true, value_name = "DATA|FILE", value_hint = ValueHint::AnyPath)]
     pub(crate) tracks: Vec<OsString>,
-    /// Sets of features joined by +: own, mel, mfcc, mfcc40-mean, fma, model:NAME; or frames or spectrogram alone
+    /// Sets of features joined by +: own, mel, bark, mfcc, mfcc40-mean, fma, model:NAME; or frames or spectrogram alone
     #[arg(long, value_name = "S+S…", required_unless_present = "picture")]
     pub(crate) set: Option<String>,
     /// Where they go: a .csv or .npy file, or a folder
@@ -115,7 +119,7 @@ pub(crate) struct TrainClassifierArgs {
     /// One or several of majority, centroid, knn, logistic, lda, bayes, svm, forest, boost, head, vote, fused [default: logistic]
     #[arg(long, value_name = "A,A…", value_delimiter = ',')]
     pub(crate) algorithm: Vec<Algorithm>,
-    /// Sets of features joined by +: own (numbers that the data set brings), mel, mfcc, mfcc40-mean, fma, model:NAME
+    /// Sets of features joined by +: own (numbers that the data set brings), mel, bark, mfcc, mfcc40-mean, fma, model:NAME
     /// [default: own where there are any, else fma+model:NAME of the default model]
     #[arg(long, value_name = "S+S…")]
     pub(crate) features: Option<String>,
@@ -148,6 +152,10 @@ pub(crate) struct TrainClassifierArgs {
     /// Try so many of the combinations of --try, drawn at random, instead of all
     #[arg(long, value_name = "N", requires = "tries", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) trials: Option<u32>,
+    /// Try all with a ninth of the budget, the best third of them with a third, and the best third of those whole; the
+    /// budget is epochs of a network, else training tracks
+    #[arg(long, requires = "tries")]
+    pub(crate) halving: bool,
     /// Of networks: how what is said of a track's windows or crops becomes one answer [default: mean]
     #[arg(long, value_name = "HOW", value_parser = ["mean", "vote", "product", "median", "max"])]
     pub(crate) decide: Option<String>,

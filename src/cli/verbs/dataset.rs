@@ -5,9 +5,9 @@ use std::sync::atomic::Ordering;
 use crate::cli::Ending;
 use crate::cli::args::{DatasetArgs, ReportFormat};
 use crate::cli::context::Context;
-use crate::cli::lab::{interrupted, line, open, with_meter};
+use crate::cli::lab::{interrupted, line, listen, open, usual_sets, with_meter};
 use crate::cli::render::{self, Align, Table, count, count_with};
-use crate::lab::inspect::{Overview, canonical_table, inspect, overview};
+use crate::lab::inspect::{Overview, canonical_table, inspect, overview, suspects};
 use crate::lab::leak::Likeness;
 
 /// Lines of a kind that are printed; `--format json` and `--output` have all.
@@ -23,7 +23,18 @@ pub(crate) fn run(context: &Context, args: &DatasetArgs) -> anyhow::Result<Endin
         return Ok(interrupted(context));
     }
     let found = found?;
-    let said = overview(&set, &found, &args.split, args.random.random_seed, &stop)?;
+    let mut said = overview(&set, &found, &args.split, args.random.random_seed, &stop)?;
+    if args.suspects {
+        // a table's own numbers, or the default model
+        let sets = usual_sets(&set).split_off(usize::from(set.columns.is_none()));
+        let matrix = listen(context, &set, &sets, None, &stop);
+        if stop.load(Ordering::Relaxed) {
+            return Ok(interrupted(context));
+        }
+        said.suspects = suspects(&matrix?, &args.split, args.random.random_seed)?;
+        let text = format!("{} that models contradict", count(said.suspects.len() as u64, "label"));
+        context.console.note(&text);
+    }
     // what reading had to say has been said
     for note in said.notes.iter().skip(set.notes.len()) {
         context.console.note(note);
@@ -80,6 +91,9 @@ fn print(said: &Overview) -> anyhow::Result<()> {
     }
     if !said.leak.looked_for.is_empty() {
         line(&said.leak.looked_for)?;
+    }
+    for one in said.suspects.iter().take(FIRST) {
+        line(&format!("suspect: {}, {}", one.path, one.reason))?;
     }
     for (key, seconds) in said.short.iter().take(FIRST) {
         line(&format!("short: {key}, {seconds:.1} s"))?;

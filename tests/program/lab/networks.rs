@@ -206,6 +206,22 @@ fn networks_of_layers_are_trained_with_and_without_batch_norm() {
             right > 0.99 || recipe == "cnn-lstm-mfcc",
             "{recipe} tells low tones from high ones: {right}"
         );
+        let parts = report["importance"].as_array().unwrap();
+        let lost = |part: &serde_json::Value| part["drop"].as_f64().unwrap();
+        let occlusion = &report["learning"]["occlusion"];
+        if recipe == "cnn-lstm-mfcc" {
+            let names: Vec<&str> = parts.iter().map(|part| part["columns"].as_str().unwrap()).collect();
+            assert_eq!((names.len(), names[0]), (8, "coefficients 1 to 5"), "{names:?}");
+            assert!(occlusion.is_null());
+        } else {
+            // the tones are from 200 to 380 Hz and from 2000 to 3800 Hz
+            let (bands, times): (Vec<_>, Vec<_>) = parts.iter().partition(|part| part["single"] == false);
+            assert_eq!((bands.len(), times.len()), (8, 8), "{parts:?}");
+            let most = bands.iter().map(|part| lost(part)).fold(0.0, f64::max);
+            assert!(most > 0.02 && lost(bands[7]) < 0.2 * most, "{bands:?}");
+            assert_eq!(occlusion["lost"].as_array().unwrap().len(), 8);
+            assert!(fs::read_to_string(run.join("report.html")).unwrap().contains("blanked for a time"));
+        }
         let imported = sandbox.run(["model", "import", run.to_str().unwrap(), "--name", recipe]);
         if recipe == "cnn-lstm-mfcc" {
             let said = text(&imported.stderr);
@@ -263,7 +279,7 @@ fn crops_copies_folds_and_a_search_that_goes_on_and_leaves_the_test_part_alone()
         rows.iter().map(|row| row[1]).collect::<Vec<_>>(),
         ["copies=0 l2=0", "copies=0 l2=0.01", "copies=2 l2=0", "copies=2 l2=0.01"]
     );
-    let most = rows.iter().map(|row| row[2].parse::<f64>().unwrap()).fold(0.0, f64::max);
+    let most = rows.iter().map(|row| row[3].parse::<f64>().unwrap()).fold(0.0, f64::max);
     assert!((report["figures"]["accuracy"]["value"].as_f64().unwrap() - most).abs() < 1e-4, "{table}");
     let trial = fs::read_to_string(run.join("trials/001/config.toml")).unwrap();
     assert!(trial.contains("initialise = \"keras\"") && trial.contains("l2 = 0.0\n"), "{trial}");
@@ -285,6 +301,24 @@ fn crops_copies_folds_and_a_search_that_goes_on_and_leaves_the_test_part_alone()
     let again = fine_json(sandbox.run(train(&data, &run, &search)));
     assert!(again["judged_by"].as_str().unwrap().contains("chosen among 2 trials"));
     assert_eq!(fs::metadata(run.join("trials/002/report.json")).unwrap().modified().unwrap(), before);
+
+    // nine settings with a ninth of the epochs, three with a third, one whole
+    let run = sandbox.path("halving");
+    let search = [
+        small.as_slice(),
+        &["--recipe", "cnn-lstm-mfcc", "--set", "epochs=9", "--halving"],
+        &["--try", "l2=0,0.001,0.01", "--try", "training.rate=0.001,0.01,0.1"],
+    ]
+    .concat();
+    fine(sandbox.run(train(&data, &run, &search)));
+    let table = fs::read_to_string(run.join("trials.csv")).unwrap();
+    let budgets: Vec<&str> = table.lines().skip(1).map(|line| line.split(',').nth(2).unwrap()).collect();
+    assert_eq!(budgets, [["1/9"; 9].as_slice(), &["1/3"; 3], &["1/1"; 1]].concat(), "{table}");
+    let epochs = |folder: &str| -> u64 {
+        let config = fs::read_to_string(run.join(folder).join("config.toml")).unwrap();
+        config.lines().find_map(|line| line.strip_prefix("epochs = ")).unwrap().parse().unwrap()
+    };
+    assert_eq!((epochs("trials/005-9"), epochs("")), (1, 9));
 
     // two of the six combinations, the same ones again
     let drawn = |name: &str| {

@@ -276,6 +276,93 @@ fn a_run_writes_into_its_folder_alone() {
 }
 
 #[test]
+fn unsure_answers_are_unknown() {
+    let sandbox = Sandbox::new();
+    let data = write(&sandbox, "f.csv", &features(4, 30, |class| format!("genre {class}")));
+    let run = sandbox.path("run");
+    let sparse = ["--set", "logistic.penalty=l1", "--set", "logistic.c=0.05"];
+    let report = fine_json(sandbox.run(train(
+        &data,
+        &run,
+        &[&["--folds", "5", "--format", "json"][..], &sparse].concat(),
+    )));
+    assert_eq!(report["methods"][0]["note"], "3 of 4 columns have weights", "what is noise gets none");
+    let ask = |more: &[&str]| {
+        sandbox.run(
+            [["classify", "--with", run.to_str().unwrap(), &data, "--format", "json"].as_slice(), more]
+                .concat(),
+        )
+    };
+    // answers to tracks that it had not learnt from: from this probability on nine of ten are right
+    let cells = fs::read_to_string(run.join("predictions.csv")).unwrap();
+    let mut judged: Vec<(f64, bool)> = cells
+        .lines()
+        .skip(1)
+        .map(|line| {
+            let cells: Vec<&str> = line.split(',').collect();
+            let p = cells[5..].iter().map(|p| p.parse::<f64>().unwrap()).fold(0.0, f64::max);
+            (p, cells[1] == cells[4])
+        })
+        .collect();
+    judged.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let right = |n: usize| judged[..n].iter().filter(|(_, right)| *right).count() as f64 / n as f64;
+    let most = (1..=judged.len()).rev().find(|&n| right(n) >= 0.9).unwrap();
+    assert!(most < judged.len(), "some are wrong");
+    let said = fine_json(ask(&["--precision", "0.9"]));
+    let mut unknown = 0;
+    for one in said.as_array().unwrap() {
+        let is_sure = one["probability"].as_f64().unwrap() >= judged[most - 1].0 - 1e-5;
+        assert_eq!(one["genre"].is_string(), is_sure, "{one} {}", judged[most - 1].0);
+        unknown += usize::from(!is_sure);
+    }
+    assert!(unknown > 0 && unknown < 120, "{unknown}");
+    assert!(fine_json(ask(&[])).as_array().unwrap().iter().all(|one| one["genre"].is_string()));
+    for (more, expected) in [
+        (
+            &["--precision", "0.9", "--submission", "x.csv"][..],
+            "a submission has a class for every title: expected no --precision",
+        ),
+        (&["--among", "genre 1"], "a run answers: expected no --among"),
+    ] {
+        let output = ask(more);
+        assert!(code(&output) == 2 && text(&output.stderr).contains(expected), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn labels_that_look_wrong_are_named_before_training() {
+    let sandbox = Sandbox::new();
+    let clear = features(3, 30, |class| class.to_string()).replace("mfcc_mean_01", "mfcc_mean_1");
+    // the classes lie five deviations apart, and three tracks of the first class are called the third
+    let mut table = String::new();
+    for (at, line) in clear.lines().enumerate() {
+        let mut cells: Vec<String> = line.split(',').map(str::to_owned).collect();
+        if at > 0 {
+            let class = cells[1].parse::<f64>().unwrap();
+            for cell in &mut cells[3..6] {
+                *cell = format!("{:.4}", cell.parse::<f64>().unwrap() + 3.0 * class);
+            }
+            if [4, 11, 23].contains(&at) {
+                "2".clone_into(&mut cells[1]);
+            }
+        }
+        table += &(cells.join(",") + "\n");
+    }
+    let data = write(&sandbox, "f.csv", &table);
+    let said = fine_json(sandbox.run(["dataset", &data, "--suspects", "--format", "json"]));
+    let mut found: Vec<[&str; 3]> = said["suspects"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| ["path", "label", "suggested"].map(|key| one[key].as_str().unwrap()))
+        .collect();
+    found.sort_unstable();
+    assert_eq!(found, [["0-10", "2", "0"], ["0-22", "2", "0"], ["0-3", "2", "0"]]);
+    let quiet = fine_json(sandbox.run(["dataset", &data, "--format", "json"]));
+    assert_eq!(quiet["suspects"].as_array().map(Vec::len), Some(0));
+}
+
+#[test]
 fn odd_data_give_one_clear_line() {
     let sandbox = Sandbox::new();
     let one = write(&sandbox, "one.csv", &features(1, 12, |_| "rock".to_owned()));

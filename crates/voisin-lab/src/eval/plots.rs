@@ -40,21 +40,34 @@ fn matrix(
     title: &str,
     cell: impl Fn(usize, usize) -> (Option<f64>, String, String),
 ) -> Scene {
-    let n = names.len();
-    let side = if n <= 16 { 44.0 } else { (720.0 / n as f64).max(12.0) };
-    let names: Vec<String> = names.iter().map(|name| shorten(name, 24)).collect();
-    let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or(0) as f64;
-    let margin = 24.0 + 7.5 * longest;
+    grid([names, names], title, cell)
+}
+
+/// Cells in named rows and columns, as those of `matrix`.
+pub(crate) fn grid(
+    names: [&[String]; 2],
+    title: &str,
+    cell: impl Fn(usize, usize) -> (Option<f64>, String, String),
+) -> Scene {
+    let most = names[0].len().max(names[1].len());
+    let side = if most <= 16 { 44.0 } else { (720.0 / most as f64).max(12.0) };
+    let names = names.map(|names| names.iter().map(|name| shorten(name, 24)).collect::<Vec<String>>());
+    let [margin, below] = names
+        .each_ref()
+        .map(|names| 24.0 + 7.5 * names.iter().map(|name| name.chars().count()).max().unwrap_or(0) as f64);
+    let [high, wide] = names.each_ref().map(|names| side * names.len() as f64);
     // the title must fit too; a letter is at most 0.6 of its size wide on average
-    let width = (margin + side * n as f64 + 20.0).max(24.0 + 0.6 * TITLE * title.chars().count() as f64);
-    let mut scene = Scene::new(width, 40.0 + margin + side * n as f64);
+    let width = (margin + wide + 20.0).max(24.0 + 0.6 * TITLE * title.chars().count() as f64);
+    let mut scene = Scene::new(width, 40.0 + below + high);
     scene.text(12.0, 18.0, TITLE, Anchor::Start, INK, title);
-    for i in 0..n {
-        let along = side.mul_add(i as f64, side / 2.0);
-        scene.text(margin - 8.0, 40.0 + along, 13.0f64.min(side), Anchor::End, INK, names[i].as_str());
-        let bottom = 40.0 + side * n as f64 + 8.0;
-        scene.upwards(margin + along, bottom, 13.0f64.min(side), Anchor::End, INK, names[i].as_str());
-        for j in 0..n {
+    let middle = |at: usize| side.mul_add(at as f64, side / 2.0);
+    for (j, name) in names[1].iter().enumerate() {
+        let (x, bottom) = (margin + middle(j), 40.0 + high + 8.0);
+        scene.upwards(x, bottom, 13.0f64.min(side), Anchor::End, INK, name.as_str());
+    }
+    for (i, name) in names[0].iter().enumerate() {
+        scene.text(margin - 8.0, 40.0 + middle(i), 13.0f64.min(side), Anchor::End, INK, name.as_str());
+        for j in 0..names[1].len() {
             let (value, label, hint) = cell(i, j);
             let (x, y) = (margin + side * j as f64, 40.0 + side * i as f64);
             scene.rect(x, y, side - 1.0, side - 1.0, value.map_or(NOTHING, blue), hint);

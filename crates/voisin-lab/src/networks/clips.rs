@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,7 +21,7 @@ use voisin_base::{atomic_file, regular_file};
 use voisin_encoder::StackShape;
 use voisin_features::{
     Compression, DESCRIPTOR_RATE, DescriptorSet, Hann, MelConfig, MelFrontEnd, MelNorm, MelScale,
-    OpenL3Variant, Spectrum, windows,
+    OpenL3Variant, Spectrum, band_centres, windows,
 };
 use voisin_train::classifier::{ClipNumbers, NetworkRecipe, RecipeInput};
 use voisin_train::encoder::{TrainError, vary};
@@ -80,6 +81,23 @@ impl ClipReader {
     /// One example as the network takes it.
     pub fn input(&self) -> StackShape {
         self.settings.input(&self.recipe)
+    }
+
+    /// Some of its bands in words, by where they are most sensitive.
+    pub(super) fn bands(&self, rows: &Range<usize>) -> String {
+        let Some(front_end) = &self.front_end else {
+            return format!("coefficients {} to {}", rows.start + 1, rows.end);
+        };
+        let centres = band_centres(front_end.config());
+        format!("{:.0} to {:.0} Hz", centres[rows.start], centres[rows.end - 1])
+    }
+
+    /// Some of its frames in words.
+    pub(super) fn times(&self, columns: &Range<usize>) -> String {
+        let config = self.front_end.as_ref().map(MelFrontEnd::config);
+        let frame = config.map_or(0.0, |config| config.hop as f64 / f64::from(config.sample_rate));
+        let [from, to] = [columns.start, columns.end].map(|column| column as f64 * frame);
+        if to - from < 1.0 { format!("{from:.2} to {to:.2} s") } else { format!("{from:.1} to {to:.1} s") }
     }
 
     /// How many of a track's examples it is judged by, of so many that are kept.

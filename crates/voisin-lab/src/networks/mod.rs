@@ -5,6 +5,8 @@
 //! networks and the loop, which are in [`voisin_train::classifier`].
 
 mod clips;
+mod examples;
+mod occlusion;
 mod run;
 mod settings;
 

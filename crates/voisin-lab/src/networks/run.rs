@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use ndarray::Array2;
-
 use super::clips::clip_config;
+use super::examples::{RunExamples, WindowAnswers, decisions, joined};
+use super::occlusion::occlusion;
 use super::{ClipReader, KeptSpectrograms, NetworkSettings};
 use crate::LabError;
 use crate::bench::Bench;
@@ -14,15 +14,16 @@ use crate::config::Config;
 use crate::leak;
 use crate::matrix::FeatureSet;
 use crate::report::{Learning, Method, Report};
-use crate::run::{Clock, Progress, RunInputs, among, digests, publish};
+use crate::run::{Clock, Progress, RunInputs, TRIAL, among, digests, publish};
 use voisin_audio::AudioInfo;
+use voisin_base::random::Random;
 use voisin_base::regular_file;
 use voisin_base::text::count;
 use voisin_encoder::{Device, DeviceChoice, ModelManifest, Stack, StackShape, keep_trained};
 use voisin_learn::metrics::argmax;
 use voisin_train::classifier::{
-    ClassJudge, ClassNetOptions, ClassTraining, Decision, EpochFigures, Fitted, LayerNet, LoadExample,
-    NetworkRecipe, RecipeInput, SpaceNet, TrackExamples, Trainable, fit, read_tensors, said,
+    ClassJudge, ClassNetOptions, ClassTraining, EpochFigures, Fitted, LayerNet, NetworkRecipe, RecipeInput,
+    SpaceNet, TrackExamples, Trainable, fit, read_tensors,
 };
 use voisin_train::encoder::TrainError;
 
@@ -125,13 +126,13 @@ pub fn train(
         for fold in &folds {
             let (training, validation) = inside(&fold.rest);
             let folder = run.join(format!("work/network-{}-{}", fold.repeat, fold.number));
-            fits.push((folder, training, validation));
+            fits.push((folder, bench.shared(&training), validation));
         }
         let learnt: Vec<usize> = (0..rows.len()).filter(|&row| bench.learns(row)).collect();
         let (training, validation) = inside(&learnt);
-        fits.push((run.to_owned(), training, validation));
+        fits.push((run.to_owned(), bench.shared(&training), validation));
     } else {
-        fits.push((run.to_owned(), folds[0].rest.clone(), folds[0].held.clone()));
+        fits.push((run.to_owned(), bench.shared(&folds[0].rest), folds[0].held.clone()));
     }
 
     let clock = Clock::start();
@@ -191,6 +192,14 @@ pub fn train(
     }
     let otherwise = if config.data.folds > 0 { "folds" } else { "validation" };
     let figures = bench.conclude(run, (given.set, &faults), (&folds, &answers), (&test, said), otherwise)?;
+    // by tracks that it has not learnt from
+    let mut asked = if test.is_empty() { fits.pop().map_or_else(Vec::new, |(.., held)| held) } else { test };
+    Random::stream(config.seed, 0x0cc1).shuffle(&mut asked);
+    let (importance, occlusion) = if given.chosen_among == TRIAL {
+        (Vec::new(), None)
+    } else {
+        occlusion(&*net, examples, &asked, kept.reader(), &settings.training)?
+    };
     cost.push(clock.cost("figures"));
 
     let best = run.join(BEST);
@@ -204,7 +213,7 @@ pub fn train(
         &faults,
         vec![method],
         figures,
-        Vec::new(),
+        importance,
         leaks,
         cost,
         digests,
@@ -219,60 +228,13 @@ pub fn train(
         learning: Some(Learning {
             layers: layers(config, classes)?,
             decisions: decisions(&judged, &truth),
+            occlusion,
             ..learning(&fitted, settings.training.within_error)
         }),
         ..report
     };
     publish(run, &report, &work)?;
     Ok(report)
-}
-
-/// Of each track, of each of its windows, the probabilities of the classes.
-type WindowAnswers = Vec<Vec<Vec<f32>>>;
-
-/// `[tracks, classes]`
-fn joined(windows: &WindowAnswers, how: Decision) -> Result<Array2<f32>, LabError> {
-    let rows: Vec<Vec<f32>> = windows.iter().map(|windows| how.join(windows)).collect();
-    let shape = (rows.len(), rows.first().map_or(0, Vec::len));
-    Array2::from_shape_vec(shape, rows.concat()).map_err(|error| LabError::Asked(error.to_string()))
-}
-
-/// How many of the windows, and of the tracks by each decision, are named rightly; nothing where a track has one window.
-fn decisions(windows: &WindowAnswers, truth: &[usize]) -> Vec<(String, f64)> {
-    let all: usize = windows.iter().map(Vec::len).sum();
-    if all <= windows.len() {
-        return Vec::new();
-    }
-    let right = |(windows, truth): (&Vec<Vec<f32>>, &usize)| {
-        windows.iter().filter(|p| argmax(p.iter().copied()) == *truth).count()
-    };
-    let single = windows.iter().zip(truth).map(right).sum::<usize>() as f64 / all as f64;
-    let by = |how: Decision| {
-        let answers = windows.iter().map(|windows| argmax(how.join(windows)));
-        answers.zip(truth).filter(|(said, truth)| said == *truth).count() as f64 / windows.len() as f64
-    };
-    let tracks = Decision::ALL.map(|(name, how)| (format!("tracks by {name}"), by(how)));
-    std::iter::once(("single windows".to_owned(), single)).chain(tracks).collect()
-}
-
-/// What a run's networks learn from and are asked about.
-#[derive(Clone, Copy)]
-struct RunExamples<'a> {
-    class_of: &'a [usize],
-    windows: &'a [usize],
-    load: &'a LoadExample<'a>,
-}
-
-impl<'a> RunExamples<'a> {
-    fn of(self, training: &'a [usize], validation: &'a [usize]) -> TrackExamples<'a> {
-        let Self { class_of, windows, load } = self;
-        TrackExamples { class_of, windows, copies: 0, training, validation, load }
-    }
-
-    /// What is said of each track's windows.
-    fn heard(self, net: &dyn ClassJudge, tracks: &[usize], batch: usize) -> Result<WindowAnswers, LabError> {
-        Ok(said(net, self.of(&[], &[]), tracks, batch)?)
-    }
 }
 
 /// The curves, and what is to be seen in them.
@@ -303,7 +265,7 @@ fn learning(fitted: &Fitted, within_error: bool) -> Learning {
             ));
         }
     }
-    Learning { notes, loss, accuracy, layers: Vec::new(), decisions: Vec::new() }
+    Learning { notes, loss, accuracy, layers: Vec::new(), decisions: Vec::new(), occlusion: None }
 }
 
 /// Takes the network of a finished run into a folder of models, up to its inner layer: tracks then lie near each other

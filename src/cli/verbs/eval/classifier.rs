@@ -1,12 +1,13 @@
 //! `voisin eval classifier`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::cli::Ending;
 use crate::cli::args::{EvalClassifierArgs, ReportFormat};
 use crate::cli::context::Context;
 use crate::cli::lab::{line, show_page};
 use crate::cli::render::{self, count};
+use crate::lab::LabError;
 use crate::lab::compare::{Comparison, Score, compare, score};
 use crate::lab::pages::{self, between};
 use crate::lab::report::Report;
@@ -26,7 +27,10 @@ pub(super) fn run(context: &Context, args: &EvalClassifierArgs) -> anyhow::Resul
     for warning in compared.iter().flat_map(|one| &one.warnings) {
         context.console.warn(warning);
     }
-    show_page(&pages::comparison(&compared), &compared, args.format, args.html.as_ref())?;
+    let name = |run: &PathBuf| run.file_name().unwrap_or(run.as_os_str()).to_string_lossy().into_owned();
+    let runs = args.runs.iter().map(|run| Ok((name(run), Report::read(run)?)));
+    let runs = runs.collect::<Result<Vec<_>, LabError>>()?;
+    show_page(&pages::comparison(&compared, &runs), &compared, args.format, args.html.as_ref())?;
     Ok(Ending::Fine)
 }
 

@@ -20,7 +20,7 @@ use crate::lab::matrix::Matrix;
 use crate::lab::matrix::{FeatureSet, compute};
 use crate::lab::networks::{self, ClipReader, KeptSpectrograms};
 use crate::lab::pages;
-use crate::lab::report::{Cost, Interval, Report};
+use crate::lab::report::{Cost, Interval, Method, Report};
 use crate::lab::run::{Clock, Progress, RunInputs, TRIAL, begin, train};
 
 /// Most combinations of settings to be tried, and to be drawn from.
@@ -108,8 +108,9 @@ impl TrainingJob<'_> {
         Ok(metered(context, |progress| train(run, given, progress, stop))?)
     }
 
-    /// Every combination of the values that are to be tried, each a run of its own that knows no test part; then the run
-    /// with the settings that were best, the first of equals.
+    /// Every combination of the values that are to be tried, each a run of its own that knows no test part; with halving
+    /// all with little of the budget, and ever fewer with more. Then the run with the settings that were best, the first of
+    /// equals.
     fn search(&self, source: &str, cost: Vec<Cost>) -> anyhow::Result<Report> {
         let folder = self.args.run.join("trials");
         let mut all: Vec<Vec<(String, String)>> = vec![Vec::new()];
@@ -132,32 +133,66 @@ impl TrainingJob<'_> {
         // All are looked at before the first is begun.
         let configs = all.iter().map(|pairs| config(self.args, self.set, source, pairs));
         let configs = configs.collect::<anyhow::Result<Vec<_>>>()?;
-        let mut table = "trial,settings,accuracy,low,high,seconds\n".to_owned();
-        let mut best: Option<(f64, usize)> = None;
-        for (at, (config, pairs)) in configs.iter().zip(&all).enumerate() {
-            let run = folder.join(format!("{:03}", at + 1));
-            let settings =
-                pairs.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ");
-            self.context.console.note(&format!("trial {} of {}: {settings}", at + 1, all.len()));
-            let report = if begin(&run, config)? {
-                Report::read(&run)?
-            } else {
-                self.train(&run, config, TRIAL, Vec::new())?
-            };
-            let Some(method) = report.methods.iter().find(|method| method.chosen) else { continue };
-            let (Interval { value, low, high }, seconds) = (method.accuracy, method.seconds);
-            table += &format!("{},{settings},{value:.4},{low:.4},{high:.4},{seconds:.1}\n", at + 1);
-            atomic_file::write(&self.args.run.join("trials.csv"), &table)?;
-            if best.is_none_or(|(most, _)| value > most) {
-                best = Some((value, at));
+        let parts: &[usize] = if self.args.halving { &[9, 3, 1] } else { &[1] };
+        let mut table = "trial,settings,budget,accuracy,low,high,seconds\n".to_owned();
+        let mut alive: Vec<usize> = (0..all.len()).collect();
+        for &part in parts {
+            let mut found: Vec<(f64, usize)> = Vec::new();
+            for (place, &at) in alive.iter().enumerate() {
+                let name = if part > 1 { format!("{:03}-{part}", at + 1) } else { format!("{:03}", at + 1) };
+                let config = config(self.args, self.set, source, &with_budget(&all[at], &configs[at], part))?;
+                let settings =
+                    all[at].iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ");
+                let of = match part {
+                    9 => ", with a ninth of the budget",
+                    3 => ", with a third of the budget",
+                    _ => "",
+                };
+                let text = format!("trial {} of {}{of}: {settings}", place + 1, alive.len());
+                self.context.console.note(&text);
+                let method = self.trial(&folder.join(name), &config)?;
+                let (Interval { value, low, high }, seconds) = (method.accuracy, method.seconds);
+                let number = at + 1;
+                table +=
+                    &format!("{number},{settings},1/{part},{value:.4},{low:.4},{high:.4},{seconds:.1}\n");
+                atomic_file::write(&self.args.run.join("trials.csv"), &table)?;
+                found.push((value, at));
             }
+            // the first of equals
+            found.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+            found.truncate(if part > 1 { found.len().div_ceil(3) } else { 1 });
+            alive = found.into_iter().map(|(_, at)| at).collect();
+            alive.sort_unstable();
         }
-        let config = &configs[best.map_or(0, |(_, at)| at)];
+        let config = &configs[alive[0]];
         begin(&self.args.run, config)?;
         let report = self.train(&self.args.run, config, configs.len(), cost)?;
         let _ = std::fs::remove_dir_all(folder.join("features"));
         Ok(report)
     }
+
+    /// How well settings do that know no test part.
+    fn trial(&self, run: &Path, config: &Config) -> anyhow::Result<Method> {
+        let is_finished = begin(run, config)?;
+        let report =
+            if is_finished { Report::read(run)? } else { self.train(run, config, TRIAL, Vec::new())? };
+        let chosen = report.methods.into_iter().find(|method| method.chosen);
+        chosen.ok_or_else(|| anyhow::anyhow!("{}: its report names no answer", run.display()))
+    }
+}
+
+/// Settings with a part of their budget: of a network's epochs, else of the training tracks (Jamieson and Talwalkar,
+/// "Non-stochastic best arm identification and hyperparameter optimization", 2016).
+fn with_budget(pairs: &[(String, String)], config: &Config, part: usize) -> Vec<(String, String)> {
+    let budget = match config.network() {
+        _ if part == 1 => None,
+        Some((_, settings)) => {
+            Some(("network.training.epochs", settings.training.epochs.div_ceil(part).to_string()))
+        }
+        None => Some(("data.share", (config.data.share / part as f64).to_string())),
+    };
+    let budget = budget.map(|(key, value)| (key.to_owned(), value));
+    pairs.iter().cloned().chain(budget).collect()
 }
 
 /// Does something that tells how far it is.

@@ -1,0 +1,60 @@
+//! What a run's networks learn from and are asked about, and what they say of it.
+
+use ndarray::Array2;
+
+use crate::LabError;
+use voisin_learn::metrics::argmax;
+use voisin_train::classifier::{ClassJudge, Decision, LoadExample, TrackExamples, said};
+
+/// Of each track, of each of its windows, the probabilities of the classes.
+pub(super) type WindowAnswers = Vec<Vec<Vec<f32>>>;
+
+/// `[tracks, classes]`
+pub(super) fn joined(windows: &WindowAnswers, how: Decision) -> Result<Array2<f32>, LabError> {
+    let rows: Vec<Vec<f32>> = windows.iter().map(|windows| how.join(windows)).collect();
+    let shape = (rows.len(), rows.first().map_or(0, Vec::len));
+    Array2::from_shape_vec(shape, rows.concat()).map_err(|error| LabError::Asked(error.to_string()))
+}
+
+/// How many of the windows, and of the tracks by each decision, are named rightly; nothing where a track has one window.
+pub(super) fn decisions(windows: &WindowAnswers, truth: &[usize]) -> Vec<(String, f64)> {
+    let all: usize = windows.iter().map(Vec::len).sum();
+    if all <= windows.len() {
+        return Vec::new();
+    }
+    let right = |(windows, truth): (&Vec<Vec<f32>>, &usize)| {
+        windows.iter().filter(|p| argmax(p.iter().copied()) == *truth).count()
+    };
+    let single = windows.iter().zip(truth).map(right).sum::<usize>() as f64 / all as f64;
+    let by = |how: Decision| {
+        let answers = windows.iter().map(|windows| argmax(how.join(windows)));
+        answers.zip(truth).filter(|(said, truth)| said == *truth).count() as f64 / windows.len() as f64
+    };
+    let tracks = Decision::ALL.map(|(name, how)| (format!("tracks by {name}"), by(how)));
+    std::iter::once(("single windows".to_owned(), single)).chain(tracks).collect()
+}
+
+/// What a run's networks learn from and are asked about.
+#[derive(Clone, Copy)]
+pub(super) struct RunExamples<'a> {
+    pub(super) class_of: &'a [usize],
+    pub(super) windows: &'a [usize],
+    pub(super) load: &'a LoadExample<'a>,
+}
+
+impl<'a> RunExamples<'a> {
+    pub(super) fn of(self, training: &'a [usize], validation: &'a [usize]) -> TrackExamples<'a> {
+        let Self { class_of, windows, load } = self;
+        TrackExamples { class_of, windows, copies: 0, training, validation, load }
+    }
+
+    /// What is said of each track's windows.
+    pub(super) fn heard(
+        self,
+        net: &dyn ClassJudge,
+        tracks: &[usize],
+        batch: usize,
+    ) -> Result<WindowAnswers, LabError> {
+        Ok(said(net, self.of(&[], &[]), tracks, batch)?)
+    }
+}
