@@ -104,6 +104,10 @@ fn without_own_headers(headers: &mut HeaderMap) {
     headers.remove("keep-alive");
 }
 
+fn is_bearer(value: &HeaderValue) -> bool {
+    value.as_bytes().get(..7).is_some_and(|start| start.eq_ignore_ascii_case(b"Bearer "))
+}
+
 impl Upstream {
     pub(super) fn new(address: ServerAddress) -> Self {
         let mut plain = HttpConnector::new();
@@ -158,7 +162,8 @@ impl Upstream {
             .unwrap_or_else(|_| Err(self.fault("no answer within 20 s")))
     }
 
-    /// Hands a request on and its answer back, both as they come.
+    /// Hands a request on and its answer back, both as they come, but for what concerns voisin alone: its token is not told,
+    /// and the answer sets no cookie and is no page of voisin's.
     ///
     /// - `path_and_query`: of the request, without what the server's own address stands for
     pub(super) async fn pass(
@@ -171,13 +176,22 @@ impl Upstream {
         *request.version_mut() = axum::http::Version::HTTP_11;
         let headers = request.headers_mut();
         without_own_headers(headers);
+        // A player signs in by the address or a form; a bearer's token is voisin's.
+        if headers.get(header::AUTHORIZATION).is_some_and(is_bearer) {
+            headers.remove(header::AUTHORIZATION);
+        }
         if let Some(client) = client.and_then(|client| HeaderValue::from_str(&client.to_string()).ok()) {
             headers.append("x-forwarded-for", client);
         }
         let answer = tokio::time::timeout(PATIENCE, self.client.request(request)).await;
         let answer = answer.map_err(|_| self.fault("no answer within 20 s"))?;
         let mut answer = answer.map_err(|error| self.refused(&error))?.map(Body::new);
-        without_own_headers(answer.headers_mut());
+        let headers = answer.headers_mut();
+        without_own_headers(headers);
+        headers.remove(header::SET_COOKIE);
+        // Whatever it is, a browser that opens it under voisin's address runs nothing of it.
+        headers
+            .insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox; default-src 'none'"));
         Ok(answer)
     }
 

@@ -212,3 +212,39 @@ fn a_slow_server_slows_nothing_that_it_is_not_needed_for_and_clients_can_read_wh
     let (status, _, body) = server.send("POST", "/rest/ping.view", kind, form.as_bytes());
     assert!(status == 200 && text(&body).starts_with("{\"subsonic-response\""), "{}", text(&body));
 }
+
+/// A server that says what it should not, and shows what it was asked.
+#[test]
+fn nothing_of_voisins_goes_to_the_server_behind_and_nothing_of_its_becomes_voisins() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let asked = Arc::new(Mutex::new(String::new()));
+    let noted = Arc::clone(&asked);
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut request = [0; 8192];
+            let read = stream.read(&mut request).unwrap_or(0);
+            noted.lock().unwrap().push_str(&text(&request[..read]));
+            let answer = "HTTP/1.1 200 OK\r\nSet-Cookie: voisin=mine; Path=/\r\nContent-Type: text/html\r\n\
+                Content-Security-Policy: script-src *\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello";
+            stream.write_all(answer.as_bytes()).ok();
+        }
+    });
+    let sandbox = Sandbox::new();
+    small_library(&sandbox);
+    let server = Server::start(&sandbox, &["--subsonic", &url]);
+    let token = format!("Authorization: Bearer {}\r\n", server.token);
+    let (status, head, body) = server.send("GET", "/rest/ping.view?u=a&p=b", &token, b"");
+    let head = head.to_ascii_lowercase();
+    assert_eq!((status, text(&body).as_str()), (200, "hello"), "{head}");
+    assert!(!head.contains("set-cookie") && head.contains("content-security-policy: sandbox"), "{head}");
+    assert!(!head.contains("script-src"), "{head}");
+    let before = std::mem::take(&mut *asked.lock().unwrap());
+    assert!(before.contains("/rest/ping.view?u=a&p=b") && !before.contains(&server.token), "{before}");
+
+    for path in ["/rest/../admin/x", "/rest/..%2fadmin", "/rest/%2e%2e/admin", "/rest/%252e%252e/admin"] {
+        let (status, _, body) = server.send("GET", path, &token, b"");
+        assert!(matches!(status, 400 | 404), "{path}: {status} {}", text(&body));
+    }
+    assert_eq!(*asked.lock().unwrap(), "", "none of them was handed on");
+}

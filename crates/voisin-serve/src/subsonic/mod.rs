@@ -112,6 +112,11 @@ async fn answer(
     request: Request,
 ) -> Response<Body> {
     let path = request.uri().path();
+    // Another server may resolve what this one takes as it is.
+    if path.contains('%') || path.split('/').any(|part| part == "..") {
+        let expected = "the name of a method, without \"..\" and escapes";
+        return Problem::bad(expected, format!("\"{path}\"")).into_response();
+    }
     let name = path.rsplit('/').next().unwrap_or_default();
     let name = name.strip_suffix(".view").unwrap_or(name).to_owned();
     let is_own = matches!(
