@@ -125,14 +125,6 @@ impl LibraryTarget {
         Ok(())
     }
 
-    /// As [`Engine::resolved`]; a database takes filters as they are.
-    pub(crate) fn resolved(&self, options: SimilarOptions) -> anyhow::Result<SimilarOptions> {
-        match self {
-            Self::Local(engine) => Ok(engine.resolved(options)?),
-            Self::Remote { .. } => Ok(options),
-        }
-    }
-
     /// As [`Engine::similar`].
     pub(crate) fn similar(
         &mut self,

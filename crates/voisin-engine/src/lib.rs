@@ -108,6 +108,7 @@ mod passage;
 mod search;
 mod sound;
 mod space;
+mod steer;
 mod tagging;
 mod take_over;
 mod upgrade;
@@ -159,6 +160,7 @@ pub use nearness::{Closeness, Standing};
 pub use passage::{Passage, SimilarPassage};
 pub use search::{Seed, SimilarOptions, SimilarTrack};
 pub use space::LibrarySpace;
+pub use steer::{Steered, SteeredWord, Steering};
 pub use words::{FittingTrack, PhraseAnswer, PredictedTags};
 
 // Genres.

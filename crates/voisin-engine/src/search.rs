@@ -189,6 +189,14 @@ impl Engine {
         } else {
             self.like_unlike(seeds, options, allowed.as_ref())?
         };
+        self.answered(found)
+    }
+
+    /// Neighbours with all that is known of them, and with their similarity to what to stay away from.
+    pub(super) fn answered(
+        &self,
+        found: Vec<(Neighbor, Option<f32>)>,
+    ) -> Result<Vec<SimilarTrack>, EngineError> {
         let ids: Vec<TrackId> = found.iter().map(|(neighbor, _)| neighbor.track).collect();
         let tracks = self.library.tracks_by_id(&ids)?;
         let genres = self.genres_of(&tracks)?;

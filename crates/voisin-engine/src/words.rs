@@ -3,15 +3,15 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use ndarray::Array2;
+use ndarray::{Array1, Array2};
 
 use super::{Engine, EngineError};
 use voisin_base::text::spelt_alike;
 use voisin_base::track::TrackId;
 use voisin_encoder::{EncoderError, ModelRef, TagLayer, models, models_dir};
-use voisin_explore::words::{self, Phrase, WordMeaning, WordTable};
+use voisin_explore::words::{self, Phrase, Term, WordMeaning, WordTable};
 use voisin_learn::genre::{DefaultGenres, Guess, Taxonomy};
-use voisin_library::{OpenMode, StoredModel, Track, TrackFilter, TrackSet, WordBound};
+use voisin_library::{Descriptors, OpenMode, StoredModel, Track, TrackFilter, TrackSet, WordBound};
 
 /// Name of a user's own words inside a library's folder.
 pub const WORDS_FILE: &str = "words.tsv";
@@ -32,7 +32,7 @@ const BATCH: usize = 1000;
 pub struct PredictedTags {
     /// The tracks; ascending.
     pub ids: Vec<TrackId>,
-    /// The model's tags, then genres that are guessed from them.
+    /// The model's tags, then genres that are guessed from them, then tempo and loudness.
     names: Vec<String>,
     /// Tags among the names.
     tags: usize,
@@ -73,14 +73,25 @@ impl Engine {
     /// The model has no tags that stored vectors tell; a user's table of words cannot be read.
     #[doc(hidden)]
     pub fn predicted_tags(&self) -> Result<PredictedTags, EngineError> {
+        self.predicted_tags_of(None)
+    }
+
+    /// As [`predicted_tags`](Self::predicted_tags).
+    ///
+    /// - `among`: of these tracks alone, held against each other; `None`: of all
+    pub(super) fn predicted_tags_of(&self, among: Option<&[TrackId]>) -> Result<PredictedTags, EngineError> {
         let library = self.library();
         let model = self.model()?;
         let layer = tag_layer(&self.model_ref()?, &model)?;
         let _snapshot = library.snapshot()?;
-        let mut logits = library.logits()?;
+        let mut logits = library.logits(among)?;
         logits.retain(|(_, values)| values.len() == layer.names().len());
         let known: HashSet<TrackId> = logits.iter().map(|(id, _)| *id).collect();
-        logits.extend(self.unheard(&layer, &known)?);
+        let all = match among {
+            Some(those) => those.to_vec(),
+            None => library.track_ids()?,
+        };
+        logits.extend(self.unheard(&layer, &all, &known)?);
         logits.sort_by_key(|(id, _)| *id);
         let mut names = layer.names().to_vec();
         let tags = names.len();
@@ -91,7 +102,14 @@ impl Engine {
         if guesses {
             names.extend(guess.genres().map(|(genre, _)| format!("genre:{genre}")));
         }
-        let mut table = Array2::zeros((logits.len(), names.len()));
+        let ids: Vec<TrackId> = logits.iter().map(|(id, _)| *id).collect();
+        let sounds = self.sound_columns(&ids)?;
+        let (guessed_to, width) = (names.len(), names.len() + sounds.len());
+        names.extend(sounds.iter().map(|(name, _)| (*name).to_owned()));
+        let mut table = Array2::zeros((logits.len(), width));
+        for (at, (_, values)) in sounds.iter().enumerate() {
+            table.column_mut(guessed_to + at).assign(values);
+        }
         let mut plain = Array2::zeros((logits.len(), tags));
         for (row, (_, values)) in logits.iter().enumerate() {
             for (column, value) in values.iter().enumerate() {
@@ -116,7 +134,6 @@ impl Engine {
         if own.is_file() {
             extend_from_file(&mut words, &own)?;
         }
-        let ids = logits.into_iter().map(|(id, _)| id).collect();
         Ok(PredictedTags { ids, names, tags, logits: plain, standard: words::standardised(table), words })
     }
 
@@ -140,10 +157,10 @@ impl Engine {
         }
         let model = self.model()?;
         let Ok(layer) = tag_layer(&self.model_ref()?, &model) else { return Ok(()) };
-        let known = self.library().logits()?;
+        let known = self.library().logits(None)?;
         let known = known.into_iter().filter(|(_, values)| values.len() == layer.names().len());
         let known: HashSet<TrackId> = known.map(|(id, _)| id).collect();
-        let missing = self.unheard(&layer, &known)?;
+        let missing = self.unheard(&layer, &self.library().track_ids()?, &known)?;
         for batch in missing.chunks(BATCH) {
             // Not through `library_mut`: no vector changes, and the index stays as it is.
             self.library.set_logits(batch)?;
@@ -151,14 +168,15 @@ impl Engine {
         Ok(())
     }
 
-    /// Logits of the tracks that are not in `known`, from the mean of their windows.
+    /// Logits of those of `tracks` that are not in `known`, from the mean of their windows.
     fn unheard(
         &self,
         layer: &TagLayer,
+        tracks: &[TrackId],
         known: &HashSet<TrackId>,
     ) -> Result<Vec<(TrackId, Vec<f32>)>, EngineError> {
         let mut found = Vec::new();
-        for id in self.library().track_ids()? {
+        for &id in tracks {
             if known.contains(&id) {
                 continue;
             }
@@ -167,6 +185,23 @@ impl Engine {
             found.push((id, layer.logits(&mean.to_vec())));
         }
         Ok(found)
+    }
+
+    /// What words ask of tracks besides tags, each under its name: tempo, in octaves, and loudness. Where it is not known of a
+    /// track it is taken as the mean; what is known of none is left out.
+    fn sound_columns(&self, ids: &[TrackId]) -> Result<Vec<(&'static str, Array1<f32>)>, EngineError> {
+        let known = self.library().descriptors(ids)?;
+        let tempo = |of: &Descriptors| of.tempo.filter(|tempo| *tempo > 0.0).map(f64::log2);
+        let loudness = |of: &Descriptors| of.loudness;
+        let column = |read: &dyn Fn(&Descriptors) -> Option<f64>| {
+            let values: Vec<Option<f64>> = ids.iter().map(|id| known.get(id).and_then(read)).collect();
+            let there = values.iter().flatten().count();
+            let mean = values.iter().flatten().sum::<f64>() / there.max(1) as f64;
+            let filled = values.iter().map(|value| value.unwrap_or(mean) as f32).collect();
+            (there > 0).then_some(filled)
+        };
+        let columns = [("sound:tempo", column(&tempo)), ("sound:loudness", column(&loudness))];
+        Ok(columns.into_iter().filter_map(|(name, values)| Some((name, values?))).collect())
     }
 
     /// Those of `fitting` (`None`: of all tracks) for which all of these words hold.
@@ -298,6 +333,29 @@ impl PredictedTags {
         self.words.known().map(|(word, meaning)| (word, self.names_of(meaning)))
     }
 
+    /// What is understood of a phrase, with the percentile of each track, in the order of [`ids`](Self::ids).
+    ///
+    /// # Errors
+    /// A word is not understood.
+    pub(super) fn strengths(&self, phrase: &str) -> Result<Vec<(Term, Vec<f32>)>, EngineError> {
+        let read = self.words.read(phrase);
+        match read.unknown.first() {
+            Some(word) => Err(self.not_understood(word)),
+            None if read.terms.is_empty() => Err(self.not_understood(phrase)),
+            None => {
+                let strength = |term: &Term| words::strength(self.standard.view(), &term.meaning);
+                Ok(read
+                    .terms
+                    .into_iter()
+                    .map(|term| {
+                        let strength = strength(&term);
+                        (term, strength)
+                    })
+                    .collect())
+            }
+        }
+    }
+
     fn not_understood(&self, text: &str) -> EngineError {
         let known: Vec<&str> = self.words.known().map(|(word, _)| word).collect();
         let suggestions = spelt_alike(text, known.iter().copied()).into_iter().map(str::to_owned).collect();
@@ -308,7 +366,10 @@ impl PredictedTags {
     pub fn names_of(&self, meaning: &WordMeaning) -> Vec<String> {
         meaning
             .columns()
-            .map(|(column, sign)| format!("{sign}{}", self.names[column].to_lowercase()))
+            .map(|(column, sign)| {
+                let name = self.names[column].to_lowercase();
+                format!("{sign}{}", name.strip_prefix("sound:").unwrap_or(&name))
+            })
             .collect()
     }
 }

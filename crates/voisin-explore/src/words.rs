@@ -19,7 +19,7 @@ pub struct WordTable {
     words: BTreeMap<String, WordMeaning>,
 }
 
-/// What a word means: as strong as the strongest of `any`, less the strongest of `but`.
+/// What a word means: as strong as the strongest of `any`, less the strongest of `but`; either may be empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WordMeaning {
     /// The word as the table has it first.
@@ -101,7 +101,7 @@ impl WordTable {
     pub fn new<S: AsRef<str>>(tags: &[S]) -> Self {
         let columns: BTreeMap<String, usize> =
             tags.iter().enumerate().map(|(column, tag)| (column_key(tag.as_ref()), column)).collect();
-        let plain = tags.iter().enumerate().filter(|(_, tag)| !tag.as_ref().starts_with("genre:"));
+        let plain = tags.iter().enumerate().filter(|(_, tag)| !is_marked(tag.as_ref()));
         let words = plain.map(|(column, tag)| {
             let word = tag.as_ref().to_lowercase();
             (fold(&word), WordMeaning { word, any: vec![column], but: Vec::new() })
@@ -125,8 +125,10 @@ impl WordTable {
                 return Err(wrong("expected words, a tab, and tags, found no tab".to_owned()));
             };
             let (mut any, mut but) = (Vec::new(), Vec::new());
+            let mut is_all_denied = true;
             for tag in tags.split(',').map(str::trim).filter(|tag| !tag.is_empty()) {
                 let (list, name) = tag.strip_prefix('-').map_or((&mut any, tag), |name| (&mut but, name));
+                is_all_denied &= tag.starts_with('-');
                 match self.columns.get(&column_key(name)) {
                     Some(&column) => list.push(column),
                     None if strict => {
@@ -139,9 +141,10 @@ impl WordTable {
             let Some(first) = names.first() else {
                 return Err(wrong("expected words before the tab, found none".to_owned()));
             };
-            if any.is_empty() {
+            // Where a model has none of the tags of a word, those that are denied do not make up for them.
+            if if is_all_denied { but.is_empty() } else { any.is_empty() } {
                 if strict {
-                    return Err(wrong("expected a tag without a minus after the tab, found none".to_owned()));
+                    return Err(wrong("expected tags after the tab, found none".to_owned()));
                 }
                 continue;
             }
@@ -205,9 +208,17 @@ impl WordTable {
     }
 }
 
-/// Genre columns keep their mark, so that a tag and a genre of one name stay apart.
+/// Columns that are no words by themselves: genres that are guessed, and what is measured.
+const MARKS: [&str; 2] = ["genre:", "sound:"];
+
+fn is_marked(name: &str) -> bool {
+    MARKS.iter().any(|mark| name.starts_with(mark))
+}
+
+/// Marked columns keep their mark, so that a tag and a genre of one name stay apart.
 fn column_key(name: &str) -> String {
-    name.strip_prefix("genre:").map_or_else(|| fold(name), |genre| format!("genre:{}", fold(genre)))
+    let marked = MARKS.iter().find_map(|mark| Some((mark, name.strip_prefix(mark)?)));
+    marked.map_or_else(|| fold(name), |(mark, rest)| format!("{mark}{}", fold(rest)))
 }
 
 /// How strongly each track is what a word says: its percentile, 0 to 1, among all rows; equal ones share theirs.
@@ -221,7 +232,8 @@ pub fn strength(standard: ArrayView2<'_, f32>, meaning: &WordMeaning) -> Vec<f32
             let most = |columns: &[usize]| {
                 columns.iter().map(|&column| row[column]).fold(f32::NEG_INFINITY, f32::max)
             };
-            most(&meaning.any) - if meaning.but.is_empty() { 0.0 } else { most(&meaning.but) }
+            let part = |columns: &[usize]| if columns.is_empty() { 0.0 } else { most(columns) };
+            part(&meaning.any) - part(&meaning.but)
         })
         .collect();
     percentiles(&raw)
@@ -328,10 +340,15 @@ mod tests {
         let error = table().extend("soft\tMellow\nfast\tspeed\n", true).unwrap_err();
         assert_eq!(error.0, 2);
         assert!(error.1.contains("\"speed\""), "{error:?}");
-        assert!(
-            table().extend("soft Mellow\n", true).is_err()
-                && table().extend("soft\t-Mellow\n", true).is_err()
+        assert!(table().extend("soft Mellow\n", true).is_err() && table().extend("soft\t,\n", true).is_err());
+        let mut denied = table();
+        denied.extend("loud\t-Mellow\nsteady\tdrums, -rock\n", false).unwrap();
+        assert_eq!((denied.meaning("loud").map(|m| m.but.len()), denied.meaning("steady")), (Some(1), None));
+        let loud = strength(
+            array![[0.0, 0., 0., 0., 0.], [1.0, 0., 0., 0., 0.]].view(),
+            denied.meaning("loud").unwrap(),
         );
+        assert_eq!(loud, [0.75, 0.25]);
         let mut own = table();
         own.extend("singing\trock\n", true).unwrap();
         assert_eq!(own.meaning("singing").unwrap().any, [3]);

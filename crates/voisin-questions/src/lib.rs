@@ -28,6 +28,7 @@ use voisin_library::LibraryError;
 
 pub use filter::Filters;
 pub use mix::{Mix, Mixing};
+pub use answers::similar::SimilarAnswer;
 pub use similar::Similar;
 
 /// Why a question has no answer.

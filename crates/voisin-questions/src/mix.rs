@@ -11,8 +11,8 @@ use super::read::Refused;
 use super::seed::{MOST_SEEDS, NamedSeed, at_least_one};
 use super::spans::Seconds;
 use super::values::{Fraction, Limit, at_most};
-use super::{Filters, QuestionError};
-use voisin::{Engine, MixOptions, Seed, SimilarOptions, SimilarTrack, Standing};
+use super::{Filters, QuestionError, SimilarAnswer};
+use voisin::{Engine, MixOptions, Seed, SimilarOptions};
 
 /// Songs to go on with after these
 #[derive(Debug, Clone, Args, Deserialize, JsonSchema)]
@@ -185,7 +185,7 @@ impl Mix {
         seeds: &[Seed],
         played: Vec<Seed>,
         usual: &Mixing,
-    ) -> Result<(Vec<SimilarTrack>, Option<Standing>), QuestionError> {
+    ) -> Result<SimilarAnswer, QuestionError> {
         let filter = self.filters.filter(engine, seeds)?;
         let options = MixOptions {
             limit: self.limit.of(engine.library().status()?.tracks as usize),
@@ -193,9 +193,9 @@ impl Mix {
             played,
             ..self.mixing.clone().over(usual).options()
         };
-        let songs = engine.mix(seeds, &options)?;
+        let found = engine.mix(seeds, &options)?;
         let standing = engine.standing(seeds, &SimilarOptions { filter, ..SimilarOptions::default() })?;
-        Ok((songs, standing))
+        Ok(SimilarAnswer { found, standing, steered: None })
     }
 }
 

@@ -8,9 +8,9 @@ use super::read::Refused;
 use super::seed::{MOST_SEEDS, NamedSeed, at_least_one};
 use super::spans::Seconds;
 use super::values::{Cosine, Count, Fraction, Limit, NeighbourOrder, SearchArgs, WholeNumber, at_most};
-use super::{Filters, QuestionError};
+use super::{Filters, QuestionError, SimilarAnswer};
 use voisin::{
-    Embedder, Engine, EngineError, Passage, Seed, SimilarOptions, SimilarPassage, SimilarTrack, Standing,
+    Embedder, Engine, EngineError, Passage, Seed, SimilarOptions, SimilarPassage, SimilarTrack, Steering,
 };
 
 /// What sounds like these tracks, or like a passage of one
@@ -57,6 +57,10 @@ pub struct Similar {
     #[arg(long, default_value_t = half(), value_name = "0..1", requires = "unlike", allow_negative_numbers = true)]
     #[serde(default = "half")]
     pub(crate) unlike_weight: Fraction,
+    /// More of one thing and less of another than in what is nearest
+    #[command(flatten)]
+    #[serde(default)]
+    pub steer: Steer,
     /// Look for the passage of the one seed that begins here, in seconds
     #[arg(
         long,
@@ -82,6 +86,76 @@ pub struct Similar {
     pub(crate) search: SearchArgs,
 }
 
+/// Words in one direction, over a network.
+const MOST_WORDS: usize = 20;
+
+/// More of one thing and less of another than in what is nearest
+#[derive(Debug, Clone, Args, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[command(next_help_heading = "More and less")]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+pub struct Steer {
+    /// More of what these words say, as `find` knows them
+    #[arg(long, value_name = "WORDS", conflicts_with_all = ["from", "unlike"])]
+    #[serde(deserialize_with = "at_most::<MOST_WORDS, _, _>")]
+    #[schemars(length(max = MOST_WORDS))]
+    more: Vec<String>,
+    /// Less of it
+    #[arg(long, value_name = "WORDS", conflicts_with_all = ["from", "unlike"])]
+    #[serde(deserialize_with = "at_most::<MOST_WORDS, _, _>")]
+    #[schemars(length(max = MOST_WORDS))]
+    less: Vec<String>,
+    /// Higher tempos
+    #[arg(long, conflicts_with_all = ["slower", "from", "unlike"])]
+    faster: bool,
+    /// Lower tempos
+    #[arg(long, conflicts_with_all = ["from", "unlike"])]
+    slower: bool,
+    /// Louder recordings
+    #[arg(long, conflicts_with_all = ["quieter", "from", "unlike"])]
+    louder: bool,
+    /// Softer recordings
+    #[arg(long, conflicts_with_all = ["from", "unlike"])]
+    quieter: bool,
+    /// Share of the unmoved answer's mean similarity that is kept at least: 1 moves nothing, 0 goes farthest
+    #[arg(long, default_value_t = four_fifths(), value_name = "0..1", allow_negative_numbers = true)]
+    keep: Fraction,
+}
+
+impl Default for Steer {
+    fn default() -> Self {
+        Self {
+            more: Vec::new(),
+            less: Vec::new(),
+            faster: false,
+            slower: false,
+            louder: false,
+            quieter: false,
+            keep: four_fifths(),
+        }
+    }
+}
+
+impl Steer {
+    /// For the engine; `None` where the nearest are what is wanted.
+    fn steering(&self) -> Option<Steering> {
+        let said = [
+            (self.faster, "faster"),
+            (self.slower, "slower"),
+            (self.louder, "louder"),
+            (self.quieter, "quieter"),
+        ];
+        let said = said.iter().filter(|(is_said, _)| *is_said).map(|(_, word)| (*word).to_owned());
+        let more: Vec<String> = self.more.iter().cloned().chain(said).collect();
+        let steering = Steering { more, less: self.less.clone(), keep: self.keep.get() };
+        (!steering.more.is_empty() || !steering.less.is_empty()).then_some(steering)
+    }
+}
+
+fn four_fifths() -> Fraction {
+    Fraction::new(0.8)
+}
+
 fn ten() -> Limit {
     Limit::from(10)
 }
@@ -100,6 +174,17 @@ impl Similar {
             let (given, missing) = if self.from.is_some() { ("from", "to") } else { ("to", "from") };
             return Err(Refused::new(missing, format!("a time, with \"{given}\""), "none"));
         }
+        let steers = self.steer.steering().is_some();
+        for (one, other, name) in [
+            (self.steer.faster, self.steer.slower, "faster"),
+            (self.steer.louder, self.steer.quieter, "louder"),
+            (steers, !self.unlike.is_empty(), "unlike"),
+        ] {
+            if one && other {
+                let expected = "it alone: with what is said beside it, it cannot be done";
+                return Err(Refused::new(name, expected, "both"));
+            }
+        }
         if self.from.is_none() {
             return Ok(());
         }
@@ -108,6 +193,9 @@ impl Similar {
         };
         if seeds > 1 {
             return wrong("one seed", seeds.to_string());
+        }
+        if steers {
+            return wrong("neither more nor less of anything", "some".to_owned());
         }
         if !self.unlike.is_empty() {
             return wrong("nothing to stay away from", self.unlike.len().to_string());
@@ -154,17 +242,29 @@ impl Similar {
         self.sort.0.map_or(Ok(()), |by| engine.sort_by_sound(found, by))
     }
 
-    /// The answer of a library on this disk, and how near it is for this library.
+    /// Whether there is to be more of one thing, or less of another.
+    pub fn is_steered(&self) -> bool {
+        self.steer.steering().is_some()
+    }
+
+    /// The answer of a library on this disk.
     pub fn run(
         &self,
         engine: &mut Engine,
         seeds: &[Seed],
         unlike: Vec<Seed>,
-    ) -> Result<(Vec<SimilarTrack>, Option<Standing>), QuestionError> {
-        let options = engine.resolved(self.options(engine, seeds, unlike, usize::MAX)?)?;
-        let mut found = engine.similar(seeds, &options)?;
+    ) -> Result<SimilarAnswer, QuestionError> {
+        let tracks = engine.library().status()?.vectors as usize;
+        let options = engine.resolved(self.options(engine, seeds, unlike, tracks)?)?;
+        let (mut found, steered) = match self.steer.steering() {
+            Some(steering) => {
+                let (found, steered) = engine.steered(seeds, &options, &steering)?;
+                (found, Some(steered))
+            }
+            None => (engine.similar(seeds, &options)?, None),
+        };
         self.sort(engine, &mut found)?;
-        Ok((found, engine.standing(seeds, &options)?))
+        Ok(SimilarAnswer { found, standing: engine.standing(seeds, &options)?, steered })
     }
 
     /// The answer where a passage is looked for.

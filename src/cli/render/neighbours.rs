@@ -5,9 +5,10 @@ use super::track::{lossy, print_files, title};
 use super::{Align, Table, clock};
 use crate::answers::similar::SimilarJson;
 use crate::cli::args::{ListFormat, ListOutput};
-use crate::engine::{Seed, SimilarTrack, Standing, meta};
+use crate::engine::{Seed, SimilarTrack, meta};
 use crate::explore::TrackMeta;
 use crate::genre::{Genre, Taxonomy};
+use crate::questions::SimilarAnswer;
 
 fn names(genres: &[Genre]) -> Vec<String> {
     genres.iter().map(ToString::to_string).collect()
@@ -16,10 +17,11 @@ fn names(genres: &[Genre]) -> Vec<String> {
 /// Prints the nearest tracks, in the form that was asked for.
 pub(crate) fn print_neighbours(
     seeds: &[Seed],
-    neighbours: &[SimilarTrack],
-    standing: Option<&Standing>,
+    answer: &SimilarAnswer,
     output: &ListOutput,
 ) -> anyhow::Result<()> {
+    let SimilarAnswer { found: neighbours, standing, .. } = answer;
+    let standing = standing.as_ref();
     let unlike = neighbours.iter().any(|found| found.unlike.is_some());
     match output.format {
         ListFormat::Table => {
@@ -60,7 +62,7 @@ pub(crate) fn print_neighbours(
             }
             table.print()
         }
-        ListFormat::Json => super::print_json(&SimilarJson::new(seeds, neighbours, standing)),
+        ListFormat::Json => super::print_json(&SimilarJson::new(seeds, answer)),
         ListFormat::Csv => {
             let mut header =
                 vec!["rank", "id", "path", "similarity", "artist", "title", "genres", "percentile"];

@@ -18,6 +18,7 @@ use crate::cli::seeds::seeds;
 use crate::engine::{ClassifyOptions, Engine, LabelSource, Labelled, SimilarOptions};
 use crate::genre::{GenreError, KinshipOptions};
 use crate::library::{OpenMode, scan, stored_path};
+use crate::questions::SimilarAnswer;
 
 /// Labelled neighbours that vote, and how many of them are shown.
 const VOTERS: usize = 15;
@@ -64,10 +65,10 @@ pub(crate) fn run(context: &Context, args: &DemoArgs) -> anyhow::Result<Ending> 
     let seed = OsString::from(data.join(SEED));
     let seed = seeds(context, &engine, &[seed])?;
     let options = SimilarOptions { limit: 5, ..SimilarOptions::default() };
-    let neighbours = engine.similar(&seed, &options)?;
+    let found = engine.similar(&seed, &options)?;
     let output = ListOutput { format: ListFormat::Table, relative_to: None, null: false };
     let standing = engine.standing(&seed, &options)?;
-    print_neighbours(&seed, &neighbours, standing.as_ref(), &output)?;
+    print_neighbours(&seed, &SimilarAnswer { found, standing, steered: None }, &output)?;
 
     say("\n2. Which genre is a track that is not in the library? Its labelled neighbours vote:")?;
     let options = ClassifyOptions { neighbours: Some(VOTERS), ..ClassifyOptions::default() };

@@ -23,16 +23,16 @@ pub(crate) fn run(context: &Context, args: &MixArgs) -> anyhow::Result<Ending> {
     let wanted = seeds(context, &engine, &named)?;
     let played = seeds(context, &engine, &played)?;
     asked.filters.check_folders(&engine)?;
-    let (songs, standing) = asked.run(&mut engine, &wanted, played, &Mixing::default())?;
-    if songs.is_empty() {
+    let answer = asked.run(&mut engine, &wanted, played, &Mixing::default())?;
+    if answer.found.is_empty() {
         context.console.note("nothing found: loosen the filters or the wishes, or add more music");
         if args.output.format == ListFormat::Table {
             return Ok(Ending::Partial);
         }
     }
-    if let Some(far) = standing.as_ref().and_then(Standing::far) {
+    if let Some(far) = answer.standing.as_ref().and_then(Standing::far) {
         context.console.note(&far);
     }
-    print_neighbours(&wanted, &songs, standing.as_ref(), &args.output)?;
-    Ok(if songs.is_empty() { Ending::Partial } else { Ending::Fine })
+    print_neighbours(&wanted, &answer, &args.output)?;
+    Ok(if answer.found.is_empty() { Ending::Partial } else { Ending::Fine })
 }

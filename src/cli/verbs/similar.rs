@@ -12,14 +12,21 @@ use crate::cli::render::neighbours::print_neighbours;
 use crate::cli::seeds::{seeds, written};
 use crate::cli::source::LibraryTarget;
 use crate::engine::{Engine, Seed, Standing};
+use crate::questions::SimilarAnswer;
 
 pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
     let asked = &args.question;
     asked.validate(asked.seeds.len())?;
     let mut source = LibraryTarget::open(context, &args.backend, asked.passage().is_some())?;
+    let is_remote = source.is_remote();
+    if asked.is_steered() && is_remote {
+        bail!(
+            "a database does not know what there is more or less of: bring the library here with \"voisin pull\" first"
+        );
+    }
     if asked.passage().is_some() {
-        if source.is_remote() {
+        if is_remote {
             bail!(
                 "--from and --to compare the windows of all tracks: bring the library here with \"voisin pull\" first"
             );
@@ -35,26 +42,34 @@ pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Endin
     let wanted = seeds(context, engine, &named)?;
     let unlike = seeds(context, engine, &unlike)?;
     asked.filters.check_folders(engine)?;
-    let options = asked.options(engine, &wanted, unlike, tracks)?;
-    let options = source.resolved(options)?;
-    let mut neighbours = source.similar(&wanted, &options)?;
+    let answer = if is_remote {
+        let options = asked.options(engine, &wanted, unlike, tracks)?;
+        let mut found = source.similar(&wanted, &options)?;
+        let engine = source.engine();
+        let standing = engine.standing(&wanted, &options)?;
+        asked.sort(engine, &mut found)?;
+        SimilarAnswer { found, standing, steered: None }
+    } else {
+        asked.run(engine, &wanted, unlike)?
+    };
     let engine = source.engine();
-    let standing = engine.standing(&wanted, &options)?;
-    asked.sort(engine, &mut neighbours)?;
     if args.output.format == ListFormat::Table {
         context.console.note(&nearest_to(engine, &wanted)?);
     }
-    if neighbours.is_empty() {
+    if answer.found.is_empty() {
         context.console.note("nothing found: loosen the filters or add more music");
         if args.output.format == ListFormat::Table {
             return Ok(Ending::Partial);
         }
     }
-    if let Some(far) = standing.as_ref().and_then(Standing::far) {
+    if let Some(steered) = answer.steered.as_ref().filter(|_| !answer.found.is_empty()) {
+        context.console.note(&steered.to_string());
+    }
+    if let Some(far) = answer.standing.as_ref().and_then(Standing::far) {
         context.console.note(&far);
     }
-    let ending = if neighbours.is_empty() { Ending::Partial } else { Ending::Fine };
-    print_neighbours(&wanted, &neighbours, standing.as_ref(), &args.output)?;
+    let ending = if answer.found.is_empty() { Ending::Partial } else { Ending::Fine };
+    print_neighbours(&wanted, &answer, &args.output)?;
     Ok(ending)
 }
 
@@ -68,4 +83,3 @@ fn nearest_to(engine: &Engine, seeds: &[Seed]) -> anyhow::Result<String> {
         None => format!("nearest to {}, which is not in the library", seed.path.display()),
     })
 }
-// x

@@ -96,6 +96,61 @@ fn words_are_shown_and_exported() {
     assert!(tags.lines().all(|line| line.split(',').count() == 102));
 }
 
+/// `--keep 0` goes as far as there is anything, `--keep 1` nowhere, and what lies between keeps what it says.
+#[test]
+fn an_answer_is_moved_towards_words_and_away_from_them() {
+    let sandbox = shelf();
+    let order = ids(&fine_json(sandbox.run(["find", "rock", "--format", "json"])));
+    let similar = |more: &[&str]| {
+        let question = ["similar", &format!("id:{}", order[1]), "--format", "json"];
+        fine_json(sandbox.run([&question, more].concat()))
+    };
+    let neighbours = |answer: &Value| -> Vec<u64> {
+        let found = answer["neighbours"].as_array().unwrap();
+        found.iter().map(|one| one["id"].as_u64().unwrap()).collect()
+    };
+    let first = |more: &[&str]| neighbours(&similar(&[&["--limit", "1"], more].concat()))[0];
+    // The seed is the second of four, and never in its own answer.
+    assert_eq!(first(&["--more", "rock", "--keep", "0"]), order[0]);
+    assert_eq!(first(&["--less", "rock", "--keep", "0"]), order[3]);
+    let plain = similar(&["--limit", "2"]);
+    assert!(plain.get("steered").is_none());
+    assert_eq!(neighbours(&similar(&["--limit", "2", "--more", "rock", "--keep", "1"])), neighbours(&plain));
+    for keep in [0.2, 0.5, 0.9] {
+        let moved =
+            similar(&["--limit", "2", "--more", "rock", "--less", "calm", "--keep", &keep.to_string()]);
+        let steered = &moved["steered"];
+        let (after, before) =
+            (steered["similarity"].as_f64().unwrap(), steered["unmoved_similarity"].as_f64().unwrap());
+        assert!(after >= before - (1.0 - keep) * before.abs() - 1e-6, "{keep}: {after} of {before}");
+        let found = moved["neighbours"].as_array().unwrap();
+        let mean = found.iter().map(|one| one["similarity"].as_f64().unwrap()).sum::<f64>() / 2.0;
+        assert!((mean - after).abs() < 1e-5 && steered["words"][1]["less"] == true, "{moved}");
+    }
+    let told = sandbox.run(["similar", "id:1", "--more", "rock", "--limit", "1"]);
+    assert!(text(&told.stderr).contains("more rock: "), "{}", text(&told.stderr));
+    for (wrong, said) in [
+        (&["--more", "theremin"][..], "theremin"),
+        (&["--more", "rock", "--unlike", "id:2"], "--unlike"),
+        (&["--faster", "--slower"], "--slower"),
+        (&["--more", "rock", "--keep", "1.5"], "1.5"),
+    ] {
+        let run = sandbox.run([&["similar", "id:1"], wrong].concat());
+        assert!(code(&run) == 2 && text(&run.stderr).contains(said), "{wrong:?}: {}", text(&run.stderr));
+    }
+}
+
+#[test]
+fn words_of_loudness_ask_what_was_measured() {
+    let sandbox = shelf();
+    let list = fine_json(sandbox.run(["list", "--sort", "loudness", "--format", "json"]));
+    let softest = ids(&list);
+    let found = ids(&fine_json(sandbox.run(["find", "quieter", "--format", "json"])));
+    assert_eq!(found, softest, "softest first");
+    let words = fine(sandbox.run(["find", "--words"]));
+    assert!(words.lines().any(|line| line.starts_with("softer ") && line.ends_with("-loudness")));
+}
+
 #[test]
 fn a_model_without_tags_says_which_has_them() {
     let sandbox = Sandbox::new();

@@ -3,8 +3,19 @@
 use serde::Serialize;
 
 use super::lossy;
-use voisin::{Passage, Seed, SimilarPassage, SimilarTrack, Standing};
+use voisin::{Passage, Seed, SimilarPassage, SimilarTrack, Standing, Steered, SteeredWord};
 use voisin_base::track::TrackId;
+
+/// The answer, how near it is for this library, and by how much it was moved.
+#[derive(Debug)]
+pub struct SimilarAnswer {
+    /// Nearest first, unless another order is asked for.
+    pub found: Vec<SimilarTrack>,
+    /// What the similarities come to.
+    pub standing: Option<Standing>,
+    /// What more of this and less of that came to, if it was asked for.
+    pub steered: Option<Steered>,
+}
 
 /// The documented JSON of `similar`.
 #[derive(Debug, Serialize)]
@@ -12,7 +23,26 @@ pub struct SimilarJson {
     seeds: Vec<SeedJson>,
     #[serde(flatten)]
     far: FarJson,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    steered: Option<SteeredJson>,
     neighbours: Vec<NeighbourJson>,
+}
+
+/// What more of one thing and less of another came to.
+#[derive(Debug, Serialize)]
+pub(crate) struct SteeredJson {
+    note: String,
+    similarity: f32,
+    unmoved_similarity: f32,
+    words: Vec<SteeredWordJson>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct SteeredWordJson {
+    word: String,
+    less: bool,
+    unmoved_percentile: f32,
+    percentile: f32,
 }
 
 /// Whether nothing is near.
@@ -81,8 +111,9 @@ impl FarJson {
 
 impl SimilarJson {
     /// As programs read it.
-    pub fn new(seeds: &[Seed], neighbours: &[SimilarTrack], standing: Option<&Standing>) -> Self {
-        let neighbours = neighbours.iter().enumerate().map(|(i, found)| NeighbourJson {
+    pub fn new(seeds: &[Seed], answer: &SimilarAnswer) -> Self {
+        let standing = answer.standing.as_ref();
+        let neighbours = answer.found.iter().enumerate().map(|(i, found)| NeighbourJson {
             rank: i + 1,
             id: found.track.id,
             path: lossy(&found.track.path),
@@ -98,9 +129,22 @@ impl SimilarJson {
             title: found.track.tags.title.clone(),
             genres: found.genres.iter().map(ToString::to_string).collect(),
         });
+        let word = |word: &SteeredWord| SteeredWordJson {
+            word: word.word.clone(),
+            less: word.less,
+            unmoved_percentile: word.before,
+            percentile: word.after,
+        };
+        let steered = answer.steered.as_ref().map(|steered| SteeredJson {
+            note: steered.to_string(),
+            similarity: steered.after,
+            unmoved_similarity: steered.before,
+            words: steered.words.iter().map(word).collect(),
+        });
         Self {
             seeds: seeds.iter().map(SeedJson::new).collect(),
             far: FarJson::new(standing),
+            steered,
             neighbours: neighbours.collect(),
         }
     }

@@ -46,8 +46,8 @@ pub(super) async fn similar(
             let generation = state.index(context)?;
             let named = seeds(&asked.seeds, &context.engine)?;
             let unlike = seeds(&asked.unlike, &context.engine)?;
-            let (found, standing) = asked.run(&mut context.engine, &named, unlike)?;
-            let answer = SimilarJson::new(&named, &found, standing.as_ref());
+            let found = asked.run(&mut context.engine, &named, unlike)?;
+            let answer = SimilarJson::new(&named, &found);
             Ok(Answer { generation, answer }.into_response())
         })
         .await
@@ -64,8 +64,8 @@ pub(super) async fn mix(
             let named = seeds(&asked.seeds, &context.engine)?;
             // What was removed from the library meanwhile says nothing.
             let played = asked.played.iter().filter_map(|one| one.seed(&context.engine).ok()).collect();
-            let (songs, standing) = asked.run(&mut context.engine, &named, played, &state.mixing)?;
-            let answer = SimilarJson::new(&named, &songs, standing.as_ref());
+            let songs = asked.run(&mut context.engine, &named, played, &state.mixing)?;
+            let answer = SimilarJson::new(&named, &songs);
             Ok(Answer { generation, answer }.into_response())
         })
         .await
@@ -136,8 +136,8 @@ pub(super) async fn similar_to_file(
             let generation = state.index(context)?;
             let seed = seed_of_copy(state, context, copy.path())?;
             let seeds = [Seed { path: UPLOADED.into(), ..seed }];
-            let (found, standing) = asked.run(&mut context.engine, &seeds, Vec::new())?;
-            let answer = SimilarJson::new(&seeds, &found, standing.as_ref());
+            let found = asked.run(&mut context.engine, &seeds, Vec::new())?;
+            let answer = SimilarJson::new(&seeds, &found);
             Ok(Answer { generation, answer }.into_response())
         })
         .await
