@@ -39,6 +39,7 @@ mod read;
 mod record;
 mod relocate;
 mod salvage;
+mod saved;
 pub mod scan;
 mod store;
 mod take_over;

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::QuestionError;
 use super::seed::{MOST_SEEDS, NamedSeed};
@@ -87,7 +87,7 @@ impl Duplicates {
 }
 
 /// The way from one track to another, in small steps
-#[derive(Debug, Clone, Args, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Args, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PathBetween {
     /// Where it begins

@@ -8,7 +8,7 @@ use clap::{Args, ValueHint};
 use schemars::JsonSchema;
 use serde::de::value::SeqAccessDeserializer;
 use serde::de::{SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::QuestionError;
 use super::read::Refused;
@@ -18,7 +18,7 @@ use voisin::{Engine, Seed};
 use voisin_library::{LibraryError, NameOf, TrackFilter, stored_path};
 
 /// Which tracks may be in an answer.
-#[derive(Debug, Clone, Default, Args, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Args, Deserialize, Serialize, JsonSchema)]
 #[command(next_help_heading = "Filters")]
 #[serde(default, deny_unknown_fields)]
 pub struct Filters {
@@ -137,6 +137,13 @@ impl Filters {
         self.key.contains(&KeyWish::Compatible)
     }
 
+    /// Whether half and twice the tempo fit, too: a wider span holds one of the two counts in any case, and an open one says
+    /// which is meant.
+    pub(crate) fn has_octaves(&self) -> bool {
+        let tempo = self.bpm.unwrap_or_default().0;
+        !self.bpm_exact && matches!((tempo.from, tempo.to), (Some(from), Some(to)) if to < 2.0 * from)
+    }
+
     /// The filter, with names as the library has them.
     ///
     /// - `seeds`: whose keys `compatible` ones mix with
@@ -174,9 +181,7 @@ impl Filters {
             seconds_to: self.max_duration.map(|time| time.0),
             tempo_from: tempo.from,
             tempo_to: tempo.to,
-            // A wider span holds one of the two counts in any case, and an open one says which is meant.
-            tempo_octaves: !self.bpm_exact
-                && matches!((tempo.from, tempo.to), (Some(from), Some(to)) if to < 2.0 * from),
+            tempo_octaves: self.has_octaves(),
             keys,
             loudness_from: loudness.from,
             loudness_to: loudness.to,

@@ -13,6 +13,7 @@ pub mod mix;
 pub mod page;
 pub mod playlist;
 pub mod read;
+pub mod saved;
 pub mod schema;
 pub mod seed;
 pub(crate) mod similar;
@@ -26,9 +27,9 @@ use voisin_explore::ExploreError;
 use voisin_learn::genre::GenreError;
 use voisin_library::LibraryError;
 
+pub use answers::similar::SimilarAnswer;
 pub use filter::Filters;
 pub use mix::{Mix, Mixing};
-pub use answers::similar::SimilarAnswer;
 pub use similar::Similar;
 
 /// Why a question has no answer.

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::values::{Limit, ListOrder};
 use super::{Filters, QuestionError};
@@ -10,7 +10,7 @@ use voisin::{Engine, PhraseAnswer, PredictedTags, TrackQuery};
 use voisin_base::track::TrackId;
 
 /// The tracks of the library
-#[derive(Debug, Clone, Default, Args, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Args, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct List {
     /// Words that artist, title, album or file name have
@@ -18,7 +18,7 @@ pub struct List {
         value_name = "WORD",
         help = "Words that artist, title, album or file name have [default: all tracks]"
     )]
-    #[serde(deserialize_with = "words")]
+    #[serde(deserialize_with = "words", serialize_with = "one_text")]
     #[schemars(with = "String")]
     pub(crate) query: Vec<String>,
     /// Which tracks
@@ -32,12 +32,17 @@ pub struct List {
     pub(crate) reverse: bool,
     /// Say what the model hears in each track
     #[arg(skip)]
+    #[serde(skip_serializing)]
     pub words: bool,
 }
 
 /// Words, which are one text over a network.
 fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     Ok(vec![String::deserialize(deserializer)?])
+}
+
+fn one_text<S: Serializer>(words: &[String], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&words.join(" "))
 }
 
 impl List {
@@ -70,12 +75,12 @@ pub struct Show {
 }
 
 /// Music by what it sounds like, in words
-#[derive(Debug, Clone, Args, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Args, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Find {
     /// What to look for
-    #[arg(value_name = "WORD", required_unless_present = "words", allow_hyphen_values = false)]
-    #[serde(deserialize_with = "words")]
+    #[arg(value_name = "WORD", required = true, allow_hyphen_values = false)]
+    #[serde(deserialize_with = "words", serialize_with = "one_text")]
     #[schemars(with = "String")]
     pub(crate) query: Vec<String>,
     /// How many

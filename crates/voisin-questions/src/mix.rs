@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Command, FromArgMatches as _};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::read::Refused;
 use super::seed::{MOST_SEEDS, NamedSeed, at_least_one};
@@ -15,7 +15,7 @@ use super::{Filters, QuestionError, SimilarAnswer};
 use voisin::{Engine, MixOptions, Seed, SimilarOptions};
 
 /// Songs to go on with after these
-#[derive(Debug, Clone, Args, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Args, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Mix {
     /// What to start from; several are averaged
@@ -47,7 +47,7 @@ pub struct Mix {
 }
 
 /// What a mix is like. What is left out is as the server was started with, else as the program has it.
-#[derive(Debug, Clone, Default, PartialEq, Args, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Args, Deserialize, Serialize, JsonSchema)]
 #[command(next_help_heading = "Mix")]
 #[serde(default, deny_unknown_fields)]
 pub struct Mixing {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _, ValueParser, ValueParserFactory};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::read::Refused;
 use voisin::{Engine, EngineError, Seed};
@@ -17,7 +17,7 @@ use voisin_library::{Resolution, Track};
 pub const MOST_SEEDS: usize = 500;
 
 /// A track: by its id, by its path as the library has it, or by words that fit it alone.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NamedSeed {
     /// By its number.

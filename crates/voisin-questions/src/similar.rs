@@ -2,7 +2,7 @@
 
 use clap::Args;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::read::Refused;
 use super::seed::{MOST_SEEDS, NamedSeed, at_least_one};
@@ -14,7 +14,7 @@ use voisin::{
 };
 
 /// What sounds like these tracks, or like a passage of one
-#[derive(Debug, Clone, Args, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Args, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Similar {
     /// What to start from; several are averaged
@@ -90,7 +90,7 @@ pub struct Similar {
 const MOST_WORDS: usize = 20;
 
 /// More of one thing and less of another than in what is nearest
-#[derive(Debug, Clone, Args, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Args, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[command(next_help_heading = "More and less")]
 #[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own")]

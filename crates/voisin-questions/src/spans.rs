@@ -1,11 +1,12 @@
 //! Times, spans, keys and words by which questions describe music, each read in one way everywhere (docs/grammar.md).
 
 use std::borrow::Cow;
+use std::fmt;
 use std::str::FromStr;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Error as _, Unexpected};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::read::Refused;
 use super::values::{refusal, schema, text_values};
@@ -20,8 +21,20 @@ text_values! {
     NotTag: {"type": "string"};
 }
 
+macro_rules! written_as_shown {
+    ($($name:ident)*) => {$(
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+    )*};
+}
+
+written_as_shown! { YearSpan TempoSpan LoudnessSpan KeyWish Tag NotTag }
+
 /// A time or length in seconds; on the command line `90`, `65.5`, `1:30`, `1:02:03`, `90m`, `1h30m` or `45s`.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[schemars(inline)]
 pub struct Seconds(pub f64);
 
@@ -131,6 +144,25 @@ impl FromStr for NotTag {
     }
 }
 
+/// As [`word_bound`] reads it.
+fn write_bound(bound: &WordBound, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    // A percentile is a share of 32 bits: in thousandths of a percent it has the digits that were written.
+    let percent = (f64::from(bound.percentile) * 1e5).round() / 1e3;
+    write!(f, "{}:{percent}", bound.word)
+}
+
+impl fmt::Display for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_bound(&self.0, f)
+    }
+}
+
+impl fmt::Display for NotTag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_bound(&self.0, f)
+    }
+}
+
 fn word_bound(text: &str, usual: f32, not: bool) -> Result<WordBound, Refused> {
     let (word, percent) = match text.rsplit_once(':') {
         None => (text, usual),
@@ -158,6 +190,18 @@ impl YearSpan {
 
     pub(crate) fn to(self) -> Option<i32> {
         Some(self.last).filter(|&year| year != i32::MAX)
+    }
+}
+
+impl fmt::Display for YearSpan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.from(), self.to()) {
+            (Some(first), Some(last)) if first == last => first.fmt(f),
+            (first, last) => {
+                let text = |year: Option<i32>| year.map_or_else(String::new, |year| year.to_string());
+                write!(f, "{}-{}", text(first), text(last))
+            }
+        }
     }
 }
 
@@ -220,9 +264,26 @@ impl Span {
     }
 }
 
+impl Span {
+    /// As [`read`](Self::read) reads it.
+    fn write(self, half: f64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |bound: Option<f64>, half: f64| {
+            let shown = |bound: f64| ((bound + half) * 1e6).round() / 1e6;
+            bound.map_or_else(String::new, |bound| shown(bound).to_string())
+        };
+        write!(f, "{}..{}", text(self.from, half), text(self.to, -half))
+    }
+}
+
 /// Beats a minute.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) struct TempoSpan(pub(crate) Span);
+
+impl fmt::Display for TempoSpan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.write(0.5, f)
+    }
+}
 
 impl FromStr for TempoSpan {
     type Err = Refused;
@@ -235,6 +296,12 @@ impl FromStr for TempoSpan {
 /// LUFS.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) struct LoudnessSpan(pub(crate) Span);
+
+impl fmt::Display for LoudnessSpan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.write(0.05, f)
+    }
+}
 
 impl FromStr for LoudnessSpan {
     type Err = Refused;
@@ -259,6 +326,12 @@ impl KeyWish {
             Self::Key(key) => Some(key),
             Self::Compatible => None,
         }
+    }
+}
+
+impl fmt::Display for KeyWish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.key().map_or("compatible", MusicalKey::name))
     }
 }
 

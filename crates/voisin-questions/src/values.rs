@@ -160,10 +160,17 @@ impl<'de> Deserialize<'de> for SearchArgs {
     }
 }
 
+impl Serialize for SearchArgs {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let exact = SearchChoice(SearchMode::Exact);
+        if self.exact { &exact } else { &self.search }.serialize(serializer)
+    }
+}
+
 schema! { SearchArgs: {"type": "string", "enum": SearchChoice::names()}; }
 
 /// How many at most: a number, or all. A server gives [`MOST`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit(Option<usize>);
 
 impl Limit {
@@ -207,10 +214,16 @@ impl<'de> Deserialize<'de> for Limit {
     }
 }
 
+impl Serialize for Limit {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.of(MOST as usize).serialize(serializer)
+    }
+}
+
 schema! { Limit: {"type": "integer", "minimum": 1, "maximum": MOST}; }
 
 /// A whole number from `LEAST` to `MOST`, over a network to `FAR`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct WholeNumber<const LEAST: u32, const MOST: u32, const FAR: u32>(u32);
 
 /// As many as anybody wants, but one at least.
@@ -262,7 +275,7 @@ impl<const LEAST: u32, const MOST: u32, const FAR: u32> JsonSchema for WholeNumb
 }
 
 /// A number from `LEAST` to `MOST`.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Within<const LEAST: i32, const MOST: i32>(f32);
 
 /// A similarity.
@@ -292,6 +305,13 @@ impl<const LEAST: i32, const MOST: i32> Within<LEAST, MOST> {
 impl<const LEAST: i32, const MOST: i32> fmt::Display for Within<LEAST, MOST> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+impl<const LEAST: i32, const MOST: i32> Serialize for Within<LEAST, MOST> {
+    /// With the digits that it was written with.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.to_string().parse().unwrap_or(f64::from(self.0)).serialize(serializer)
     }
 }
 
@@ -327,7 +347,7 @@ impl<const LEAST: i32, const MOST: i32> JsonSchema for Within<LEAST, MOST> {
 }
 
 /// A number above 0.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(crate) struct Positive(pub(crate) f64);
 
 impl Positive {

@@ -1,0 +1,50 @@
+//! Questions that are kept under a name. What they are is told by who asks them; here they are text.
+
+use super::{Library, Result};
+
+/// How the settings are named that hold them.
+const PREFIX: &str = "list.";
+
+impl Library {
+    /// The names of what is kept, and its text, by name.
+    #[doc(hidden)]
+    pub fn saved_lists(&self) -> Result<Vec<(String, String)>> {
+        let sql = "SELECT substr(name, 6), value FROM settings WHERE name GLOB 'list.*' ORDER BY name";
+        let found = self.connection.prepare_cached(sql).and_then(|mut statement| {
+            statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+        });
+        self.sql(found)
+    }
+
+    /// What is kept under a name.
+    #[doc(hidden)]
+    pub fn saved_list(&self, name: &str) -> Result<Option<String>> {
+        self.setting(&format!("{PREFIX}{name}"))
+    }
+
+    /// Keeps something under a name, in the place of what was there; `None` takes it out.
+    #[doc(hidden)]
+    pub fn save_list(&mut self, name: &str, text: Option<&str>) -> Result<()> {
+        self.set_setting(&format!("{PREFIX}{name}"), text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::library;
+
+    #[test]
+    fn lists_are_kept_apart_from_other_settings() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut library = library(dir.path(), 2);
+        library.set_setting("listing", Some("no list")).unwrap();
+        for (name, text) in [("b", "1"), ("a * ü", "2"), ("b", "3")] {
+            library.save_list(name, Some(text)).unwrap();
+        }
+        let expected = [("a * ü".to_owned(), "2".to_owned()), ("b".to_owned(), "3".to_owned())];
+        assert_eq!(library.saved_lists().unwrap(), expected);
+        library.save_list("b", None).unwrap();
+        assert_eq!((library.saved_list("b").unwrap(), library.saved_lists().unwrap().len()), (None, 1));
+        assert_eq!(library.setting("listing").unwrap().as_deref(), Some("no list"));
+    }
+}

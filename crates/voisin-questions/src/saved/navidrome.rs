@@ -1,0 +1,173 @@
+//! Lists as smart playlists of Navidrome (`.nsp`): rules that it follows by itself, without voisin.
+
+use serde_json::{Map, Value, json};
+
+use super::{Refused, SavedQuestion, Sorted};
+use crate::filter::Filters;
+use crate::spans::{Seconds, Span};
+use crate::values::MOST;
+use voisin_library::SortBy;
+
+/// What Navidrome calls what a list is sorted by, where it has it.
+const ORDERS: [(SortBy, &str); 9] = [
+    (SortBy::Artist, "artist"),
+    (SortBy::Album, "album"),
+    (SortBy::Title, "title"),
+    (SortBy::Genre, "genre"),
+    (SortBy::Year, "year"),
+    (SortBy::Time, "duration"),
+    (SortBy::Added, "dateadded"),
+    (SortBy::Size, "size"),
+    (SortBy::Bpm, "bpm"),
+];
+
+/// The rules of a list as Navidrome reads them: its own tags are asked, not voisin's labels and measurements.
+///
+/// # Errors
+/// The question is about sound, or has a filter that Navidrome does not know.
+pub fn smart_playlist(name: &str, question: &SavedQuestion) -> Result<Value, Refused> {
+    let SavedQuestion::List(Sorted { question, limit }) = question else {
+        let expected = "a list by filters: Navidrome does not know what sounds alike";
+        return Err(Refused::new("", expected, format!("\"{}\"", question.kind())));
+    };
+    refuse_unknown(&question.filters)?;
+    let order = ORDERS.iter().find(|(by, _)| *by == question.sort.0);
+    let Some((_, sort)) = order.or((question.sort.0 == SortBy::Id).then_some(&(SortBy::Added, "dateadded")))
+    else {
+        return Err(Refused::new("sort", "an order that Navidrome knows", format!("\"{}\"", question.sort)));
+    };
+    let mut rules = rules(&question.filters);
+    let text = question.query.join(" ");
+    rules.extend(text.split_whitespace().map(|word| {
+        any(["title", "artist", "album", "filepath"].map(|field| rule("contains", field, word)).to_vec())
+    }));
+    if rules.is_empty() {
+        rules.push(rule("gt", "duration", 0));
+    }
+    Ok(json!({
+        "name": name,
+        "comment": "made by voisin",
+        "all": rules,
+        "sort": sort,
+        "order": if question.reverse { "desc" } else { "asc" },
+        "limit": limit.of(MOST as usize),
+    }))
+}
+
+/// Refuses what Navidrome has no field for, or knows by other names.
+fn refuse_unknown(filters: &Filters) -> Result<(), Refused> {
+    let is_there = [
+        ("tag", !filters.tag.is_empty()),
+        ("not_tag", !filters.not_tag.is_empty()),
+        ("key", !filters.key.is_empty()),
+        ("loudness", filters.loudness.is_some()),
+        ("licence", !filters.licence.is_empty()),
+        ("folder", !filters.folder.is_empty()),
+        ("exclude_folder", !filters.exclude_folder.is_empty()),
+    ];
+    match is_there.into_iter().find(|(_, is_there)| *is_there) {
+        Some((name, _)) => {
+            Err(Refused::new(format!("filters.{name}"), "filters that Navidrome knows", "this one"))
+        }
+        None => Ok(()),
+    }
+}
+
+fn rule(operator: &str, field: &str, value: impl Into<Value>) -> Value {
+    let mut inner = Map::new();
+    inner.insert(field.to_owned(), value.into());
+    json!({operator: inner})
+}
+
+fn any(mut rules: Vec<Value>) -> Value {
+    if rules.len() == 1 { rules.remove(0) } else { json!({"any": rules}) }
+}
+
+/// A number within bounds, both of which count.
+fn within(field: &str, from: Option<f64>, to: Option<f64>) -> Option<Value> {
+    let number = |x: f64| if x.fract() == 0.0 { json!(x as i64) } else { json!(x) };
+    match (from, to) {
+        (None, None) => None,
+        (from, to) => {
+            let (from, to) = (from.unwrap_or(0.0), to.unwrap_or(1e6));
+            Some(json!({"inTheRange": {field: [number(from), number(to)]}}))
+        }
+    }
+}
+
+fn rules(filters: &Filters) -> Vec<Value> {
+    let mut rules = Vec::new();
+    for (field, wanted, unwanted) in [
+        ("genre", &filters.genre, &filters.exclude_genre),
+        ("artist", &filters.artist, &filters.exclude_artist),
+    ] {
+        if !wanted.is_empty() {
+            rules.push(any(wanted.iter().map(|name| rule("is", field, name.as_str())).collect()));
+        }
+        rules.extend(unwanted.iter().map(|name| rule("isNot", field, name.as_str())));
+    }
+    let year = |year: Option<i32>| year.map(f64::from);
+    if let Some(years) = filters.year {
+        rules.extend(within("year", year(years.from()), year(years.to())));
+    }
+    let seconds = |time: Option<Seconds>| time.map(|time| time.0);
+    rules.extend(within("duration", seconds(filters.min_duration), seconds(filters.max_duration)));
+    if let Some(span) = filters.bpm {
+        let Span { from, to } = span.0;
+        let octaves: &[f64] = if filters.has_octaves() { &[1.0, 0.5, 2.0] } else { &[1.0] };
+        let at = |octave: &f64| within("bpm", from.map(|x| x * octave), to.map(|x| x * octave));
+        rules.push(any(octaves.iter().filter_map(at).collect()));
+    }
+    rules
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(json: &str) -> Result<Value, Refused> {
+        smart_playlist("x", &SavedQuestion::read(json.as_bytes()).unwrap())
+    }
+
+    #[test]
+    fn filters_become_rules() {
+        let list = r#"{"list": {"question": {"query": "nina live", "sort": "year", "reverse": true, "filters": {
+            "genre": ["Jazz", "Soul"], "exclude_genre": ["Pop"], "artist": ["A"], "year": "1970-", "max_duration": 300,
+            "bpm": "60..70"}}, "limit": 40}}"#;
+        let found = of(list).unwrap();
+        assert_eq!(
+            (&found["sort"], &found["order"], &found["limit"]),
+            (&json!("year"), &json!("desc"), &json!(40))
+        );
+        let word = |word: &str| {
+            json!({"any": [{"contains": {"title": word}}, {"contains": {"artist": word}}, {"contains": {"album": word}},
+                {"contains": {"filepath": word}}]})
+        };
+        let expected = json!([
+            {"any": [{"is": {"genre": "Jazz"}}, {"is": {"genre": "Soul"}}]},
+            {"isNot": {"genre": "Pop"}},
+            {"is": {"artist": "A"}},
+            {"inTheRange": {"year": [1970, 1_000_000]}},
+            {"inTheRange": {"duration": [0, 300]}},
+            {"any": [{"inTheRange": {"bpm": [59.5, 70.5]}}, {"inTheRange": {"bpm": [29.75, 35.25]}},
+                {"inTheRange": {"bpm": [119, 141]}}]},
+            word("nina"),
+            word("live"),
+        ]);
+        assert_eq!(found["all"], expected);
+        assert_eq!(of(r#"{"list": {}}"#).unwrap()["all"], json!([{"gt": {"duration": 0}}]));
+    }
+
+    #[test]
+    fn filters_unknown_to_navidrome_are_named() {
+        for (json, field) in [
+            (r#"{"mix": {"seeds": []}}"#, ""),
+            (r#"{"find": {"query": "calm"}}"#, ""),
+            (r#"{"list": {"question": {"filters": {"tag": ["calm"]}}}}"#, "filters.tag"),
+            (r#"{"list": {"question": {"filters": {"folder": ["/m"]}}}}"#, "filters.folder"),
+            (r#"{"list": {"question": {"sort": "loudness"}}}"#, "sort"),
+        ] {
+            assert_eq!(of(json).unwrap_err().field, field, "{json}");
+        }
+    }
+}
