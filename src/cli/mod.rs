@@ -25,6 +25,7 @@ mod merge_outcome;
 mod meter;
 mod missing_files;
 mod named;
+mod password;
 mod remote;
 mod render;
 mod seeds;
@@ -183,6 +184,7 @@ fn run(cli: Cli) -> anyhow::Result<Ending> {
         Command::Map(args) => verbs::map::run(&context, &args),
         Command::Path(args) => verbs::path::run(&context, &args),
         Command::Playlist(args) => verbs::playlist::run(&context, &args),
+        Command::Lists(args) => verbs::lists::run(&context, &args),
         Command::Artists(args) => verbs::artists::run(&context, &args),
         Command::Duplicates(args) => verbs::duplicates::run(&context, &args),
         Command::Outliers(args) => verbs::outliers::run(&context, &args),
@@ -237,6 +239,7 @@ fn shows_progress(command: &Command) -> bool {
             | Command::Map(_)
             | Command::Path(_)
             | Command::Playlist(_)
+            | Command::Lists(_)
             | Command::Artists(_)
             | Command::Outliers(_)
             | Command::Status(_)

@@ -20,6 +20,7 @@ mod guard;
 mod heard;
 mod link;
 mod listen;
+mod lists;
 mod lms;
 mod mcp;
 mod mpd;
@@ -46,6 +47,7 @@ use tokio::sync::watch;
 pub use heard::{ListensReport, take_listens};
 pub use link::{LinkError, LinkReport, ServerKind, link};
 pub use listen::Listen;
+pub use lists::{ListError, ListPlace, SavedList};
 pub use lms::Lms;
 pub use mcp::assist;
 pub use mpd::{Mpd, MpdAddress, MpdError, MpdSongs, PORT as MPD_PORT, Playing};
@@ -158,6 +160,10 @@ pub struct Options {
     pub follow: Option<Follow>,
     /// `voisin add` of the folders that a scan looks through; `None` where none was named.
     pub add: Option<Box<dyn Fn() -> Command + Send + Sync>>,
+    /// `voisin lists push`; `None` where the library is a copy.
+    pub push: Option<Box<dyn Fn() -> Command + Send + Sync>>,
+    /// How old lists become that are put elsewhere; `None`: nobody renews them.
+    pub renew_lists: Option<Duration>,
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, ServeError> {
@@ -201,6 +207,7 @@ pub fn serve(
     )?;
     state.is_copy = options.follow.is_some();
     state.mixing = options.mixing;
+    state.push = options.push;
     let state = Arc::new(state);
     if let Some(mut follow) = options.follow {
         let (state, stop) = (Arc::clone(&state), Arc::clone(stop));
@@ -211,6 +218,10 @@ pub fn serve(
                 std::thread::sleep(FOLLOW_EVERY);
             }
         });
+    }
+    if let Some(age) = options.renew_lists {
+        let (state, stop) = (Arc::clone(&state), Arc::clone(stop));
+        std::thread::spawn(move || lists::renew(&state, age, &stop));
     }
     let result = runtime.block_on(async {
         let mut open = Vec::new();

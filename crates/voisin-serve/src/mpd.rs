@@ -338,6 +338,31 @@ impl Mpd {
         self.ask("deleteid", &[&id.to_string()]).map(drop)
     }
 
+    /// Whether MPD has a stored playlist of this name.
+    pub fn has_playlist(&self, name: &str) -> Result<bool, MpdError> {
+        Ok(self.ask("listplaylists", &[])?.fields().any(|field| field == ("playlist", name)))
+    }
+
+    /// Stores files as a playlist, in the place of one of that name. The queue is not touched, and nobody sees half of it.
+    pub fn store_playlist(&self, name: &str, files: &[&str]) -> Result<(), MpdError> {
+        let made = format!("{name} (voisin writes it)");
+        // Of a run that was broken off.
+        if self.has_playlist(&made)? {
+            self.ask("rm", &[&made])?;
+        }
+        for file in files {
+            match self.ask("playlistadd", &[&made, file]) {
+                // Gone since its files were asked for.
+                Err(MpdError::Refused { code: NO_SUCH_SONG, .. }) => {}
+                added => drop(added?),
+            }
+        }
+        if self.has_playlist(name)? {
+            self.ask("rm", &[name])?;
+        }
+        self.ask("rename", &[&made, name]).map(drop)
+    }
+
     /// Which of MPD's files are tracks of the library.
     pub fn songs(&self, library: &Library) -> Result<MpdSongs, MpdError> {
         let mut files = Vec::new();

@@ -35,6 +35,8 @@ const LOOKS: usize = 4;
 const PAGE_CACHE: u32 = 4096;
 
 pub(super) type Shared = Arc<State>;
+/// Starts this program for something else.
+pub(crate) type MakeCommand = Box<dyn Fn() -> std::process::Command + Send + Sync>;
 /// Makes the library's model ready.
 pub(crate) type LoadModel = Box<dyn Fn(&Library) -> Result<Arc<Embedder>, EngineError> + Send + Sync>;
 
@@ -141,6 +143,8 @@ pub(super) struct State {
     pub(super) is_copy: bool,
     /// What a mix is like where a question does not say it.
     pub(super) mixing: Mixing,
+    /// `voisin lists push`, where lists can be put elsewhere.
+    pub(super) push: Option<MakeCommand>,
     /// Why that one cannot be asked, as of the last look.
     away: Mutex<Option<String>>,
 }
@@ -195,6 +199,7 @@ impl State {
             lists: Mutex::default(),
             is_copy: false,
             mixing: Mixing::default(),
+            push: None,
             away: Mutex::default(),
         })
     }

@@ -12,6 +12,7 @@ use crate::questions::list::Find;
 /// library: "calm" is calmer than most of your music. What is not understood is told.
 #[derive(Debug, Args)]
 #[command(
+    mut_arg("query", |query| query.required(false).required_unless_present("words")),
     after_help = "Examples:\n  voisin find 'calm guitar, no voice'\n  voisin find sad female voice --year 1990-1999 --format m3u8 > rainy.m3u8\n  voisin find --words"
 )]
 pub(crate) struct FindArgs {

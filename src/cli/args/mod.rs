@@ -15,6 +15,7 @@ mod lab;
 mod labels;
 mod library;
 mod list;
+mod lists;
 mod mistakes;
 mod model;
 mod search;
@@ -52,6 +53,7 @@ pub(crate) use library::{
 };
 pub(crate) use library::{EmbedParquetArgs, ExportFormat};
 pub(crate) use list::{ListArgs, ShowArgs};
+pub(crate) use lists::{ListsArgs, ListsCommand, PushListsArgs};
 pub(crate) use mistakes::message;
 pub(crate) use model::{
     BenchArgs, BenchKind, CompletionsArgs, LibraryNames, ManArgs, ModelArgs, ModelCommand, NamesArgs,
@@ -236,6 +238,7 @@ pub(crate) enum Command {
     Map(MapArgs),
     Path(PathArgs),
     Playlist(PlaylistArgs),
+    Lists(ListsArgs),
     Artists(ArtistsArgs),
     Duplicates(DuplicatesArgs),
     Outliers(OutliersArgs),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueHint};
 
 use super::ReportFormat;
+use crate::questions::spans::{Seconds, length};
 use crate::questions::{Filters, Mixing};
 use crate::serve::{Listen, ServerAddress};
 
@@ -26,7 +27,7 @@ pub(crate) const LMS_PORT: u16 = 12_000;
 pub(crate) struct ServeArgs {
     /// Answer from the library in this database (see voisin push): from a copy in a temporary folder, which follows it [variable:
     /// `VOISIN_BACKEND`]
-    #[arg(long, value_name = "URL", conflicts_with_all = ["folder", "watch", "subsonic", "audiomuse"])]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["folder", "watch", "subsonic", "audiomuse", "renew_lists"])]
     pub(crate) backend: Option<String>,
     /// Where to listen: ADDRESS:PORT, or unix:PATH for a socket that only you can open (several: all of them)
     /// [variable: `VOISIN_SERVE_LISTEN`, with commas]
@@ -97,6 +98,14 @@ pub(crate) struct ServeArgs {
     /// [variable: `VOISIN_SERVE_MIX`]
     #[arg(long, value_name = "WISHES", env = "VOISIN_SERVE_MIX", hide_env = true, default_value = "", hide_default_value = true, value_parser = Mixing::read)]
     pub(crate) mix: Mixing,
+    /// Renew lists that were pushed longer ago than this, such as 24h (see `voisin lists`) [variable:
+    /// `VOISIN_SERVE_RENEW_LISTS`]
+    #[arg(long, value_name = "TIME", env = "VOISIN_SERVE_RENEW_LISTS", hide_env = true, value_parser = length)]
+    pub(crate) renew_lists: Option<Seconds>,
+    /// File that holds the password of the user of a server whose playlists these are, in its first line [variable:
+    /// `VOISIN_SERVE_PASSWORD_FILE`] [default: variable `VOISIN_PASSWORD`]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, env = "VOISIN_SERVE_PASSWORD_FILE", hide_env = true)]
+    pub(crate) password_file: Option<PathBuf>,
     /// Tell this Lyrion server the port
     #[arg(long, value_name = "URL", hide = true, requires = "lms")]
     pub(crate) lms_report: Option<ServerAddress>,
@@ -228,7 +237,7 @@ pub(crate) struct MpdCommon {
 /// Answer an assistant that speaks the Model Context Protocol, over standard input and output
 ///
 /// The assistant starts this itself; its settings name the command (docs/serve.md). What it can ask are tools called as the
-/// verbs are: similar, mix, find, words, list, show, classify, path, playlist, genres, clusters, suspects, duplicates, status.
+/// verbs are: similar, mix, find, words, list, show, classify, path, playlist, lists, `list_now`, genres, clusters, suspects, duplicates, status.
 /// None of them changes the library or a file. It ends when the assistant closes standard input.
 #[derive(Debug, Args)]
 #[command(

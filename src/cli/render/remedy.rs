@@ -9,7 +9,7 @@ use crate::explore::ExploreError;
 use crate::genre::GenreError;
 use crate::library::LibraryError;
 use crate::questions::QuestionError;
-use crate::serve::{LinkError, MpdError};
+use crate::serve::{LinkError, ListError, MpdError};
 
 /// An error with its causes, each once, and what to do about it.
 pub(crate) fn advised(error: &(dyn std::error::Error + 'static)) -> String {
@@ -34,7 +34,7 @@ fn remedy(error: &(dyn std::error::Error + 'static)) -> Option<Remedy> {
         };
     }
     database::remedy(error)
-        .or_else(|| first_of! { QuestionError EngineError LibraryError EncoderError GenreError ExploreError MpdError LinkError })
+        .or_else(|| first_of! { QuestionError EngineError LibraryError EncoderError GenreError ExploreError MpdError LinkError ListError })
         .or_else(|| remedy(error.source()?))
 }
 

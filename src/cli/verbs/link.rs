@@ -1,19 +1,18 @@
 //! `voisin link`.
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use serde::Serialize;
 
 use crate::cli::Ending;
 use crate::cli::args::{LinkArgs, ReportFormat};
 use crate::cli::context::Context;
+use crate::cli::password::password;
 use crate::cli::render::{self, Align, Table, count};
 use crate::library::{Library, OpenMode};
 use crate::serve::{LinkReport, ServerKind, link};
 
 /// Songs without a track that a table shows.
 const SHOWN: usize = 20;
-/// Longest password that is read, in bytes.
-const LONGEST: u64 = 4096;
 
 /// The documented JSON of `link` without a server.
 #[derive(Serialize)]
@@ -37,7 +36,7 @@ pub(crate) fn run(context: &Context, args: &LinkArgs) -> anyhow::Result<Ending> 
     let (Some(server), Some(user)) = (&args.server, &args.user) else {
         return list(context, args);
     };
-    let password = password(args)?;
+    let password = password(args.password_file.as_deref())?;
     let kind = if args.jellyfin { ServerKind::Jellyfin } else { ServerKind::Subsonic };
     let mut library = Library::open(&dir, OpenMode::ReadWrite)?;
     let console = context.console;
@@ -68,27 +67,6 @@ fn list(context: &Context, args: &LinkArgs) -> anyhow::Result<Ending> {
         table.print()?;
     }
     Ok(ending)
-}
-
-/// The password: from the file that was named, from the environment, or from who sits at the terminal.
-fn password(args: &LinkArgs) -> anyhow::Result<String> {
-    use std::io::Read as _;
-    if let Some(file) = &args.password_file {
-        let cannot = || format!("cannot read the password in {}", file.display());
-        let opened = std::fs::File::open(file).with_context(cannot)?;
-        let mut text = String::new();
-        opened.take(LONGEST).read_to_string(&mut text).with_context(cannot)?;
-        return Ok(text.lines().next().unwrap_or_default().to_owned());
-    }
-    if let Ok(password) = std::env::var("VOISIN_PASSWORD") {
-        return Ok(password);
-    }
-    let terminal = console::Term::stderr();
-    if !console::user_attended_stderr() {
-        bail!("expected a password, found none: name a file with --password-file, or set VOISIN_PASSWORD");
-    }
-    terminal.write_str("password: ")?;
-    Ok(terminal.read_secure_line()?)
 }
 
 fn print(context: &Context, linked: &LinkReport) -> anyhow::Result<()> {

@@ -25,6 +25,7 @@ pub(super) mod heard;
 pub(super) mod labels;
 pub(super) mod link;
 pub(super) mod list;
+pub(super) mod lists;
 pub(super) mod man;
 pub(super) mod map;
 pub(super) mod mcp;

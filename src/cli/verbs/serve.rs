@@ -5,6 +5,7 @@ use std::io::IsTerminal as _;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
@@ -180,6 +181,15 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
         Some(Watcher(command.stdin(Stdio::piped()).spawn().context("cannot start to watch")?))
     };
     let globals = context.as_arguments();
+    let push = {
+        let (program, globals, file) = (program.clone(), globals.clone(), args.password_file);
+        move || {
+            let mut command = Command::new(&program);
+            command.args(&globals).args(["lists", "push"]);
+            command.args(file.iter().flat_map(|file| ["--password-file".as_ref(), file.as_os_str()]));
+            command
+        }
+    };
     let add = move || {
         let mut command = Command::new(&program);
         command.args(&globals).args(["--verbose", "add", "--format", "json", "--"]).args(&folders);
@@ -203,6 +213,8 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
         folders: folders_known.clone(),
         logs: context.is_verbose(),
         load_model: Box::new(context.model_loader()),
+        push: follow.is_none().then(|| Box::new(push) as Box<_>),
+        renew_lists: args.renew_lists.map(|age| Duration::from_secs_f64(age.0.max(1.0))),
         follow,
         add: (!folders_known.is_empty()).then(|| Box::new(add) as Box<_>),
     };

@@ -11,6 +11,7 @@
 mod assistant;
 mod heard;
 mod jellyfin;
+mod lists;
 mod lyrion;
 mod mixes;
 mod mpd;

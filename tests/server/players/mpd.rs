@@ -300,3 +300,35 @@ fn mpd_is_found_where_its_own_programs_look_and_asks_for_its_password() {
     fine(run(Some("secret")));
     assert_eq!(mpd.queue().len(), 2);
 }
+
+#[test]
+fn a_list_becomes_a_stored_playlist() {
+    let sandbox = Sandbox::new();
+    let music = small_library(&sandbox);
+    fs::create_dir_all(sandbox.path("mpd/playlists")).unwrap();
+    let more = format!("playlist_directory \"{}\"", sandbox.path("mpd/playlists").display());
+    let Some(mpd) = Mpd::prepare_with(&sandbox, &music, &more) else { return };
+    mpd.mpc(&["update", "--wait"]);
+    mpd.mpc(&["add", "metal/muldjord-chaos-god.mp3"]);
+    let push = |arguments: &[&str]| {
+        let all = [&["lists", "push"], arguments].concat();
+        sandbox.command(all).env("MPD_HOST", &mpd.socket).output().unwrap()
+    };
+    let stored = |name: &str| -> Vec<String> {
+        mpd.mpc(&["playlist", "-f", "%file%", name]).lines().map(str::to_owned).collect()
+    };
+    fine(sandbox.run(["lists", "save", "all of it", "list", "--sort", "path"]));
+    fine(push(&["all of it", "--mpd"]));
+    assert_eq!(stored("all of it").len(), 6);
+    fine(sandbox.run(["lists", "save", "all of it", "list", "--genre", "metal", "--sort", "path"]));
+    fine(push(&[]));
+    let metal = stored("all of it");
+    assert!(metal.len() == 3 && metal.is_sorted() && metal.iter().all(|file| file.starts_with("metal/")));
+    assert_eq!(mpd.queue().len(), 1, "the queue stays");
+    assert_eq!(mpd.mpc(&["lsplaylists"]).lines().count(), 1, "nothing is left over");
+    mpd.mpc(&["save", "own"]);
+    fine(sandbox.run(["lists", "save", "own", "--template", "new"]));
+    let taken = push(&["own", "--mpd"]);
+    assert!(code(&taken) == 2 && text(&taken.stderr).contains("not this list's"), "{}", text(&taken.stderr));
+    assert_eq!(stored("own").len(), 1);
+}

@@ -24,17 +24,21 @@ impl Login {
         Self(said.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec())
     }
 
+    /// A parameter.
+    pub(crate) fn said(&self, wanted: &str) -> Option<&str> {
+        self.0.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str())
+    }
+
     /// Whom the server shows songs to, whatever proves it this time.
     pub(super) fn user(&self) -> blake3::Hash {
-        let said = |wanted: &str| self.0.iter().find(|(name, _)| name == wanted);
-        let (name, value) = said("apiKey").or(said("u")).map_or(("", ""), |(name, value)| (name, value));
+        let said = |name: &'static str| self.said(name).map(|value| (name, value));
+        let (name, value) = said("apiKey").or(said("u")).unwrap_or_default();
         blake3::hash(format!("{name}={value}").as_bytes())
     }
 
     /// What they are called here; who shows a key has no other name.
     pub(super) fn name(&self) -> String {
-        let named = self.0.iter().find(|(name, _)| name == "u").map(|(_, user)| user.clone());
-        named.unwrap_or_else(|| format!("key {}", &self.user().to_hex()[..12]))
+        self.said("u").map_or_else(|| format!("key {}", &self.user().to_hex()[..12]), str::to_owned)
     }
 
     pub(super) fn of(form: &SubsonicForm) -> Self {

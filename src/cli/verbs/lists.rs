@@ -1,0 +1,262 @@
+//! `voisin lists`.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, bail};
+use serde::Serialize;
+
+use crate::base::text::with_causes;
+use crate::cli::args::{ListFormat, ListsArgs, ListsCommand, PushListsArgs, ReportFormat};
+use crate::cli::context::Context;
+use crate::cli::password::password;
+use crate::cli::render::track::print_list;
+use crate::cli::render::{self, Align, Table, count};
+use crate::cli::seeds::{library_seeds, one_seed, written};
+use crate::cli::{Ending, NothingFound};
+use crate::engine::{Engine, meta};
+use crate::explore::TrackMeta;
+use crate::genre::Taxonomy;
+use crate::library::{Library, OpenMode, Track, stored_path};
+use crate::questions::Mixing;
+use crate::questions::saved::{KnownParts, SavedQuestion, TEMPLATES, Template, TemplateJson, check_name};
+use crate::questions::seed::NamedSeed;
+use crate::serve::{ListPlace, SavedList};
+
+/// The documented JSON of `lists`: a list of these.
+#[derive(Serialize)]
+struct ListJson<'a> {
+    name: &'a str,
+    #[serde(flatten)]
+    list: &'a SavedList,
+}
+
+pub(crate) fn run(context: &Context, args: &ListsArgs) -> anyhow::Result<Ending> {
+    match &args.command {
+        None => all(context, args.format),
+        Some(ListsCommand::Save { name, template, question }) => {
+            save(context, name, template.as_deref(), question.as_deref())
+        }
+        Some(ListsCommand::Show { name, random_seed, output }) => {
+            output.check()?;
+            let mut engine = context.open_engine()?;
+            let list = SavedList::named(engine.library(), name)?;
+            let random = random_seed.unwrap_or_else(random);
+            let tracks = list.question.run(&mut engine, &Mixing::default(), random, KnownParts::default())?;
+            let metas: Vec<TrackMeta> =
+                tracks.iter().map(|track| meta(track, &Taxonomy::default())).collect();
+            if output.format == ListFormat::Table && matches!(list.question, SavedQuestion::Mix(_)) {
+                context.console.note(&format!("the same again: --random-seed {random}"));
+            }
+            print_list(&metas.iter().collect::<Vec<_>>(), None, name, output)?;
+            Ok(if tracks.is_empty() { Ending::Partial } else { Ending::Fine })
+        }
+        Some(ListsCommand::Remove { name }) => {
+            SavedList::remove(&mut Library::open(&context.library_dir(), OpenMode::ReadWrite)?, name)?;
+            context.console.note(&format!("\"{name}\" is forgotten; what was pushed stays where it is"));
+            Ok(Ending::Fine)
+        }
+        Some(ListsCommand::Push(args)) => push(context, args),
+        Some(ListsCommand::Templates { format }) => templates(*format),
+    }
+}
+
+/// A number that somebody can type.
+fn random() -> u64 {
+    RandomState::new().hash_one(0) % 1_000_000
+}
+
+fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
+}
+
+fn all(context: &Context, format: ReportFormat) -> anyhow::Result<Ending> {
+    let all = SavedList::all(&Library::open_to_read(&context.library_dir())?)?;
+    if format == ReportFormat::Json {
+        render::print_json(&all.iter().map(|(name, list)| ListJson { name, list }).collect::<Vec<_>>())?;
+        return Ok(Ending::Fine);
+    }
+    if all.is_empty() {
+        context.console.note(
+            "no list is kept yet: \"voisin lists templates\" shows some that are ready, \"voisin lists save --help\" how others are made",
+        );
+        return Ok(Ending::Partial);
+    }
+    let columns =
+        [("name", Align::Left), ("question", Align::Left), ("pushed to", Align::Left), ("ago", Align::Right)];
+    let mut table = Table::new(&columns);
+    for (name, list) in all {
+        let places: Vec<String> = list.to.iter().map(ToString::to_string).collect();
+        let ago = list.pushed.map_or_else(String::new, |at| ago(now() - at));
+        table.row([name, list.question.kind().to_owned(), places.join(", "), ago]);
+    }
+    table.print()?;
+    Ok(Ending::Fine)
+}
+
+/// How long ago, in one unit.
+fn ago(seconds: i64) -> String {
+    match seconds.max(0) {
+        seconds @ 0..120 => format!("{seconds} s"),
+        seconds @ 120..7200 => format!("{} min", seconds / 60),
+        seconds @ 7200..172_800 => format!("{} h", seconds / 3600),
+        seconds => format!("{} d", seconds / 86_400),
+    }
+}
+
+fn templates(format: ReportFormat) -> anyhow::Result<Ending> {
+    if format == ReportFormat::Json {
+        render::print_json(&TEMPLATES.iter().map(TemplateJson::new).collect::<Vec<_>>())?;
+        return Ok(Ending::Fine);
+    }
+    let mut table = Table::new(&[("template", Align::Left), ("what it is", Align::Left)]);
+    TEMPLATES.iter().for_each(|template| table.row([template.name, template.about]));
+    table.print()?;
+    Ok(Ending::Fine)
+}
+
+fn save(
+    context: &Context,
+    name: &str,
+    template: Option<&str>,
+    question: Option<&SavedQuestion>,
+) -> anyhow::Result<Ending> {
+    check_name(name)?;
+    let mut engine = context.open_engine()?;
+    let mut question = match (template, question) {
+        (Some(template), None) => Template::named(template).map(Template::question).with_context(|| {
+            format!("there is no template \"{template}\": \"voisin lists templates\" shows those there are")
+        })?,
+        (None, Some(question)) => question.clone(),
+        (Some(_), Some(_)) => bail!("expected a template or a question, found both"),
+        (None, None) => bail!(
+            "expected what to keep, found only a name: add --template NAME, or one of similar, mix, list, find and path with its options"
+        ),
+    };
+    // What words mean may change; what they mean today is kept.
+    let is_path = matches!(question, SavedQuestion::Path(_));
+    question.pin(|named| pinned(context, &engine, named, is_path))?;
+    let list = SavedList::keep(engine.library_mut(), name, question)?;
+    let next = if list.to.is_empty() {
+        format!("\"voisin lists show '{name}'\" asks it")
+    } else {
+        "it is renewed where it was pushed to with the next \"voisin lists push\"".to_owned()
+    };
+    context.console.note(&format!("kept as \"{name}\": {next}"));
+    Ok(Ending::Fine)
+}
+
+/// Tracks of the library by their ids.
+fn pinned(
+    context: &Context,
+    engine: &Engine,
+    named: &[NamedSeed],
+    one_each: bool,
+) -> anyhow::Result<Vec<NamedSeed>> {
+    let named = written(named);
+    let seeds = if one_each {
+        named.iter().map(|text| one_seed(context, engine, text)).collect::<anyhow::Result<Vec<_>>>()?
+    } else {
+        library_seeds(context, engine, &named)?
+    };
+    seeds
+        .into_iter()
+        .map(|seed| match seed.track {
+            Some(track) => Ok(NamedSeed::Id(track.0)),
+            None => bail!(
+                "{} is not in the library, in which a list must find it again: run \"voisin add\" on it first",
+                seed.path.display()
+            ),
+        })
+        .collect()
+}
+
+/// Where a list is to be put, as the command line says it.
+fn place(args: &PushListsArgs, name: &str) -> Option<ListPlace> {
+    if let Some(server) = &args.server {
+        let user = args.user.clone().unwrap_or_default();
+        return Some(ListPlace::Subsonic { server: server.to_string(), user, id: None });
+    }
+    if args.mpd {
+        let host = args.host.clone().or_else(|| std::env::var("MPD_HOST").ok()).unwrap_or_default();
+        return Some(ListPlace::Mpd { host, port: args.port });
+    }
+    let folder = stored_path(args.folder.as_ref()?);
+    Some(ListPlace::File(folder.join(format!("{name}.{}", if args.smart { "nsp" } else { "m3u8" }))))
+}
+
+fn push(context: &Context, args: &PushListsArgs) -> anyhow::Result<Ending> {
+    let mut engine = context.open_engine()?;
+    let all = SavedList::all(engine.library())?;
+    for name in &args.name {
+        SavedList::named(engine.library(), name)?;
+    }
+    let is_old = |list: &SavedList| {
+        args.older_than.is_none_or(|age| list.pushed.is_none_or(|at| now() - at >= age.0 as i64))
+    };
+    let wanted = |(name, list): &(String, SavedList)| {
+        if args.name.is_empty() { !list.to.is_empty() } else { args.name.contains(name) }
+    };
+    let wanted: Vec<(String, SavedList)> = all.into_iter().filter(wanted).collect();
+    if wanted.is_empty() {
+        let text = "no list was pushed before: name one, and where it is put: \"voisin lists push --help\"";
+        return Err(NothingFound(text.to_owned()).into());
+    }
+    let mut ending = Ending::Fine;
+    for (name, mut list) in wanted.into_iter().filter(|(_, list)| is_old(list)) {
+        if args.forget {
+            list.to.clear();
+            list.store(engine.library_mut(), &name)?;
+            context.console.note(&format!("\"{name}\" is put nowhere any more; what is there stays"));
+            continue;
+        }
+        let places: Vec<ListPlace> = place(args, &name).map_or_else(|| list.to.clone(), |place| vec![place]);
+        if places.is_empty() {
+            bail!("\"{name}\" was put nowhere before: add --folder, --mpd or --server");
+        }
+        // One list that cannot be had does not keep the others from being renewed.
+        match put(context, &mut engine, args, &name, &mut list, &places) {
+            Ok(true) => {}
+            Ok(false) => ending = Ending::Partial,
+            Err(error) if args.name.is_empty() => {
+                context.console.warn(&format!("{name}: {}", with_causes(&*error)));
+                ending = Ending::Partial;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(ending)
+}
+
+/// Whether all of a list is where it should be.
+fn put(
+    context: &Context,
+    engine: &mut Engine,
+    args: &PushListsArgs,
+    name: &str,
+    list: &mut SavedList,
+    places: &[ListPlace],
+) -> anyhow::Result<bool> {
+    let is_smart = |place: &ListPlace| matches!(place, ListPlace::File(path) if path.extension().is_some_and(|e| e == "nsp"));
+    let tracks: Vec<Track> = if places.iter().all(is_smart) {
+        Vec::new()
+    } else {
+        list.question.run(engine, &Mixing::default(), random(), KnownParts::default())?
+    };
+    if tracks.is_empty() && !places.iter().all(is_smart) {
+        bail!("no track passes its filters: what was pushed before stays");
+    }
+    let ask = || password(args.password_file.as_deref()).map_err(|error| format!("{error:#}"));
+    let mut left_out = 0;
+    for place in places {
+        let missing = list.push(engine.library(), name, place, &tracks, &ask, args.force)?;
+        let missed = if missing == 0 { String::new() } else { format!("; {missing} it does not have") };
+        let what =
+            if is_smart(place) { "rules".to_owned() } else { count((tracks.len() - missing) as u64, "song") };
+        context.console.note(&format!("\"{name}\": {what} in {place}{missed}"));
+        left_out += missing;
+    }
+    list.pushed = Some(now());
+    list.store(engine.library_mut(), name)?;
+    Ok(left_out == 0)
+}
