@@ -486,6 +486,39 @@ def the_list(page, server, shots):
     quiet(page, "list")
 
 
+def saved_lists(page, server, shots):
+    """A list that is ready is kept, asked anew, played, opened, forgotten and taken back; the list of the page is kept as a mix."""
+    page.go("#/")
+    page.run("localStorage.removeItem('voisin-list')")
+    page.go("#/list")
+    page.until("document.querySelector('[data-template=new]')", "lists that are ready")
+    page.click("[data-template=new]")
+    page.until("document.querySelector('[data-list=new]')", "the list is kept")
+    kept = lambda: {one["name"]: one["question"] for one in server.json("/api/v1/lists")["lists"]}
+    check("a list that is ready is kept", kept()["new"]["list"]["limit"] == 50 and page.count("[data-template=new]") == 0, kept())
+    page.click("[data-list=new] .act")
+    page.plays(0.2)
+    check("it is played, all of it", soon(lambda: page.text("#saved-note").startswith("43 tracks, ")), page.text("#saved-note"))
+    page.run("document.getElementById('audio').pause()")
+    page.click("[data-list=new] .kept-acts button")
+    page.until("document.querySelectorAll('.slot').length === 43", "the list is opened")
+    check("and opened, under its name", page.run("document.querySelector('.title-input').value") == "new")
+    page.until("document.getElementById('keep-question')", "the list of the page can be kept")
+    page.click("#keep-question")
+    page.until("document.querySelector('[data-list=\"new mix\"]')", "it is kept")
+    mix = kept()["new mix"]["mix"]
+    check("the list of the page is kept as a mix", len(mix["seeds"]) == 43 and mix["mixing"] == {"max_per_artist": 2, "variety": 0.3}, mix)
+    page.run("document.querySelector('.saved-lists').scrollIntoView({ block: 'end' })")
+    page.picture(shots and shots / "saved-lists.png")
+    page.click("[data-list=new] .kept-acts .act")
+    page.until("!document.querySelector('[data-list=new]')", "it is forgotten")
+    check("a list is forgotten", "new" not in kept())
+    page.click(".toast button")
+    page.until("document.querySelector('[data-list=new]')", "it is taken back")
+    check("and taken back", kept()["new"]["list"]["limit"] == 50)
+    quiet(page, "saved lists")
+
+
 def the_genres(page, shots):
     page.go("#/genres")
     page.until("document.querySelectorAll('.matrix tbody tr').length === 6", "the table of genres")
@@ -815,6 +848,7 @@ def main():
         for name, step in (
             ("search", lambda: searching(page, server)), ("card", lambda: the_card(page, server, shots)), ("play", lambda: playing(page, server)),
             ("passages", lambda: passages(page, track)), ("map", lambda: the_map(page, server, shots)), ("list", lambda: the_list(page, server, shots)),
+            ("saved", lambda: saved_lists(page, server, shots)),
             ("genres", lambda: the_genres(page, shots)), ("file", lambda: a_file(page, shots)), ("sizes", lambda: shots and sizes(page, shots, places) or sizes(page, None, places)),
             ("axe", lambda: accessible(page, axe, places)), ("keyboard", lambda: keyboard(page)), ("review", lambda: the_review(page, server, program, shots)),
             ("scan", lambda: scanning(page, server, music)), ("many", lambda: many(page, server)), ("troubles", lambda: troubles(page, program, server, work)),

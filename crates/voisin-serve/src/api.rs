@@ -4,6 +4,7 @@ mod explore;
 mod labels;
 mod lists;
 mod refs;
+mod saved;
 mod search;
 mod tracks;
 
@@ -107,7 +108,9 @@ pub(super) fn router(
         .route("/tracks/{id}", get(tracks::one))
         .route("/tracks/{id}/audio", get(tracks::audio))
         .route("/tracks/{id}/cover", get(lists::cover))
-        .route("/lists", post(lists::file))
+        .route("/lists", get(saved::all).post(lists::file))
+        .route("/lists/{name}", get(saved::one).put(saved::keep).delete(saved::remove))
+        .route("/lists/{name}/push", post(saved::push))
         .route("/labels", get(labels::all).post(labels::give))
         .route("/labels/undo", post(labels::undo))
         .route("/labels/write", post(labels::write))

@@ -89,7 +89,8 @@ pub(super) async fn guard(State(state): State<Shared>, request: Request, next: N
             header::ACCESS_CONTROL_ALLOW_HEADERS,
             HeaderValue::from_static("Authorization, Content-Type"),
         );
-        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, DELETE"));
+        headers
+            .insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, PUT, DELETE"));
         headers.insert(
             HeaderName::from_static("cross-origin-resource-policy"),
             HeaderValue::from_static("cross-origin"),
@@ -125,8 +126,9 @@ fn in_time(body: Body) -> Body {
 }
 
 /// What who may only listen may send: questions. All else that is sent changes something.
-const QUESTIONS: [&str; 10] = [
+const QUESTIONS: [&str; 11] = [
     "/api/v1/similar",
+    "/api/v1/mix",
     "/api/v1/classify",
     "/api/v1/path",
     "/api/v1/playlist",
@@ -168,7 +170,7 @@ fn check(state: &Shared, request: &Request) -> Result<(Option<HeaderValue>, Righ
             connection.admit();
         }
     }
-    if *method == Method::POST && path.starts_with("/api/") {
+    if matches!(*method, Method::POST | Method::PUT) && path.starts_with("/api/") {
         let most = match path {
             SESSION => LONGEST_SESSION,
             path if path.starts_with("/api/v1/files/") => LONGEST_FILE,

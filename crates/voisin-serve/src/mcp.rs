@@ -32,13 +32,14 @@ use voisin_questions::genre::{Classify, GenreRelations, Suspects};
 use voisin_questions::list::{Find, List, Show};
 use voisin_questions::page::{Paged, Plain};
 use voisin_questions::playlist::Playlist;
+use voisin_questions::saved::ListAgain;
 use voisin_questions::schema::{of_body, of_query};
 use voisin_questions::{Mix, Similar};
 
 /// A tool: its name, the question that it is, and what that takes.
 pub(super) type QuestionTool = (&'static str, Method, &'static str, fn() -> Value);
 
-pub(super) static TOOLS: [QuestionTool; 14] = [
+pub(super) static TOOLS: [QuestionTool; 16] = [
     ("similar", Method::POST, "/similar", of_body::<Similar>),
     ("mix", Method::POST, "/mix", of_body::<Mix>),
     ("find", Method::GET, "/find", of_query::<Find>),
@@ -48,6 +49,8 @@ pub(super) static TOOLS: [QuestionTool; 14] = [
     ("classify", Method::POST, "/classify", of_body::<Classify>),
     ("path", Method::POST, "/path", of_body::<PathBetween>),
     ("playlist", Method::POST, "/playlist", of_body::<Playlist>),
+    ("lists", Method::GET, "/lists", of_query::<Plain>),
+    ("list_now", Method::GET, "/lists/{name}", of_list),
     ("genres", Method::GET, "/genres", of_query::<Paged<GenreRelations, usize>>),
     ("clusters", Method::GET, "/clusters", of_query::<Paged<Clusters>>),
     ("suspects", Method::GET, "/suspects", of_query::<Paged<Suspects>>),
@@ -60,6 +63,14 @@ fn of_track() -> Value {
     let mut schema = of_query::<Show>();
     schema["properties"]["id"] = json!({"type": "integer", "minimum": 0});
     schema["required"] = json!(["id"]);
+    schema
+}
+
+/// What `list_now` takes: the list's name, and the query.
+fn of_list() -> Value {
+    let mut schema = of_query::<ListAgain>();
+    schema["properties"]["name"] = json!({"type": "string"});
+    schema["required"] = json!(["name"]);
     schema
 }
 
@@ -187,10 +198,14 @@ fn written(method: &Method, path: &str, mut arguments: JsonObject) -> (String, S
         value.as_str().map_or_else(|| value.to_string(), str::to_owned)
     }
     let mut path = format!("/api/v1{path}");
-    if path.contains("{id}") {
-        let id = plain(&arguments.remove("id").unwrap_or_default());
-        let id: String = form_urlencoded::byte_serialize(id.as_bytes()).collect();
-        path = path.replace("{id}", &id);
+    for name in ["id", "name"] {
+        let place = format!("{{{name}}}");
+        if path.contains(&place) {
+            let value = plain(&arguments.remove(name).unwrap_or_default());
+            let value: String = form_urlencoded::byte_serialize(value.as_bytes()).collect();
+            // What a form writes for a blank is none in a path.
+            path = path.replace(&place, &value.replace('+', "%20"));
+        }
     }
     if *method == Method::POST {
         return (path, Value::Object(arguments).to_string());
@@ -253,6 +268,9 @@ mod tests {
         );
         assert_eq!(of(Method::GET, "/tracks/{id}", json!({"id": 7})).0, "/api/v1/tracks/7?");
         assert_eq!(of(Method::GET, "/tracks/{id}", json!({"id": "../x"})).0, "/api/v1/tracks/..%2Fx?");
+        let named = json!({"name": "für a+b", "random_seed": 7});
+        let (uri, _) = of(Method::GET, "/lists/{name}", named);
+        assert_eq!(uri, "/api/v1/lists/f%C3%BCr%20a%2Bb?random_seed=7");
         let (uri, body) = of(Method::POST, "/similar", json!({"seeds": [{"id": 1}]}));
         assert_eq!((uri.as_str(), body.as_str()), ("/api/v1/similar", r#"{"seeds":[{"id":1}]}"#));
     }

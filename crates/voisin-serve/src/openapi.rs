@@ -10,6 +10,7 @@ use super::mcp::{QuestionTool, TOOLS};
 use voisin_base::track::TrackId;
 use voisin_questions::genre::Classify;
 use voisin_questions::page::{Paged, Plain};
+use voisin_questions::saved::SavedQuestion;
 use voisin_questions::schema::{of_body, of_query};
 use voisin_questions::seed::NamedSeed;
 use voisin_questions::{Filters, Mixing, Similar};
@@ -69,6 +70,8 @@ fn the_description_says_what_questions_take() {
             question["parameters"] = parameters(&question["parameters"], &schema());
         }
     }
+    expected["paths"]["/lists/{name}"]["put"]["requestBody"]["content"]["application/json"]["schema"] =
+        of_body::<SavedQuestion>();
     let schemas: &mut Map<String, Value> = expected["components"]["schemas"].as_object_mut().unwrap();
     schemas.insert("Filters".to_owned(), of_body::<Filters>());
     schemas.insert("Mixing".to_owned(), of_body::<Mixing>());

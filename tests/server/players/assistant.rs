@@ -62,7 +62,7 @@ fn an_assistant_gets_what_the_command_line_says() {
     assert_eq!(heard["name"], "voisin");
     assert!(heard["instructions"].as_str().unwrap().contains("`list` finds ids"), "{heard}");
     let tools = heard["tools"].as_array().unwrap();
-    assert_eq!(tools.len(), 14);
+    assert_eq!(tools.len(), 16);
     for tool in tools {
         assert_eq!(tool["annotations"]["readOnlyHint"], true, "{tool}");
         assert_eq!(tool["inputSchema"]["type"], "object", "{tool}");
@@ -116,7 +116,7 @@ fn an_assistant_gets_what_the_command_line_says() {
     assert!(answers[12]["refused"].as_str().unwrap().contains("there is no tool"), "{}", answers[12]);
 
     let nowhere = ask("nowhere", &json!([["list", {}], ["similar", {"seeds": [{"id": 1}]}]]));
-    assert_eq!(nowhere["tools"].as_array().unwrap().len(), 14);
+    assert_eq!(nowhere["tools"].as_array().unwrap().len(), 16);
     for answer in nowhere["answers"].as_array().unwrap() {
         let text = answer["text"].as_str().unwrap();
         assert!(

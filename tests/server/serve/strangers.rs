@@ -328,6 +328,8 @@ fn a_code_lets_another_device_in_once_and_a_guest_changes_nothing() {
     assert_eq!(guest.ask("GET", "devices", &Value::Null).1["rights"], "listen");
     let question = json!({"seeds": [{"id": 1}]});
     assert_eq!(guest.ask("POST", "similar", &question).0, 200);
+    assert_eq!(guest.ask("POST", "mix", &question).0, 200, "its radio plays on");
+    assert_eq!(guest.ask("GET", "lists", &Value::Null).0, 200);
     assert_eq!(guest.ask("GET", "tracks/1/audio", &Value::Null).0, 200);
     assert_eq!(guest.ask("GET", "scan", &Value::Null).0, 200);
     for (method, path, body) in [
@@ -337,6 +339,9 @@ fn a_code_lets_another_device_in_once_and_a_guest_changes_nothing() {
         ("POST", "labels/undo", json!({})),
         ("POST", "labels/write", json!({"tracks": [1]})),
         ("POST", "devices", json!({"rights": "change"})),
+        ("PUT", "lists/x", json!({"mix": {"seeds": []}})),
+        ("DELETE", "lists/x", Value::Null),
+        ("POST", "lists/x/push", json!({})),
     ] {
         let (status, problem) = guest.ask(method, path, &body);
         assert_eq!(status, 403, "{method} {path}: {problem}");

@@ -83,10 +83,10 @@ pub(super) struct Changed {
 }
 
 /// A library that can be written.
-fn writable(state: &crate::state::State, library: &Library) -> Result<(), Problem> {
+pub(super) fn writable(state: &crate::state::State, library: &Library) -> Result<(), Problem> {
     if state.is_copy {
-        let detail = "these answers come from a copy of a database, which takes no labels";
-        let next = "give them in the library that is sent to the database, and send it again";
+        let detail = "these answers come from a copy of a database, which takes no changes";
+        let next = "make them in the library that is sent to the database, and send it again";
         return Err(Problem::new(StatusCode::CONFLICT, detail, next));
     }
     if library.mode() == OpenMode::ReadOnly {

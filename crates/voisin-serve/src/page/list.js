@@ -5,6 +5,7 @@ import { ask } from "./api.js";
 import * as player from "./player.js";
 import { artistOf, titleOf } from "./cover.js";
 import { mark, playCover } from "./playing.js";
+import { panel } from "./saved.js";
 import { sortable } from "./sortable.js";
 import { empty, sentence } from "./states.js";
 
@@ -54,10 +55,24 @@ export function pathEnd(track, first) {
 }
 
 export function show(root, route, signal) {
-  place = { root, signal };
+  place = { root, signal, saved: panel(signal, take, question) };
   signal.addEventListener("abort", () => { place = null; busy?.abort(); });
   root.replaceChildren(h("div", { class: "page list-page", "data-scrolls": "" }));
   draw();
+}
+
+/** The list of a name that was kept takes the place of this one. */
+function take(title, tracks) {
+  changed({ title, less: [], how: "similar", items: tracks.filter(track => track.id !== null).map(track => ({ track: brief(track), lock: false, more: false })) }, `The list has ${count(tracks.length, "track")}`);
+  place?.root.firstChild.scrollTo({ top: 0 });
+}
+
+/** What this list asks: songs to go on with after those that it is made of. */
+function question() {
+  const kept = state.items.filter(item => item.lock || item.more), base = kept.length ? kept : state.items;
+  if (!base.length) return null;
+  const seeds = base.slice(0, 500).map(item => ({ id: item.track.id }));
+  return { name: state.title, asked: { mix: { seeds, limit: state.length, mixing: { max_per_artist: state.perArtist, variety: state.diversity } } } };
 }
 
 const length = () => state.items.reduce((sum, item) => sum + item.track.seconds, 0);
@@ -83,7 +98,8 @@ function draw() {
         h("button", { type: "button", disabled: !state.items.length, onclick: () => { changed({ items: [], less: [] }, "The list is empty"); } }, "Clear"))),
     builder(),
     state.less.length ? h("div", { class: "less" }, h("span", { class: "faint" }, "Less like"), state.less.map(track => h("span", { class: "chip" }, titleOf(track), iconButton("close", `No longer less like ${titleOf(track)}`, () => { changed({ less: state.less.filter(t => t.id !== track.id) }); fill(); })))) : null,
-    state.items.length ? rows : empty("An evening begins with one track", "Put one here with the plus beside it, or take a lasso full of them from the map. Then fill the list with what sounds like them, or lead a path from the first to the last.")].filter(Boolean));
+    state.items.length ? rows : empty("An evening begins with one track", "Put one here with the plus beside it, or take a lasso full of them from the map. Then fill the list with what sounds like them, or lead a path from the first to the last."),
+    place.saved].filter(Boolean));
   mark();
   if (focused) page.querySelector(`[data-focus="${CSS.escape(focused)}"]`)?.focus();
 }

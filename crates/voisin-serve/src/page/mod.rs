@@ -21,7 +21,7 @@ const INDEX: &str = include_str!("index.html");
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Name, type and contents of each file.
-const FILES: [(&str, &str, &str); 20] = [
+const FILES: [(&str, &str, &str); 21] = [
     ("page.css", "text/css; charset=utf-8", include_str!("page.css")),
     ("icon.svg", "image/svg+xml", include_str!("icon.svg")),
     ("api.js", SCRIPT, include_str!("api.js")),
@@ -39,6 +39,7 @@ const FILES: [(&str, &str, &str); 20] = [
     ("player.js", SCRIPT, include_str!("player.js")),
     ("playing.js", SCRIPT, include_str!("playing.js")),
     ("review.js", SCRIPT, include_str!("review.js")),
+    ("saved.js", SCRIPT, include_str!("saved.js")),
     ("sortable.js", SCRIPT, include_str!("sortable.js")),
     ("states.js", SCRIPT, include_str!("states.js")),
     ("tracks.js", SCRIPT, include_str!("tracks.js")),
