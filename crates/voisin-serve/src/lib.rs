@@ -5,7 +5,7 @@
 //!
 //! A request comes through [`listen`] (connections) and [`guard`] (host, origin, token, sizes, time) to a handler in
 //! [`api`], which asks an engine behind a permit ([`state`]). A path that a client names is only ever compared with stored
-//! ones; what is read from the disk is a stored file by its id, or the temporary copy of a body.
+//! ones; what is read from the disk is a stored file by its id, a picture beside it, or the temporary copy of a body.
 
 #![allow(clippy::result_large_err, reason = "a problem is made at most once for a request")]
 

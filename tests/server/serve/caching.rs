@@ -67,6 +67,41 @@ fn pictures_and_the_page_are_asked_about_before_they_are_sent_again() {
 }
 
 #[test]
+fn a_picture_beside_the_file_is_its_cover() {
+    let sandbox = Sandbox::new();
+    let music = small_library(&sandbox);
+    let server = Server::start(&sandbox, &[]);
+    let tracks = server.good_get("/api/v1/tracks?genre=metal&limit=1");
+    let path = format!("/api/v1/tracks/{}/cover", tracks["tracks"][0]["id"]);
+    let (jpeg, png) = (b"\xff\xd8\xff\xe0 a picture".as_slice(), b"\x89PNG\r\n another".as_slice());
+    let cover = |more: &str| {
+        let (status, head, body) = server.send("GET", &path, more, b"");
+        (
+            status,
+            said(&head, "content-type").map(str::to_owned),
+            said(&head, "etag").unwrap().to_owned(),
+            body,
+        )
+    };
+    let (status, _, none, _) = cover("");
+    assert_eq!(status, 204);
+    let known = |tag: &str| cover(&format!("If-None-Match: {tag}\r\n"));
+    fs::write(music.join("metal/Folder.PNG"), png).unwrap();
+    let (status, kind, tag, body) = known(&none);
+    assert_eq!((status, kind.as_deref(), body.as_slice()), (200, Some("image/png"), png));
+    assert_eq!(known(&tag).0, 304);
+    // The likelier name goes before; what is no picture is none, whatever it is called.
+    fs::write(music.join("metal/cover.jpg"), jpeg).unwrap();
+    let (status, kind, other, body) = known(&tag);
+    assert_eq!((status, kind.as_deref(), body.as_slice()), (200, Some("image/jpeg"), jpeg));
+    fs::write(music.join("metal/cover.jpg"), "<svg onload='alert(1)'/>").unwrap();
+    assert_eq!(known(&other).0, 204);
+    fs::remove_file(music.join("metal/cover.jpg")).unwrap();
+    fs::remove_file(music.join("metal/Folder.PNG")).unwrap();
+    assert_eq!(cover("").2, none, "as it was");
+}
+
+#[test]
 fn long_text_is_packed_for_who_can_unpack_it() {
     let sandbox = Sandbox::new();
     small_library(&sandbox);

@@ -1,5 +1,8 @@
 //! What the page shows besides answers: covers, and lists as files.
 
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
@@ -13,6 +16,7 @@ use crate::problem::Problem;
 use crate::state::Shared;
 use voisin::meta;
 use voisin_audio::tags::read_cover;
+use voisin_base::regular_file;
 use voisin_base::track::TrackId;
 use voisin_explore::TrackMeta;
 use voisin_explore::playlist::{Format, PathStyle, write};
@@ -67,7 +71,25 @@ fn picture(bytes: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// The picture in a track's file; 204 where there is none.
+/// How pictures are called that lie beside the files of an album, the likeliest first.
+const BESIDE: [&str; 5] = ["cover", "folder", "front", "album", "albumart"];
+const ENDINGS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
+/// Largest picture that is read from there, in bytes.
+const LARGEST: u64 = 16 << 20;
+
+/// The picture that lies beside a file, by its name.
+fn beside(file: &Path) -> Option<PathBuf> {
+    let place = |path: &PathBuf| {
+        let part = |part: Option<&OsStr>| part?.to_str().map(str::to_lowercase);
+        let (name, ending) = (part(path.file_stem())?, part(path.extension())?);
+        let name = BESIDE.iter().position(|one| *one == name)?;
+        Some((name, ENDINGS.iter().position(|one| *one == ending)?))
+    };
+    let lie = std::fs::read_dir(file.parent()?).ok()?.flatten().map(|entry| entry.path());
+    lie.filter_map(|path| Some((place(&path)?, path))).min().map(|(_, path)| path)
+}
+
+/// The picture in a track's file, or the one that lies beside it; 204 where there is none.
 pub(super) async fn cover(
     State(state): State<Shared>,
     ask::Id(id): ask::Id,
@@ -78,12 +100,21 @@ pub(super) async fn cover(
     let (file, cover) = state
         .look(move |_, context| {
             let path = context.engine.library().track(id)?.path;
-            let file = std::fs::metadata(&path).ok().map(|metadata| Validator::of_file(&metadata));
+            let picture = beside(&path);
+            // Either may come, change and go.
+            let state = |path: &Path| {
+                let metadata = std::fs::metadata(path).ok()?;
+                Some((metadata.len(), metadata.modified().ok()))
+            };
+            let states = state(&path).map(|own| (own, picture.as_deref().map(state)));
+            let file = states.map(|states| Validator::of_bytes(format!("{states:?} {picture:?}").as_bytes()));
             if file.as_ref().is_some_and(|file| file.is_known(&asked)) {
                 return Ok((file, None));
             }
             // A file that is gone has no picture either.
-            Ok((file, Some(read_cover(&path).ok().flatten())))
+            let cover = read_cover(&path).ok().flatten();
+            let read = |picture: PathBuf| regular_file::read(&picture, LARGEST).ok();
+            Ok((file, Some(cover.or_else(|| picture.and_then(read)))))
         })
         .await?;
     let (cover, file) = match (cover, file) {
