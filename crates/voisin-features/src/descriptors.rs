@@ -37,6 +37,8 @@ pub enum DescriptorSet {
     Bark,
     /// Seven statistics of 20 mel-frequency cepstral coefficients: 140.
     Mfcc,
+    /// The same from the rate that a file has.
+    MfccNative,
     /// Means of 40 of them.
     Mfcc40Mean,
     /// Seven statistics of eleven kinds: pitch classes by three ways, MFCC, level, the spectrum's bandwidth, centroid,
@@ -46,10 +48,11 @@ pub enum DescriptorSet {
 
 impl DescriptorSet {
     /// All of them, as they are named.
-    pub const ALL: [(&str, Self); 5] = [
+    pub const ALL: [(&str, Self); 6] = [
         ("mel", Self::Mel),
         ("bark", Self::Bark),
         ("mfcc", Self::Mfcc),
+        ("mfcc-native", Self::MfccNative),
         ("mfcc40-mean", Self::Mfcc40Mean),
         ("fma", Self::Fma),
     ];
@@ -64,7 +67,7 @@ impl DescriptorSet {
         match self {
             Self::Mel => &[("mel", MELS)],
             Self::Bark => &[("bark", BARKS)],
-            Self::Mfcc => &[("mfcc", 20)],
+            Self::Mfcc | Self::MfccNative => &[("mfcc", 20)],
             Self::Mfcc40Mean => &[("mfcc", 40)],
             Self::Fma => &[
                 ("chroma_cens", CHROMA),
@@ -92,7 +95,8 @@ impl DescriptorSet {
 
     /// Hz that it wants of a file of `native` Hz. The Free Music Archive's are computed from whatever a file has.
     pub fn rate(self, native: u32) -> u32 {
-        if self == Self::Fma && (16_000..=48_000).contains(&native) { native } else { DESCRIPTOR_RATE }
+        let keeps = matches!(self, Self::Fma | Self::MfccNative) && (16_000..=48_000).contains(&native);
+        if keeps { native } else { DESCRIPTOR_RATE }
     }
 
     /// Names of the numbers, in order: `mfcc_mean_01` …
@@ -142,7 +146,7 @@ impl DescriptorSet {
                 mel_scale: MelScale::Bark,
                 ..clip.mel_config()
             }),
-            Self::Mfcc => cepstrum(&clip.mel_decibels(), 20),
+            Self::Mfcc | Self::MfccNative => cepstrum(&clip.mel_decibels(), 20),
             Self::Mfcc40Mean => cepstrum(&clip.mel_decibels(), 40),
             Self::Fma => clip.fma(),
         }
@@ -564,6 +568,10 @@ mod tests {
         }
         let names = DescriptorSet::Fma.columns();
         assert_eq!((names.len(), names[251].as_str()), (518, "chroma_stft_max_12"));
+        assert_eq!(
+            DescriptorSet::ALL.map(|(_, set)| set.rate(44_100) == 44_100),
+            [false, false, false, true, false, true]
+        );
         let row = ndarray::array![2.0, 2.0, 2.0, 2.0];
         assert_eq!(statistics(row.view()), [2.0, 0.0, 0.0, 0.0, 2.0, 2.0, 2.0]);
     }

@@ -102,7 +102,7 @@ impl FittedClassifier for Logistic {
 
     fn note(&self) -> Option<String> {
         let used = self.weight.axis_iter(Axis(1)).filter(|column| column.iter().any(|w| *w != 0.0)).count();
-        let all = self.weight.ncols();
+        let all = self.standard.scale.iter().filter(|scale| **scale > 0.0).count();
         (used < all).then(|| format!("{used} of {all} columns have weights"))
     }
 
