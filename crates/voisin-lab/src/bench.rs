@@ -35,6 +35,8 @@ pub(super) struct Bench<'a> {
     pub(super) classes: Vec<String>,
     pub(super) class_of: Vec<usize>,
     pub(super) split: Split,
+    /// Tracks of the class that is left out, and their numbers.
+    pub(super) left_out: (Vec<Row>, Array2<f32>),
 }
 
 /// What an algorithm said of the rows of each fold.
@@ -67,12 +69,19 @@ fn greedy(p: &[Vec<f64>]) -> Vec<f64> {
 
 impl<'a> Bench<'a> {
     pub(super) fn new(config: &'a Config, mut matrix: Matrix) -> Result<Self, LabError> {
-        let labelled: Vec<usize> =
-            (0..matrix.rows.len()).filter(|&row| matrix.rows[row].item.label.is_some()).collect();
-        if labelled.len() < matrix.rows.len() {
-            matrix.values = matrix.values.select(Axis(0), &labelled);
-            matrix.rows = labelled.iter().map(|&row| matrix.rows[row].clone()).collect();
+        let aside = &config.data.left_out;
+        let of = |is_wanted: &dyn Fn(&String) -> bool| -> (Vec<Row>, Array2<f32>) {
+            let is_of_it = |row: &usize| matrix.rows[*row].item.label.as_ref().is_some_and(is_wanted);
+            let rows: Vec<usize> = (0..matrix.rows.len()).filter(is_of_it).collect();
+            (rows.iter().map(|&row| matrix.rows[row].clone()).collect(), matrix.values.select(Axis(0), &rows))
+        };
+        let left_out = of(&|label| !aside.is_empty() && label == aside);
+        if !aside.is_empty() && left_out.0.is_empty() {
+            return Err(LabError::Asked(format!(
+                "data.left_out: expected a class that there is, found {aside}"
+            )));
         }
+        (matrix.rows, matrix.values) = of(&|label| aside.is_empty() || label != aside);
         let names: BTreeSet<&String> = matrix.rows.iter().filter_map(|row| row.item.label.as_ref()).collect();
         let mut classes: Vec<String> = names.into_iter().cloned().collect();
         classes.sort_by_key(|name| name.trim().parse::<u64>().unwrap_or(u64::MAX));
@@ -112,7 +121,7 @@ impl<'a> Bench<'a> {
                 }
             );
         }
-        Ok(Self { config, matrix, classes, class_of, split })
+        Ok(Self { config, matrix, classes, class_of, split, left_out })
     }
 
     /// Whether the final model learns from a row.

@@ -52,6 +52,9 @@ pub struct Data {
     pub folds: usize,
     /// How often the folds are dealt.
     pub repeats: usize,
+    /// A class that nothing is learnt of: where its tracks come to lie says what the others taught. Empty: none.
+    #[serde(default)]
+    pub left_out: String,
     /// The part of the training tracks that is learnt from, of every class alike.
     #[serde(default = "whole")]
     pub share: f64,
@@ -99,6 +102,7 @@ impl Default for Config {
             split: "auto".to_owned(),
             folds: 0,
             repeats: 1,
+            left_out: String::new(),
             share: whole(),
         };
         Self {

@@ -3,8 +3,8 @@
 use super::compare::Comparison;
 use super::document::Document;
 use super::leak::{Double, Likeness};
-use super::report::{Cost, Figures, Interval, Occlusion, Report};
-use crate::eval::plots::{Series, bars, chart, confusion_map, curves, grid};
+use super::report::{Cost, Figures, Forming, Interval, Occlusion, Report};
+use crate::eval::plots::{MapPanel, Series, bars, chart, confusion_map, curves, grid, maps};
 use voisin_base::text::{count, count_with};
 use voisin_explore::scene::Scene;
 
@@ -161,6 +161,53 @@ fn learning(page: &mut Document, report: &Report) {
         let curves = ["training", "validation"].iter().zip(parts);
         let curves: Vec<_> = curves.map(|(name, part)| ((*name).to_owned(), by_epoch(part))).collect();
         page.picture(name, title, chart(title, "epoch", "", &curves));
+    }
+    if let Some(own) = &learning.forming {
+        forming(page, own, &report.classes);
+    }
+}
+
+/// Maps of the inner layer that are shown, at most.
+const MAPS: usize = 8;
+
+/// How the inner layer came to be a space.
+///
+/// - `classes`: those that it was taught
+fn forming(page: &mut Document, forming: &Forming, classes: &[String]) {
+    page.heading("How the space forms");
+    page.hint(
+        "The inner layer's map before training and after epochs, of tracks that it has not learnt from, on the plane in which \
+         they vary most in the epoch that is kept. Nearness is the cosine, classes are the means of tracks that it learnt from: the pale dots.",
+    );
+    let left_out = (!forming.left_out.is_empty()).then(|| forming.left_out.clone());
+    let names: Vec<String> = classes.iter().cloned().chain(left_out).collect();
+    let place = |name: &String| names.iter().position(|other| other == name);
+    let class_of: Vec<usize> = forming.classes.iter().filter_map(place).collect();
+    let last = forming.epochs.len().saturating_sub(1);
+    let mut shown: Vec<usize> = (0..=last).collect();
+    if last >= MAPS {
+        shown = (0..MAPS).map(|at| at * last / (MAPS - 1)).collect();
+    }
+    let title = |epoch: usize| if epoch == 0 { "before".to_owned() } else { format!("after epoch {epoch}") };
+    let panel = |&at: &usize| {
+        let [points, means] = [&forming.epochs, &forming.means].map(|all| all.get(at).map(Vec::as_slice));
+        Some(MapPanel { title: title(at), points: points?, means: means? })
+    };
+    let panels: Vec<MapPanel> = shown.iter().filter_map(panel).collect();
+    let apart = place(&forming.left_out);
+    page.picture(
+        "space",
+        "How the space forms",
+        maps("The inner layer", (&names, &class_of), apart, &panels),
+    );
+    let [before, after] = forming.own.map(percent);
+    page.text(format!("nearest to their own class: {after} of the tracks that it has not learnt from (before training {before})"));
+    if !forming.left_out.is_empty() {
+        let nearest = forming.nearest.iter().map(|(name, [before, after])| {
+            format!("{name} {} (before training {})", percent(*after), percent(*before))
+        });
+        let nearest: Vec<String> = nearest.collect();
+        page.text(format!("{}, which was left out, is nearest to {}", forming.left_out, nearest.join(", ")));
     }
 }
 
@@ -349,7 +396,8 @@ fn occlusion_map(found: &Occlusion) -> Scene {
     grid([&bands, &found.times], "Points lost where bands are blanked for a time", |i, j| {
         let row = found.lost.iter().rev().nth(i);
         let lost = row.and_then(|row| row.get(j)).copied().unwrap_or(0.0);
-        let label = format!("{:.1}", 100.0 * lost);
+        // of what is next to nothing it is -0
+        let label = format!("{:.1}", (1000.0 * lost).round() / 10.0 + 0.0);
         (Some((lost / most).max(0.0)), label.clone(), format!("{}, {}: {label}", bands[i], found.times[j]))
     })
 }

@@ -225,9 +225,29 @@ pub struct Learning {
     /// How many of the judged windows, and of the tracks by each decision about their windows, are named rightly.
     #[serde(default)]
     pub decisions: Vec<(String, f64)>,
+    /// How the inner layer forms, of a network whose inner layer is a space.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forming: Option<Forming>,
     /// What it listens to, of a network that hears spectrograms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub occlusion: Option<Occlusion>,
+}
+
+/// An inner layer's map, epoch by epoch, of tracks that were not learnt from, and where the class that was left out lies.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Forming {
+    /// The class of each drawn track.
+    pub classes: Vec<String>,
+    /// Before the first epoch and after each: where each drawn track is, on the plane in which they vary most in the epoch that is kept.
+    pub epochs: Vec<Vec<[f32; 2]>>,
+    /// Where the mean of each class is on those maps, of tracks that were learnt from.
+    pub means: Vec<Vec<[f32; 2]>>,
+    /// The class that was left out; empty: none.
+    pub left_out: String,
+    /// To which class's mean the tracks that were left out are nearest, before and in the end: shares, most first.
+    pub nearest: Vec<(String, [f64; 2])>,
+    /// Share of the other drawn tracks that are nearest to the mean of their own class, before and in the end.
+    pub own: [f64; 2],
 }
 
 /// How much of the probability of a track's own class is lost where bands are blanked for a time.

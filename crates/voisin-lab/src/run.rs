@@ -187,6 +187,14 @@ pub fn train(
     let mut report =
         bench.report(given.set, &faults, methods, figures, importance, found, cost, digests, given.command);
     report.judged_by += &among(given.chosen_among);
+    if !bench.left_out.0.is_empty() {
+        let mut taken: BTreeMap<&str, usize> = BTreeMap::new();
+        for p in model.probabilities(bench.left_out.1.view()).outer_iter() {
+            *taken.entry(&bench.classes[argmax(p)]).or_default() += 1;
+        }
+        let taken: Vec<String> = taken.iter().map(|(name, n)| format!("{name} {n}")).collect();
+        report.data.notes.push(format!("{} is taken for {}", config.data.left_out, taken.join(", ")));
+    }
     if !left_out.is_empty() {
         report.judged_by += &format!("; left out for lack of time: {}", left_out.join(", "));
     }
@@ -440,6 +448,10 @@ impl Bench<'_> {
         let mut sizes = vec![0; self.classes.len()];
         self.class_of.iter().for_each(|&class| sizes[class] += 1);
         let mut notes = set.notes.clone();
+        if !self.left_out.0.is_empty() {
+            let tracks = count(self.left_out.0.len() as u64, "track");
+            notes.push(format!("{tracks} of {} are left out", data.left_out));
+        }
         for (class, _) in self.classes.iter().zip(&sizes).filter(|(_, size)| **size == 1) {
             notes.push(format!("class {class} has one track, which cannot be both learnt from and judged"));
         }

@@ -40,7 +40,13 @@ fn a_space_is_trained_killed_gone_on_with_and_used_as_a_model() {
     let column = |line: &str, at: usize| -> f64 { line.split(',').nth(at).unwrap().parse().unwrap() };
     let lines: Vec<&str> = metrics.lines().skip(1).collect();
     assert!(column(lines[2], 4) < column(lines[0], 4), "the loss falls: {metrics}");
+    // a map before training and after each epoch, of the tracks that it has not learnt from
+    let forming = &report["learning"]["forming"];
+    let maps = forming["epochs"].as_array().unwrap();
+    assert_eq!((maps.len(), maps[3].as_array().unwrap().len()), (4, 14 + 13), "{forming}");
+    assert!(maps[0] != maps[3] && !whole.join("places-0.safetensors").exists());
     let page = fs::read_to_string(whole.join("report.html")).unwrap();
+    assert!(page.contains("How the space forms") && page.contains("after epoch 3"));
     assert!(page.contains("How it learnt") && page.contains("Loss after each epoch"));
     assert!(!whole.join("work").exists());
 

@@ -330,6 +330,32 @@ fn unsure_answers_are_unknown() {
 }
 
 #[test]
+fn a_class_that_is_left_out_is_taken_for_its_neighbour() {
+    let sandbox = Sandbox::new();
+    // the second class lies between the others, nearer to the third
+    let table = features(3, 30, |class| ["low", "middle", "high"][class].to_owned());
+    let data = write(&sandbox, "f.csv", &table);
+    let run = sandbox.path("run");
+    let out = ["--set", "data.left_out=low", "--format", "json"];
+    let report = fine_json(sandbox.run(train(&data, &run, &out)));
+    assert_eq!(
+        (&report["classes"], &report["data"]["tracks"]),
+        (&serde_json::json!(["high", "middle"]), &60.into())
+    );
+    let notes = report["data"]["notes"].to_string();
+    assert!(notes.contains("30 tracks of low are left out"), "{notes}");
+    let taken = notes.split("low is taken for ").nth(1).unwrap();
+    let middle: usize = taken.split("middle ").nth(1).unwrap().split('"').next().unwrap().parse().unwrap();
+    assert!(middle >= 25, "{notes}");
+    let wrong = sandbox.run(train(&data, &sandbox.path("no"), &["--set", "data.left_out=loud"]));
+    assert!(
+        text(&wrong.stderr).contains("expected a class that there is, found loud"),
+        "{}",
+        text(&wrong.stderr)
+    );
+}
+
+#[test]
 fn labels_that_look_wrong_are_named_before_training() {
     let sandbox = Sandbox::new();
     let clear = features(3, 30, |class| class.to_string()).replace("mfcc_mean_01", "mfcc_mean_1");

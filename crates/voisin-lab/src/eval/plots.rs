@@ -2,10 +2,12 @@
 
 mod chart;
 mod kinship;
+mod maps;
 mod sound;
 
 pub use chart::{Curve, bars, chart};
 pub use kinship::{kinship_dendrogram, kinship_heat_map};
+pub(crate) use maps::{MapPanel, maps};
 pub use sound::{Panel, Ramp, hertz, sound};
 
 use voisin_explore::scene::{Anchor, Rgb, Scene, blend, shorten};

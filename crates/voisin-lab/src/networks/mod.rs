@@ -6,6 +6,7 @@
 
 mod clips;
 mod examples;
+mod forming;
 mod occlusion;
 mod run;
 mod settings;

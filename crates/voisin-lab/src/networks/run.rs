@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use super::clips::clip_config;
 use super::examples::{RunExamples, WindowAnswers, decisions, joined};
+use super::forming::{WATCHED, WatchedTracks};
 use super::occlusion::occlusion;
 use super::{ClipReader, KeptSpectrograms, NetworkSettings};
 use crate::LabError;
 use crate::bench::Bench;
 use crate::config::Config;
 use crate::leak;
-use crate::matrix::FeatureSet;
+use crate::matrix::{FeatureSet, Row};
 use crate::report::{Learning, Method, Report};
 use crate::run::{Clock, Progress, RunInputs, TRIAL, among, digests, publish};
 use voisin_audio::AudioInfo;
@@ -23,7 +24,7 @@ use voisin_encoder::{Device, DeviceChoice, ModelManifest, Stack, StackShape, kee
 use voisin_learn::metrics::argmax;
 use voisin_train::classifier::{
     ClassJudge, ClassNetOptions, ClassTraining, EpochFigures, Fitted, LayerNet, NetworkRecipe, RecipeInput,
-    SpaceNet, TrackExamples, Trainable, fit, read_tensors,
+    SpaceNet, TrackExamples, Trainable, fit, places_file, read_tensors,
 };
 use voisin_train::encoder::TrainError;
 
@@ -102,11 +103,16 @@ pub fn train(
     let bench = Bench::new(config, given.matrix)?;
     let (work, digest) = bench.hold(run, given.set, &faults)?;
     let rows = &bench.matrix.rows;
-    let kept_of: Vec<usize> = bench.matrix.values.column(0).iter().map(|count| *count as usize).collect();
+    // behind those that are learnt from or judge, the tracks of a class that is left out
+    let everyone: Vec<&Row> = rows.iter().chain(&bench.left_out.0).collect();
+    let counts = bench.matrix.values.column(0);
+    let counts = counts.iter().chain(bench.left_out.1.column(0));
+    let kept_of: Vec<usize> = counts.map(|count| *count as usize).collect();
     let windows: Vec<usize> = kept_of.iter().map(|count| kept.reader().judged(*count)).collect();
-    let load = |track: usize, window: usize, place: Option<f64>, to: &mut [f32]| match rows[track].content {
+    let load = |track: usize, window: usize, place: Option<f64>, to: &mut [f32]| match everyone[track].content
+    {
         Some(content) => kept.read(content, window, place, to),
-        None => Err(TrainError::Options(format!("{} has no audio", rows[track].item.key))),
+        None => Err(TrainError::Options(format!("{} has no audio", everyone[track].item.key))),
     };
     let device = device.resolve().map_err(TrainError::from)?;
     let (classes, examples) =
@@ -135,6 +141,24 @@ pub fn train(
         fits.push((run.to_owned(), bench.shared(&folds[0].rest), folds[0].held.clone()));
     }
 
+    let test = bench.test(given.chosen_among);
+    let few = |mut tracks: Vec<usize>| {
+        Random::stream(config.seed, 0x3a9).shuffle(&mut tracks);
+        tracks.truncate(WATCHED);
+        tracks
+    };
+    let (learnt, unheard) = fits.last().map_or_else(Default::default, |(_, training, validation)| {
+        (few(training.clone()), few([&validation[..], &test].concat()))
+    });
+    let drawn = [unheard, few((rows.len()..everyone.len()).collect())].concat();
+    let class_of = |track: &usize| bench.class_of.get(*track).copied();
+    let watched = WatchedTracks {
+        classes: &bench.classes,
+        learnt: learnt.iter().filter_map(class_of).collect(),
+        drawn: drawn.iter().map(class_of).collect(),
+        left_out: &config.data.left_out,
+    };
+
     let clock = Clock::start();
     let decide = settings.training.decide;
     let (count, mut answers, mut last) = (fits.len(), Vec::new(), None);
@@ -151,6 +175,11 @@ pub fn train(
             },
             seed: config.seed,
             checkpoint_every: CHECKPOINT_EVERY,
+            watched: if number + 1 < fits.len() || given.chosen_among == TRIAL {
+                Vec::new()
+            } else {
+                [&learnt[..], &drawn].concat()
+            },
         };
         let learning = TrackExamples { copies: settings.copies, ..examples.of(training, validation) };
         let fitted = fit(&mut *net, &options, learning, &mut |now| {
@@ -183,7 +212,6 @@ pub fn train(
     let seconds = fitted.history.last().map_or(0.0, |last| last.seconds);
     let note = format!("epoch {} of {}", fitted.best + 1, fitted.history.len());
     let method = bench.method(recipe.name, &folds, &answers, seconds, Some(note));
-    let test = bench.test(given.chosen_among);
     let mut said = None;
     if !test.is_empty() {
         judged = examples.heard(&*net, &test, settings.training.batch)?;
@@ -200,6 +228,7 @@ pub fn train(
     } else {
         occlusion(&*net, examples, &asked, kept.reader(), &settings.training)?
     };
+    let forming = watched.forming(run, fitted.history.len(), fitted.best)?;
     cost.push(clock.cost("figures"));
 
     let best = run.join(BEST);
@@ -228,12 +257,16 @@ pub fn train(
         learning: Some(Learning {
             layers: layers(config, classes)?,
             decisions: decisions(&judged, &truth),
+            forming,
             occlusion,
             ..learning(&fitted, settings.training.within_error)
         }),
         ..report
     };
     publish(run, &report, &work)?;
+    for epoch in 0..=fitted.history.len() {
+        let _ = std::fs::remove_file(places_file(run, epoch));
+    }
     Ok(report)
 }
 
@@ -265,7 +298,15 @@ fn learning(fitted: &Fitted, within_error: bool) -> Learning {
             ));
         }
     }
-    Learning { notes, loss, accuracy, layers: Vec::new(), decisions: Vec::new(), occlusion: None }
+    Learning {
+        notes,
+        loss,
+        accuracy,
+        layers: Vec::new(),
+        decisions: Vec::new(),
+        forming: None,
+        occlusion: None,
+    }
 }
 
 /// Takes the network of a finished run into a folder of models, up to its inner layer: tracks then lie near each other

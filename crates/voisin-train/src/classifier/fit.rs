@@ -13,6 +13,7 @@ use crate::encoder::{AdamWOptions, TrainError};
 use crate::session::{CHECKPOINT, Optimiser, Resumable, go_on, read_state, read_tensors, write_state};
 use voisin_base::atomic_file;
 use voisin_base::random::Random;
+use voisin_base::vector::squared_norm;
 use voisin_learn::metrics::{argmax, confusion, macro_f1};
 
 /// Where a checkpoint's header says how far it got.
@@ -35,6 +36,13 @@ pub struct ClassNetOptions {
     pub seed: u64,
     /// Time between checkpoints inside an epoch.
     pub checkpoint_every: Duration,
+    /// Tracks whose places in the inner layer are written down before the first epoch and after each.
+    pub watched: Vec<usize>,
+}
+
+/// Where the places of the watched tracks are after an epoch, 0 before the first: a tensor `places`, `[tracks, dimension]`.
+pub fn places_file(folder: &Path, epoch: usize) -> PathBuf {
+    folder.join(format!("places-{epoch}.safetensors"))
 }
 
 /// Reads an example, by its track and its number there, to where it is wanted. In training it is told a place from 0 to 1
@@ -213,6 +221,47 @@ pub fn said(
     batch: usize,
 ) -> Result<Vec<Vec<Vec<f32>>>, TrainError> {
     let classes = net.classes();
+    let mut rows = asked(net.cells(), examples, tracks, batch, classes, &|x, n| net.logits(x, n))?;
+    rows.iter_mut().flatten().for_each(|logits| *logits = softmax(logits));
+    Ok(rows)
+}
+
+/// Where a network's inner layer has tracks, `[tracks][dimension]`: the mean over each one's spectrograms, of length 1.
+/// Nothing of a network without such a layer.
+pub fn places(
+    net: &dyn ClassJudge,
+    examples: TrackExamples<'_>,
+    tracks: &[usize],
+    batch: usize,
+) -> Result<Vec<f32>, TrainError> {
+    let dimension = net.dimension();
+    if dimension == 0 {
+        return Ok(Vec::new());
+    }
+    let heard = asked(net.cells(), examples, tracks, batch, dimension, &|x, n| Ok(net.embeddings(x, n)))?;
+    let mut found = vec![0.0; tracks.len() * dimension];
+    for (windows, place) in heard.iter().zip(found.chunks_exact_mut(dimension)) {
+        windows.iter().flatten().zip((0..dimension).cycle()).for_each(|(x, at)| place[at] += x);
+        let length = squared_norm(place).sqrt().max(1e-12) as f32;
+        place.iter_mut().for_each(|x| *x /= length);
+    }
+    Ok(found)
+}
+
+/// Takes examples and their number, gives some numbers of each.
+type AskExamples<'a> = dyn Fn(&[f32], usize) -> Result<Vec<f32>, TrainError> + 'a;
+
+/// Asks about tracks, spectrogram by spectrogram.
+///
+/// - `ask`: gives `width` numbers of each
+fn asked(
+    cells: usize,
+    examples: TrackExamples<'_>,
+    tracks: &[usize],
+    batch: usize,
+    width: usize,
+    ask: &AskExamples<'_>,
+) -> Result<Vec<Vec<Vec<f32>>>, TrainError> {
     let mut rows = vec![Vec::new(); tracks.len()];
     let all: Vec<(usize, usize)> = (0..tracks.len())
         .flat_map(|row| (0..examples.windows[tracks[row]]).map(move |window| (row, window)))
@@ -220,10 +269,9 @@ pub fn said(
     let mut x = Vec::new();
     for part in all.chunks(batch.max(1)) {
         let wanted: Vec<(usize, usize)> = part.iter().map(|&(row, window)| (tracks[row], window)).collect();
-        load(net.cells(), examples, &wanted, None, &mut x)?;
-        let logits = net.logits(&x, part.len())?;
-        for (&(row, _), logits) in part.iter().zip(logits.chunks_exact(classes)) {
-            rows[row].push(softmax(logits));
+        load(cells, examples, &wanted, None, &mut x)?;
+        for (&(row, _), said) in part.iter().zip(ask(&x, part.len())?.chunks_exact(width)) {
+            rows[row].push(said.to_vec());
         }
     }
     Ok(rows)
@@ -303,6 +351,8 @@ impl<'a> Loop<'a> {
         let path = options.folder.join(CHECKPOINT);
         if path.exists() {
             own.resume(&path)?;
+        } else {
+            own.watch(&*own.net.finished()?)?;
         }
         Ok(own)
     }
@@ -368,11 +418,23 @@ impl<'a> Loop<'a> {
         Ok(())
     }
 
+    /// Writes down where the watched tracks are.
+    fn watch(&self, net: &dyn ClassJudge) -> Result<(), TrainError> {
+        let ClassNetOptions { watched, folder, training, .. } = self.options;
+        if watched.is_empty() || net.dimension() == 0 {
+            return Ok(());
+        }
+        let places = places(net, self.examples, watched, training.batch)?;
+        let tensor = ("places".to_owned(), vec![watched.len(), net.dimension()], places);
+        write_state(&places_file(folder, self.standing.epoch), None::<(&str, &NetworkCheckpoint)>, [tensor])
+    }
+
     /// Asks about the validation part, and writes down what the epoch came to.
     fn end_epoch(&mut self, rate: f64) -> Result<(), TrainError> {
         let validation = self.examples.validation;
         let training = &self.options.training;
-        let windows = said(&*self.net.finished()?, self.examples, validation, training.batch)?;
+        let net = self.net.finished()?;
+        let windows = said(&*net, self.examples, validation, training.batch)?;
         let rows: Vec<Vec<f32>> = windows.iter().map(|windows| training.decide.join(windows)).collect();
         let truth: Vec<usize> = validation.iter().map(|&track| self.examples.class_of[track]).collect();
         let answers: Vec<usize> = rows.iter().map(argmax).collect();
@@ -396,6 +458,8 @@ impl<'a> Loop<'a> {
         });
         (standing.done, standing.right, standing.sums) = (0, 0, [0; 2]);
         self.order.clear();
+        self.watch(&*net)?;
+        let standing = &self.standing;
         if standing.best() + 1 == standing.epoch {
             let (best, folder) = (self.options.folder.join(BEST), &self.options.folder);
             let within_error = self.options.training.within_error;

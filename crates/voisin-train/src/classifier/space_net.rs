@@ -131,8 +131,16 @@ impl ClassJudge for FinishedSpace {
     }
 
     fn logits(&self, x: &[f32], n: usize) -> Result<Vec<f32>, TrainError> {
+        Ok(self.head.forward(&self.embeddings(x, n)))
+    }
+
+    fn dimension(&self) -> usize {
+        self.net.dimension()
+    }
+
+    fn embeddings(&self, x: &[f32], n: usize) -> Vec<f32> {
         let mut embeddings = vec![0.0; n * self.net.dimension()];
         self.net.forward(x, n, &mut embeddings);
-        Ok(self.head.forward(&embeddings))
+        embeddings
     }
 }

@@ -46,4 +46,15 @@ pub trait ClassJudge: Send + Sync {
 
     /// Logits `[n][classes]`.
     fn logits(&self, x: &[f32], n: usize) -> Result<Vec<f32>, TrainError>;
+
+    /// Numbers of the inner layer that is a space; 0: none.
+    fn dimension(&self) -> usize {
+        0
+    }
+
+    /// What that layer says, `[n][dimension]`.
+    fn embeddings(&self, x: &[f32], n: usize) -> Vec<f32> {
+        let _ = (x, n);
+        Vec::new()
+    }
 }

@@ -25,6 +25,7 @@ fn options(folder: &Path) -> ClassNetOptions {
         image: Some([2, 3]),
         seed: 4,
         checkpoint_every: Duration::from_hours(1),
+        watched: Vec::new(),
     }
 }
 

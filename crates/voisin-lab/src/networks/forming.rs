@@ -1,0 +1,177 @@
+//! How a network's inner layer comes to be a space: its map, epoch by epoch, and where a class lies that it never heard.
+
+use std::path::Path;
+
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, s};
+
+use crate::LabError;
+use crate::report::Forming;
+use voisin_learn::metrics::argmax;
+use voisin_train::classifier::{places_file, read_tensors};
+
+/// Tracks that are learnt from and tracks on a map, at most.
+pub(super) const WATCHED: usize = 400;
+/// Rounds in which the directions of largest variance are found.
+const ROUNDS: usize = 60;
+
+/// What of a training is watched: places in the inner layer of tracks that it learns from, which say where classes are, and
+/// behind them those of tracks that are drawn.
+pub(super) struct WatchedTracks<'a> {
+    /// Names of the classes.
+    pub(super) classes: &'a [String],
+    /// The class of each track that is learnt from.
+    pub(super) learnt: Vec<usize>,
+    /// The class of each track that is drawn; none of the class that is left out.
+    pub(super) drawn: Vec<Option<usize>>,
+    /// What is left out.
+    pub(super) left_out: &'a str,
+}
+
+impl WatchedTracks<'_> {
+    /// Reads what the training wrote down.
+    ///
+    /// - `best`: the epoch whose weights are kept, from 0
+    /// - returns: nothing where the network has no such layer
+    pub(super) fn forming(
+        &self,
+        folder: &Path,
+        epochs: usize,
+        best: usize,
+    ) -> Result<Option<Forming>, LabError> {
+        let mut all = Vec::new();
+        for epoch in 0..=epochs {
+            let path = places_file(folder, epoch);
+            if !path.exists() {
+                return Ok(None);
+            }
+            let places = read_tensors(&path)?.remove("places").unwrap_or_default();
+            let rows = self.learnt.len() + self.drawn.len();
+            let places = Array2::from_shape_vec((rows, places.len() / rows.max(1)), places);
+            all.push(self.centred(&places.map_err(|error| LabError::run(&path, error.to_string()))?));
+        }
+        let (first, last) = (&all[0], &all[best + 1]);
+        let plane = plane(self.drawn_of(last));
+        let on_plane = |units: ArrayView2<f32>| -> Vec<[f32; 2]> {
+            units.dot(&plane).outer_iter().map(|row| [row[0], row[1]]).collect()
+        };
+        let [before, after] = [first, last].map(|units| self.nearest(units));
+        // of the drawn tracks that are asked about, how many are where they are wanted
+        let shares = |wanted: &dyn Fn(Option<usize>, usize) -> Option<bool>| {
+            [&before, &after].map(|nearest| {
+                let pairs = self.drawn.iter().zip(nearest);
+                let hits: Vec<bool> = pairs.filter_map(|(own, near)| wanted(*own, *near)).collect();
+                hits.iter().filter(|hit| **hit).count() as f64 / hits.len().max(1) as f64
+            })
+        };
+        let mut nearest: Vec<(String, [f64; 2])> = Vec::new();
+        if !self.left_out.is_empty() {
+            let of = |class| shares(&|own, near| own.is_none().then_some(near == class));
+            nearest.extend(self.classes.iter().enumerate().map(|(class, name)| (name.clone(), of(class))));
+            nearest.sort_by(|a, b| b.1[1].total_cmp(&a.1[1]));
+        }
+        let name =
+            |class: &Option<usize>| class.map_or(self.left_out, |class| &self.classes[class]).to_owned();
+        Ok(Some(Forming {
+            classes: self.drawn.iter().map(name).collect(),
+            epochs: all.iter().map(|units| on_plane(self.drawn_of(units))).collect(),
+            means: all.iter().map(|units| on_plane(self.means(units).view())).collect(),
+            left_out: self.left_out.to_owned(),
+            nearest,
+            own: shares(&|own, near| own.map(|own| own == near)),
+        }))
+    }
+
+    fn drawn_of<'a>(&self, rows: &'a Array2<f32>) -> ArrayView2<'a, f32> {
+        rows.slice(s![self.learnt.len().., ..])
+    }
+
+    /// Places relative to the mean of those that are learnt from, of length 1.
+    fn centred(&self, places: &Array2<f32>) -> Array2<f32> {
+        let learnt = places.slice(s![..self.learnt.len(), ..]);
+        let mean = learnt.mean_axis(Axis(0)).unwrap_or_else(|| Array1::zeros(places.ncols()));
+        let mut units = places - &mean;
+        units.outer_iter_mut().for_each(|mut row| row /= length(row.view()));
+        units
+    }
+
+    /// The mean of each class, of length 1.
+    fn means(&self, units: &Array2<f32>) -> Array2<f32> {
+        let mut means = Array2::<f32>::zeros((self.classes.len(), units.ncols()));
+        for (&class, row) in self.learnt.iter().zip(units.outer_iter()) {
+            means.row_mut(class).scaled_add(1.0, &row);
+        }
+        means.outer_iter_mut().for_each(|mut row| row /= length(row.view()));
+        means
+    }
+
+    /// The class whose mean each drawn track is nearest to.
+    fn nearest(&self, units: &Array2<f32>) -> Vec<usize> {
+        self.drawn_of(units).dot(&self.means(units).t()).outer_iter().map(argmax).collect()
+    }
+}
+
+fn length(row: ArrayView1<f32>) -> f32 {
+    row.dot(&row).sqrt().max(1e-12)
+}
+
+/// The two directions in which rows vary most, `[dimension, 2]`, by powers of their covariance.
+fn plane(rows: ArrayView2<f32>) -> Array2<f32> {
+    let mean = rows.mean_axis(Axis(0)).unwrap_or_else(|| Array1::zeros(rows.ncols()));
+    let mut left = &rows - &mean;
+    let mut found = Array2::zeros((rows.ncols(), 2));
+    for mut column in found.columns_mut() {
+        // the row that is farthest out is no bad guess
+        let farthest = argmax(left.outer_iter().map(|row| f64::from(length(row))));
+        let guess = left.outer_iter().nth(farthest);
+        let mut direction = guess.map_or_else(|| Array1::zeros(left.ncols()), |row| row.to_owned());
+        for _ in 0..ROUNDS {
+            direction = left.t().dot(&left.dot(&direction));
+            let length = length(direction.view());
+            direction /= length;
+        }
+        let along = left.dot(&direction);
+        for (mut row, along) in left.outer_iter_mut().zip(&along) {
+            row.scaled_add(-along, &direction);
+        }
+        column.assign(&direction);
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+
+    #[test]
+    fn a_plane_is_that_of_the_largest_variance() {
+        let rows = Array2::from_shape_fn((60, 4), |(row, at)| {
+            let turn = row as f32 * 0.7;
+            [5.0 * turn.sin(), 0.1 * (3.1 * turn).cos(), 2.0 * (1.7 * turn).cos(), 0.0][at]
+        });
+        let plane = plane(rows.view());
+        assert!(plane[[0, 0]].abs() > 0.99 && plane[[2, 1]].abs() > 0.99, "{plane}");
+    }
+
+    #[test]
+    fn tracks_of_a_class_left_out_are_told_by_the_mean_that_they_are_nearest_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let classes = ["a".to_owned(), "b".to_owned()];
+        let watched = WatchedTracks {
+            classes: &classes,
+            learnt: vec![0, 0, 1, 1],
+            drawn: vec![Some(0), Some(1), None],
+            left_out: "c",
+        };
+        let learnt = [[1.0, 0.1], [1.0, -0.1], [-1.0, 0.1], [-1.0, -0.1]];
+        let before = ndarray::concatenate![Axis(0), array![[1.0, 0.0], [1.0, 0.2], [0.9, 0.3]]];
+        let before = ndarray::concatenate![Axis(0), ndarray::arr2(&learnt), before];
+        let mut after = before.clone();
+        after.row_mut(5).assign(&array![-1.0, 0.2]);
+        after.row_mut(6).assign(&array![-0.8, 0.3]);
+        assert_eq!(watched.nearest(&watched.centred(&before)), [0, 0, 0]);
+        assert_eq!(watched.nearest(&watched.centred(&after)), [0, 1, 1]);
+        assert_eq!(watched.forming(folder.path(), 1, 0).unwrap(), None);
+    }
+}
