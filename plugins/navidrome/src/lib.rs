@@ -191,7 +191,16 @@ pub fn nd_get_sonic_similar_tracks(Json(question): Json<SonicQuestion>) -> FnRes
 pub fn nd_find_sonic_path(Json(question): Json<PathQuestion>) -> FnResult<Json<Value>> {
     let (start, end) = (asked(&question.start_song), asked(&question.end_song));
     let answer = ask("path", &json!({"start": start, "end": end, "count": count(question.count).max(2)}))?;
-    Ok(matches(answer))
+    let mut answer = matches(answer);
+    // The ends are the songs that were asked for: Navidrome need not look for them by their names, and may not lose them.
+    if let Some([first, .., last]) = answer.0["matches"].as_array_mut().map(Vec::as_mut_slice) {
+        for (end, of) in [(first, &question.start_song), (last, &question.end_song)] {
+            if let Some(id) = of.get("id").filter(|id| id.is_string()) {
+                end["song"]["id"] = id.clone();
+            }
+        }
+    }
+    Ok(answer)
 }
 
 #[plugin_fn]

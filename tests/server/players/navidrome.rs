@@ -83,6 +83,9 @@ fn navidromes_plugin_asks_a_running_server() {
         (&walk[0]["song"]["name"], &walk[walk.len() - 1]["song"]["name"]),
         (&json!("Chaos God"), &json!("Nebula"))
     );
+    let ids: Vec<Option<&str>> = walk.iter().map(|found| found["song"]["id"].as_str()).collect();
+    let inner = vec![None; walk.len() - 2];
+    assert_eq!(ids, [vec![Some("nd-1")], inner, vec![Some("nd-2")]].concat(), "the ends keep theirs");
     assert_eq!(answers[2]["answer"]["songs"][0]["name"], matches[0]["song"]["name"]);
     assert_eq!(answers[3]["answer"]["songs"].as_array().unwrap().len(), 2, "{}", answers[3]);
     let of_artist = answers[4]["answer"]["songs"].as_array().unwrap();

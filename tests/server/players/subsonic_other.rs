@@ -139,6 +139,24 @@ fn songs_come_from_the_folder_of_music_that_is_asked_for() {
     let sonic = subsonic(&server, "getSonicSimilarTracks", &format!("id={id}&count=9&musicFolderId=7"));
     assert_eq!(sonic["sonicMatch"].as_array().unwrap().len(), 3);
     assert!(!Door::asked(&door).contains_key("search3"), "the folder is remembered");
+    // Both ends lie elsewhere, and are what was asked for; what comes between them lies in the folder.
+    let ends: Vec<&Value> = songs
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|one| one["path"].as_str().unwrap().starts_with("metal/"))
+        .collect();
+    let walk = |query: &str| -> Vec<String> {
+        let (start, end) = (ends[0]["id"].as_str().unwrap(), ends[1]["id"].as_str().unwrap());
+        let query = format!("startSongId={start}&endSongId={end}{query}");
+        let all = subsonic(&server, "findSonicPath", &query)["sonicMatch"].as_array().unwrap().clone();
+        all.iter().map(|one| one["entry"]["path"].as_str().unwrap().to_owned()).collect()
+    };
+    let (all, inside) = (walk(""), walk("&musicFolderId=7"));
+    let inner = |way: &[String]| way[1..way.len() - 1].to_vec();
+    let expected: Vec<String> = inner(&all).into_iter().filter(|path| path.starts_with("ambient/")).collect();
+    assert!(inner(&all).iter().any(|path| path.starts_with("metal/")), "{all:?}");
+    assert_eq!((inner(&inside), &inside[0], inside.last()), (expected, &all[0], all.last()));
 }
 
 #[test]

@@ -531,14 +531,17 @@ impl Sidecar {
             return Ok(sonic_matches(Vec::new()));
         };
         let server = self.upstream.address.clone();
+        // The way is that of all music; its ends are what was asked for, and what lies elsewhere is left out between them.
+        let folder = self.of_folder(&login, form).await?;
         let found = self.state.ask_explored(move |_, context, explored| {
             if from == to {
                 return Ok((1.0, Vec::new()));
             }
             let found = way(explored, from, to, count)?;
             let similarity = found.last().map_or(0.0, |(_, similarity)| *similarity);
-            let inner = found.get(1..found.len() - 1).unwrap_or_default();
-            Ok((similarity, matches(context, &server, inner)?))
+            let mut inner = found.get(1..found.len() - 1).unwrap_or_default().to_vec();
+            inner.retain(|(track, _)| folder.as_ref().is_none_or(|folder| folder.contains(*track)));
+            Ok((similarity, matches(context, &server, &inner)?))
         });
         let (similarity, inner) = found.await?;
         let mut all = vec![(first, 1.0)];
