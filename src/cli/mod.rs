@@ -33,6 +33,7 @@ mod settings;
 mod source;
 mod verbs;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -114,8 +115,8 @@ pub fn main() -> ExitCode {
 }
 
 /// The arguments; those of another program are brought into our own where this one was started by its name.
-fn arguments() -> Result<Vec<std::ffi::OsString>, String> {
-    let all: Vec<std::ffi::OsString> = std::env::args_os().collect();
+fn arguments() -> Result<Vec<OsString>, String> {
+    let all: Vec<OsString> = std::env::args_os().collect();
     if all
         .first()
         .and_then(|name| std::path::Path::new(name).file_stem())
@@ -123,7 +124,23 @@ fn arguments() -> Result<Vec<std::ffi::OsString>, String> {
     {
         return verbs::serve::as_bliss_mixer(all);
     }
-    Ok(all)
+    Ok(with_denied_words(all))
+}
+
+/// `find calm -voice` means `find calm "not voice"`: no option has more than one letter behind a single dash, but for the
+/// number of `-l`.
+fn with_denied_words(mut all: Vec<OsString>) -> Vec<OsString> {
+    let Some(verb) = all.iter().skip(1).position(|word| word == "find") else { return all };
+    for word in all.iter_mut().skip(verb + 2).take_while(|word| *word != "--") {
+        let denied = word.to_str().and_then(|text| text.strip_prefix('-'));
+        let is_word = |text: &&str| {
+            text.chars().count() > 2 && text.chars().all(char::is_alphabetic) && *text != "lall"
+        };
+        if let Some(text) = denied.filter(is_word) {
+            *word = format!("not {text}").into();
+        }
+    }
+    all
 }
 
 /// Whether what was named is not there, or the library has nothing to answer from.

@@ -460,7 +460,7 @@ impl<'a> ArtistLimit<'a> {
         let mut chosen = Vec::new();
         let mut candidates = candidates.into_iter();
         while chosen.len() < limit {
-            let some: Vec<T> = candidates.by_ref().take(3 * limit + 10).collect();
+            let some: Vec<T> = candidates.by_ref().take(limit.saturating_mul(3).saturating_add(10)).collect();
             if some.is_empty() {
                 break;
             }

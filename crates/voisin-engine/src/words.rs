@@ -5,12 +5,13 @@ use std::path::Path;
 
 use ndarray::{Array1, Array2};
 
+use super::search::ArtistLimit;
 use super::{Engine, EngineError};
-use voisin_base::text::spelt_alike;
+use voisin_base::text::{fold, spelt_alike};
 use voisin_base::track::TrackId;
 use voisin_encoder::{EncoderError, ModelRef, TagLayer, models, models_dir};
 use voisin_explore::words::{self, Phrase, Term, WordMeaning, WordTable};
-use voisin_learn::genre::{DefaultGenres, Guess, Taxonomy};
+use voisin_learn::genre::{DefaultGenres, Genre, Guess, Taxonomy};
 use voisin_library::{Descriptors, OpenMode, StoredModel, Track, TrackFilter, TrackSet, WordBound};
 
 /// Name of a user's own words inside a library's folder.
@@ -23,6 +24,9 @@ const SUNG: &str = "sung";
 const VOICES: [&str; 4] = ["female vocalists", "female vocalist", "male vocalists", "instrument voice"];
 
 const SHIPPED: &str = include_str!("words.tsv");
+
+/// Probability of a genre from which a track is likely to be of it.
+const LIKELY: f32 = 0.5;
 
 /// Tracks whose tags are kept at once.
 const BATCH: usize = 1000;
@@ -40,6 +44,10 @@ pub struct PredictedTags {
     logits: Array2<f32>,
     /// `[tracks, names]`, each column of mean 0 and variance 1.
     standard: Array2<f32>,
+    /// Genres that are guessed, where the model has the tags that they are guessed from.
+    guessed: Vec<Genre>,
+    /// Their probabilities, `[tracks, guessed]`.
+    guesses: Array2<f32>,
     words: WordTable,
 }
 
@@ -64,6 +72,11 @@ pub struct PhraseAnswer {
     pub phrase: Phrase,
     /// The tracks that fit, best first.
     pub tracks: Vec<FittingTrack>,
+    /// Of each term that names a genre, the greatest probability that any track among those that may be answered is of it,
+    /// by the model's first guess.
+    pub likeliest: Vec<Option<f32>>,
+    /// What a list alone does not say: that nothing here is what was asked for, and what a word that is not known is near to.
+    pub notes: Vec<String>,
 }
 
 impl Engine {
@@ -99,9 +112,10 @@ impl Engine {
         // Those that a guess is made of come first.
         let guessed = guess.tags().len();
         let guesses = names.starts_with(guess.tags());
-        if guesses {
-            names.extend(guess.genres().map(|(genre, _)| format!("genre:{genre}")));
-        }
+        let genres: Vec<Genre> =
+            if guesses { guess.genres().map(|(genre, _)| genre.clone()).collect() } else { Vec::new() };
+        names.extend(genres.iter().map(|genre| format!("genre:{genre}")));
+        let mut probabilities = Array2::zeros((logits.len(), genres.len()));
         let ids: Vec<TrackId> = logits.iter().map(|(id, _)| *id).collect();
         let sounds = self.sound_columns(&ids)?;
         let (guessed_to, width) = (names.len(), names.len() + sounds.len());
@@ -117,9 +131,11 @@ impl Engine {
             }
             if guesses {
                 let shares = guess.guess(&values[..guessed], &[])?.shares;
-                for (column, (genre, _)) in guess.genres().enumerate() {
+                for (column, genre) in genres.iter().enumerate() {
                     let share = shares.iter().find(|share| share.genre == *genre);
-                    table[[row, tags + column]] = share.map_or(0.0, |share| share.probability).max(1e-9).ln();
+                    let probability = share.map_or(0.0, |share| share.probability);
+                    probabilities[[row, column]] = probability;
+                    table[[row, tags + column]] = probability.max(1e-9).ln();
                 }
             }
         }
@@ -134,7 +150,16 @@ impl Engine {
         if own.is_file() {
             extend_from_file(&mut words, &own)?;
         }
-        Ok(PredictedTags { ids, names, tags, logits: plain, standard: words::standardised(table), words })
+        Ok(PredictedTags {
+            ids,
+            names,
+            tags,
+            logits: plain,
+            standard: words::standardised(table),
+            guessed: genres,
+            guesses: probabilities,
+            words,
+        })
     }
 
     /// As [`predicted_tags`](Self::predicted_tags); `None` for a model without tags, or one that is not on this machine: what
@@ -239,6 +264,7 @@ impl Engine {
         phrase: &str,
         filter: &TrackFilter,
         limit: usize,
+        max_per_artist: Option<usize>,
     ) -> Result<PhraseAnswer, EngineError> {
         let read = heard.words.read(phrase);
         if read.terms.is_empty() {
@@ -254,8 +280,11 @@ impl Engine {
         let mut rows: Vec<usize> = (0..heard.ids.len())
             .filter(|&row| allowed.as_ref().is_none_or(|set| set.contains(heard.ids[row])))
             .collect();
+        let likeliest: Vec<Option<f32>> =
+            read.terms.iter().map(|term| heard.likeliest(term, &rows)).collect();
         rows.sort_by(|&a, &b| fits[b].total_cmp(&fits[a]).then(a.cmp(&b)));
-        rows.truncate(limit);
+        let rows =
+            ArtistLimit::new(self.library(), max_per_artist).first(rows, limit, |&row| heard.ids[row])?;
         let ids: Vec<TrackId> = rows.iter().map(|&row| heard.ids[row]).collect();
         let tracks = self.library().tracks_by_id(&ids)?.into_iter().zip(rows);
         let tracks = tracks.map(|(track, row)| FittingTrack {
@@ -266,7 +295,47 @@ impl Engine {
                 .map(|(share, not)| if *not { 1.0 - share[row] } else { share[row] })
                 .collect(),
         });
-        Ok(PhraseAnswer { tracks: tracks.collect(), phrase: read })
+        let tracks: Vec<FittingTrack> = tracks.collect();
+        let mut notes = heard.notes(&read, &likeliest);
+        notes.extend(self.unlabelled(&read, &likeliest, &tracks)?);
+        Ok(PhraseAnswer { tracks, phrase: read, likeliest, notes })
+    }
+}
+
+impl Engine {
+    /// What is said of terms that name a genre which none of the answer's labels has: the model takes a piano for jazz.
+    ///
+    /// - `likeliest`: of each term; where a genre is not likely to be here at all, that is said instead
+    fn unlabelled(
+        &self,
+        phrase: &Phrase,
+        likeliest: &[Option<f32>],
+        found: &[FittingTrack],
+    ) -> Result<Vec<String>, EngineError> {
+        let tracks: Vec<Track> = found.iter().map(|one| one.track.clone()).collect();
+        let labels: Vec<Vec<Genre>> = self.genres_of(&tracks)?;
+        let labelled: Vec<&Genre> = labels.iter().filter_map(|genres| genres.first()).collect();
+        let Some(first) = labelled.first().filter(|_| 2 * labelled.len() >= found.len()) else {
+            return Ok(Vec::new());
+        };
+        let terms = phrase.terms.iter().zip(likeliest);
+        let genres = terms.filter(|(term, most)| !term.negated && most.is_some_and(|most| most >= LIKELY));
+        // Whoever looks for rock is not told that Alternative Rock is none.
+        let has = |word: &str, genre: &Genre| {
+            let (word, genre) = (fold(word), fold(&genre.to_string()));
+            genre == word || genre.split(' ').any(|part| part == word)
+        };
+        let lacking = genres.filter(|(term, _)| {
+            let genre = Taxonomy::default().genre(&term.meaning.word);
+            let is_it = |one: &Genre| genre.as_ref() == Some(one) || has(&term.meaning.word, one);
+            !labels.iter().flatten().any(is_it)
+        });
+        Ok(lacking
+            .map(|(term, _)| {
+                let word = &term.meaning.word;
+                format!("none of these is labelled {word} (the first is {first}): they are only the most {word}-like")
+            })
+            .collect())
     }
 }
 
@@ -304,8 +373,14 @@ impl PredictedTags {
             };
             let mut tags: Vec<usize> = (0..self.tags).filter(is_mark).collect();
             tags.sort_by(|&a, &b| shares[b].total_cmp(&shares[a]).then(a.cmp(&b)));
-            tags.truncate(most);
-            Some((*id, tags.into_iter().map(|tag| (self.names[tag].to_lowercase(), shares[tag])).collect()))
+            let mut named: Vec<(String, f32)> = Vec::new();
+            for tag in tags {
+                let name = plain(&self.names[tag]);
+                if named.len() < most && named.iter().all(|(other, _)| *other != name) {
+                    named.push((name, shares[tag]));
+                }
+            }
+            Some((*id, named))
         };
         ids.iter().filter_map(of).collect()
     }
@@ -362,6 +437,28 @@ impl PredictedTags {
         EngineError::Words { text: text.to_owned(), suggestions, known: known.len() }
     }
 
+    /// The greatest probability that one of these tracks is of the genre that a term names, if it names one.
+    fn likeliest(&self, term: &Term, rows: &[usize]) -> Option<f32> {
+        let genre = Taxonomy::default().genre(&term.meaning.word)?;
+        let column = self.guessed.iter().position(|guessed| *guessed == genre)?;
+        rows.iter().map(|&row| self.guesses[[row, column]]).max_by(f32::total_cmp)
+    }
+
+    fn notes(&self, phrase: &Phrase, likeliest: &[Option<f32>]) -> Vec<String> {
+        let terms = phrase.terms.iter().zip(likeliest).filter(|(term, _)| !term.negated);
+        let absent = terms.filter_map(|(term, &most)| {
+            let (word, percent) = (&term.meaning.word, 100.0 * most.filter(|&most| most < LIKELY)?);
+            Some(format!(
+                "nothing here is likely to be {word} ({percent:.0} % at most): these are only the most {word}-like"
+            ))
+        });
+        let near = phrase.unknown.iter().filter_map(|word| {
+            let nearest = self.words.nearest(word)?;
+            Some(format!("\"{word}\" cannot be told; the nearest word that can is \"{nearest}\""))
+        });
+        absent.chain(near).collect()
+    }
+
     /// The names of the tags that a word means.
     pub fn names_of(&self, meaning: &WordMeaning) -> Vec<String> {
         meaning
@@ -372,6 +469,13 @@ impl PredictedTags {
             })
             .collect()
     }
+}
+
+/// A tag as people say it: "metal", not "style metal".
+fn plain(tag: &str) -> String {
+    let tag = tag.to_lowercase();
+    let kinds = ["style ", "instrument ", "mood "];
+    kinds.iter().find_map(|kind| tag.strip_prefix(kind)).unwrap_or(&tag).to_owned()
 }
 
 /// A model that is not at hand, since its file was moved, has no tags either: what needs none goes on.

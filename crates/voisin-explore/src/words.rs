@@ -17,6 +17,8 @@ pub struct WordTable {
     columns: BTreeMap<String, usize>,
     /// Folded word, its meaning.
     words: BTreeMap<String, WordMeaning>,
+    /// Folded word that means nothing to the model, and the nearest that does.
+    nearest: BTreeMap<String, String>,
 }
 
 /// What a word means: as strong as the strongest of `any`, less the strongest of `but`; either may be empty.
@@ -106,7 +108,7 @@ impl WordTable {
             let word = tag.as_ref().to_lowercase();
             (fold(&word), WordMeaning { word, any: vec![column], but: Vec::new() })
         });
-        Self { words: words.collect(), columns }
+        Self { words: words.collect(), nearest: BTreeMap::new(), columns }
     }
 
     /// Adds a table of two columns, words and tags; later lines replace earlier words.
@@ -124,6 +126,11 @@ impl WordTable {
             let Some((words, tags)) = line.split_once('\t') else {
                 return Err(wrong("expected words, a tab, and tags, found no tab".to_owned()));
             };
+            if let Some(nearest) = tags.trim().strip_prefix('~') {
+                let names = words.split(',').map(fold).filter(|word| !word.is_empty());
+                self.nearest.extend(names.map(|name| (name, nearest.trim().to_owned())));
+                continue;
+            }
             let (mut any, mut but) = (Vec::new(), Vec::new());
             let mut is_all_denied = true;
             for tag in tags.split(',').map(str::trim).filter(|tag| !tag.is_empty()) {
@@ -159,6 +166,11 @@ impl WordTable {
     /// Every word that is understood with its meaning, in alphabetical order.
     pub fn known(&self) -> impl Iterator<Item = (&str, &WordMeaning)> {
         self.words.iter().map(|(word, meaning)| (word.as_str(), meaning))
+    }
+
+    /// The word that is nearest to one which means nothing to the table.
+    pub fn nearest(&self, word: &str) -> Option<&str> {
+        self.nearest.get(&fold(word)).map(String::as_str).filter(|nearest| self.meaning(nearest).is_some())
     }
 
     /// The meaning of one word or fixed phrase.

@@ -4,7 +4,8 @@ use clap::Args;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::values::{Limit, ListOrder};
+use super::spans::Playtime;
+use super::values::{Count, Limit, ListOrder};
 use super::{Filters, QuestionError};
 use voisin::{Engine, PhraseAnswer, PredictedTags, TrackQuery};
 use voisin_base::track::TrackId;
@@ -87,6 +88,17 @@ pub struct Find {
     #[arg(long, short, default_value_t = twenty(), value_name = "N|all", allow_negative_numbers = true)]
     #[serde(default = "twenty")]
     pub(crate) limit: Limit,
+    /// As many as fill this time, in seconds, in place of a number
+    #[arg(
+        long,
+        value_name = "TIME",
+        conflicts_with = "limit",
+        help = "As many as fill this time, in place of a number: 90m, 1h30m, 1:30:00 or 5400 (seconds)"
+    )]
+    length: Option<Playtime>,
+    /// At most this many tracks of one artist
+    #[arg(long, value_name = "N")]
+    max_per_artist: Option<Count>,
     /// Which tracks
     #[command(flatten)]
     #[serde(default)]
@@ -99,7 +111,20 @@ impl Find {
     /// - `heard`: what the model hears in all tracks
     pub fn run(&self, engine: &Engine, heard: &PredictedTags) -> Result<PhraseAnswer, QuestionError> {
         let filter = self.filters.filter(engine, &[])?;
-        Ok(engine.find(heard, &self.query.join(" "), &filter, self.limit.of(usize::MAX))?)
+        let limit = if self.length.is_some() { usize::MAX } else { self.limit.of(usize::MAX) };
+        let most = self.max_per_artist.map(Count::get);
+        let mut found = engine.find(heard, &self.query.join(" "), &filter, limit, most)?;
+        if let Some(Playtime(length)) = self.length {
+            let mut filled = 0.0;
+            let fits = found.tracks.iter().take_while(|one| {
+                let has_room = filled < length;
+                filled += one.track.audio.seconds;
+                has_room
+            });
+            let count = fits.count();
+            found.tracks.truncate(count);
+        }
+        Ok(found)
     }
 }
 

@@ -8,8 +8,9 @@ use crate::questions::list::Find;
 /// Find music by what it sounds like, in words
 ///
 /// The words are tags of the model and what voisin's own list and a `words.tsv` in the library's folder say of them:
-/// styles, moods, voices, decades. "no", "not", "without" and a minus deny what follows. Scores are percentiles of the
-/// library: "calm" is calmer than most of your music. What is not understood is told.
+/// styles, moods, voices, decades, tempo, loudness. "no", "not", "without" and a minus deny what follows. "top 5 %" is
+/// a rank within the library: of a genre that it lacks there is a top, too, and a line says so. What is not understood
+/// is told.
 #[derive(Debug, Args)]
 #[command(
     mut_arg("query", |query| query.required(false).required_unless_present("words")),

@@ -3,7 +3,7 @@
 use super::safe::table_path;
 use super::track::{lossy, print_files, title};
 use super::{Align, Table};
-use crate::answers::find::{FoundJson, name};
+use crate::answers::find::{FoundJson, name_and_meaning};
 use crate::cli::args::{ListFormat, ListOutput};
 use crate::engine::{PhraseAnswer, PredictedTags, meta};
 use crate::explore::TrackMeta;
@@ -15,7 +15,7 @@ pub(crate) fn print_found(
     heard: &PredictedTags,
     output: &ListOutput,
 ) -> anyhow::Result<()> {
-    let names: Vec<String> = answer.phrase.terms.iter().map(name).collect();
+    let names: Vec<String> = answer.phrase.terms.iter().map(name_and_meaning).collect();
     match output.format {
         ListFormat::Table => {
             let mut columns = vec![("", Align::Right), ("id", Align::Right), ("fit", Align::Right)];
@@ -28,8 +28,9 @@ pub(crate) fn print_found(
             ]);
             let mut table = Table::new(&columns);
             for (i, found) in answer.tracks.iter().enumerate() {
-                let mut cells = vec![(i + 1).to_string(), found.track.id.to_string(), percent(found.fit)];
-                cells.extend(found.terms.iter().map(|share| percent(*share)));
+                let mut cells =
+                    vec![(i + 1).to_string(), found.track.id.to_string(), format!("{:.2}", found.fit)];
+                cells.extend(found.terms.iter().map(|share| rank(*share)));
                 cells.extend([
                     found.track.main_artist().unwrap_or_default().to_owned(),
                     title(&found.track),
@@ -72,6 +73,7 @@ pub(crate) fn print_words(heard: &PredictedTags) -> anyhow::Result<()> {
     table.print()
 }
 
-fn percent(share: f32) -> String {
-    format!("{:.0} %", 100.0 * share)
+/// A percentile as a rank: it says nothing of how much of a thing there is.
+pub(super) fn rank(share: f32) -> String {
+    format!("top {:.0} %", (100.0 * (1.0 - share)).ceil().max(1.0))
 }

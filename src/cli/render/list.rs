@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::find::rank;
 use super::safe::table_path;
 use super::track::{lossy, print_files, title};
 use super::{Align, Table, clock, count};
@@ -307,7 +308,7 @@ fn print_card(card: &Card) -> anyhow::Result<()> {
     ];
     say("tags say", Some(tagged.into_iter().flatten().collect::<Vec<_>>().join(", ")));
     say("predicted", Some(predicted.summary()));
-    let shares = words.iter().map(|(word, share)| format!("{word} {:.0} %", 100.0 * share));
+    let shares = words.iter().map(|(word, share)| format!("{word} ({})", rank(*share)));
     say("sounds", Some(shares.collect::<Vec<_>>().join(", ")));
     let voice = |chance: f32| {
         let (what, chance) = if chance < 0.5 { ("none", 1.0 - chance) } else { ("yes", chance) };

@@ -22,6 +22,9 @@ pub(crate) fn run(context: &Context, args: &FindArgs) -> anyhow::Result<Ending> 
             answer.phrase.unknown.join(", ")
         ));
     }
+    for note in &answer.notes {
+        context.console.note(note);
+    }
     if answer.tracks.is_empty() {
         context.console.note("nothing found: loosen the filters or add more music");
     }

@@ -34,6 +34,12 @@ fn words_find_tracks_by_percentiles_and_what_is_not_understood_is_said() {
     let top = |phrase: &str| ids(&fine_json(sandbox.run(["find", phrase, "--format", "json"])));
     assert_eq!(top("not calm"), top("calm").into_iter().rev().collect::<Vec<_>>());
 
+    assert_eq!(
+        ids(&fine_json(sandbox.run(["find", "-calm", "-l", "4", "--format", "json"]))),
+        top("not calm")
+    );
+    assert_eq!(ids(&fine_json(sandbox.run(["find", "calm", "-lall", "--format", "json"]))), top("calm"));
+
     let nothing = sandbox.run(["find", "theremin"]);
     assert_eq!(code(&nothing), 2);
     assert!(
@@ -45,6 +51,31 @@ fn words_find_tracks_by_percentiles_and_what_is_not_understood_is_said() {
     let misspelt = sandbox.run(["find", "femal voise"]);
     assert!(text(&misspelt.stderr).contains("did you mean female voice"), "{}", text(&misspelt.stderr));
     assert!(fine(sandbox.run(["find", "--words"])).lines().count() > 100);
+}
+
+/// Noise is no jazz, whichever of it is the most like it; what stands for a word is in the head.
+#[test]
+fn a_library_that_lacks_a_genre_says_so() {
+    let sandbox = shelf();
+    let run = sandbox.run(["find", "bebop", "saxophone"]);
+    let (table, said) = (text(&run.stdout), text(&run.stderr));
+    assert!(table.lines().next().unwrap().contains("bebop (jazz)") && table.contains("top 1"), "{table}");
+    assert!(said.contains("nothing here is likely to be jazz ("), "{said}");
+    assert!(said.contains("\"saxophone\" cannot be told; the nearest word that can is \"jazz\""), "{said}");
+    let answer = fine_json(sandbox.run(["find", "jazz,", "no rock,", "calm", "--format", "json"]));
+    let likeliest = |at: usize| answer["understood"][at]["likeliest"].as_f64();
+    assert!(likeliest(0).is_some_and(|most| most < 0.5) && likeliest(1).is_some() && likeliest(2).is_none());
+    assert_eq!(answer["notes"].as_array().unwrap().len(), 1, "what is denied may be missing: {answer}");
+    // Four tracks, two of an artist: one of each is what is asked for.
+    let one = fine_json(sandbox.run(["find", "calm", "--max-per-artist", "1", "--format", "json"]));
+    let artists: Vec<&str> =
+        one["tracks"].as_array().unwrap().iter().filter_map(|track| track["artist"].as_str()).collect();
+    let distinct: std::collections::HashSet<&&str> = artists.iter().collect();
+    assert!(distinct.len() == artists.len() && !artists.is_empty(), "{one}");
+    let all = ids(&fine_json(sandbox.run(["find", "calm", "--format", "json"])));
+    let length =
+        |time: &str| ids(&fine_json(sandbox.run(["find", "calm", "--length", time, "--format", "json"])));
+    assert_eq!((length("1"), length("10h")), (all[..1].to_vec(), all));
 }
 
 #[test]

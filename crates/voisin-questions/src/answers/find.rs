@@ -14,6 +14,7 @@ use voisin_explore::words::Term;
 pub struct FoundJson<'a> {
     understood: Vec<TermJson<'a>>,
     unknown: &'a [String],
+    notes: &'a [String],
     tracks: Vec<FittingJson>,
 }
 
@@ -22,6 +23,8 @@ pub(crate) struct TermJson<'a> {
     word: &'a str,
     denied: bool,
     tags: Vec<String>,
+    /// 0 to 1.
+    likeliest: Option<f32>,
 }
 
 #[derive(Debug, Serialize)]
@@ -43,15 +46,22 @@ pub fn name(term: &Term) -> String {
     if term.negated { format!("no {}", term.text) } else { term.text.clone() }
 }
 
+/// The same with what is meant, where another word stands for it: `opera (classical)`.
+pub fn name_and_meaning(term: &Term) -> String {
+    let meant = &term.meaning.word;
+    if *meant == term.text { name(term) } else { format!("{} ({meant})", name(term)) }
+}
+
 impl<'a> FoundJson<'a> {
     /// As programs read it.
     pub fn new(answer: &'a PhraseAnswer, heard: &PredictedTags) -> Self {
         let terms = &answer.phrase.terms;
         let names: Vec<String> = terms.iter().map(name).collect();
-        let understood = terms.iter().map(|term| TermJson {
+        let understood = terms.iter().zip(&answer.likeliest).map(|(term, &likeliest)| TermJson {
             word: &term.text,
             denied: term.negated,
             tags: heard.names_of(&term.meaning),
+            likeliest,
         });
         let tracks = answer.tracks.iter().enumerate().map(|(i, found)| FittingJson {
             rank: i + 1,
@@ -63,6 +73,11 @@ impl<'a> FoundJson<'a> {
             title: found.track.tags.title.clone(),
             genres: found.track.tags.genres.clone(),
         });
-        Self { understood: understood.collect(), unknown: &answer.phrase.unknown, tracks: tracks.collect() }
+        Self {
+            understood: understood.collect(),
+            unknown: &answer.phrase.unknown,
+            notes: &answer.notes,
+            tracks: tracks.collect(),
+        }
     }
 }

@@ -79,7 +79,7 @@ function bySound(words, signal) {
   });
   load(parts.scroller, signal, question, found => {
     if (!found) return noWord(words, signal);
-    parts.head.textContent = `What sounds like “${words}”` + (found.unknown.length ? ` · not understood: ${found.unknown.join(", ")}` : "");
+    parts.head.textContent = `What sounds like “${words}”` + (found.unknown.length ? ` · not understood: ${found.unknown.join(", ")}` : "") + found.notes.map(note => ` · ${note}`).join("");
     parts.scroller.replaceChildren(h("ul", { class: "rows" }, found.tracks.map(track => row({ track }, { share: track.fit, all: () => found.tracks.map(track => ({ track })) }))));
     return null;
   });
