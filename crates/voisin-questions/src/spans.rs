@@ -108,6 +108,12 @@ impl FromStr for Playtime {
     }
 }
 
+impl Serialize for Playtime {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(self.0)
+    }
+}
+
 impl<'de> Deserialize<'de> for Playtime {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let seconds = f64::deserialize(deserializer)?;
