@@ -12,7 +12,7 @@ border-bottom:1px solid #ddd}td{white-space:nowrap}th:first-child,td:first-child
 .best{font-weight:bold}svg{max-width:100%;height:auto}.note{color:#555;font-size:.92em}h2{margin-top:2.2rem}.wide{overflow-x:auto}\
 .picture{background:#fff;border-radius:6px;width:fit-content;max-width:100%}\
 @media(prefers-color-scheme:dark){body{background:#121216;color:#ececf1}.note{color:#a6a6b3}th,td{border-bottom-color:#3a3a46}}\
-@media(max-width:40rem){body{margin:1rem auto}th,td{padding:.25rem .2rem}h1{font-size:1.5rem}table{font-size:.8rem}}</style>";
+@media(max-width:40rem){svg,.picture{max-width:none}body{margin:1rem auto}th,td{padding:.25rem .2rem}h1{font-size:1.5rem}table{font-size:.8rem}}</style>";
 
 /// A part of a page.
 #[derive(Debug, Clone)]
