@@ -1,5 +1,5 @@
-//! The five questions that plugins for Jellyfin and Ampache ask AudioMuse-AI, by the ids of the media server that
-//! `voisin link` noted.
+//! The questions that plugins for Jellyfin and Ampache, and programs that tag music, ask AudioMuse-AI, by the ids of the media
+//! server that `voisin link` noted.
 
 use axum::Json;
 use axum::Router;
@@ -13,11 +13,11 @@ use serde_json::{Value, json};
 use super::problem::Problem;
 use super::state::{Shared, way};
 use super::upstream::ServerAddress;
-use voisin::{MixOptions, SimilarTrack};
+use voisin::{Engine, MixOptions, SimilarTrack};
 use voisin_base::track::TrackId;
 use voisin_base::vector::dot;
 use voisin_explore::artists::near_artists;
-use voisin_library::{Library, LibraryError, Resolution, Track};
+use voisin_library::{Library, LibraryError, MusicalKey, Resolution, Track};
 use voisin_questions::answers::track::title;
 
 /// Longest list.
@@ -84,6 +84,9 @@ pub(super) fn router(state: &Shared, server: ServerAddress) -> Router<Shared> {
         // What its plugins ask to see whether anything runs: here nothing does that they began.
         .route("/api/active_tasks", get(|| async { Json(json!({})) }))
         .route("/api/{*rest}", any(something_else))
+        .route("/external/get_score", get(score))
+        .route("/external/get_embedding", get(embedding))
+        .route("/external/search", get(search_tracks))
         .route("/external/{*rest}", any(something_else))
         .with_state(LinkedServer { state: state.clone(), server })
 }
@@ -95,8 +98,8 @@ async fn something_else(uri: Uri) -> AudioMuseRefusal {
     }
     let path: String = uri.path().chars().take(100).collect();
     let text = format!(
-        "{path} is AudioMuse-AI's alone: voisin answers similar_tracks, find_path, similar_artists, search_tracks, track and \
-         active_tasks, and all that it knows below /api/v1 (GET /api/v1/openapi.json)"
+        "{path} is AudioMuse-AI's alone: voisin answers similar_tracks, find_path, similar_artists, search_tracks, track, \
+         active_tasks, external/get_score, external/get_embedding and external/search, and all that it knows below /api/v1 (GET /api/v1/openapi.json)"
     );
     AudioMuseRefusal(StatusCode::NOT_IMPLEMENTED, text)
 }
@@ -261,11 +264,48 @@ async fn search_tracks(
 
 async fn track(State(linked): State<LinkedServer>, uri: Uri) -> Result<Json<Value>, AudioMuseRefusal> {
     let item = Parameters::of(&uri).required("item_id")?;
+    of_track(linked, item, |_, _| Ok(())).await
+}
+
+/// What is known of a track of the server, with what `more` adds to it.
+async fn of_track(
+    linked: LinkedServer,
+    item: String,
+    more: impl Fn(&mut Value, (&Engine, TrackId)) -> Result<(), Problem> + Send + 'static,
+) -> Result<Json<Value>, AudioMuseRefusal> {
     let server = linked.server;
     let answer = linked.state.ask(move |_, context| {
         let library = context.engine.library();
         let track = library.linked_track(server.as_str(), &item)?.ok_or_else(|| unknown(&item))?;
-        Ok(described(&item, &library.track(track)?))
+        let mut answer = described(&item, &library.track(track)?);
+        more(&mut answer, (&context.engine, track))?;
+        Ok(answer)
     });
     Ok(Json(answer.await?))
+}
+
+/// What was measured of a track, as other programs read it from there. Moods and energy are not measured here: null.
+async fn score(State(linked): State<LinkedServer>, uri: Uri) -> Result<Json<Value>, AudioMuseRefusal> {
+    let item = Parameters::of(&uri).required("id")?;
+    of_track(linked, item, |answer, (engine, track)| {
+        let measured = engine.library().descriptors(&[track])?.remove(&track).unwrap_or_default();
+        let key = measured.key.map(MusicalKey::name);
+        answer["tempo"] = json!(measured.tempo);
+        answer["key"] = json!(key.map(|key| key.trim_end_matches('m')));
+        answer["scale"] = json!(key.map(|key| if key.ends_with('m') { "minor" } else { "major" }));
+        for name in ["mood_vector", "energy", "other_features"] {
+            answer[name] = Value::Null;
+        }
+        Ok(())
+    })
+    .await
+}
+
+async fn embedding(State(linked): State<LinkedServer>, uri: Uri) -> Result<Json<Value>, AudioMuseRefusal> {
+    let item = Parameters::of(&uri).required("id")?;
+    of_track(linked, item, |answer, (engine, track)| {
+        *answer = json!({"item_id": answer["item_id"], "embedding": engine.vector(track)?});
+        Ok(())
+    })
+    .await
 }

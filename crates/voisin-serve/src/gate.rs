@@ -109,7 +109,8 @@ const SESSION: &str = "/api/v1/session";
 
 /// - `path`: below the base path
 fn needs_token(path: &str) -> bool {
-    path.starts_with("/api/") && !["/api/v1/health", SESSION, "/api/health"].contains(&path)
+    let is_public = ["/api/v1/health", SESSION, "/api/health"].contains(&path);
+    (path.starts_with("/api/") || path.starts_with("/external/")) && !is_public
 }
 
 /// A body that has to be whole within [`BODY_TIME`]: whoever may send it need not know the token.

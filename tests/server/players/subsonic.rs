@@ -396,6 +396,21 @@ fn audiomuse_answers_as_its_plugins_ask(server: &Server, first: &Value, last: &V
     let one = server.good_get(&format!("/api/track?item_id={}", id(first)));
     assert_eq!((&one["title"], &one["author"]), (&json!("Chaos God"), &json!("Muldjord")));
     assert_eq!(server.get("/api/active_tasks"), (200, json!({})));
+    // What programs that tag music ask.
+    let score = server.good_get(&format!("/external/get_score?id={}", id(first)));
+    let own = server.good_get("/api/v1/tracks?query=chaos+god")["tracks"][0].clone();
+    assert!(own["tempo"].is_number() && own["key"].is_string(), "{own}");
+    let key = own["key"].as_str().unwrap();
+    let scale = if key.ends_with('m') { "minor" } else { "major" };
+    assert_eq!(
+        (&score["item_id"], &score["tempo"], &score["key"], &score["scale"], &score["energy"]),
+        (&first["id"], &own["tempo"], &json!(key.trim_end_matches('m')), &json!(scale), &Value::Null)
+    );
+    let vector = server.good_get(&format!("/external/get_embedding?id={}", id(first)))["embedding"].clone();
+    let numbers: Vec<f64> = vector.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect();
+    let length: f64 = numbers.iter().map(|x| x * x).sum();
+    assert!(numbers.len() >= 200 && (length - 1.0).abs() < 1e-3, "{} {length}", numbers.len());
+    assert_eq!(server.good_get("/external/search?title=chaos&artist=muldjord")[0]["item_id"], first["id"]);
     for (path, status) in [
         ("/api/track?item_id=nonsense", 404),
         ("/api/similar_tracks", 400),
@@ -403,13 +418,16 @@ fn audiomuse_answers_as_its_plugins_ask(server: &Server, first: &Value, last: &V
         ("/api/similar_artists?artist=Nobody", 404),
         ("/api/clustering", 501),
         ("/api/similar_artists?artist_id=x", 501),
-        ("/external/get_score?id=x", 501),
+        ("/external/get_score?id=x", 404),
+        ("/external/get_embedding", 400),
+        ("/external/else", 501),
         ("/api/v1/nonsense", 404),
     ] {
         let (found, answer) = server.get(path);
         assert!(found == status && answer["error"].is_string(), "{path}: {found} {answer}");
     }
-    let request =
-        format!("GET /api/track?item_id=x HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", server.address);
-    assert_eq!(server.raw(request.as_bytes()).0, 401, "they need the token");
+    for path in ["/api/track?item_id=x", "/external/search?title=x"] {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", server.address);
+        assert_eq!(server.raw(request.as_bytes()).0, 401, "they need the token");
+    }
 }
