@@ -24,8 +24,8 @@ const STEPS: [f32; 4] = [0.0, 0.5, 1.0, 2.0];
 /// Candidates at each step, for each track of the answer, and at least.
 const REACH: usize = 20;
 const LEAST: usize = 200;
-/// By how much more than the mean a single track may fall behind the unmoved answer: without a bound a few strangers that are
-/// strong in a word would be paid for by tracks that do not move at all.
+/// By how many times what the mean may lose a single track may fall behind the farthest of the unmoved answer: without a
+/// bound a few strangers that are strong in a word would be paid for by tracks that do not move at all.
 const LEEWAY: f32 = 2.0;
 /// Halvings of the interval in which the weight lies.
 const HALVINGS: usize = 24;
@@ -141,9 +141,9 @@ impl Engine {
         let most = options.max_per_artist;
         let unmoved = chosen(&candidates.iter().collect::<Vec<_>>(), 0.0, options.limit, most);
         let before = mean(&unmoved, |one| one.near.similarity);
-        let least = before - (1.0 - steering.keep) * before.abs();
+        let loss = (1.0 - steering.keep) * before.abs();
         let farthest = unmoved.iter().map(|one| one.near.similarity).fold(f32::INFINITY, f32::min);
-        let floor = (least - LEEWAY * (1.0 - steering.keep) * before.abs()).min(farthest);
+        let (least, floor) = (before - loss, farthest - LEEWAY * loss);
         let candidates: Vec<&SteerCandidate> =
             candidates.iter().filter(|one| one.near.similarity >= floor).collect();
         let keeps = |weight: f32| {

@@ -12,6 +12,7 @@ import { passages } from "./passage.js";
 const NEIGHBOURS = 15;
 
 export function card(place, id, signal) {
+  let latest = null;
   load(place, signal, waiting => ask("tracks/" + id, { query: { words: true }, signal, waiting }), track => {
     const genre = part("Genre"), near = part("Sounds like this"), passage = part("A passage");
     place.replaceChildren(h("article", { class: "card" },
@@ -21,9 +22,48 @@ export function card(place, id, signal) {
     mark();
     load(genre.lastChild, signal, waiting => ask("classify", { body: { tracks: [{ id }] }, signal, waiting }),
       answer => genre.lastChild.append(reason(answer.items[0], track)));
-    neighbours(near.lastChild, signal, waiting => ask("similar", { body: { seeds: [{ id }], limit: NEIGHBOURS }, signal, waiting }));
+    near.lastChild.before(knobs(Array.isArray(track.words), steer => {
+      latest?.abort();
+      latest = new AbortController();
+      const either = AbortSignal.any([signal, latest.signal]);
+      neighbours(near.lastChild, either, waiting => ask("similar", { body: { seeds: [{ id }], limit: NEIGHBOURS, steer }, signal: either, waiting }));
+    }));
     passages(passage.lastChild, track, signal);
   });
+}
+
+/** What the neighbours may be moved towards; of those on one line at most one. */
+const KNOBS = [
+  [["Calmer", { more: ["calm"] }], ["Livelier", { more: ["energetic"] }]],
+  [["Slower", { slower: true }], ["Faster", { faster: true }]],
+  [["More guitar", { more: ["guitar"] }], ["Less", { less: ["guitar"] }]],
+  [["More voice", { more: ["voice"] }], ["Less", { less: ["voice"] }]],
+];
+
+/**
+ * Switches that move what is near towards something. Calls `changed` with the question's `steer`, once at the start.
+ * - `tells`: whether the library's model has words
+ */
+function knobs(tells, changed) {
+  const pressed = KNOBS.map(() => null);
+  const ask = () => {
+    const wishes = pressed.flatMap((at, line) => at === null ? [] : [KNOBS[line][at][1]]);
+    const words = way => wishes.flatMap(wish => wish[way] ?? []);
+    changed({ ...Object.assign({}, ...wishes), more: words("more"), less: words("less") });
+  };
+  ask();
+  if (!tells) return "";
+  return h("div", { class: "part-acts knobs" }, KNOBS.map((pair, line) => {
+    const buttons = pair.map(([label], at) => h("button", {
+      type: "button", "aria-pressed": "false", "aria-label": label === "Less" ? pair[0][0].replace("More", "Less") : null,
+      onclick: () => {
+        pressed[line] = pressed[line] === at ? null : at;
+        buttons.forEach((button, other) => button.setAttribute("aria-pressed", String(pressed[line] === other)));
+        ask();
+      },
+    }, label));
+    return h("div", { class: "segments", role: "group", "aria-label": pair.map(([label]) => label).join(" or ") }, buttons);
+  }));
 }
 
 function part(title) { return h("section", { class: "part" }, h("h3", {}, title), h("div", {})); }
@@ -88,6 +128,7 @@ function neighbours(place, signal, work) {
     const tracks = answer.neighbours;
     if (!tracks.length) return place.append(empty("Nothing is near", "The library holds no other track yet."));
     const all = tracks.map(track => ({ track }));
+    if (answer.steered) place.append(h("p", { class: "faint", role: "status" }, sentence(answer.steered.note)));
     if (answer.note) place.append(h("p", { class: "faint", role: "status" }, sentence(answer.note)));
     place.append(h("div", { class: "part-acts" },
       h("button", { type: "button", class: "small", onclick: () => player.play(all) }, "Play all"),
