@@ -159,11 +159,28 @@ pub fn degrade(
         _ => None,
     };
     if way == D::Mp3 && !tools.ffmpeg {
-        let plain = folder.join("plain.wav");
+        let plain = folder.join("plain.pcm");
         let (waveform, _) = voisin_audio::read_all(original, RATE)?;
-        write_wav(&plain, RATE, &waveform.samples)?;
+        // lame takes samples that are floating point numbers for integers.
+        let integer = |x: &f32| ((x * 32_768.0).round().clamp(-32_768.0, 32_767.0) as i16).to_le_bytes();
+        let bytes: Vec<u8> = waveform.samples.iter().flat_map(integer).collect();
+        std::fs::write(&plain, bytes).map_err(|source| DegradeError::Io { path: plain.clone(), source })?;
         let mut lame = Command::new("lame");
-        lame.args(["--silent", "-b", "64"]).arg(&plain).arg(&out);
+        lame.args([
+            "--silent",
+            "-b",
+            "64",
+            "-r",
+            "-m",
+            "m",
+            "--signed",
+            "--little-endian",
+            "--bitwidth",
+            "16",
+        ])
+        .args(["-s", &format!("{}", f64::from(RATE) / 1000.0)])
+        .arg(&plain)
+        .arg(&out);
         run(lame, "lame", original)?;
         return Ok(out);
     }
