@@ -54,7 +54,11 @@ fn an_assistant_gets_what_the_command_line_says() {
         ("status", json!({}), "status"),
         ("show", json!({"id": 1, "words": true}), ""),
         ("words", json!({}), ""),
+        ("lists", json!({}), ""),
+        ("list_now", json!({"name": "loud"}), ""),
     ];
+    let kept = sandbox.run(["lists", "save", "loud", "list", "--genre", "metal"]);
+    assert!(kept.status.success(), "{}", String::from_utf8_lossy(&kept.stderr));
     // An index that is of no use is built while the first question waits.
     fs::write(sandbox.path("library/index.bin"), b"this is no index").unwrap();
     let calls = questions.iter().map(|(tool, arguments, _)| json!([tool, arguments])).collect();
