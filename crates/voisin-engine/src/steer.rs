@@ -68,11 +68,12 @@ pub struct Steered {
 }
 
 impl std::fmt::Display for Steered {
-    /// `more guitar: 41 -> 83 %, less voice: 60 -> 22 % (percentiles of this library); mean similarity 0.580, unmoved 0.710`
+    /// `more guitar: from 41 to 83 %, less voice: from 60 to 22 % (percentiles of this library); mean similarity 0.580,
+    /// unmoved 0.710`
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for (at, SteeredWord { word, less, before, after }) in self.words.iter().enumerate() {
             let (comma, sign) = (if at == 0 { "" } else { ", " }, if *less { "less" } else { "more" });
-            write!(f, "{comma}{sign} {word}: {:.0} -> {:.0} %", 100.0 * before, 100.0 * after)?;
+            write!(f, "{comma}{sign} {word}: from {:.0} to {:.0} %", 100.0 * before, 100.0 * after)?;
         }
         write!(
             f,
