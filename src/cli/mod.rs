@@ -43,6 +43,7 @@ use args::{Cli, Command};
 use context::Context;
 
 use crate::explore::ExploreError;
+use crate::explore::artists::Makers;
 use crate::library::LibraryError;
 use crate::questions::QuestionError;
 
@@ -202,7 +203,8 @@ fn run(cli: Cli) -> anyhow::Result<Ending> {
         Command::Path(args) => verbs::path::run(&context, &args),
         Command::Playlist(args) => verbs::playlist::run(&context, &args),
         Command::Lists(args) => verbs::lists::run(&context, &args),
-        Command::Artists(args) => verbs::artists::run(&context, &args),
+        Command::Artists(args) => verbs::artists::run(&context, Makers::Artists, &args.makers),
+        Command::Albums(args) => verbs::artists::run(&context, Makers::Albums, &args.makers),
         Command::Duplicates(args) => verbs::duplicates::run(&context, &args),
         Command::Outliers(args) => verbs::outliers::run(&context, &args),
         Command::Serve(args) => verbs::serve::run(&context, args),
@@ -258,6 +260,7 @@ fn shows_progress(command: &Command) -> bool {
             | Command::Playlist(_)
             | Command::Lists(_)
             | Command::Artists(_)
+            | Command::Albums(_)
             | Command::Outliers(_)
             | Command::Status(_)
             | Command::Remove(_)

@@ -50,6 +50,8 @@ pub enum Remedy {
     SeeFolders,
     /// See which artists there are.
     SeeArtists,
+    /// See which albums there are.
+    SeeAlbums,
     /// See which genres there are.
     SeeGenres,
     /// See which clusters there are.
@@ -114,6 +116,7 @@ impl fmt::Display for Remedy {
             Self::SeeTracks => "see which tracks the library has",
             Self::SeeFolders => "see the paths of the library's tracks",
             Self::SeeArtists => "see which artists the library has",
+            Self::SeeAlbums => "see which albums the library has",
             Self::SeeGenres => "see which genres the library has",
             Self::SeeClusters => "see which clusters there are",
             Self::SeeWords(known) => return write!(f, "{known} words are"),

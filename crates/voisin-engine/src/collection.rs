@@ -182,6 +182,7 @@ pub fn meta(track: &Track, taxonomy: &Taxonomy) -> TrackMeta {
         title: track.tags.title.clone().unwrap_or_default(),
         artist: track.main_artist().map(str::to_owned),
         album: track.tags.album.clone(),
+        album_artist: track.tags.album_artist.clone(),
         genres,
         year: track.tags.year,
         seconds: track.audio.seconds,

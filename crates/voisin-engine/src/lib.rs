@@ -177,6 +177,7 @@ pub use voisin_learn::genre::{
 // Exploring a collection.
 pub use collection::Collection;
 pub use take_over::Successor;
+pub use voisin_explore::artists::Makers;
 pub use voisin_explore::clusters::{
     Change, Cluster, ClusterOptions, Clustering, Detail, Identity, NearCluster, Share, cluster,
 };

@@ -1,19 +1,18 @@
-//! Artists near an artist, from the tracks that match best.
+//! Artists near an artist, and albums near an album, from the tracks that match best.
 //!
 //! Two artists with the same mean can be far apart (one plays in two styles, the other between them), so tracks are
 //! compared with tracks: each track of either artist with the most similar one of the other, and the mean of these
 //! cosines is the similarity of the two. It is 1 only where every track has a copy on the other side, and it asks
-//! nothing of an artist of whom one track is known.
+//! nothing of an artist of whom one track is known. Albums are compared in the same way.
 
 use std::collections::{BTreeMap, HashMap};
 
 use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 
 use super::{ExploreError, Result, TrackMeta, same_length};
 use voisin_base::artists;
-use voisin_base::text::{meant, or_did_you_mean, spelt_alike};
+use voisin_base::text::{fold, meant, or_did_you_mean, spelt_alike};
 use voisin_base::track::TrackId;
 
 /// Tracks of one artist that are looked at, evenly spread over the library's order.
@@ -23,11 +22,32 @@ const REASONS: usize = 3;
 /// Artists compared in full when looking for the nearest of every artist: those with the nearest means.
 const SHORT_LIST: usize = 20;
 
-/// An artist near another.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// Whose tracks are compared with whose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Makers {
+    /// Those of each artist; a track of several is of each.
+    Artists,
+    /// Those of each album: of one title by one album artist, or, where none is named, in one folder.
+    Albums,
+}
+
+impl Makers {
+    /// What one of them is called.
+    pub(crate) fn one(self) -> &'static str {
+        match self {
+            Self::Artists => "artist",
+            Self::Albums => "album",
+        }
+    }
+}
+
+/// An artist, or an album, near another.
+#[derive(Debug, Clone, PartialEq)]
 pub struct NearArtist {
-    /// Name as most of the tracks spell it.
+    /// Name as most of the tracks spell it; of an album whose tracks have several, "various artists".
     pub artist: String,
+    /// Title of the album, where albums are compared.
+    pub album: Option<String>,
     /// Number of tracks.
     pub tracks: usize,
     /// Mean cosine similarity of each track, of either artist, to the most similar one of the other: -1 to 1.
@@ -39,7 +59,7 @@ pub struct NearArtist {
 }
 
 /// Two tracks of two artists.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TrackPair {
     /// A track of the artist that was asked about.
     pub own: TrackId,
@@ -49,63 +69,102 @@ pub struct TrackPair {
     pub similarity: f32,
 }
 
-/// The nearest artist of another.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// The nearest artist, or album, of another.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Nearest {
-    /// Name as most of the tracks spell it.
+    /// As [`NearArtist::artist`].
     pub artist: String,
+    /// As [`NearArtist::album`].
+    pub album: Option<String>,
     /// As [`NearArtist::similarity`].
     pub similarity: f32,
 }
 
-/// An artist of the collection.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// An artist of the collection, or an album.
+#[derive(Debug, Clone, PartialEq)]
 pub struct ArtistSummary {
-    /// Name as most of the tracks spell it.
+    /// As [`NearArtist::artist`].
     pub artist: String,
+    /// As [`NearArtist::album`].
+    pub album: Option<String>,
     /// Number of tracks.
     pub tracks: usize,
     /// The most typical track.
     pub medoid: TrackId,
     /// Mean cosine similarity of the tracks to their centre: 1 if they all sound the same; `None` with one track.
     pub cohesion: Option<f32>,
-    /// The nearest artist, if there is another.
+    /// The nearest other, if there is one.
     pub nearest: Option<Nearest>,
 }
 
-/// One artist's tracks.
+/// One artist's or one album's tracks.
 struct ArtistTracks {
+    /// What it is asked for by: an artist, or "artist – album".
     name: String,
+    artist: String,
+    album: Option<String>,
     count: usize,
     rows: Vec<usize>,
     vectors: Array2<f32>,
     mean: ndarray::Array1<f32>,
 }
 
-fn bodies(vectors: ArrayView2<'_, f32>, meta: &[TrackMeta]) -> Vec<ArtistTracks> {
+/// The text that most have, the first in the alphabet of several.
+fn most<'a>(texts: impl Iterator<Item = &'a str>) -> &'a str {
+    let mut spellings: HashMap<&str, usize> = HashMap::new();
+    texts.for_each(|text| *spellings.entry(text).or_default() += 1);
+    spellings.into_iter().max_by(|a, b| a.1.cmp(&b.1).then(b.0.cmp(a.0))).map_or("", |found| found.0)
+}
+
+/// Whose an album is, and its title.
+fn album_of(tracks: &[&TrackMeta]) -> (String, String) {
+    let title = most(tracks.iter().filter_map(|track| track.album.as_deref()));
+    let named = most(tracks.iter().filter_map(|track| track.album_artist.as_deref()));
+    let artists: Vec<&str> = tracks.iter().filter_map(|track| track.artist.as_deref()).collect();
+    let artist = match artists.as_slice() {
+        _ if !named.is_empty() => named,
+        [first, others @ ..] if others.iter().all(|other| fold(other) == fold(first)) => first,
+        [] => "",
+        _ => "various artists",
+    };
+    (artist.trim().to_owned(), title.trim().to_owned())
+}
+
+fn bodies(vectors: ArrayView2<'_, f32>, meta: &[TrackMeta], makers: Makers) -> Vec<ArtistTracks> {
     let mut rows_of: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (row, track) in meta.iter().enumerate() {
-        for key in track.artist_keys() {
+        let keys = match makers {
+            Makers::Artists => track.artist_keys(),
+            Makers::Albums => track.album_key().into_iter().collect(),
+        };
+        for key in keys {
             rows_of.entry(key).or_default().push(row);
         }
     }
     let all: Vec<(String, Vec<usize>)> = rows_of.into_iter().collect();
     all.into_par_iter()
         .map(|(key, rows)| {
-            let mut spellings: HashMap<&str, usize> = HashMap::new();
-            for &row in &rows {
-                let named = artists::artists(meta[row].artist.as_deref().unwrap_or_default());
-                for spelling in named.into_iter().filter(|name| name.to_lowercase() == key) {
-                    *spellings.entry(spelling).or_default() += 1;
+            let tracks: Vec<&TrackMeta> = rows.iter().map(|&row| &meta[row]).collect();
+            let (name, artist, album) = match makers {
+                Makers::Artists => {
+                    let named = tracks.iter().copied().filter_map(|track| track.artist.as_deref());
+                    let spellings =
+                        named.flat_map(artists::artists).filter(|name| name.to_lowercase() == key);
+                    let artist = most(spellings).to_owned();
+                    (artist.clone(), artist, None)
                 }
-            }
-            let name =
-                spellings.into_iter().max_by(|a, b| a.1.cmp(&b.1).then(b.0.cmp(a.0))).map_or("", |s| s.0);
+                Makers::Albums => {
+                    let (artist, title) = album_of(&tracks);
+                    let name =
+                        if artist.is_empty() { title.clone() } else { format!("{artist} – {title}") };
+                    (name, artist, Some(title))
+                }
+            };
             let count = rows.len();
             let rows: Vec<usize> = rows.into_iter().step_by(count.div_ceil(MOST_TRACKS)).collect();
-            let part = vectors.select(Axis(0), &rows);
-            let mean = part.mean_axis(Axis(0)).expect("an artist has tracks");
-            ArtistTracks { name: name.to_owned(), count, rows, vectors: part, mean }
+            let vectors = vectors.select(Axis(0), &rows);
+            let mean = vectors.mean_axis(Axis(0)).expect("an artist has tracks");
+            ArtistTracks { name, artist, album, count, rows, vectors, mean }
         })
         .collect()
 }
@@ -123,28 +182,33 @@ fn cosine(a: &ArtistTracks, b: &ArtistTracks) -> f32 {
     (a.mean.dot(&b.mean) / norms.max(f32::MIN_POSITIVE)).clamp(-1.0, 1.0)
 }
 
-/// Artists nearest to `artist`, nearest first.
+/// Artists nearest to an artist, or albums nearest to an album, nearest first.
 ///
-/// - `artist`: the name, whatever its case, accents and punctuation; a part of it where no other artist has that part
+/// - `name`: of the artist, or of the album with its artist before it ("Muldjord – Chaos"), whatever its case, accents and
+///   punctuation; a part of it where no other has that part
 /// - `vectors`: `[n, dim]` unit vectors; `meta`: same rows
 pub fn near_artists(
     vectors: ArrayView2<'_, f32>,
     meta: &[TrackMeta],
-    artist: &str,
+    makers: Makers,
+    name: &str,
     limit: usize,
 ) -> Result<Vec<NearArtist>> {
     same_length("metadata", vectors.nrows(), meta.len())?;
-    let bodies = bodies(vectors, meta);
+    let bodies = bodies(vectors, meta, makers);
     let names = || bodies.iter().map(|body| body.name.as_str());
-    let artist = artists::artists(artist).first().copied().unwrap_or(artist);
-    let found = meant(artist, names());
+    let asked = match makers {
+        Makers::Artists => artists::artists(name).first().copied().unwrap_or(name),
+        Makers::Albums => name,
+    };
+    let found = meant(asked, names());
     let [name] = found.as_slice() else {
         let hint = if found.is_empty() {
-            or_did_you_mean(&spelt_alike(artist, names()))
+            or_did_you_mean(&spelt_alike(asked, names()))
         } else {
             format!(": it is a part of {} names", found.len())
         };
-        return Err(ExploreError::UnknownArtist { asked: artist.to_owned(), hint });
+        return Err(ExploreError::UnknownArtist { makers, asked: asked.to_owned(), hint });
     };
     let own = bodies.iter().find(|body| body.name == *name).expect("the name is one of theirs");
     let mut near: Vec<(f32, &ArtistTracks)> = bodies
@@ -178,7 +242,8 @@ pub fn near_artists(
             }
         }
         NearArtist {
-            artist: body.name.clone(),
+            artist: body.artist.clone(),
+            album: body.album.clone(),
             tracks: body.count,
             similarity,
             mean_similarity: cosine(own, body),
@@ -188,12 +253,16 @@ pub fn near_artists(
     Ok(answer.collect())
 }
 
-/// All artists, most tracks first.
+/// All artists, or all albums, most tracks first.
 ///
 /// - `vectors`: `[n, dim]` unit vectors; `meta`: same rows
-pub fn artists(vectors: ArrayView2<'_, f32>, meta: &[TrackMeta]) -> Result<Vec<ArtistSummary>> {
+pub fn artists(
+    vectors: ArrayView2<'_, f32>,
+    meta: &[TrackMeta],
+    makers: Makers,
+) -> Result<Vec<ArtistSummary>> {
     same_length("metadata", vectors.nrows(), meta.len())?;
-    let bodies = bodies(vectors, meta);
+    let bodies = bodies(vectors, meta, makers);
     let mut answer: Vec<ArtistSummary> = bodies
         .par_iter()
         .map(|own| {
@@ -202,25 +271,37 @@ pub fn artists(vectors: ArrayView2<'_, f32>, meta: &[TrackMeta]) -> Result<Vec<A
                 .filter(|body| !std::ptr::eq(*body, own))
                 .map(|body| (cosine(own, body), body))
                 .collect();
-            short.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.name.cmp(&b.1.name)));
-            short.truncate(SHORT_LIST);
+            if short.len() > SHORT_LIST {
+                let nearer = |a: &(f32, &ArtistTracks), b: &(f32, &ArtistTracks)| {
+                    b.0.total_cmp(&a.0).then_with(|| a.1.name.cmp(&b.1.name))
+                };
+                short.select_nth_unstable_by(SHORT_LIST, nearer);
+                short.truncate(SHORT_LIST);
+            }
             let nearest = short
                 .into_iter()
-                .map(|(_, body)| (similarity(own, body), body.name.as_str()))
-                .max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(a.1)));
+                .map(|(_, body)| (similarity(own, body), body))
+                .max_by(|a, b| a.0.total_cmp(&b.0).then_with(|| b.1.name.cmp(&a.1.name)));
             let closeness = own.vectors.dot(&own.mean);
             let most =
                 (0..own.rows.len()).max_by(|&a, &b| closeness[a].total_cmp(&closeness[b]).then(b.cmp(&a)));
             ArtistSummary {
-                artist: own.name.clone(),
+                artist: own.artist.clone(),
+                album: own.album.clone(),
                 tracks: own.count,
                 medoid: meta[own.rows[most.expect("an artist has tracks")]].id,
                 cohesion: (own.count > 1).then(|| own.mean.dot(&own.mean).sqrt().min(1.0)),
-                nearest: nearest.map(|(similarity, name)| Nearest { artist: name.to_owned(), similarity }),
+                nearest: nearest.map(|(similarity, body)| Nearest {
+                    artist: body.artist.clone(),
+                    album: body.album.clone(),
+                    similarity,
+                }),
             }
         })
         .collect();
-    answer.sort_by(|a, b| b.tracks.cmp(&a.tracks).then_with(|| a.artist.cmp(&b.artist)));
+    answer.sort_by(|a, b| {
+        b.tracks.cmp(&a.tracks).then_with(|| (&a.artist, &a.album).cmp(&(&b.artist, &b.album)))
+    });
     Ok(answer)
 }
 
@@ -260,12 +341,12 @@ mod tests {
     #[test]
     fn distributions_matter_and_not_only_means() {
         let (vectors, meta) = two_styles();
-        let near = near_artists(vectors.view(), &meta, "a ", 5).expect("known");
+        let near = near_artists(vectors.view(), &meta, Makers::Artists, "a ", 5).expect("known");
         assert_eq!(near[0].artist, "B");
         assert!(near[0].similarity > 0.97 && near[1].similarity < 0.9, "{near:?}");
         assert!((near[0].mean_similarity - near[1].mean_similarity).abs() < 0.05);
         assert_eq!(near[0].because.len(), 3);
-        let all = artists(vectors.view(), &meta).expect("same rows");
+        let all = artists(vectors.view(), &meta, Makers::Artists).expect("same rows");
         assert_eq!((all.len(), all[0].tracks), (3, 20));
         assert_eq!(
             all.iter().find(|a| a.artist == "A").and_then(|a| a.nearest.clone()).map(|n| n.artist).as_deref(),
@@ -284,13 +365,13 @@ mod tests {
                 track
             })
             .collect();
-        let all = artists(vectors.view(), &meta).expect("same rows");
+        let all = artists(vectors.view(), &meta, Makers::Artists).expect("same rows");
         let nearest: Vec<(f32, Option<f32>)> =
             all.iter().map(|a| (a.nearest.as_ref().map_or(9.0, |n| n.similarity), a.cohesion)).collect();
         for ((found, cohesion), expected) in nearest.into_iter().zip([0.6, 0.6, -0.6]) {
             assert!((found - expected).abs() < 1e-6 && cohesion.is_none(), "{found} for {expected}");
         }
-        let near = near_artists(vectors.view(), &meta, "artist 0", 5).expect("known");
+        let near = near_artists(vectors.view(), &meta, Makers::Artists, "artist 0", 5).expect("known");
         assert_eq!(near[0].because[0].similarity, near[0].similarity);
     }
 
@@ -298,10 +379,49 @@ mod tests {
     fn an_unknown_artist_is_told() {
         let (vectors, meta) = two_styles();
         assert!(
-            near_artists(vectors.view(), &meta, "Z", 5)
+            near_artists(vectors.view(), &meta, Makers::Artists, "Z", 5)
                 .expect_err("unknown")
                 .to_string()
                 .contains("no artist \"Z\"")
         );
+    }
+
+    /// Two albums of one title by two artists, a compilation in one folder, and tracks of no album.
+    #[test]
+    fn albums_are_told_by_their_artist_or_their_folder() {
+        let rows = [
+            ("/m/a/1.mp3", "Ann", Some("Hits"), Some("Ann")),
+            ("/m/a/2.mp3", "Ann feat. Bo", Some("hits"), Some("Ann")),
+            ("/m/b/1.mp3", "Bo", Some("Hits"), Some("Bo")),
+            ("/m/mix/1.mp3", "Cy", Some("Summer"), None),
+            ("/m/mix/2.mp3", "Di", Some("Summer"), None),
+            ("/m/other/1.mp3", "Ed", Some("Summer"), None),
+            ("/m/x.mp3", "Ann", None, None),
+        ];
+        let meta: Vec<TrackMeta> = rows
+            .iter()
+            .enumerate()
+            .map(|(i, (path, artist, album, owner))| TrackMeta {
+                artist: Some((*artist).to_owned()),
+                album: album.map(str::to_owned),
+                album_artist: owner.map(str::to_owned),
+                ..TrackMeta::new(TrackId(i as i64), *path)
+            })
+            .collect();
+        let angle = |degrees: f32| [degrees.to_radians().cos(), degrees.to_radians().sin()];
+        let vectors = ndarray::arr2(&[0.0, 2.0, 90.0, 10.0, 12.0, 91.0, 45.0].map(angle));
+        let all = artists(vectors.view(), &meta, Makers::Albums).expect("same rows");
+        let named: Vec<(&str, &str, usize)> =
+            all.iter().map(|a| (a.artist.as_str(), a.album.as_deref().unwrap_or("?"), a.tracks)).collect();
+        assert_eq!(
+            named,
+            [("Ann", "Hits", 2), ("various artists", "Summer", 2), ("Bo", "Hits", 1), ("Ed", "Summer", 1)]
+        );
+        let near = |name: &str| near_artists(vectors.view(), &meta, Makers::Albums, name, 1);
+        let nearest = near("ann – hits").expect("known").remove(0);
+        assert_eq!((nearest.artist.as_str(), nearest.album.as_deref()), ("various artists", Some("Summer")));
+        assert_eq!(near("bo hits").expect("known")[0].artist, "Ed");
+        let several = near("summer").expect_err("two albums").to_string();
+        assert!(several.contains("no album \"summer\": it is a part of 2 names"), "{several}");
     }
 }

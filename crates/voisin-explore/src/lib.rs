@@ -46,6 +46,7 @@ mod union;
 mod windows;
 pub mod words;
 
+use artists::Makers;
 use voisin_base::remedy::Remedy;
 
 pub use graph::KnnGraph;
@@ -112,9 +113,11 @@ pub enum ExploreError {
         /// What to relax.
         hint: &'static str,
     },
-    /// An artist that nobody is, or that several are.
-    #[error("no artist \"{asked}\"{hint}")]
+    /// An artist or an album that there is none of, or several.
+    #[error("no {} \"{asked}\"{hint}", makers.one())]
     UnknownArtist {
+        /// What was looked for.
+        makers: Makers,
         /// What was asked.
         asked: String,
         /// Who may have been meant, in words.
@@ -136,7 +139,8 @@ impl ExploreError {
     pub fn remedy(&self) -> Option<Remedy> {
         match self {
             Self::NotUnit { .. } => Some(Remedy::Verify),
-            Self::UnknownArtist { .. } => Some(Remedy::SeeArtists),
+            Self::UnknownArtist { makers: Makers::Artists, .. } => Some(Remedy::SeeArtists),
+            Self::UnknownArtist { makers: Makers::Albums, .. } => Some(Remedy::SeeAlbums),
             _ => None,
         }
     }

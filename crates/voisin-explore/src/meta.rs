@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use voisin_base::artists::artists;
 use voisin_base::cue;
 use voisin_base::song::song;
+use voisin_base::text::fold;
 use voisin_base::track::TrackId;
 
 /// A track's tags, predictions and file facts, as far as clusters, maps and playlists show them.
@@ -25,6 +26,9 @@ pub struct TrackMeta {
     pub artist: Option<String>,
     /// Album from the tags.
     pub album: Option<String>,
+    /// Whose the album is, from the tags.
+    #[serde(skip)]
+    pub album_artist: Option<String>,
     /// Genres from the tags, normalised, most specific as written by the owner.
     pub genres: Vec<String>,
     /// Best genre of the classifier.
@@ -61,6 +65,7 @@ impl TrackMeta {
             title: String::new(),
             artist: None,
             album: None,
+            album_artist: None,
             genres: Vec::new(),
             predicted_genre: None,
             predicted_probability: None,
@@ -128,6 +133,13 @@ impl TrackMeta {
     /// Everybody whom the artist names, to compare by: lower-cased; empty if unknown.
     pub fn artist_keys(&self) -> Vec<String> {
         artists(self.artist.as_deref().unwrap_or_default()).into_iter().map(str::to_lowercase).collect()
+    }
+
+    /// Which album it is on, to compare by: its title, and its artist or else the folder; `None` without an album.
+    pub fn album_key(&self) -> Option<String> {
+        let title = fold(self.album.as_deref()?);
+        let owner = self.album_artist.as_deref().map(fold).filter(|owner| !owner.is_empty());
+        (!title.is_empty()).then(|| format!("{title}\n{}", owner.unwrap_or_else(|| self.folder().to_owned())))
     }
 
     /// Which song it is, where that can be told: tracks with the same text are versions of one song.

@@ -16,7 +16,7 @@ use super::upstream::ServerAddress;
 use voisin::{Engine, MixOptions, SimilarTrack};
 use voisin_base::track::TrackId;
 use voisin_base::vector::dot;
-use voisin_explore::artists::near_artists;
+use voisin_explore::artists::{Makers, near_artists};
 use voisin_library::{Library, LibraryError, MusicalKey, Resolution, Track};
 use voisin_questions::answers::track::title;
 
@@ -218,7 +218,7 @@ async fn similar_artists(
     let answer = linked.state.ask_explored(move |_, context, explored| {
         let collection = &explored.collection;
         let library = context.engine.library();
-        let near = near_artists(collection.vectors.view(), &collection.meta, &name, n)?;
+        let near = near_artists(collection.vectors.view(), &collection.meta, Makers::Artists, &name, n)?;
         let mut answer = Vec::new();
         for artist in near {
             let songs = |tracks: Vec<TrackId>| {

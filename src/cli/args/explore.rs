@@ -126,7 +126,25 @@ pub(crate) struct PlaylistArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  voisin artists 'nina simone'")]
 pub(crate) struct ArtistsArgs {
-    /// Only the artists near to this one
+    #[command(flatten)]
+    pub(crate) makers: MakersArgs,
+}
+
+/// Show albums, and which sounds like which
+///
+/// Nearness compares all tracks of both, not only their means. An album is told by its title and its artist, or, where the
+/// tags name no artist of the album, by its folder.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  voisin albums 'kind of blue'")]
+pub(crate) struct AlbumsArgs {
+    #[command(flatten)]
+    pub(crate) makers: MakersArgs,
+}
+
+/// What is asked of artists and of albums.
+#[derive(Debug, Args)]
+pub(crate) struct MakersArgs {
+    /// Only those near to this one
     #[arg(value_name = "NAME")]
     pub(crate) name: Option<String>,
     /// How many [default: 10 near a named one, else all]

@@ -40,7 +40,8 @@ pub(crate) use config::ConfigArgs;
 pub(crate) use eval::{EmbeddingArgs, EvalArgs, EvalCommand, EvalOutput, RetrievalArgs};
 pub(crate) use eval_genre::EvalGenreArgs;
 pub(crate) use explore::{
-    ArtistsArgs, ClustersArgs, DuplicatesArgs, MapArgs, OutliersArgs, PathArgs, PlaylistArgs,
+    AlbumsArgs, ArtistsArgs, ClustersArgs, DuplicatesArgs, MakersArgs, MapArgs, OutliersArgs, PathArgs,
+    PlaylistArgs,
 };
 pub(crate) use find::FindArgs;
 pub(crate) use genre::{ClassifyArgs, GenresArgs, SuspectsArgs};
@@ -240,6 +241,7 @@ pub(crate) enum Command {
     Playlist(PlaylistArgs),
     Lists(ListsArgs),
     Artists(ArtistsArgs),
+    Albums(AlbumsArgs),
     Duplicates(DuplicatesArgs),
     Outliers(OutliersArgs),
     Serve(ServeArgs),

@@ -18,11 +18,18 @@ use crate::library::{Descriptors, FileRecord, Track, licence_id};
 use crate::track::TrackId;
 
 /// Prints a page of tracks, in the form that was asked for.
-pub(crate) fn print_page(page: &TrackPage, words: &StrongTags, output: &ListOutput) -> anyhow::Result<()> {
+///
+/// - `by_album`: they are in the order of their albums
+pub(crate) fn print_page(
+    page: &TrackPage,
+    words: &StrongTags,
+    by_album: bool,
+    output: &ListOutput,
+) -> anyhow::Result<()> {
     let of = |track: &Track| words.get(&track.id).map_or(&[][..], Vec::as_slice);
     let json = |track: &Track| TrackJson::new(track, page.descriptors.get(&track.id), Some(of(track)));
     match output.format {
-        ListFormat::Table => print_table(page, words),
+        ListFormat::Table => print_table(page, words, by_album),
         ListFormat::Json => super::print_json(&PageJson::new(page, Some(words))),
         ListFormat::Csv => super::print_csv(
             [
@@ -60,7 +67,7 @@ pub(crate) fn print_page(page: &TrackPage, words: &StrongTags, output: &ListOutp
 }
 
 /// A column is there only where some track has something in it.
-fn print_table(page: &TrackPage, words: &StrongTags) -> anyhow::Result<()> {
+fn print_table(page: &TrackPage, words: &StrongTags, by_album: bool) -> anyhow::Result<()> {
     let measured = |track: &Track| page.descriptors.get(&track.id).copied().unwrap_or_default();
     let any = |has: &dyn Fn(&Track) -> bool| page.tracks.iter().any(has);
     let tempo = any(&|track| measured(track).tempo.is_some());
@@ -70,6 +77,8 @@ fn print_table(page: &TrackPage, words: &StrongTags) -> anyhow::Result<()> {
     let year = any(&|track| track.tags.year.is_some());
     let columns = [
         (true, ("id", Align::Right)),
+        (by_album, ("album", Align::Left)),
+        (by_album, ("no.", Align::Right)),
         (true, ("artist", Align::Left)),
         (true, ("title", Align::Left)),
         (true, ("genre", Align::Left)),
@@ -89,6 +98,8 @@ fn print_table(page: &TrackPage, words: &StrongTags) -> anyhow::Result<()> {
         let heard = measured(track);
         let cells = [
             track.id.to_string(),
+            track.tags.album.clone().unwrap_or_default(),
+            number_on_album(track),
             track.main_artist().unwrap_or_default().to_owned(),
             title(track),
             track.tags.genres.join(", "),
@@ -106,6 +117,15 @@ fn print_table(page: &TrackPage, words: &StrongTags) -> anyhow::Result<()> {
         );
     }
     table.print()
+}
+
+/// `2-07`: disc and number; the disc alone says nothing.
+fn number_on_album(track: &Track) -> String {
+    match (track.tags.disc_number, track.tags.track_number) {
+        (Some(disc), Some(number)) => format!("{disc}-{number:02}"),
+        (None, Some(number)) => number.to_string(),
+        (_, None) => String::new(),
+    }
 }
 
 fn words_text(words: &[(String, f32)]) -> String {

@@ -70,6 +70,7 @@ fn words(remedy: &Remedy) -> String {
         Remedy::SeeTracks => "\"voisin list\" shows those there are",
         Remedy::SeeFolders => "\"voisin list --sort path\" shows where its tracks lie",
         Remedy::SeeArtists => "\"voisin artists\" lists those there are",
+        Remedy::SeeAlbums => "\"voisin albums\" lists those there are",
         Remedy::SeeGenres => "\"voisin genres\" lists those there are",
         Remedy::SeeClusters => "\"voisin clusters\" lists those there are",
         Remedy::SeeWords(known) => {
@@ -124,6 +125,7 @@ mod tests {
             Remedy::SeeTracks,
             Remedy::SeeFolders,
             Remedy::SeeArtists,
+            Remedy::SeeAlbums,
             Remedy::SeeGenres,
             Remedy::SeeClusters,
             Remedy::SeeWords(7),

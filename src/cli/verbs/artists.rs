@@ -1,88 +1,114 @@
-//! `voisin artists`.
+//! `voisin artists` and `voisin albums`.
 
 use crate::answers::artists::{ArtistJson, SimilarArtistJson};
-use crate::cli::args::{ArtistsArgs, TableFormat};
+use crate::cli::args::{MakersArgs, TableFormat};
 use crate::cli::context::Context;
 use crate::cli::render::track::display;
 use crate::cli::render::{self, Align, Table};
 use crate::cli::{Ending, NothingFound};
-use crate::explore::artists;
+use crate::engine::Collection;
+use crate::explore::artists::{ArtistSummary, Makers, NearArtist, artists, near_artists};
 
-/// Artists near a named one, where nobody says how many.
+/// Those near a named one, where nobody says how many.
 const NEAREST: usize = 10;
 
-pub(crate) fn run(context: &Context, args: &ArtistsArgs) -> anyhow::Result<Ending> {
-    let engine = context.open_engine()?;
-    let collection = engine.collection()?;
+pub(crate) fn run(context: &Context, makers: Makers, args: &MakersArgs) -> anyhow::Result<Ending> {
+    let collection = context.open_engine()?.collection()?;
+    let (vectors, meta) = (collection.vectors.view(), &collection.meta);
     match &args.name {
         None => {
-            let mut all = artists::artists(collection.vectors.view(), &collection.meta)?;
-            if all.is_empty() {
-                let text = "no track of this library names its artist: add tagged music";
-                return Err(NothingFound(text.to_owned()).into());
+            let mut found = artists(vectors, meta, makers)?;
+            if found.is_empty() {
+                let what = match makers {
+                    Makers::Artists => "artist",
+                    Makers::Albums => "album",
+                };
+                let text = format!("no track of this library names its {what}: add tagged music");
+                return Err(NothingFound(text).into());
             }
-            all.truncate(args.limit.map_or(all.len(), |limit| limit.of(all.len())));
-            if args.format == TableFormat::Json {
-                render::print_json(&ArtistJson::list(&collection, &all))?;
-                return Ok(Ending::Fine);
-            }
-            let row = |artist: &artists::ArtistSummary| {
-                let (near, similarity) = artist.nearest.as_ref().map_or_else(Default::default, |near| {
-                    (near.artist.clone(), format!("{:.3}", near.similarity))
-                });
-                [
-                    artist.artist.clone(),
-                    artist.tracks.to_string(),
-                    artist.cohesion.map_or_else(|| "–".to_owned(), |cohesion| format!("{cohesion:.3}")),
-                    near,
-                    similarity,
-                ]
-            };
-            let header = ["artist", "tracks", "cohesion", "nearest", "similarity"];
-            let aligns = [Align::Left, Align::Right, Align::Right, Align::Left, Align::Right];
-            print(&header, &aligns, all.iter().map(row), args)?;
+            found.truncate(args.limit.map_or(found.len(), |limit| limit.of(found.len())));
+            print_all(&collection, &found, makers, args.format)?;
         }
         Some(name) => {
-            let near = artists::near_artists(
-                collection.vectors.view(),
-                &collection.meta,
-                name,
-                args.limit.unwrap_or(NEAREST.into()).of(collection.ids.len()),
-            )?;
-            if args.format == TableFormat::Json {
-                render::print_json(&SimilarArtistJson::list(&collection, &near))?;
-                return Ok(Ending::Fine);
-            }
-            let row = |artist: &artists::NearArtist| {
-                let because = artist.because.first().map_or_else(String::new, |pair| {
-                    format!("{} / {}", display(&collection, pair.other), display(&collection, pair.own))
-                });
-                let similarity = format!("{:.3}", artist.similarity);
-                [artist.artist.clone(), artist.tracks.to_string(), similarity, because]
-            };
-            let header = ["artist", "tracks", "similarity", "because"];
-            print(
-                &header,
-                &[Align::Left, Align::Right, Align::Right, Align::Left],
-                near.iter().map(row),
-                args,
-            )?;
+            let limit = args.limit.unwrap_or(NEAREST.into()).of(collection.ids.len());
+            print_near(&collection, &near_artists(vectors, meta, makers, name, limit)?, makers, args.format)?;
         }
     }
     Ok(Ending::Fine)
 }
 
-fn print<const N: usize>(
-    header: &[&'static str; N],
-    aligns: &[Align; N],
-    rows: impl Iterator<Item = [String; N]>,
-    args: &ArtistsArgs,
+/// The columns that name one: an album by its title and whose it is.
+fn names(album: Option<&str>, artist: &str) -> Vec<String> {
+    album.into_iter().chain([artist]).map(str::to_owned).collect()
+}
+
+fn headed(makers: Makers, others: &[(&'static str, Align)]) -> Vec<(&'static str, Align)> {
+    let own: &[_] = match makers {
+        Makers::Artists => &[("artist", Align::Left)],
+        Makers::Albums => &[("album", Align::Left), ("artist", Align::Left)],
+    };
+    [own, others].concat()
+}
+
+fn print_all(
+    collection: &Collection,
+    found: &[ArtistSummary],
+    makers: Makers,
+    format: TableFormat,
 ) -> anyhow::Result<()> {
-    if args.format == TableFormat::Csv {
-        return render::print_csv(*header, rows);
+    if format == TableFormat::Json {
+        return render::print_json(&ArtistJson::list(collection, found));
     }
-    let columns: Vec<_> = header.iter().copied().zip(aligns.iter().copied()).collect();
-    let mut table = Table::new(&columns);
+    let others = [
+        ("tracks", Align::Right),
+        ("cohesion", Align::Right),
+        ("nearest", Align::Left),
+        ("similarity", Align::Right),
+    ];
+    let rows = found.iter().map(|one| {
+        let (near, similarity) = one.nearest.as_ref().map_or_else(Default::default, |near| {
+            let whose = near.album.iter().map(String::as_str).chain([near.artist.as_str()]);
+            let name = whose.filter(|text| !text.is_empty()).collect::<Vec<_>>().join(" – ");
+            (name, format!("{:.3}", near.similarity))
+        });
+        let cohesion = one.cohesion.map_or_else(|| "–".to_owned(), |cohesion| format!("{cohesion:.3}"));
+        let mut cells = names(one.album.as_deref(), &one.artist);
+        cells.extend([one.tracks.to_string(), cohesion, near, similarity]);
+        cells
+    });
+    print(&headed(makers, &others), rows, format)
+}
+
+fn print_near(
+    collection: &Collection,
+    near: &[NearArtist],
+    makers: Makers,
+    format: TableFormat,
+) -> anyhow::Result<()> {
+    if format == TableFormat::Json {
+        return render::print_json(&SimilarArtistJson::list(collection, near));
+    }
+    let others = [("tracks", Align::Right), ("similarity", Align::Right), ("because", Align::Left)];
+    let rows = near.iter().map(|one| {
+        let because = one.because.first().map_or_else(String::new, |pair| {
+            format!("{} / {}", display(collection, pair.other), display(collection, pair.own))
+        });
+        let mut cells = names(one.album.as_deref(), &one.artist);
+        cells.extend([one.tracks.to_string(), format!("{:.3}", one.similarity), because]);
+        cells
+    });
+    print(&headed(makers, &others), rows, format)
+}
+
+fn print(
+    columns: &[(&'static str, Align)],
+    rows: impl Iterator<Item = Vec<String>>,
+    format: TableFormat,
+) -> anyhow::Result<()> {
+    if format == TableFormat::Csv {
+        return render::print_csv(columns.iter().map(|(name, _)| *name).collect::<Vec<_>>(), rows);
+    }
+    let mut table = Table::new(columns);
     rows.for_each(|row| table.row(row));
     table.print()
 }

@@ -7,6 +7,7 @@ use crate::cli::context::Context;
 use crate::cli::render::list::print_page;
 use crate::cli::source::LibraryTarget;
 use crate::engine::TrackQuery;
+use crate::library::SortBy;
 use crate::track::TrackId;
 
 /// Words a track.
@@ -38,6 +39,6 @@ pub(crate) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Ending> 
     let heard = if wants_words && !page.tracks.is_empty() { engine.predicted_tags_if_any()? } else { None };
     let ids: Vec<TrackId> = page.tracks.iter().map(|track| track.id).collect();
     let words = heard.map(|heard| heard.strongest(&ids, WORDS)).unwrap_or_default();
-    print_page(&page, &words, &args.output)?;
+    print_page(&page, &words, query.sort == SortBy::Album, &args.output)?;
     Ok(if page.tracks.is_empty() { Ending::Partial } else { Ending::Fine })
 }

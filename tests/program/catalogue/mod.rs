@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use crate::common;
+mod albums;
 mod keeping;
 mod parts;
 mod words;

@@ -26,6 +26,7 @@ fn tables_fit_the_terminal() {
         "outliers --threshold=-10 -l 3",
         "genres",
         "artists",
+        "list --sort album",
         "classify --all",
         "list",
         "list --tag metal",

@@ -14,7 +14,7 @@ use crate::state::{Shared, way};
 use voisin::{EngineError, MixOptions};
 use voisin_base::remedy::Remedy;
 use voisin_base::track::TrackId;
-use voisin_explore::artists::near_artists;
+use voisin_explore::artists::{Makers, near_artists};
 use voisin_library::Track;
 use voisin_questions::seed::MOST_SEEDS;
 use voisin_questions::values::{Count, Limit};
@@ -208,7 +208,8 @@ pub(super) async fn artists(
     state
         .ask_explored(move |_, _, explored| {
             let collection = &explored.collection;
-            let near = near_artists(collection.vectors.view(), &collection.meta, &asked.artist.name, count)?;
+            let (vectors, meta) = (collection.vectors.view(), &collection.meta);
+            let near = near_artists(vectors, meta, Makers::Artists, &asked.artist.name, count)?;
             let artists = near.into_iter().map(|near| NearArtistJson {
                 name: near.artist,
                 similarity: near.similarity.clamp(0.0, 1.0),
