@@ -76,6 +76,11 @@ fn an_assistant_gets_what_the_command_line_says() {
     for ((tool, arguments, line), answer) in questions.iter().zip(heard["answers"].as_array().unwrap()) {
         assert_eq!(answer["is_error"], false, "{tool} {arguments}: {answer}");
         let mut answer: Value = serde_json::from_str(answer["text"].as_str().unwrap()).unwrap();
+        // What is kept is of no state of the tracks.
+        if *tool == "lists" {
+            assert_eq!(answer["lists"][0]["name"], "loud", "{answer}");
+            continue;
+        }
         assert!(answer["generation"].as_u64() > Some(0), "{tool}: {answer}");
         if line.is_empty() {
             continue;
