@@ -433,7 +433,9 @@ impl PredictedTags {
 
     fn not_understood(&self, text: &str) -> EngineError {
         let known: Vec<&str> = self.words.known().map(|(word, _)| word).collect();
-        let suggestions = spelt_alike(text, known.iter().copied()).into_iter().map(str::to_owned).collect();
+        let nearest: Vec<&str> = self.words.nearest(text).into_iter().collect();
+        let suggestions = if nearest.is_empty() { spelt_alike(text, known.iter().copied()) } else { nearest };
+        let suggestions = suggestions.into_iter().map(str::to_owned).collect();
         EngineError::Words { text: text.to_owned(), suggestions, known: known.len() }
     }
 

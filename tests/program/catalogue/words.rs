@@ -62,6 +62,12 @@ fn a_library_that_lacks_a_genre_says_so() {
     assert!(table.lines().next().unwrap().contains("bebop (jazz)") && table.contains("top 1"), "{table}");
     assert!(said.contains("nothing here is likely to be jazz ("), "{said}");
     assert!(said.contains("\"saxophone\" cannot be told; the nearest word that can is \"jazz\""), "{said}");
+    let alone = sandbox.run(["find", "saxophone"]);
+    assert!(
+        code(&alone) == 2 && text(&alone.stderr).contains("did you mean jazz"),
+        "{}",
+        text(&alone.stderr)
+    );
     let answer = fine_json(sandbox.run(["find", "jazz,", "no rock,", "calm", "--format", "json"]));
     let likeliest = |at: usize| answer["understood"][at]["likeliest"].as_f64();
     assert!(likeliest(0).is_some_and(|most| most < 0.5) && likeliest(1).is_some() && likeliest(2).is_none());
