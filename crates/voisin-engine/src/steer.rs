@@ -5,7 +5,7 @@
 //! strength together are greatest. How much a word's strength weighs is not a number that anybody has to know: it is as much
 //! as leaves the answer the share of its similarity to the seeds that is asked for.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use ndarray::{Axis, aview1};
 
@@ -87,7 +87,8 @@ impl std::fmt::Display for Steered {
 struct Wish {
     word: String,
     sign: f32,
-    strength: HashMap<TrackId, f32>,
+    /// In the order of the tracks, so that sums over them are the same each time.
+    strength: BTreeMap<TrackId, f32>,
 }
 
 /// What may come into the answer.
