@@ -451,12 +451,14 @@ mod tests {
                 let (state, key, work) = (Arc::clone(&state), key.to_owned(), held(&begun, &go_on));
                 tokio::spawn(async move { state.once(key, false, work).await })
             };
-            let gone = [ask("first"), ask("second")];
-            until(|| begun.load(Ordering::SeqCst) == 1 && lock(&state.whole.kept).len() == 2).await;
+            let first = ask("first");
+            until(|| begun.load(Ordering::SeqCst) == 1).await;
+            let second = ask("second");
+            until(|| lock(&state.whole.kept).len() == 2).await;
             // The second has not begun; then the first ends by itself, and with it its turn.
-            gone[1].abort();
+            second.abort();
             until(|| lock(&state.whole.kept).len() == 1).await;
-            gone[0].abort();
+            first.abort();
             until(|| lock(&state.whole.kept).is_empty()).await;
             until(|| state.whole.answers.turn.available_permits() == 1).await;
             assert_eq!(begun.load(Ordering::SeqCst), 1);
