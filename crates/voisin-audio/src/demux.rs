@@ -372,7 +372,7 @@ impl Demuxer {
                 Ok(None) => self.ended = true,
                 Err(Error::ResetRequired) => self.ended = !self.rejoin(),
                 Err(Error::IoError(error)) if error.kind() == ErrorKind::UnexpectedEof => self.ended = true,
-                Err(Error::IoError(error)) => return Err(AudioError::from_io(&self.path, error)),
+                Err(error @ Error::IoError(_)) => return Err(unreadable(&self.path, error)),
                 Err(_) => {
                     self.faults += 1;
                     self.totals.regular = false;
@@ -425,6 +425,10 @@ fn unreadable(path: &Path, error: Error) -> AudioError {
     match error {
         Error::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => {
             AudioError::NotAudio { path: path.to_owned(), reason: "it ends within its header".to_owned() }
+        }
+        // Of the bytes, not of the disk: trying again does not help.
+        Error::IoError(error) if error.kind() == ErrorKind::InvalidData => {
+            AudioError::NotAudio { path: path.to_owned(), reason: error.to_string() }
         }
         Error::IoError(error) => AudioError::from_io(path, error),
         Error::Unsupported(what) if what.contains("no suitable format") => AudioError::NotAudio {

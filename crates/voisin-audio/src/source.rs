@@ -172,6 +172,17 @@ fn law_header(format: [u8; 16], data: u32) -> Vec<u8> {
     [b"RIFF\xff\xff\xff\xffWAVEfmt \x12\0\0\0", &format[..], &[0, 0], b"data", &data.to_le_bytes()].concat()
 }
 
+impl MediaBytes {
+    /// The file sends its reader to where no file has bytes.
+    fn nowhere(&self, found: &str) -> io::Error {
+        let length = self.length;
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("damaged: expected a place among its {length} bytes, found {found}"),
+        )
+    }
+}
+
 impl Read for MediaBytes {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let head = usize::try_from(self.position).ok().and_then(|position| self.head.get(position..));
@@ -206,11 +217,15 @@ impl Seek for MediaBytes {
             SeekFrom::End(offset) => self.length.checked_add_signed(offset),
             SeekFrom::Current(offset) => self.position.checked_add_signed(offset),
         };
-        let target = target.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        let target = target.ok_or_else(|| self.nowhere("one before its first or behind any file's last"))?;
         let behind = target.saturating_sub(self.head.len() as u64);
-        let absolute =
-            self.start.checked_add(behind).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-        self.file.seek(SeekFrom::Start(absolute))?;
+        let found = || self.nowhere(&format!("byte {target}"));
+        let absolute = self.start.checked_add(behind).ok_or_else(found)?;
+        // How far a file may reach is the file system's to say: 16 TB on ext4.
+        (&self.file).seek(SeekFrom::Start(absolute)).map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidInput => found(),
+            _ => error,
+        })?;
         self.position = target;
         Ok(target)
     }
@@ -342,4 +357,33 @@ pub(super) fn known_stranger(head: &[u8]) -> Option<&'static str> {
         return Some("it is a RIFF file of another kind than WAVE");
     }
     STRANGERS.iter().find(|(magic, _)| head.starts_with(magic)).map(|&(_, what)| what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_where_no_file_has_bytes_are_told_as_damage() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.mka");
+        std::fs::write(&path, [0x1a; 100]).unwrap();
+        let mut source = MediaBytes::open(&path).unwrap();
+        source.seek(SeekFrom::Start(40)).unwrap();
+        for (to, found) in [
+            (SeekFrom::Start(1 << 63), "found byte 9223372036854775808"),
+            (SeekFrom::Current(i64::MAX), "found byte 9223372036854775847"),
+            (SeekFrom::Current(-41), "found one before its first"),
+            (SeekFrom::End(-101), "found one before its first"),
+        ] {
+            let error = source.seek(to).unwrap_err();
+            let said = error.to_string();
+            assert!(
+                said.starts_with("damaged: expected a place among its 100 bytes") && said.contains(found),
+                "{said}"
+            );
+            assert_eq!(error.raw_os_error(), None);
+        }
+        assert_eq!(source.stream_position().unwrap(), 40);
+    }
 }
