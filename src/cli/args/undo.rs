@@ -6,8 +6,9 @@ use super::ReportFormat;
 
 /// Take back what a run of `classify --write-tags` wrote into files
 ///
-/// Each file gets the genres that it had before. One whose genres were changed since is left alone. Runs that can be taken
-/// back are listed by --list.
+/// Each file gets the tags that it had before, not its bytes: room that writing made stays in it, so its size and checksum
+/// are others than before it was first written. One whose tags were changed since is left alone. Runs that can be taken back
+/// are listed by --list.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  voisin undo --dry-run\n  voisin undo\n  voisin undo --list\n  voisin undo 3"

@@ -267,3 +267,57 @@ fn tags_of_a_wav_file_survive_beside_an_id3_tag() {
     let after = read_tags(&copy).expect("readable");
     assert_eq!(after, TrackTags { genres: strings(&["Drone"]), ..before });
 }
+
+/// Its size is odd as well, so that a byte of padding follows it.
+#[test]
+fn tags_of_a_wav_file_with_an_odd_chunk_are_written_again_and_taken_back() {
+    let song = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/demo/library/ambient/askyel-ambient-4.wav");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let copy = folder.path().join("a.wav");
+    let odd = b"\xe9t\xe9 \x05\0\0\0hello\0";
+    let mut bytes = std::fs::read(song).expect("readable");
+    bytes.extend(odd);
+    let size = (bytes.len() - 8) as u32;
+    bytes[4..8].copy_from_slice(&size.to_le_bytes());
+    std::fs::write(&copy, &bytes).expect("writable");
+    let before = read_tags(&copy).expect("readable");
+    let overwrite = WriteOptions { overwrite: true, ..WriteOptions::default() };
+    for genres in [&["Drone"][..], &["Dub", "Jazz"], &[]] {
+        write_genres(&copy, &strings(genres), overwrite)
+            .unwrap_or_else(|error| panic!("{genres:?}: {error}"));
+        let after = read_tags(&copy).expect("readable");
+        assert_eq!(after, TrackTags { genres: strings(genres), ..before.clone() });
+        let bytes = std::fs::read(&copy).expect("readable");
+        assert_eq!(bytes.windows(odd.len()).filter(|part| part == odd).count(), 1, "{genres:?}");
+    }
+}
+
+/// New checksums would make a damaged page pass for a sound one.
+#[test]
+fn an_ogg_file_with_a_damaged_page_is_refused_and_untouched() {
+    for name in ["vorbis.ogg", "music.opus"] {
+        let (_folder, path) = copy_of(name);
+        let sound = std::fs::read(&path).expect("readable");
+        let pages: Vec<usize> = (0..sound.len() - 4).filter(|&at| sound[at..].starts_with(b"OggS")).collect();
+        // A byte of a page's serial number, one of its sound, and the last page cut short.
+        let page = pages[pages.len() - 1];
+        let mut flipped = [sound.clone(), sound.clone(), sound.clone()];
+        flipped[0][page + 14] ^= 1;
+        flipped[1][page + 100] ^= 1;
+        flipped[2].truncate(sound.len() - 1);
+        for damaged in &flipped {
+            std::fs::write(&path, damaged).expect("writable");
+            for dry_run in [true, false] {
+                let options = WriteOptions { dry_run, ..WriteOptions::default() };
+                let Err(error) = write_genres(&path, &strings(&["Jazz"]), options) else {
+                    panic!("{name}: written")
+                };
+                assert!(
+                    error.to_string().contains(&format!("Ogg page at byte {page} is damaged")),
+                    "{error}"
+                );
+            }
+            assert!(std::fs::read(&path).expect("readable") == *damaged, "{name}");
+        }
+    }
+}

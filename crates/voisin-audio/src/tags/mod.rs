@@ -5,7 +5,9 @@
 
 mod copy;
 mod id3;
+mod ogg;
 mod read;
+mod riff;
 mod write;
 
 use std::path::Path;

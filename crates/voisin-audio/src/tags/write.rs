@@ -20,7 +20,7 @@ use lofty::tag::ItemValue;
 
 use super::copy::{self, Copy};
 use super::read::{Bounded, R128_OFFSET, decibels, read_tags};
-use super::{TagEdit, TagField, WriteOptions, WriteOutcome, id3};
+use super::{TagEdit, TagField, WriteOptions, WriteOutcome, id3, ogg, riff};
 use crate::guard::guard;
 use crate::source::open;
 use crate::{AudioError, AudioInfo, probe};
@@ -69,6 +69,11 @@ pub(super) fn write(
     }
     let info = probe(&target)?;
     let kind = kind(&info).ok_or_else(|| unwritable("voisin writes no tags to files of its format"))?;
+    if let Some(at) = ogg::damaged_page(open(&target)?).map_err(io)? {
+        return Err(unwritable(&format!(
+            "its Ogg page at byte {at} is damaged (its checksum differs) or cut off, and new tags would hide that: get a sound copy first"
+        )));
+    }
     let tags = id3::find(&mut open(&target)?).map_err(io)?.tags;
     if !tags.iter().all(|tag| id3::is_harmless(tag)) {
         return Err(unwritable(
@@ -122,18 +127,7 @@ fn edit(kind: FileType, file: &mut File, edits: &[&TagEdit]) -> Result<(), Strin
             }
             tagged.id3v2_mut().map_or_else(Saving::new, |tag| in_id3v2(tag, edits))
         }),
-        FileType::Wav => change(file, |tagged: &mut WavFile| {
-            for edit in edits.iter().filter(|edit| edit.field == TagField::Genre) {
-                if let Some(info) = tagged.riff_info_mut() {
-                    // This kind holds one value.
-                    info.insert("IGNR".to_owned(), edit.values.join("; "));
-                }
-            }
-            if tagged.id3v2().is_none() {
-                tagged.set_id3v2(Id3v2Tag::new());
-            }
-            tagged.id3v2_mut().map_or_else(Saving::new, |tag| in_id3v2(tag, edits))
-        }),
+        FileType::Wav => in_wav(file, edits),
         FileType::Flac => change(file, |tagged: &mut FlacFile| {
             let had_id3v2 = tagged.id3v2_mut().map(|tag| in_id3v2(tag, edits));
             if tagged.vorbis_comments().is_none() {
@@ -165,11 +159,29 @@ fn edit(kind: FileType, file: &mut File, edits: &[&TagEdit]) -> Result<(), Strin
     }
 }
 
+fn in_wav(file: &mut File, edits: &[&TagEdit]) -> Result<(), String> {
+    let renamed = riff::rename(file).map_err(|error| error.to_string())?;
+    change(file, |tagged: &mut WavFile| {
+        for edit in edits.iter().filter(|edit| edit.field == TagField::Genre) {
+            if let Some(info) = tagged.riff_info_mut() {
+                // This kind holds one value.
+                info.insert("IGNR".to_owned(), edit.values.join("; "));
+            }
+        }
+        if tagged.id3v2().is_none() {
+            tagged.set_id3v2(Id3v2Tag::new());
+        }
+        tagged.id3v2_mut().map_or_else(Saving::new, |tag| in_id3v2(tag, edits))
+    })?;
+    renamed.restore(file).map_err(|error| error.to_string())
+}
+
 /// Reads all tags of a file, lets them be changed, writes them back.
 fn change<T: AudioFile>(file: &mut File, change: impl FnOnce(&mut T) -> Saving) -> Result<(), String> {
     // Cover art is read too: what is not read would not be written back.
     let mut options = ParseOptions::new();
     let options = options.read_properties(false).parsing_mode(ParsingMode::Relaxed);
+    file.seek(SeekFrom::Start(0)).map_err(|error| error.to_string())?;
     let mut bounded = Bounded { inner: &mut *file, left: id3::MOST };
     let mut tagged = T::read_from(&mut bounded, options).map_err(|error| error.to_string())?;
     let saving = change(&mut tagged);
