@@ -119,6 +119,25 @@ pub fn grouped(n: u64) -> String {
     text
 }
 
+/// A number of bytes: `4.2 MB`, `289.2 GB`.
+pub fn size(bytes: u64) -> String {
+    let (unit, name) = if bytes < 1_000_000_000 { (1e6, "MB") } else { (1e9, "GB") };
+    format!("{:.1} {name}", bytes as f64 / unit)
+}
+
+/// Without the numbers that stand behind the system's own words: `No such file or directory (os error 2)`.
+pub fn without_error_numbers(text: &str) -> String {
+    let mut parts = text.split(" (os error ");
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.split_once(')') {
+            Some((number, rest)) if number.parse::<i32>().is_ok() => plain.push_str(rest),
+            _ => plain.extend([" (os error ", part]),
+        }
+    }
+    plain
+}
+
 /// An error with its causes, each once: `PATH: permission denied`.
 pub fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -132,7 +151,7 @@ pub fn with_causes(error: &dyn std::error::Error) -> String {
         }
         cause = error.source();
     }
-    text
+    without_error_numbers(&text)
 }
 
 /// Base64 (RFC 4648, with padding).
@@ -211,6 +230,23 @@ mod tests {
     fn text_that_is_not_utf_8_is_windows_1252() {
         assert_eq!(decode(b"\xef\xbb\xbftitre"), ("titre".to_owned(), false));
         assert_eq!(decode(b"caf\xe9 \x80\x9c\x81"), ("café €œ\u{81}".to_owned(), true));
+    }
+
+    #[test]
+    fn sizes_have_the_unit_that_fits() {
+        assert_eq!(
+            [0, 999_900_000, 1_000_000_000, 289_185_100_000].map(size),
+            ["0.0 MB", "999.9 MB", "1.0 GB", "289.2 GB"]
+        );
+    }
+
+    #[test]
+    fn errors_of_the_system_have_no_numbers() {
+        let missing = std::io::Error::from_raw_os_error(2);
+        assert!(missing.to_string().ends_with(" (os error 2)"));
+        assert!(!with_causes(&missing).contains("os error"));
+        assert_eq!(without_error_numbers("a: b (os error 2): c (os error -1)"), "a: b: c");
+        assert_eq!(without_error_numbers("a (os error x) (os error 2"), "a (os error x) (os error 2");
     }
 
     #[test]

@@ -29,6 +29,7 @@ pub(crate) use safe::{one_line, terminal_safe};
 pub(crate) use table::{Align, Table};
 use table::{cut_left, cut_right};
 
+use crate::base::text::without_error_numbers;
 pub(crate) use crate::base::text::{count, count_with, grouped};
 use crate::questions::QuestionError;
 use crate::questions::read::Refused;
@@ -137,7 +138,7 @@ impl Drop for Busy {
 
 fn say(text: &str) {
     // A closed standard error is no reason to stop.
-    let _ = undisturbed(|| writeln!(io::stderr().lock(), "{}", terminal_safe(text)));
+    let _ = undisturbed(|| writeln!(io::stderr().lock(), "{}", terminal_safe(&without_error_numbers(text))));
 }
 
 /// Prints an error with its causes, each once, on one line.

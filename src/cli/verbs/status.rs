@@ -1,6 +1,7 @@
 //! `voisin status`.
 
 use crate::answers::status::StatusJson;
+use crate::base::text::size;
 use crate::cli::Ending;
 use crate::cli::args::{ReportFormat, StatusArgs};
 use crate::cli::context::Context;
@@ -63,12 +64,12 @@ fn print(
             "{}{note}; generation {}, {}{}",
             json.index.state,
             json.index_generation,
-            megabytes(json.index_bytes),
+            size(json.index_bytes),
             per_track(json.tracks, json.index_bytes, json.index_resident_bytes),
         ),
     ));
     lines.push(("search", format!("{}: {}", json.search.mode, json.search.why)));
-    lines.push(("database", format!("schema {}, {}", json.schema, megabytes(json.database_bytes))));
+    lines.push(("database", format!("schema {}, {}", json.schema, size(json.database_bytes))));
     let by_hand = match json.labels.by_hand {
         0 => String::new(),
         n => format!(", {} by hand", count(n as u64, "label")),
@@ -121,8 +122,4 @@ fn per_track(tracks: u64, file: u64, resident: u64) -> String {
     }
     let [file, resident] = [file, resident].map(|bytes| bytes.div_ceil(tracks));
     format!(" ({} bytes a track, {} of them in memory during searches)", grouped(file), grouped(resident))
-}
-
-fn megabytes(bytes: u64) -> String {
-    format!("{:.1} MB", bytes as f64 / 1e6)
 }

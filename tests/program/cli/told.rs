@@ -47,6 +47,17 @@ fn a_name_with_a_line_end_is_told_on_one_line() {
     assert!(copies.contains("new line.wav") && copies.lines().count() == 3, "{copies}");
 }
 
+#[cfg(unix)]
+#[test]
+fn the_system_is_quoted_without_its_numbers() {
+    let sandbox = Sandbox::new();
+    let music = sandbox.path("music");
+    fs::create_dir_all(&music).unwrap();
+    std::os::unix::fs::symlink("/no/such/file", music.join("dangling.mp3")).unwrap();
+    let told = text(&sandbox.run(["add", music.to_str().unwrap()]).stderr);
+    assert!(told.contains("dangling.mp3: No such file or directory\n"), "{told}");
+}
+
 #[test]
 fn mistakes_are_told_plainly() {
     let sandbox = Sandbox::new();
