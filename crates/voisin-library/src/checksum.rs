@@ -1,9 +1,142 @@
-//! Checksums of stored vectors: what is read is what was written, or it is not served.
+//! Checksums of what is stored. Of vectors and windows: what is read is what was written, or it is not served. Of other rows:
+//! what changed without being written is found by [`Library::check`](super::Library::check).
 
-use rusqlite::Transaction;
+use rusqlite::functions::{Context, FunctionFlags};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, Transaction};
 
 /// Bytes of a checksum.
 const LENGTH: usize = 16;
+
+/// A table each row of which has the checksum of its own columns.
+pub(super) struct SealedTable {
+    pub(super) name: &'static str,
+    /// Its primary key.
+    key: &'static str,
+    /// The columns that the checksum is of. Left out: hints such as when a file was last seen.
+    columns: &'static str,
+    /// What its rows hold, for people.
+    pub(super) what: &'static str,
+    /// The track that a row belongs to.
+    track: &'static str,
+}
+
+pub(super) const SEALED: [SealedTable; 7] = [
+    SealedTable {
+        name: "audio",
+        key: "id",
+        columns: "id, content, seconds, sample_rate, channels, container, codec, packets, damaged_packets, added_at, identity",
+        what: "content id and format",
+        track: "id",
+    },
+    SealedTable {
+        name: "files",
+        key: "id",
+        columns: "id, track, path, size, mtime_ns",
+        what: "file",
+        track: "track",
+    },
+    SealedTable {
+        name: "tags",
+        key: "file",
+        columns: "file, title, artist, album, album_artist, year, track_number, disc_number, artist_key, album_artist_key, \
+                  search, mbid, isrc, licence, replay_gain, bpm, musical_key",
+        what: "tags",
+        track: OF_FILE,
+    },
+    SealedTable {
+        name: "genres",
+        key: "file, position",
+        columns: "file, position, genre, genre_key",
+        what: "genre tag",
+        track: OF_FILE,
+    },
+    SealedTable {
+        name: "descriptors",
+        key: "track",
+        columns: "track, version, tempo, key, loudness, loudness_is_exact",
+        what: "tempo, key and loudness",
+        track: "track",
+    },
+    SealedTable {
+        name: "logits",
+        key: "id",
+        columns: "id, track, model, logits",
+        what: "words that the model hears",
+        track: "track",
+    },
+    SealedTable {
+        name: "labels",
+        key: "content",
+        columns: "content, genre, set_at",
+        what: "genre given by hand",
+        track: "(SELECT id FROM audio WHERE audio.content = labels.content)",
+    },
+];
+
+const OF_FILE: &str = "(SELECT track FROM files WHERE id = file)";
+
+impl SealedTable {
+    /// The rows that are not as they were written: a condition.
+    pub(super) fn is_damaged(&self) -> String {
+        format!("{0}.checksum IS NOT row_checksum({1})", self.name, self.columns)
+    }
+
+    /// The tracks of these rows; `NULL` where the library has none.
+    pub(super) fn damaged_tracks(&self) -> String {
+        format!("SELECT {} FROM {} WHERE {} ORDER BY 1", self.track, self.name, self.is_damaged())
+    }
+}
+
+/// Gives a connection the SQL function `row_checksum`: that of its arguments, in their order and with their types.
+pub(super) fn register(connection: &Connection) -> rusqlite::Result<()> {
+    let flags =
+        FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_INNOCUOUS;
+    connection.create_scalar_function("row_checksum", -1, flags, |row: &Context<'_>| Ok(of_row(row)))
+}
+
+fn of_row(row: &Context<'_>) -> [u8; LENGTH] {
+    let mut hasher = blake3::Hasher::new();
+    let mut add = |kind: u8, bytes: &[u8]| {
+        hasher.update(&[kind]).update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
+    };
+    for at in 0..row.len() {
+        match row.get_raw(at) {
+            ValueRef::Null => add(0, &[]),
+            ValueRef::Integer(value) => add(1, &value.to_le_bytes()),
+            ValueRef::Real(value) => add(2, &value.to_le_bytes()),
+            ValueRef::Text(value) => add(3, value),
+            ValueRef::Blob(value) => add(4, value),
+        }
+    }
+    cut(&hasher)
+}
+
+/// From now on, whatever this connection writes into sealed tables has its checksum, by whatever way it is written. The
+/// triggers are the connection's own: a program without the function can write into the database, too.
+pub(super) fn seal_what_is_written(connection: &Connection) -> rusqlite::Result<()> {
+    for SealedTable { name, key, columns, .. } in &SEALED {
+        let row = key.split(", ").map(|key| format!("{key} = new.{key}")).collect::<Vec<_>>().join(" AND ");
+        for (event, trigger) in [("INSERT", "added"), ("UPDATE OF", "changed")] {
+            let of = if trigger == "added" { "" } else { columns };
+            connection.execute_batch(&format!(
+                "CREATE TEMP TRIGGER {name}_{trigger}_sealed AFTER {event} {of} ON main.{name} BEGIN
+                     UPDATE {name} SET checksum = row_checksum({columns}) WHERE {row};
+                 END"
+            ))?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives every row of a library that had none of these checksums its own.
+pub(super) fn seal_all(tx: &Transaction<'_>) -> rusqlite::Result<()> {
+    register(tx)?;
+    for SealedTable { name, columns, .. } in &SEALED {
+        tx.execute(&format!("UPDATE {name} SET checksum = row_checksum({columns})"), [])?;
+    }
+    Ok(())
+}
 
 /// The checksum of a track's vector, or of its windows, kept beside it: BLAKE3 of the track's id and these bytes, cut.
 pub(super) fn of(track: i64, parts: &[&[u8]]) -> [u8; LENGTH] {
@@ -12,12 +145,16 @@ pub(super) fn of(track: i64, parts: &[&[u8]]) -> [u8; LENGTH] {
     for part in parts {
         hasher.update(part);
     }
+    cut(&hasher)
+}
+
+fn cut(hasher: &blake3::Hasher) -> [u8; LENGTH] {
     let mut checksum = [0; LENGTH];
     checksum.copy_from_slice(&hasher.finalize().as_bytes()[..LENGTH]);
     checksum
 }
 
-/// Gives every row of a library that had no checksums its own.
+/// Gives every vector and window of a library that had no checksums its own.
 pub(super) fn fill(tx: &Transaction<'_>) -> rusqlite::Result<()> {
     for (table, starts) in [("vectors", "x''"), ("windows", "starts")] {
         let column = if table == "vectors" { "vector" } else { "vectors" };
@@ -36,4 +173,41 @@ pub(super) fn fill(tx: &Transaction<'_>) -> rusqlite::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::library;
+
+    /// A column that comes later is not forgotten.
+    #[test]
+    fn checksums_are_of_all_columns_but_hints() {
+        let dir = tempfile::tempdir().unwrap();
+        let library = library(dir.path(), 4);
+        for SealedTable { name, columns, .. } in &SEALED {
+            let mut select = library.connection.prepare("SELECT name FROM pragma_table_info(?1)").unwrap();
+            let all = select.query_map([name], |row| row.get(0)).unwrap();
+            let mut all: Vec<String> = all.collect::<Result<_, _>>().unwrap();
+            all.retain(|column| !matches!(column.as_str(), "checksum" | "seen_at" | "last_path"));
+            let mut sealed: Vec<&str> = columns.split(", ").collect();
+            all.sort_unstable();
+            sealed.sort_unstable();
+            assert_eq!(sealed, all, "{name}");
+        }
+    }
+
+    #[test]
+    fn values_of_other_types_and_other_borders_have_other_checksums() {
+        let connection = Connection::open_in_memory().unwrap();
+        register(&connection).unwrap();
+        let of = |values: &str| {
+            let sql = format!("SELECT row_checksum({values})");
+            connection.query_row(&sql, [], |row| row.get::<_, Vec<u8>>(0)).unwrap()
+        };
+        let all = ["1", "1.0", "'1'", "x'31'", "NULL", "'1', ''", "'', '1'", "1, NULL", "'11'"].map(of);
+        let different: std::collections::HashSet<_> = all.iter().collect();
+        assert_eq!((different.len(), all[0].len()), (all.len(), LENGTH));
+        assert_eq!(of("1, 'a', NULL"), of("1, 'a', NULL"));
+    }
 }

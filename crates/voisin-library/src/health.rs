@@ -46,6 +46,13 @@ pub enum LibraryFault {
     },
     /// Window vectors that are not as they were written, not finite, or of which number, starts and size disagree.
     BadWindows(TrackId),
+    /// A row that is not as it was written.
+    Row {
+        /// The table it is in.
+        table: &'static str,
+        /// The track it belongs to, if the library has it.
+        track: Option<TrackId>,
+    },
     /// A counter that differs from what it counts.
     Counter {
         /// Which one.
@@ -74,6 +81,20 @@ impl std::fmt::Display for LibraryFault {
                 write!(f, "the vector of track {track} has dimension {found}, not the model's")
             }
             Self::BadWindows(track) => write!(f, "the window vectors of track {track} are damaged"),
+            Self::Row { table, track } => {
+                let what = checksum::SEALED.iter().find(|sealed| sealed.name == *table);
+                write!(f, "the {} of ", what.map_or(*table, |sealed| sealed.what))?;
+                match track {
+                    Some(track) => write!(f, "track {track}")?,
+                    None => f.write_str("a track that is not here")?,
+                }
+                f.write_str(": damaged, the checksum differs")?;
+                f.write_str(match *table {
+                    "labels" => " (set it again)",
+                    "tags" | "genres" => " (the next add reads the file again)",
+                    _ => "",
+                })
+            }
             Self::Counter { name, stored, actual } => {
                 write!(f, "the count of {name} is {stored}, there are {actual}")
             }
@@ -103,6 +124,10 @@ pub struct RepairReport {
     pub repooled: u64,
     /// Vectors that were taken out because their file is there to be embedded again: run `add`.
     pub to_embed: u64,
+    /// Files whose tags and place the next `add` reads again.
+    pub to_read: u64,
+    /// Measurements of tempo, key and loudness that were taken out because the file is there.
+    pub to_measure: u64,
     /// Rows that belonged to nothing.
     pub dangling_rows: u64,
     /// Counters that were set right.
@@ -145,8 +170,9 @@ impl Library {
     ///
     /// A vector that is not as it was written is taken out where its file is on disk, for the next `add` to embed it
     /// again, and pooled from its windows where it is not. One that was written wrong is pooled again or scaled, and only
-    /// where neither works taken out. Rows that belong to nothing go:
-    /// their files are new to the next `add`. Nothing else is deleted.
+    /// where neither works taken out. Of other rows that are not as they were written, those go whose file is on disk: the
+    /// next `add` reads it again. Rows that belong to nothing go: their files are new to the next `add`. Nothing else is
+    /// deleted.
     ///
     /// # Errors
     /// [`LibraryError::Damaged`] where SQLite's own structure stays broken; nothing is changed then, and what can be read is
@@ -261,6 +287,13 @@ fn check(connection: &Connection, thorough: bool) -> rusqlite::Result<Health> {
             health.findings.push(LibraryFault::BadWindows(TrackId(row.get(0)?)));
         }
     }
+    for sealed in &checksum::SEALED {
+        let mut statement = connection.prepare(&sealed.damaged_tracks())?;
+        let tracks = statement.query_map([], |row| row.get::<_, Option<i64>>(0))?;
+        for track in tracks {
+            health.findings.push(LibraryFault::Row { table: sealed.name, track: track?.map(TrackId) });
+        }
+    }
     health.without_vector = count(
         connection,
         "SELECT count(*) FROM audio WHERE id NOT IN (SELECT track FROM vectors WHERE model = (SELECT model FROM state))",
@@ -321,6 +354,7 @@ fn on_disk(connection: &Connection) -> rusqlite::Result<HashSet<TrackId>> {
             | LibraryFault::NotFinite(track)
             | LibraryFault::WrongDimension { track, .. }
             | LibraryFault::BadWindows(track)
+            | LibraryFault::Row { track: Some(track), .. }
                 if has_file(connection, track)? =>
             {
                 found.insert(track);
@@ -364,6 +398,10 @@ fn repair(
                 tx.execute("DELETE FROM windows WHERE track = ?1", [track.0])?;
                 report.to_embed += tx.execute("DELETE FROM vectors WHERE track = ?1", [track.0])? as u64;
             }
+            LibraryFault::Row { table, track } => {
+                let there = track.filter(|track| on_disk.contains(track));
+                mend_row(tx, table, track, there, &mut report)?;
+            }
             _ => {}
         }
     }
@@ -373,7 +411,49 @@ fn repair(
         report.counters += changed as u64;
     }
     report.remaining = check(tx, true)?.findings;
+    report.remaining.retain(|finding| {
+        !matches!(finding, LibraryFault::Row { table: "tags" | "genres", track: Some(track) } if on_disk.contains(track))
+    });
     Ok(report)
+}
+
+/// Mends a row that is not as it was written, as far as its file or its track can tell again what it held.
+///
+/// - `there`: the track that it belongs to, where that has a file on disk
+fn mend_row(
+    tx: &Transaction<'_>,
+    table: &str,
+    track: Option<TrackId>,
+    there: Option<TrackId>,
+    report: &mut RepairReport,
+) -> rusqlite::Result<()> {
+    match (table, track, there) {
+        // Which of it is wrong, its file alone can tell: it is new to the next add.
+        ("audio", _, Some(track)) => {
+            report.to_embed += tx.execute("DELETE FROM audio WHERE id = ?1", [track.0])? as u64;
+        }
+        // A time that no file has.
+        ("files" | "tags" | "genres", _, Some(track)) => {
+            let sql = "UPDATE files SET mtime_ns = -1 WHERE track = ?1 AND mtime_ns <> -1";
+            report.to_read += tx.execute(sql, [track.0])? as u64;
+        }
+        ("descriptors", _, Some(track)) => {
+            report.to_measure += tx.execute("DELETE FROM descriptors WHERE track = ?1", [track.0])? as u64;
+        }
+        // Made again of the windows when they are asked for.
+        ("logits", Some(track), _) => {
+            tx.execute("DELETE FROM logits WHERE track = ?1", [track.0])?;
+        }
+        ("labels", None, _) => {
+            let sealed = checksum::SEALED.iter().find(|sealed| sealed.name == table);
+            let Some(damaged) = sealed.map(checksum::SealedTable::is_damaged) else { return Ok(()) };
+            let sql =
+                format!("DELETE FROM labels WHERE content NOT IN (SELECT content FROM audio) AND {damaged}");
+            report.dangling_rows += tx.execute(&sql, [])? as u64;
+        }
+        _ => {}
+    }
+    Ok(())
 }
 
 fn unit(mut vector: Vec<f32>) -> Option<Vec<f32>> {

@@ -14,7 +14,7 @@ use voisin_base::atomic_file::{self, StagingFolder};
 pub(super) const APPLICATION_ID: i32 = 0x766f_6973;
 
 /// Newest schema version that this voisin knows.
-pub const SCHEMA_VERSION: u32 = 3;
+pub const SCHEMA_VERSION: u32 = 4;
 
 /// One entry per schema version, applied in order. Never change one that was released: add another,
 /// and a `tests/data/library/vN.db` of the version before.
@@ -23,6 +23,7 @@ pub(super) fn migrations() -> [M<'static>; SCHEMA_VERSION as usize] {
         M::up(include_str!("schema/1.sql")),
         M::up_with_hook(include_str!("schema/2.sql"), |tx: &Transaction<'_>| Ok(checksum::fill(tx)?)),
         M::up(include_str!("schema/3.sql")),
+        M::up_with_hook(include_str!("schema/4.sql"), |tx: &Transaction<'_>| Ok(checksum::seal_all(tx)?)),
     ]
 }
 
@@ -38,7 +39,15 @@ impl Library {
     /// An older schema is migrated, with a copy of the database beside it (`voisin.db.backup-vN`); a newer
     /// one is refused. Nothing is written in [`OpenMode::ReadOnly`].
     pub fn open(dir: &Path, mode: OpenMode) -> Result<Self> {
-        Self::open_with(dir, mode, &migrations(), PAGE_SIZE)
+        let library = Self::open_with(dir, mode, &migrations(), PAGE_SIZE)?;
+        if mode != OpenMode::ReadOnly {
+            match checksum::seal_what_is_written(&library.connection) {
+                // A table that is not there: for `check` to tell, and for `repair`.
+                Err(error) if error.sqlite_error_code() == Some(ErrorCode::Unknown) => {}
+                sealed => library.sql(sealed)?,
+            }
+        }
+        Ok(library)
     }
 
     /// Opens a library for reading; one of an older schema is first brought up to date, where it can be written.
@@ -232,6 +241,7 @@ fn connect(path: &Path, mode: OpenMode) -> Result<(Connection, i64)> {
 fn prepare(connection: &Connection) -> rusqlite::Result<i64> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(64);
+    checksum::register(connection)?;
     // A database comes from disk and may be hostile: its schema may call nothing but plain functions,
     // and ill-formed cells are found when a page is read.
     connection.execute_batch(

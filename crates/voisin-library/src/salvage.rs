@@ -110,13 +110,15 @@ fn copy(old: &Connection, library: &Library, report: &mut SalvageReport) -> Resu
         let all = columns.join(", ");
         let mut insert =
             new.prepare(&format!("INSERT OR IGNORE INTO {table} ({all}) VALUES ({places})")).map_err(fail)?;
-        let mut rows = 0;
+        let (mut read, mut rows) = (0, 0);
         let whole = read_table(old, table, key, &all, |values| {
+            read += 1;
             rows += insert.execute(rusqlite::params_from_iter(values))? as u64;
             Ok(())
         })
         .map_err(fail)?;
-        report.note(table, rows, whole);
+        // What the schema refuses was read, and is not what was written.
+        report.note(table, rows, whole && rows == read);
     }
     let (rows, whole) = copy_genres(old, new).map_err(fail)?;
     report.note("genres", rows, whole);
@@ -258,17 +260,20 @@ fn copy_genres(old: &Connection, new: &Connection) -> rusqlite::Result<(u64, boo
         .prepare("SELECT id FROM files ORDER BY id")?
         .query_map([], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
-    let mut insert = new
-        .prepare("INSERT OR IGNORE INTO genres (file, position, genre, genre_key) VALUES (?1, ?2, ?3, ?4)")?;
+    let columns = columns_of(new, "genres")?;
+    let places = vec!["?"; columns.len()].join(", ");
+    let all = columns.join(", ");
+    let mut insert = new.prepare(&format!("INSERT OR IGNORE INTO genres ({all}) VALUES ({places})"))?;
+    let select = format!("SELECT {all} FROM genres WHERE file = ?1");
     let (mut count, mut whole) = (0, true);
     for file in files {
         let read = (|| -> rusqlite::Result<_> {
-            let mut statement =
-                old.prepare_cached("SELECT file, position, genre, genre_key FROM genres WHERE file = ?1")?;
+            let mut statement = old.prepare_cached(&select)?;
             let mut rows = statement.query([file])?;
             let mut found = Vec::new();
             while let Some(row) = rows.next()? {
-                found.push([value(row, 0)?, value(row, 1)?, value(row, 2)?, value(row, 3)?]);
+                found
+                    .push((0..columns.len()).map(|at| value(row, at)).collect::<rusqlite::Result<Vec<_>>>()?);
             }
             Ok(found)
         })();

@@ -90,6 +90,8 @@ fn mend(context: &Context) -> anyhow::Result<Ending> {
         (report.renormalised, "vector scaled to unit norm"),
         (report.repooled, "vector made again from its windows"),
         (report.to_embed, "vector taken out: its file is there, run add"),
+        (report.to_read, "file to be read again: run add"),
+        (report.to_measure, "measurement taken out: run add --update-descriptors"),
         (report.dangling_rows, "row removed that belonged to nothing"),
         (report.counters, "counter set right"),
         (report.definitions, "damaged definition written again"),

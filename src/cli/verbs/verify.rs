@@ -13,7 +13,7 @@ use crate::cli::args::{ReportFormat, VerifyArgs};
 use crate::cli::context::Context;
 use crate::cli::render::{self, Align, Table, advised, count};
 use crate::engine::{Engine, EngineError, IndexRefresh, WindowPlan};
-use crate::library::{FileRecord, Leftovers, Library, LibraryError, Track};
+use crate::library::{DATABASE, FileRecord, Leftovers, Library, LibraryError, Track};
 use crate::track::{ContentKind, TrackId};
 
 /// How far a component of the index may be from the database's: it keeps 16 bits.
@@ -48,6 +48,11 @@ pub(crate) fn run(context: &Context, args: &VerifyArgs) -> anyhow::Result<Ending
     let (rows, without_vector) = match Library::open_to_read(&dir) {
         Ok(library) => look(context, Engine::from_library(library), args.deep)?,
         Err(LibraryError::Damaged { detail, .. }) => (vec![("database", false, detail)], 0),
+        // As the first run leaves it that is ended before it wrote anything; one of which more is left was emptied.
+        Err(LibraryError::NotFound { dir }) if dir.join(DATABASE).is_file() => {
+            let found = "empty: its first run was ended before it wrote anything; the same command goes on";
+            (vec![("database", true, found.to_owned())], 0)
+        }
         Err(error) => return Err(error.into()),
     };
     let wrong = rows.iter().any(|(_, fine, _)| !fine);

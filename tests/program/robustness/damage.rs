@@ -221,6 +221,59 @@ fn an_older_voisin_refuses_a_newer_library() {
     assert_eq!(fs::read(&database).unwrap(), before);
 }
 
+/// The first run of all, ended before its first transaction.
+#[test]
+fn verify_tells_a_library_that_has_nothing_yet_from_one_that_is_not_there() {
+    let sandbox = Sandbox::new();
+    let library = sandbox.path("library");
+    assert_eq!(code(&sandbox.run(["verify"])), 2);
+    fs::create_dir_all(&library).unwrap();
+    fs::write(library.join("voisin.db"), "").unwrap();
+    let said = text(&fine(&sandbox, &["verify"]).stdout);
+    assert!(said.contains("its first run was ended before it wrote anything"), "{said}");
+    // What had an index had tracks.
+    fs::write(library.join("index.bin"), "").unwrap();
+    assert_eq!(code(&sandbox.run(["verify"])), 2);
+    fs::remove_file(library.join("index.bin")).unwrap();
+    fine(&sandbox, &["add", &string(&noises(&sandbox, 1))]);
+    fine(&sandbox, &["verify"]);
+}
+
+/// Tags, tempo and ids, as they are changed on the disk by nobody: each is named, and mended by what repair says.
+#[test]
+fn verify_finds_changed_tags_and_measurements() {
+    let sandbox = Sandbox::new();
+    let music = noises(&sandbox, 3);
+    fine(&sandbox, &["add", &string(&music)]);
+    let before = sandbox.vectors();
+    let raw = rusqlite::Connection::open(sandbox.path("library").join("voisin.db")).unwrap();
+    for change in [
+        "tags SET title = 'Other' WHERE file = 1",
+        "descriptors SET loudness = -1 WHERE track = 2",
+        "audio SET content = randomblob(32) WHERE id = 3",
+    ] {
+        assert_eq!(raw.execute(&format!("UPDATE {change}"), []).unwrap(), 1);
+    }
+    drop(raw);
+    let output = sandbox.run(["verify"]);
+    let table = text(&output.stdout);
+    assert_eq!(code(&output), 1, "{table}");
+    for what in [
+        "the tags of track 1",
+        "the tempo, key and loudness of track 2",
+        "the content id and format of track 3",
+    ] {
+        assert!(table.contains(&format!("{what}: damaged, the checksum differs")), "{table}");
+    }
+    let repaired = text(&fine(&sandbox, &["repair"]).stdout);
+    for line in ["1 file to be read again: run add", "1 measurement taken out", "1 vector taken out"] {
+        assert!(repaired.contains(line), "{repaired}");
+    }
+    fine(&sandbox, &["add", &string(&music), "--update-descriptors"]);
+    fine(&sandbox, &["verify", "--deep"]);
+    assert_eq!(sandbox.vectors(), before);
+}
+
 /// Libraries of every schema so far, as the voisin of their time wrote them.
 #[test]
 fn old_libraries_open_and_are_searched() {
