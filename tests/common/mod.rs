@@ -110,7 +110,7 @@ pub(crate) fn fine_json(output: impl Borrow<Output>) -> serde_json::Value {
     json(output)
 }
 
-fn wav(sample_rate: u32, samples: impl ExactSizeIterator<Item = f64>) -> Vec<u8> {
+pub(crate) fn wav(sample_rate: u32, samples: impl ExactSizeIterator<Item = f64>) -> Vec<u8> {
     let bytes = 2 * samples.len() as u32;
     let mut file = b"RIFF".to_vec();
     file.extend((36 + bytes).to_le_bytes());

@@ -1,15 +1,19 @@
 //! Listens to two files: are they the same recording?
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
+use rayon::prelude::*;
 use voisin_audio::{self, AudioInfo};
 use voisin_base::track::TrackId;
 use voisin_explore::TrackMeta;
 use voisin_explore::duplicates::PairListener;
 use voisin_explore::outline::Outline;
-use voisin_features::{Compression, Hann, MelConfig, MelFrontEnd, MelNorm, MelScale, Spectrum};
+use voisin_explore::versions::SongFacts;
+use voisin_features::{
+    Compression, Hann, MelConfig, MelFrontEnd, MelNorm, MelScale, Spectrum, chroma_sequence,
+};
 use voisin_library::{Library, LibraryError, OpenMode};
 
 /// Hz: enough for bands that every codec keeps.
@@ -32,20 +36,23 @@ const LONG: f64 = 40.0;
 /// Where one place does not agree by this, the others are not listened to.
 const HOPELESS: f32 = 0.5;
 
+/// Seconds from the start of a file whose chords are listened to.
+const MOST_OF_CHORDS: u64 = 600;
+
 /// Version of the method: what another one heard is listened to again. One more for each change of an answer.
 const VERSION: u32 = 1;
 
-/// What happens while a [`FileListener`] works.
+/// What happens while a [`FileListener`] or a search for versions works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ListenEvent {
     /// It begins.
     Begin {
-        /// Pairs that will be listened to at most.
+        /// Pairs that will be listened to at most; of versions, tracks.
         pairs: usize,
         /// Pairs beyond those, which their windows decide alone.
         unheard: usize,
     },
-    /// A pair was listened to.
+    /// A pair, or of versions a track, was listened to.
     Heard,
 }
 
@@ -124,6 +131,44 @@ pub fn audio_correlation(a: &Path, b: &Path) -> Option<f32> {
     least
 }
 
+/// Keeps which song each track was found to be a recording of, for lists and mixes; a library that cannot be written stays as
+/// it is, and titles go on to decide.
+pub fn keep_songs(library: &Library, songs: &BTreeMap<TrackId, TrackId>) {
+    if library.mode() != OpenMode::ReadOnly
+        && let Ok(mut memory) = Library::open(library.dir(), OpenMode::ReadWrite)
+    {
+        let _ = memory.remember_songs(songs);
+    }
+}
+
+/// Listens to the chords of these tracks, and reads which works their tags name; by row.
+pub fn song_facts(
+    tracks: &[(usize, &TrackMeta)],
+    tell: &(impl Fn(ListenEvent) + Sync),
+) -> BTreeMap<usize, SongFacts> {
+    tell(ListenEvent::Begin { pairs: tracks.len(), unheard: 0 });
+    let one = |&(row, track): &(usize, &TrackMeta)| {
+        let path = track.system_path();
+        let works = voisin_audio::tags::read_works(path).unwrap_or_default();
+        let facts = SongFacts { works, chords: chords(path) };
+        tell(ListenEvent::Heard);
+        (row, facts)
+    };
+    tracks.par_iter().map(one).collect()
+}
+
+/// How much of each pitch class there is in a file over time, in its first ten minutes; `None` if it cannot be read.
+fn chords(path: &Path) -> Option<Vec<[u8; 12]>> {
+    let info = voisin_audio::probe(path).ok()?;
+    let length = voisin_audio::resampled_len(&info, RATE).min(MOST_OF_CHORDS * u64::from(RATE));
+    let mut samples = Vec::new();
+    voisin_audio::read_windows(path, &info, RATE, &[0], usize::try_from(length).ok()?, &mut |_, window| {
+        samples = window.to_vec();
+    })
+    .ok()?;
+    Some(chroma_sequence(&samples, RATE))
+}
+
 /// The outline of a part of a file; `None` if it cannot be read or is shorter than a frame.
 fn outline(path: &Path, info: &AudioInfo, from: f64, seconds: f64) -> Option<Outline> {
     let sample = |seconds: f64| (seconds * f64::from(RATE)).round() as i64;
@@ -174,5 +219,16 @@ mod tests {
         assert!(other.expect("music moves") < 0.5, "the nearest track of the same artist: {other:?}");
         assert_eq!(audio_correlation(&a, &demo("metal/gone.mp3")), None);
         assert_eq!(audio_correlation(&demo("../ATTRIBUTION.md"), &a), None);
+    }
+
+    #[test]
+    fn chords_of_a_piece_are_its_own_and_of_no_other() {
+        let pieces = ["metal/muldjord-chaos-god.mp3", "metal/muldjord-mutilated-mime.mp3"];
+        let [a, b] = pieces.map(|name| chords(&demo(name)).expect("it is there"));
+        assert!((45..60).contains(&a.len()), "14 s, a frame every 0.256 s: {}", a.len());
+        let likeness = voisin_explore::versions::likeness;
+        let (own, other) = (likeness(&a, &a[5..]).unwrap(), likeness(&a, &b).unwrap());
+        assert!(own > 0.95 && other < 0.5, "{own} {other}");
+        assert_eq!(chords(&demo("metal/gone.mp3")), None);
     }
 }

@@ -11,7 +11,7 @@ use voisin_base::random::Random;
 use voisin_base::track::{TrackId, is_same_recording};
 use voisin_base::vector::{dot, make_unit};
 use voisin_index::{Neighbor, SearchMode};
-use voisin_library::{Listened, Track, TrackFilter, TrackSet, fold};
+use voisin_library::{Listened, SongSet, Track, TrackFilter, TrackSet, fold};
 
 /// Candidates for each song of a mix, and for each that an artist may have in it.
 const REACH: usize = 4;
@@ -104,12 +104,20 @@ struct MixCandidate {
     near: Neighbor,
     track: Track,
     vector: Option<Vec<f32>>,
+    /// Which song it is, if it was compared with others for that.
+    song: Option<TrackId>,
     /// Later ones come where those before are not enough: a stranger, an artist played often lately, one played just now,
     /// what was heard lately.
     tier: u8,
     /// From -1, disliked, to 1, liked.
     opinion: f32,
     score: f32,
+}
+
+impl MixCandidate {
+    fn new(near: Neighbor, track: Track, vector: Option<Vec<f32>>, tier: u8) -> Self {
+        Self { near, track, vector, song: None, tier, opinion: 0.0, score: 0.0 }
+    }
 }
 
 /// Whose a track is: "A feat. B" is a song of A and of B.
@@ -166,11 +174,13 @@ impl Engine {
         let before: Vec<TrackId> = options.played.iter().filter_map(|seed| seed.track).collect();
         let played = self.library.tracks_by_id(&before)?;
         let before: HashSet<TrackId> = before.into_iter().collect();
-        let known: HashSet<String> = if options.keeps_versions {
-            HashSet::new()
-        } else {
-            own.iter().chain(&played).filter_map(Track::song).collect()
-        };
+        let mut known = SongSet::default();
+        if !options.keeps_versions {
+            let tracks: Vec<&Track> = own.iter().chain(&played).collect();
+            let ids: Vec<TrackId> = tracks.iter().map(|track| track.id).collect();
+            let known_songs = self.library.known_songs(&ids)?;
+            tracks.iter().for_each(|track| known.insert(track, known_songs.get(&track.id).copied()));
+        }
         let (shortest, longest) = options.lengths(&own);
 
         let index = self.loaded_index();
@@ -185,11 +195,12 @@ impl Engine {
             }
             found.retain(|near| !before.contains(&near.track));
             let ids: Vec<TrackId> = found.iter().map(|near| near.track).collect();
+            let known_songs = self.library.known_songs(&ids)?;
             for track in self.library.tracks_by_id(&ids)? {
                 let vector = index.vector(track.id);
                 let own = artists_of(&track);
                 let fits = (shortest..=longest).contains(&track.audio.seconds)
-                    && !track.song().is_some_and(|song| known.contains(&song))
+                    && !known.contains(&track, known_songs.get(&track.id).copied())
                     && !is_seed(&centred, track.id, vector.as_deref())
                     && artists.has_room(&own);
                 if fits {
@@ -213,7 +224,7 @@ impl Engine {
             let is_again = own.iter().any(|artist| last.contains(artist));
             let is_far = far_below.is_some_and(|least| near.similarity < least);
             let tier = 4 * u8::from(is_again) + 2 * u8::from(is_often) + u8::from(is_far);
-            let candidate = MixCandidate { near, track, vector, tier, opinion: 0.0, score: 0.0 };
+            let candidate = MixCandidate::new(near, track, vector, tier);
             (!is_far || !options.is_near_only).then_some(candidate)
         });
         self.as_listened(candidates.collect(), options)
@@ -236,13 +247,15 @@ impl Engine {
             let last = known.get(&one.track.id).and_then(|known| known.last);
             options.heard_since.is_some_and(|since| last.is_some_and(|last| last >= since))
         };
-        let late: HashSet<String> = if options.keeps_versions {
-            HashSet::new()
-        } else {
-            candidates.iter().filter(|one| is_late(one)).filter_map(|one| one.track.song()).collect()
-        };
+        let known_songs = self.library.known_songs(&ids)?;
+        candidates.iter_mut().for_each(|one| one.song = known_songs.get(&one.track.id).copied());
+        let mut late = SongSet::default();
+        if !options.keeps_versions {
+            let heard_lately = candidates.iter().filter(|one| is_late(one));
+            heard_lately.for_each(|one| late.insert(&one.track, one.song));
+        }
         for one in &mut candidates {
-            let is_version = one.track.song().is_some_and(|song| late.contains(&song));
+            let is_version = late.contains(&one.track, one.song);
             one.tier |= if is_version || is_late(one) { HEARD_LATELY } else { 0 };
             one.opinion = known.get(&one.track.id).map_or(0.0, |known| known.opinion);
         }
@@ -265,8 +278,7 @@ impl Engine {
             let near = Neighbor { track: track.id, similarity };
             let is_far = far_below.is_some_and(|least| similarity < least);
             let vector = index.vector(track.id);
-            let tier = u8::from(is_far);
-            let candidate = MixCandidate { near, track, vector, tier, opinion: 0.0, score: 0.0 };
+            let candidate = MixCandidate::new(near, track, vector, u8::from(is_far));
             (!is_far || !options.is_near_only).then_some(candidate)
         });
         let candidates = self.as_listened(candidates.collect(), options)?;
@@ -290,7 +302,7 @@ fn choose(mut candidates: Vec<MixCandidate>, options: &MixOptions, most: usize) 
     candidates.sort_by(|a, b| a.tier.cmp(&b.tier).then(b.score.total_cmp(&a.score)));
     let (mut artists, mut albums) =
         (Limited::new(options.max_per_artist), Limited::new(options.max_per_album));
-    let mut songs: HashSet<String> = HashSet::new();
+    let mut songs = SongSet::default();
     let mut chosen: Vec<MixCandidate> = Vec::new();
     for candidate in candidates {
         if chosen.len() >= most {
@@ -303,10 +315,9 @@ fn choose(mut candidates: Vec<MixCandidate>, options: &MixOptions, most: usize) 
             _ => false,
         };
         let is_again = !options.keeps_versions
-            && (chosen.iter().any(is_copy)
-                || candidate.track.song().is_some_and(|song| songs.contains(&song)));
+            && (chosen.iter().any(is_copy) || songs.contains(&candidate.track, candidate.song));
         if !is_again && artists.has_room(&own) && albums.has_room(&album) {
-            songs.extend(candidate.track.song());
+            songs.insert(&candidate.track, candidate.song);
             artists.take(own);
             albums.take(album);
             chosen.push(candidate);
@@ -413,8 +424,16 @@ mod tests {
         });
         let one = MixOptions { max_per_artist: None, limit: 4, ..nearest() };
         assert_eq!(ids(&mut engine, 1, &one), [5, 9, 13, 17], "nor is it the seed's");
-        let all = MixOptions { keeps_versions: true, ..one };
+        let all = MixOptions { keeps_versions: true, ..one.clone() };
         assert_eq!(ids(&mut engine, 1, &all), [2, 3, 4, 5]);
+        // They were compared: the third is another song of that title, and the sixth is the seed's.
+        let songs = [(1, 1), (2, 1), (3, 3), (4, 1), (5, 1), (6, 1), (9, 9)];
+        let songs = songs.into_iter().map(|(track, song)| (TrackId(track), TrackId(song))).collect();
+        engine.library_mut().remember_songs(&songs).unwrap();
+        assert_eq!(ids(&mut engine, 1, &one), [3, 7, 9, 13]);
+        engine.library_mut().note_listening("ann", &[(TrackId(10), Told::Heard(1000))]).unwrap();
+        let late = MixOptions { heard_since: Some(500), limit: 3, ..one };
+        assert_eq!(ids(&mut engine, 1, &late), [3, 7, 13], "the song of 10 was heard lately as it is");
     }
 
     #[test]

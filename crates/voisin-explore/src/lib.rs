@@ -17,6 +17,7 @@
 //! | where in the tracks does this passage sound? | [`passage`] |
 //! | which files are the same recording? | [`duplicates`] |
 //! | are these two stretches of audio one recording? | [`outline`] |
+//! | which recordings are of one song? | [`versions`] |
 //! | what does not belong? | [`outliers`] |
 //! | what do these words mean in a model's tags? | [`words`] |
 //!
@@ -43,6 +44,7 @@ pub mod seeds;
 #[cfg(test)]
 pub(crate) mod testing;
 mod union;
+pub mod versions;
 mod windows;
 pub mod words;
 

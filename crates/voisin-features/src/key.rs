@@ -48,6 +48,8 @@ const PROFILE: f64 = 2.0;
 pub struct KeyFinder {
     rate: f64,
     spectra: Spectra,
+    /// Samples from one frame to the next.
+    step: usize,
     /// Of each unbroken stretch the frames, of each frame its peaks: pitches in semitones above a C, and shares of all heights.
     stretches: Vec<Vec<Vec<(f32, f32)>>>,
 }
@@ -59,14 +61,14 @@ impl KeyFinder {
     pub fn new(rate: u32) -> Self {
         let rate = f64::from(rate);
         let spectra = Spectra::of_seconds(FRAME_SECONDS, rate);
-        Self { rate, spectra, stretches: Vec::new() }
+        Self { rate, step: EVERY * spectra.size(), spectra, stretches: Vec::new() }
     }
 
     /// Hears an unbroken stretch of mono samples.
     pub fn push(&mut self, samples: &[f32]) {
         let size = self.spectra.size();
         let mut frames = Vec::new();
-        for start in (0..(samples.len() + 1).saturating_sub(size)).step_by(EVERY * size) {
+        for start in (0..(samples.len() + 1).saturating_sub(size)).step_by(self.step) {
             let amplitudes = self.spectra.of(&samples[start..]);
             let peaks = peaks(amplitudes, self.rate / size as f64);
             let total: f64 = peaks.iter().map(|&(_, height)| height).sum();
@@ -129,6 +131,24 @@ impl KeyFinder {
         }
         y.atan2(x) / std::f64::consts::TAU
     }
+}
+
+/// How much of each pitch class there is in a piece over time, a frame every 0.256 s, in tune with the piece itself: from C
+/// upwards, relative to the frame's strongest (255). Frames without any note are left out.
+///
+/// - `samples`: mono
+/// - `rate`: Hz
+pub fn chroma_sequence(samples: &[f32], rate: u32) -> Vec<[u8; 12]> {
+    let mut finder = KeyFinder::new(rate);
+    finder.step = finder.spectra.size() / 2;
+    finder.push(samples);
+    let tuning = finder.tuning();
+    let frames = finder.stretches.iter().flatten().map(|frame| chroma(frame, tuning, OVERTONES));
+    let quantised = |frame: Chroma| {
+        let strongest = frame.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
+        frame.map(|value| (255.0 * value / strongest).round() as u8)
+    };
+    frames.map(quantised).collect()
 }
 
 /// How much of each pitch class there is in a frame, from C upwards.
@@ -256,6 +276,30 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_chroma_sequence_has_the_notes_of_each_chord_in_any_tuning() {
+        let rate = 8000;
+        for cents in [0.0, 35.0] {
+            let samples = chords(&[&[0, 4, 7], &[2, 5, 9]], cents, rate);
+            let sequence = chroma_sequence(&samples, rate);
+            assert_eq!(sequence.len(), 14, "4 s, a frame of 0.512 s every 0.256 s");
+            let strongest = |frame: &[u8; 12]| {
+                let mut order: Vec<usize> = (0..12).collect();
+                order.sort_by_key(|&pitch| std::cmp::Reverse(frame[pitch]));
+                order.truncate(3);
+                order.sort_unstable();
+                order
+            };
+            assert_eq!(strongest(&sequence[2]), [0, 4, 7], "{cents}: {:?}", sequence[2]);
+            assert_eq!(strongest(&sequence[11]), [2, 5, 9], "{cents}: {:?}", sequence[11]);
+            assert_eq!(sequence.iter().flatten().max(), Some(&255));
+        }
+        assert!(
+            chroma_sequence(&vec![0.0; 16_000], rate).is_empty()
+                && chroma_sequence(&[0.5; 9], rate).is_empty()
+        );
     }
 
     #[test]

@@ -41,6 +41,7 @@ mod relocate;
 mod salvage;
 mod saved;
 pub mod scan;
+mod songs;
 mod store;
 mod take_over;
 #[doc(hidden)]
@@ -77,6 +78,7 @@ pub use record::Intake;
 pub use record::{MergeOutcome, TaggedFile, TrackFacts, TrackRecord};
 pub use relocate::Relocation;
 pub use salvage::{SalvageReport, salvage};
+pub use songs::SongSet;
 pub use track_set::TrackSet;
 pub use types::{
     AttachOutcome, AudioFacts, Changes, Descriptors, Failure, FileRecord, FileState, MissingFile, NewTrack,

@@ -26,7 +26,7 @@ pub struct SalvageReport {
 
 /// Tables of all schemas, parents first, but for the genres. Those with an integer key have it as their first column, which
 /// `true` says: around damage they are read row by row.
-const TABLES: [(&str, bool); 18] = [
+const TABLES: [(&str, bool); 19] = [
     ("model", true),
     ("models", true),
     ("settings", false),
@@ -41,6 +41,7 @@ const TABLES: [(&str, bool); 18] = [
     ("labels", false),
     ("label_changes", true),
     ("duplicate_verdicts", false),
+    ("songs", true),
     ("links", false),
     ("written_tags", false),
     ("heard", false),

@@ -57,12 +57,14 @@ impl Clusters {
 #[derive(Debug, Clone, Default, Args, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Duplicates {
-    /// Judge by the stored vectors alone: faster, reads no file, misses more copies of low bit rates
+    /// Judge by the stored vectors alone (versions: by titles alone): faster, reads no file, misses more copies of low bit
+    /// rates
     #[arg(long)]
     pub(crate) rough: bool,
     /// Group versions of a song instead of copies of a recording: by the same artist, with titles that differ in words such
-    /// as live, remaster, radio edit or remix alone; nothing is listened to, and nothing should be deleted for it
-    #[arg(long, conflicts_with = "rough")]
+    /// as live, remaster, radio edit or remix alone, or near in sound, and with chords that go together; nothing should be
+    /// deleted for it
+    #[arg(long)]
     pub versions: bool,
 }
 
@@ -77,7 +79,7 @@ impl Duplicates {
         tell: impl Fn(ListenEvent) + Sync,
     ) -> Result<Vec<GroupJson>, EngineError> {
         if self.versions {
-            return Ok(versions(collection));
+            return versions(engine, collection, !self.rough, &tell);
         }
         let listener = FileListener::new(engine.library(), tell)?;
         let listener = (!self.rough).then_some(&listener as &dyn PairListener);

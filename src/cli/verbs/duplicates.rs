@@ -3,6 +3,7 @@
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::answers::duplicates::{FileJson, GroupJson};
+use crate::base::text::size;
 use crate::cli::Ending;
 use crate::cli::args::{DuplicatesArgs, ListFormat};
 use crate::cli::context::Context;
@@ -19,16 +20,26 @@ pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<En
     let console = context.console;
     let bar = ProgressBar::hidden();
     let shown = bar.clone();
+    let of_versions = args.question.versions;
     let mut groups = args.question.run(&mut engine, &collection, move |event| match event {
         ListenEvent::Begin { pairs, unheard } => {
             if console.shows_progress_bar() && pairs > 0 {
                 shown.set_length(pairs as u64);
                 shown.set_style(bar_style());
                 shown.set_draw_target(ProgressDrawTarget::stderr());
-                shown.set_message("pairs in doubt, listened to");
+                shown.set_message(if of_versions {
+                    "tracks listened to"
+                } else {
+                    "pairs in doubt, listened to"
+                });
             } else if pairs > 100 {
                 // A few take no time.
-                console.note(&format!("listening to {} in doubt", count(pairs as u64, "pair")));
+                let what = if of_versions {
+                    count(pairs as u64, "track")
+                } else {
+                    format!("{} in doubt", count(pairs as u64, "pair"))
+                };
+                console.note(&format!("listening to {what}"));
             }
             if unheard > 0 {
                 console.note(&format!(
@@ -75,11 +86,7 @@ pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<En
             }
             let bytes: u64 = groups.iter().map(|group| group.bytes_to_be_won).sum();
             let groups = count(groups.len() as u64, "group");
-            let won = if args.question.versions {
-                String::new()
-            } else {
-                format!(", {:.1} MB could be freed", bytes as f64 / 1e6)
-            };
+            let won = if of_versions { String::new() } else { format!(", {} could be freed", size(bytes)) };
             render::print_line(&format!("{groups}{won}"))?;
         }
         // What could go: the copies without the file to keep. Of versions nothing should: all of them.

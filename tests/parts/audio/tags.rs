@@ -219,6 +219,7 @@ fn identifiers_and_licences_are_read() {
     use super::hostile::{frame, id3, tagged};
     let folder = tempfile::tempdir().expect("a temporary folder");
     let id = b"http://musicbrainz.org\08f3471b5-7e6a-48da-86a9-c1c07a0f47ae";
+    let works = b"\x03MusicBrainz Work Id\090C1AFC8-9c6a-3f4d-8a32-5e3b9c2f4d10\0no id";
     let frames = |licence: Vec<u8>| {
         id3(&[
             frame(b"UFID", 0, id),
@@ -226,6 +227,7 @@ fn identifiers_and_licences_are_read() {
             frame(b"TBPM", 0, b"\x03128"),
             frame(b"TKEY", 0, b"\x03Am"),
             frame(b"TXXX", 0, b"\x03REPLAYGAIN_TRACK_GAIN\0-7.03 dB"),
+            frame(b"TXXX", 0, works),
             licence,
         ]
         .concat())
@@ -240,6 +242,8 @@ fn identifiers_and_licences_are_read() {
         std::fs::write(&path, tagged(name, &frames(licence))).expect("writable");
         let tags = read_tags(&path).expect("readable");
         assert_eq!(tags.mbid.as_deref(), Some("8f3471b5-7e6a-48da-86a9-c1c07a0f47ae"), "{name}");
+        let works = voisin_audio::tags::read_works(&path).expect("readable");
+        assert_eq!(works, ["90c1afc8-9c6a-3f4d-8a32-5e3b9c2f4d10"], "{name}");
         assert_eq!(
             (tags.isrc.as_deref(), tags.licence.as_deref()),
             (Some("USRC17607839"), expected),

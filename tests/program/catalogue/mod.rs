@@ -17,6 +17,11 @@ use serde_json::Value;
 
 /// A sound of four seconds with these text frames of ID3v2.4.
 fn sound(path: &Path, seed: u64, frames: &[(&str, &str)]) {
+    tagged(path, noise_wav(16_000, 4.0, seed), frames);
+}
+
+/// Writes a WAV file with an `ID3v2` tag of these text frames.
+fn tagged(path: &Path, mut wav: Vec<u8>, frames: &[(&str, &str)]) {
     let mut tag = Vec::new();
     for (id, value) in frames {
         // An address has no mark of its encoding.
@@ -27,7 +32,6 @@ fn sound(path: &Path, seed: u64, frames: &[(&str, &str)]) {
     let size = [(tag.len() >> 7) as u8, tag.len() as u8 & 0x7f];
     let mut tag = [&b"ID3\x04\0\0\0\0"[..], &size, &tag].concat();
     tag.resize(tag.len().next_multiple_of(2), 0);
-    let mut wav = noise_wav(16_000, 4.0, seed);
     wav.extend([&b"id3 "[..], &(tag.len() as u32).to_le_bytes(), &tag].concat());
     let riff = (wav.len() - 8) as u32;
     wav[4..8].copy_from_slice(&riff.to_le_bytes());
@@ -313,4 +317,56 @@ fn versions_of_a_song_are_grouped_and_stand_once_in_a_list() {
     assert_eq!(group["bytes_to_be_won"], 0);
     let table = fine(sandbox.run(["duplicates", "--versions"]));
     assert!(table.contains("version: ") && !table.contains("freed"), "{table}");
+}
+
+/// Other songs have the title of one, and versions of it have others.
+#[test]
+fn sound_and_codes_tell_versions_from_other_songs() {
+    let sandbox = Sandbox::new();
+    let music = sandbox.path("music");
+    // At another rate it is faster and higher, as a tape would be.
+    let copy = |name: &str, rate: u32, frames: &[(&str, &str)]| {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/demo/library/metal").join(name);
+        let info = voisin_audio::probe(&source).unwrap();
+        let mut samples = Vec::new();
+        voisin_audio::read_windows(&source, &info, 16_000, &[0], 16_000 * 28, &mut |_, window| {
+            samples = window.to_vec();
+        })
+        .unwrap();
+        let wav = common::wav(rate, samples.into_iter().map(f64::from));
+        tagged(&music.join(format!("{}.wav", frames[0].1)), wav, frames);
+    };
+    let (one, other) = ("muldjord-chaos-god.mp3", "muldjord-mutilated-mime.mp3");
+    let by_alpha = |title| [("TIT2", title), ("TPE1", "Alpha")];
+    copy(one, 16_000, &[&by_alpha("Hurt")[..], &[("TSRC", "USRC17607839")]].concat());
+    copy(one, 16_951, &by_alpha("Hurt (Live)"));
+    copy(other, 16_000, &by_alpha("Hurt (Demo)"));
+    copy(one, 16_400, &by_alpha("Wounded"));
+    let coded = [("TIT2", "Another"), ("TPE1", "Beta"), ("TSRC", "USRC17607839")];
+    sound(&music.join("Another.wav"), 31, &coded);
+    fine(sandbox.run(["add", music.to_str().unwrap()]));
+    let titles = || {
+        let seed = music.join("Hurt.wav");
+        let asked = ["playlist", seed.to_str().unwrap(), "--max-per-artist", "0", "--format", "json"];
+        let list = fine_json(sandbox.run(asked));
+        let mut titles: Vec<String> =
+            list.as_array().unwrap().iter().map(|row| row["title"].as_str().unwrap().to_owned()).collect();
+        titles.sort();
+        titles
+    };
+    let groups = |more: &[&str]| {
+        let groups =
+            fine_json(sandbox.run([&["duplicates", "--versions", "--format", "json"], more].concat()));
+        let name = |file: &Value| file["path"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+        let names = |group: &Value| {
+            std::iter::once(&group["keep"]).chain(group["others"].as_array().unwrap()).map(name).collect()
+        };
+        groups.as_array().unwrap().iter().map(names).collect::<Vec<Vec<String>>>()
+    };
+    // Before they are compared, lists have what titles and codes say; then what was heard.
+    groups(&["--rough"]);
+    assert_eq!(titles(), ["Hurt", "Wounded"]);
+    assert_eq!(groups(&[]), [["Hurt.wav", "Another.wav", "Wounded.wav", "Hurt (Live).wav"]]);
+    assert_eq!(titles(), ["Hurt", "Hurt (Demo)"]);
+    assert_eq!(groups(&["--rough"]), [["Hurt.wav", "Another.wav", "Hurt (Demo).wav", "Hurt (Live).wav"]]);
 }

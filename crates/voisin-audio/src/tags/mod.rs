@@ -120,6 +120,13 @@ pub fn read_tags(path: &Path) -> Result<TrackTags, AudioError> {
     read::read_tags(path)
 }
 
+/// Reads which works, by their ids at `MusicBrainz` (UUIDs in lower case), a file is a recording of; none where its tags do
+/// not say, are damaged or of a kind that has no such field (Matroska, CAF, parts of CUE sheets). Errors are those of the
+/// file system only.
+pub fn read_works(path: &Path) -> Result<Vec<String>, AudioError> {
+    read::read_works(path)
+}
+
 /// Reads the picture of a file's front cover, else its first one, up to 12 MB in `ID3v2` tags; `None` where it has none,
 /// or its tags are damaged. What kind of picture it is, its bytes tell. Errors are those of the file system only.
 pub fn read_cover(path: &Path) -> Result<Option<Vec<u8>>, AudioError> {

@@ -80,6 +80,21 @@ pub(super) fn read_cover(path: &Path) -> Result<Option<Vec<u8>>, AudioError> {
     Ok(cover.unwrap_or_default())
 }
 
+/// The works at `MusicBrainz` that a file says it is a recording of.
+pub(super) fn read_works(path: &Path) -> Result<Vec<String>, AudioError> {
+    if cue::part(path).is_some() {
+        return Ok(Vec::new());
+    }
+    let mut file = open(path)?;
+    let found = id3::find(&mut file).map_err(|error| AudioError::from_io(path, error))?;
+    Ok(guard(path, || {
+        let (all, _) = parse(file, &found, id3::plain, options());
+        let texts = all.iter().flat_map(|tag| tag.get_strings(ItemKey::MusicBrainzWorkId));
+        texts.flat_map(values).filter_map(|text| mbid(&text)).collect()
+    })
+    .unwrap_or_default())
+}
+
 /// All tags of a file and the richest kind of its format. `ID3v2` tags are read from a copy that `copy` makes of each,
 /// everything else from the file without them.
 fn parse(

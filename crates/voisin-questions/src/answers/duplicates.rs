@@ -1,15 +1,18 @@
 //! Recordings that are there several times.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::graph::neighbour_graph;
 use super::lossy;
-use voisin::{Collection, Engine, EngineError};
+use voisin::{Collection, Engine, EngineError, ListenEvent, keep_songs, song_facts};
+use voisin_base::text;
 use voisin_base::track::TrackId;
 use voisin_explore::TrackMeta;
 use voisin_explore::duplicates::{DuplicateGroup, DuplicatePair};
+use voisin_explore::versions::{candidates, joined, versions as versions_among};
 use voisin_library::StoredFile;
 
 /// The documented JSON of `duplicates`: a list of these.
@@ -78,7 +81,7 @@ impl FileJson {
 
     /// Its name and quality, in words.
     pub fn describe(&self) -> String {
-        let size = format!("{:.1} MB", self.bytes as f64 / 1e6);
+        let size = text::size(self.bytes);
         match self.kilobits_per_second {
             _ if self.exact => format!("the same audio, {size}"),
             Some(rate) => format!("{} at {rate:.0} kbit/s, {size}", self.codec),
@@ -149,25 +152,58 @@ pub(crate) fn with_exact_copies(
 }
 
 /// Versions of a song, the shortest title first: that of the song itself. Songs with most versions first.
-pub(crate) fn versions(collection: &Collection) -> Vec<GroupJson> {
-    let mut songs: BTreeMap<String, Vec<&TrackMeta>> = BTreeMap::new();
-    for track in &collection.meta {
-        if let Some(song) = track.song() {
-            songs.entry(song).or_default().push(track);
+///
+/// - `listens`: whether files are read, for their chords and the works that their tags name, and what they say is kept for
+///   lists; if not, titles and codes of recordings decide
+/// - `tell`: is told of the tracks that are listened to
+pub(crate) fn versions(
+    engine: &mut Engine,
+    collection: &Collection,
+    listens: bool,
+    tell: &(impl Fn(ListenEvent) + Sync),
+) -> Result<Vec<GroupJson>, EngineError> {
+    let meta = &collection.meta;
+    let mut codes: HashMap<String, usize> = HashMap::new();
+    let mut by_code: Vec<(usize, usize)> = Vec::new();
+    engine.library().for_each_track(|track| {
+        let recording = [("mbid", track.tags.mbid), ("isrc", track.tags.isrc)];
+        for (kind, code) in recording.into_iter().filter_map(|(kind, code)| Some((kind, code?))) {
+            let Some(row) = collection.row(track.id) else { continue };
+            let first = *codes.entry(format!("{kind} {code}")).or_insert(row);
+            by_code.extend((first != row).then_some((first, row)));
         }
+        Ok(())
+    })?;
+    let graph = if listens && meta.len() > 1 { Some(neighbour_graph(engine, collection)?) } else { None };
+    let candidates = candidates(graph.as_ref(), meta)?;
+    let rows: BTreeSet<usize> = candidates.iter().flat_map(|pair| [pair.a, pair.b]).collect();
+    let tracks: Vec<(usize, &TrackMeta)> = rows.into_iter().map(|row| (row, &meta[row])).collect();
+    let facts = if listens { song_facts(&tracks, tell) } else { BTreeMap::new() };
+    let found = versions_among(&candidates, &facts);
+    let pairs = by_code.into_iter().chain(found.iter().map(|pair| (pair.a, pair.b)));
+    let joined = joined(meta.len(), pairs);
+    if listens {
+        let compared = tracks.iter().map(|&(row, _)| (meta[row].id, meta[row].id));
+        let of_groups =
+            joined.iter().flat_map(|rows| rows.iter().map(|&row| (meta[row].id, meta[rows[0]].id)));
+        keep_songs(engine.library(), &compared.chain(of_groups).collect());
     }
-    let group = |mut tracks: Vec<&TrackMeta>| {
-        tracks.sort_by_key(|track| (track.title.chars().count(), track.id));
-        let mut files = tracks.into_iter().map(|track| file(track, track.system_path(), track.bytes, false));
+    let group = |mut rows: Vec<usize>| {
+        let inside = found.iter().filter(|pair| rows.contains(&pair.a));
+        let least = inside.filter_map(|pair| pair.likeness).min_by(f32::total_cmp);
+        rows.sort_by_key(|&row| (meta[row].title.chars().count(), meta[row].id));
+        let mut files =
+            rows.iter().map(|&row| file(&meta[row], meta[row].system_path(), meta[row].bytes, false));
         let keep = files.next()?;
-        let others: Vec<FileJson> = files.collect();
-        let why = "versions of one song, not copies".to_owned();
-        let is_one = others.is_empty();
-        (!is_one).then_some(GroupJson { keep, why, others, bytes_to_be_won: 0, pairs: Vec::new() })
+        let mut why = "versions of one song, not copies".to_owned();
+        if let Some(least) = least {
+            why.push_str(&format!("; chords go together for {:.0} %", 100.0 * least.min(1.0)));
+        }
+        Some(GroupJson { keep, why, others: files.collect(), bytes_to_be_won: 0, pairs: Vec::new() })
     };
-    let mut groups: Vec<GroupJson> = songs.into_values().filter_map(group).collect();
+    let mut groups: Vec<GroupJson> = joined.into_iter().filter_map(group).collect();
     groups.sort_by(|a, b| b.others.len().cmp(&a.others.len()).then(a.keep.id.cmp(&b.keep.id)));
-    groups
+    Ok(groups)
 }
 
 fn file(track: &TrackMeta, path: &Path, bytes: u64, exact: bool) -> FileJson {

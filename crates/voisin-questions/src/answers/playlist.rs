@@ -1,6 +1,6 @@
 //! A list of tracks around seeds, as `playlist` makes it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use ndarray::ArrayView2;
 use serde::Serialize;
@@ -9,11 +9,11 @@ use super::graph::duplicate_groups;
 use super::similar::FarJson;
 use super::track::ListedJson;
 use voisin::{Collection, Engine, EngineError, Standing};
-use voisin_base::track::is_same_recording;
+use voisin_base::track::{TrackId, is_same_recording};
 use voisin_base::vector::dot;
 use voisin_explore::TrackMeta;
 use voisin_explore::playlist::{Entry, Length, PlaylistOptions, chain, playlist};
-use voisin_library::TrackSet;
+use voisin_library::{SongSet, Track, TrackSet};
 
 /// Tempos count as they are shown, rounded.
 const SHOWN: f64 = 0.5;
@@ -105,12 +105,19 @@ pub fn listed(
             excluded.contains(&row) || wanted.allowed.is_some_and(|set| !set.contains(collection.ids[row]))
         };
         let entries = playlist(vectors, &collection.meta, seeds, &is_out, &options)?;
-        let song = |row: usize| collection.meta[row].song().filter(|_| !wanted.keeps_versions);
-        let is_copy = |a: usize, b: usize| {
-            wanted.copies != Copies::Kept && same_recording(vectors, a, b)
-                || song(a).is_some_and(|song_of_a| song(b) == Some(song_of_a))
+        let is_copy = |a: usize, b: usize| wanted.copies != Copies::Kept && same_recording(vectors, a, b);
+        let listed = || entries.iter().map(|entry| entry.row).chain(seeds[..named].iter().copied());
+        // A file that is a seed from outside has no id.
+        let ids: Vec<TrackId> =
+            listed().map(|row| collection.ids[row]).filter(|id| !wanted.keeps_versions && id.0 > 0).collect();
+        let tracks = engine.library().tracks_by_id(&ids)?;
+        let known = engine.library().known_songs(&ids)?;
+        let tracks: HashMap<TrackId, &Track> = tracks.iter().map(|track| (track.id, track)).collect();
+        let song = |row: usize| {
+            let id = collection.ids[row];
+            tracks.get(&id).map(|&track| (track, known.get(&id).copied()))
         };
-        let again = repeated(&entries, &seeds[..named], is_copy);
+        let again = repeated(&entries, &seeds[..named], is_copy, song);
         if again.is_empty() {
             break entries;
         }
@@ -147,14 +154,27 @@ fn same_recording(vectors: ArrayView2<'_, f32>, a: usize, b: usize) -> bool {
 }
 
 /// Rows of a list that repeat one before them; a seed that was named never does.
-fn repeated(entries: &[Entry], named: &[usize], repeats: impl Fn(usize, usize) -> bool) -> Vec<usize> {
-    let mut kept: Vec<usize> = named.to_vec();
+///
+/// - `song`: a track, and which song it is known to be; `None` where another version repeats nothing
+fn repeated<'a>(
+    entries: &[Entry],
+    named: &[usize],
+    is_copy: impl Fn(usize, usize) -> bool,
+    song: impl Fn(usize) -> Option<(&'a Track, Option<TrackId>)>,
+) -> Vec<usize> {
+    let mut kept: Vec<usize> = Vec::new();
+    let mut songs = SongSet::default();
     let mut found = Vec::new();
-    for row in entries.iter().map(|entry| entry.row).filter(|row| !named.contains(row)) {
-        if kept.iter().any(|&other| repeats(row, other)) {
+    let others = entries.iter().map(|entry| entry.row).filter(|row| !named.contains(row));
+    for row in named.iter().copied().chain(others) {
+        let song = song(row);
+        let is_again = kept.iter().any(|&other| is_copy(row, other))
+            || song.is_some_and(|(track, known)| songs.contains(track, known));
+        if is_again && !named.contains(&row) {
             found.push(row);
         } else {
             kept.push(row);
+            song.iter().for_each(|&(track, known)| songs.insert(track, known));
         }
     }
     found
