@@ -12,8 +12,9 @@ use crate::questions::genre::label_source;
 /// Show or set where the library's genres come from, or label single tracks by hand
 ///
 /// The source is a property of the library, and every command that speaks of genres obeys it: the files' tags, the name of
-/// the folder that a file lies in, or a CSV file with the columns path and genre, which is read again each time. Labels
-/// given by hand stand above the source. They are kept in the library, by the audio itself; your files are not touched.
+/// the folder that a file lies in, or a CSV file with the columns path (or mbid) and genre, which is read again each
+/// time. Labels given by hand stand above the source. They are kept in the library, by the audio itself; your files are not
+/// touched.
 #[derive(Debug, Args)]
 #[command(
     args_conflicts_with_subcommands = true,
@@ -22,7 +23,7 @@ use crate::questions::genre::label_source;
 pub(crate) struct LabelsArgs {
     #[command(subcommand)]
     pub(crate) command: Option<LabelsCommand>,
-    /// Where genres come from, from now on: tags, folder, or a CSV file with the columns path and genre [default: show it]
+    /// Where genres come from, from now on: tags, folder, or a CSV file with the columns path (or mbid) and genre [default: show it]
     #[arg(value_name = "tags|folder|CSV", value_parser = label_source)]
     pub(crate) source: Option<LabelSource>,
     /// How the answer is printed

@@ -27,8 +27,9 @@ pub enum LabelSource {
     Tags,
     /// The name of the folder a file lies in.
     Folder,
-    /// A CSV file (tab-separated if it ends in `.tsv`) with the columns `path` (or `file`) and `genre`. An absolute
-    /// path is that file; a relative one is every file whose path ends with it.
+    /// A CSV file (tab-separated if it ends in `.tsv`) with the columns `path` (or `file`), `mbid`, or both, and `genre`.
+    /// An absolute path is that file; a relative one is every file whose path ends with it; an `mbid` is every track whose
+    /// tags have this id of a recording at `MusicBrainz`.
     File(PathBuf),
 }
 
@@ -76,7 +77,7 @@ pub enum GroupBy {
     Folder,
     /// None: every track stands alone.
     Track,
-    /// As a CSV file with the columns `path` (or `file`) and `group` says.
+    /// As a CSV file with the columns `path` (or `file`), `mbid`, or both, and `group` says.
     File(PathBuf),
 }
 
@@ -130,7 +131,7 @@ pub struct LabelledTracks {
     pub groups: Vec<usize>,
     /// What else is known of each.
     pub facts: Vec<TrackDisplay>,
-    /// Lines of a label file that named no file of the library.
+    /// Lines of a label file that named no track of the library.
     pub unmatched: usize,
 }
 
@@ -236,7 +237,7 @@ impl<'a> Labeller<'a> {
     fn of_source(&mut self, track: &Track) -> Vec<Genre> {
         let texts: Vec<String> = match (self.source, &mut self.table) {
             (LabelSource::Tags, _) => return self.taxonomy.parse(&track.tags.genres),
-            (_, Some(table)) => paths(track).flat_map(|path| table.of(path)).collect(),
+            (_, Some(table)) => table.of(paths(track), track.tags.mbid.as_deref()),
             _ => {
                 // a folder's name is one genre, whatever signs are in it
                 let names = paths(track).filter_map(|path| cue::folder(path)?.file_name());
@@ -480,7 +481,10 @@ impl Engine {
                 GroupBy::Track => alone(),
                 GroupBy::File(_) => group_table
                     .as_mut()
-                    .and_then(|table| paths(&track).flat_map(|path| table.of(path)).find(|g| !g.is_empty()))
+                    .and_then(|table| {
+                        let groups = table.of(paths(&track), track.tags.mbid.as_deref());
+                        groups.into_iter().find(|group| !group.is_empty())
+                    })
                     .unwrap_or_else(alone),
             };
             let next = numbers.len();

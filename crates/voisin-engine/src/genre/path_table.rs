@@ -1,4 +1,4 @@
-//! A user's table of files: which genre, or which group, each of them belongs to.
+//! A user's table of files or recordings: which genre, or which group, each of them belongs to.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -12,12 +12,14 @@ use voisin_library::stored_path;
 /// Bytes of a table.
 const LARGEST: u64 = 1 << 30;
 
-/// A CSV table with a column of paths and one of values.
+/// A CSV table with a column of paths, one of ids of recordings at `MusicBrainz`, or both, and one of values.
 pub(super) struct PathTable {
     file: PathBuf,
     exact: HashMap<PathBuf, Vec<usize>>,
     /// Relative paths by their last part.
     endings: HashMap<OsString, Vec<(PathBuf, usize)>>,
+    /// In lower case.
+    mbids: HashMap<String, Vec<usize>>,
     values: Vec<String>,
     used: Vec<bool>,
 }
@@ -34,31 +36,51 @@ impl PathTable {
             .trim(csv::Trim::All)
             .flexible(true)
             .from_reader(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes));
-        let header = reader.headers().map_err(|e| problem(1, e.to_string()))?.clone();
+        let malformed = |error: &csv::Error| match error.kind() {
+            csv::ErrorKind::Utf8 { .. } => "expected text in UTF-8, found other bytes".to_owned(),
+            _ => error.to_string(),
+        };
+        let header = reader.headers().map_err(|e| problem(1, malformed(&e)))?.clone();
         let find = |name: &str| header.iter().position(|h| h.eq_ignore_ascii_case(name));
-        let (Some(path_at), Some(value_at)) = (find("path").or_else(|| find("file")), find(column)) else {
+        let path_at = find("path").or_else(|| find("file"));
+        // As voisin, ListenBrainz and beets call it; beets names genres in the plural, too.
+        let mbid_at = ["mbid", "recording_mbid", "mb_trackid"].into_iter().find_map(find);
+        let value_at = find(column).or_else(|| find(&format!("{column}s")));
+        let Some(value_at) = value_at.filter(|_| path_at.or(mbid_at).is_some()) else {
             let found = header.iter().collect::<Vec<_>>().join(",");
-            return Err(problem(1, format!("expected the columns path and {column}, found {found}")));
+            let found = if bytes.is_empty() { "an empty file" } else { &found };
+            return Err(problem(
+                1,
+                format!("expected the columns path and {column}, or mbid and {column}, found {found}"),
+            ));
         };
         let mut table = Self {
             file: file.to_owned(),
             exact: HashMap::new(),
             endings: HashMap::new(),
+            mbids: HashMap::new(),
             values: Vec::new(),
             used: Vec::new(),
         };
         for record in reader.records() {
             let record =
-                record.map_err(|e| problem(e.position().map_or(0, csv::Position::line), e.to_string()))?;
+                record.map_err(|e| problem(e.position().map_or(0, csv::Position::line), malformed(&e)))?;
             let line = record.position().map_or(0, csv::Position::line);
-            let (path, value) =
-                (record.get(path_at).unwrap_or_default(), record.get(value_at).unwrap_or_default());
-            if path.is_empty() {
-                return Err(problem(line, "expected a path, found nothing".into()));
+            let cell = |at: Option<usize>| at.and_then(|at| record.get(at)).unwrap_or_default();
+            let (path, mbid, value) = (cell(path_at), cell(mbid_at), cell(Some(value_at)));
+            if path.is_empty() && mbid.is_empty() {
+                let expected = if mbid_at.is_none() { "a path" } else { "a path or an mbid" };
+                return Err(problem(line, format!("expected {expected}, found nothing")));
             }
             let at = table.values.len();
             table.values.push(value.to_owned());
             table.used.push(false);
+            if !mbid.is_empty() {
+                table.mbids.entry(mbid.to_ascii_lowercase()).or_default().push(at);
+            }
+            if path.is_empty() {
+                continue;
+            }
             let path = &path_in_table(path);
             let dotted = path.starts_with(".") || path.starts_with("..");
             if path.is_absolute() || dotted {
@@ -71,24 +93,38 @@ impl PathTable {
         Ok(table)
     }
 
-    /// The values of the lines that name a file, in the order of the lines.
-    pub(super) fn of(&mut self, path: &Path) -> Vec<String> {
-        let mut found: Vec<usize> = self.exact.get(path).cloned().unwrap_or_default();
-        let endings = path.file_name().and_then(|name| self.endings.get(name));
-        found.extend(endings.into_iter().flatten().filter(|(end, _)| path.ends_with(end)).map(|(_, at)| *at));
+    /// The values of the lines that name a track, by a file of it or by its recording at `MusicBrainz`, in the order of the
+    /// lines.
+    pub(super) fn of<'a>(
+        &mut self,
+        files: impl IntoIterator<Item = &'a Path>,
+        mbid: Option<&str>,
+    ) -> Vec<String> {
+        let of_mbid = mbid.and_then(|mbid| self.mbids.get(&mbid.to_ascii_lowercase()));
+        let mut found: Vec<usize> = of_mbid.cloned().unwrap_or_default();
+        for path in files {
+            found.extend(self.exact.get(path).into_iter().flatten());
+            let endings = path.file_name().and_then(|name| self.endings.get(name)).into_iter().flatten();
+            found.extend(endings.filter(|(end, _)| path.ends_with(end)).map(|(_, at)| *at));
+        }
         found.sort_unstable();
+        found.dedup();
         found.iter().for_each(|&at| self.used[at] = true);
         found.into_iter().map(|at| self.values[at].clone()).collect()
     }
 
-    /// Lines that named no file; an error if none did.
+    /// Lines that named no track; an error if none did.
     pub(super) fn unused(&self) -> Result<usize, EngineError> {
         let used = self.used.iter().filter(|used| **used).count();
         if used == 0 {
             return Err(EngineError::Table {
                 path: self.file.clone(),
                 line: 0,
-                problem: format!("none of its {} paths is a file of this library", self.values.len()),
+                problem: if self.mbids.is_empty() {
+                    format!("none of its {} paths is a file of this library", self.values.len())
+                } else {
+                    format!("none of its {} lines names a track of this library", self.values.len())
+                },
             });
         }
         Ok(self.values.len() - used)
@@ -111,13 +147,48 @@ mod tests {
         std::fs::write(&file, text).unwrap();
         std::fs::create_dir(root.join("c")).unwrap();
         let mut table = PathTable::read(&file, "genre").unwrap();
-        assert_eq!(table.of(&root.join("a/one.mp3")), ["Rock", "Ska; Dub"]);
-        assert_eq!(table.of(&root.join("aa/one.mp3")), Vec::<String>::new());
-        assert_eq!(table.of(&root.join("b/two.mp3")), ["Jazz"]);
-        assert_eq!(table.of(&root.join("c/three.mp3")), ["Pop"]);
+        assert_eq!(table.of([&*root.join("a/one.mp3")], None), ["Rock", "Ska; Dub"]);
+        assert_eq!(table.of([&*root.join("aa/one.mp3")], None), Vec::<String>::new());
+        assert_eq!(table.of([&*root.join("b/two.mp3")], None), ["Jazz"]);
+        assert_eq!(table.of([&*root.join("c/three.mp3")], None), ["Pop"]);
         assert_eq!(table.unused().unwrap(), 1);
         std::fs::write(&file, "path,style\nx,y\n").unwrap();
-        let error = PathTable::read(&file, "genre").err().unwrap().to_string();
+        let refused = |bytes: &[u8]| {
+            std::fs::write(&file, bytes).unwrap();
+            PathTable::read(&file, "genre").err().unwrap().to_string()
+        };
+        let error = refused(b"path,style\nx,y\n");
         assert!(error.contains("path and genre") && error.contains("path,style"), "{error}");
+        assert!(refused(b"").ends_with("found an empty file"));
+        let error = refused(b"path,genre\na.mp3,Rock\nb.mp3,\xff\n");
+        assert!(error.ends_with("line 3: expected text in UTF-8, found other bytes"), "{error}");
+    }
+
+    #[test]
+    fn recordings_of_a_table_match_by_their_id_and_by_their_file() {
+        const ONE: &str = "8f3471b5-7e6a-48da-86a9-c1c07a0f47ae";
+        const TWO: &str = "b1a9c0e9-d987-4042-ae91-78d6a3267d69";
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("labels.csv");
+        let text = format!(
+            "mbid,genre,path\n{},Rock,\n{TWO},Jazz,two.mp3\n,Pop,two.mp3\n{TWO},Soul,\n0,Ska,\n",
+            ONE.to_uppercase()
+        );
+        std::fs::write(&file, text).unwrap();
+        let mut table = PathTable::read(&file, "genre").unwrap();
+        let (one, two) = (Path::new("/m/one.mp3"), Path::new("/m/two.mp3"));
+        assert_eq!(table.of([one], Some(ONE)), ["Rock"]);
+        assert_eq!(table.of([one], None), Vec::<String>::new());
+        assert_eq!(table.of([one], Some(TWO)), ["Jazz", "Soul"]);
+        assert_eq!(table.of([one, two], Some(TWO)), ["Jazz", "Pop", "Soul"], "each line once");
+        assert_eq!(table.unused().unwrap(), 1);
+        std::fs::write(&file, format!("mb_trackid,genres,path\n{ONE},Rock; Pop,/m/1.mp3\n")).unwrap();
+        assert_eq!(PathTable::read(&file, "genre").unwrap().of([one], Some(ONE)), ["Rock; Pop"]);
+        std::fs::write(&file, "mbid,genre\n0,Rock\n").unwrap();
+        let error = PathTable::read(&file, "genre").unwrap().unused().unwrap_err().to_string();
+        assert!(error.contains("none of its 1 lines names a track"), "{error}");
+        std::fs::write(&file, "mbid,genre\n,Rock\n").unwrap();
+        let error = PathTable::read(&file, "genre").err().unwrap().to_string();
+        assert!(error.contains("expected a path or an mbid, found nothing"), "{error}");
     }
 }
