@@ -1,22 +1,25 @@
 #![allow(clippy::print_stdout, missing_docs, reason = "an example that prints")]
 #![allow(clippy::unwrap_used, reason = "an example")]
-//! Training steps of a laboratory's network: `classifier_speed RECIPE BATCH STEPS`. Says what the last step's loss was and
+//! Training steps of a laboratory's network: `classifier_speed RECIPE|LAYERS BATCH STEPS`; layers take 1 x 128 x 80. Says what the last step's loss was and
 //! how long a step took by the clock; `scripts/bench_classifier.py` compares with `PyTorch`.
 
 use std::time::Instant;
 
 use voisin::DeviceChoice;
-use voisin_encoder::{Stack, StackTrain};
+use voisin_encoder::{FirstWeights, Stack, StackShape, StackTrain};
 use voisin_train::classifier::NetworkRecipe;
 use voisin_train::encoder::{AdamW, AdamWOptions};
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let [recipe, batch, steps] = &words[..] else { panic!("expected RECIPE BATCH STEPS") };
-    let (recipe, batch) = (NetworkRecipe::named(recipe).unwrap(), batch.parse::<usize>().unwrap());
-    let input = recipe.example(recipe.seconds());
-    let stack = Stack::new(&recipe.layers(), input, 8).unwrap();
-    let mut net = StackTrain::new(stack, 1, recipe.first, DeviceChoice::Cpu.resolve().unwrap());
+    let [recipe, batch, steps] = &words[..] else { panic!("expected RECIPE|LAYERS BATCH STEPS") };
+    let batch = batch.parse::<usize>().unwrap();
+    let (layers, input) = match NetworkRecipe::named(recipe) {
+        Some(recipe) => (recipe.layers(), recipe.example(recipe.seconds())),
+        None => (recipe.split(", ").collect(), StackShape::Image(1, 128, 80)),
+    };
+    let stack = Stack::new(&layers, input, 8).unwrap();
+    let mut net = StackTrain::new(stack, 1, FirstWeights::Torch, DeviceChoice::Cpu.resolve().unwrap());
     let x: Vec<f32> = (0..batch * input.cells()).map(|i| (i as f32 * 0.7).sin()).collect();
     let mut adam: Vec<AdamW> =
         net.blocks().map(|(p, ..)| AdamW::new(p.len(), AdamWOptions::default())).collect();

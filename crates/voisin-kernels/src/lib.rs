@@ -14,7 +14,9 @@ pub mod buffer;
 pub mod conv;
 pub mod dot;
 mod isa;
+pub mod lstm;
 pub mod musicnn;
+mod rows;
 pub mod simd;
 mod team;
 

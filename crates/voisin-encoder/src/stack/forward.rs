@@ -2,11 +2,11 @@
 //! `tests/parts/conv/traps.rs`.
 
 use candle_core::{D, DType, Result, Tensor};
-use candle_nn::ops::sigmoid;
 use rayon::prelude::*;
 
 use super::layer::StackLayer;
 use super::list::Stack;
+use super::recurrent::recurrent;
 use voisin_base::random::Random;
 
 /// Added to a variance before its root.
@@ -53,12 +53,17 @@ pub(super) fn forward(
                 let channels = bias.elem_count();
                 x.conv2d(&own("weight"), 0, 1, 1, 1)?.broadcast_add(&bias.reshape((1, channels, 1, 1))?)?
             }
-            // Candle's conv1d has a wrong gradient: here it is an image of one row.
+            // Candle's conv1d has a wrong gradient, and that of its conv2d takes 20 times as long: here it is a product.
             StackLayer::Convolution1 { kernel, same, .. } => {
                 let x = if same { padded(&x, 2, kernel)? } else { x };
+                let (_, channels, steps) = x.dims3()?;
+                let shifted = |by| x.narrow(2, by, steps + 1 - kernel);
+                let columns = Tensor::cat(&(0..kernel).map(shifted).collect::<Result<Vec<_>>>()?, 1)?;
                 let bias = own("bias");
-                let y = x.unsqueeze(2)?.conv2d(&own("weight"), 0, 1, 1, 1)?.squeeze(2)?;
-                y.broadcast_add(&bias.reshape((1, bias.elem_count(), 1))?)?
+                let out = bias.elem_count();
+                let weight = own("weight").squeeze(2)?.transpose(1, 2)?.contiguous()?;
+                let weight = weight.reshape((1, out, kernel * channels))?;
+                weight.broadcast_matmul(&columns)?.broadcast_add(&bias.reshape((1, out, 1))?)?
             }
             StackLayer::BatchNorm => batch_norm(at, &x, &own, pass, observed)?,
             // Candle's relu has a slope of 1 at 0.
@@ -85,7 +90,7 @@ pub(super) fn forward(
                 x.contiguous()?.reshape((n, c * h, w))?
             }
             StackLayer::Sequence => x.unsqueeze(1)?,
-            StackLayer::Recurrent { units, all, one_bias } => recurrent(&x, &own, units, all, one_bias)?,
+            StackLayer::Recurrent { all, one_bias, .. } => recurrent(&x, &own, all, one_bias)?,
             StackLayer::Gap => {
                 let (n, c) = (x.dim(0)?, x.dim(1)?);
                 x.contiguous()?.reshape((n, c, ()))?.mean(2)?
@@ -165,42 +170,6 @@ fn batch_norm(
     };
     let y = x.broadcast_sub(&mean)?.broadcast_div(&(variance + EPSILON)?.sqrt()?)?;
     y.broadcast_mul(&wide(own("weight"))?)?.broadcast_add(&wide(own("bias"))?)?.reshape(dims)
-}
-
-/// States `[n, units]`, or `[n, units, steps]`, of a signal `[n, channels, steps]`. Gates stand in PyTorch's order.
-fn recurrent(
-    x: &Tensor,
-    own: &dyn Fn(&str) -> Tensor,
-    units: usize,
-    all: bool,
-    one_bias: bool,
-) -> Result<Tensor> {
-    let (n, channels, steps) = x.dims3()?;
-    let rows = x.transpose(1, 2)?.contiguous()?.reshape((n * steps, channels))?;
-    let into = rows.matmul(&own("weight_ih").t()?)?.broadcast_add(&own("bias_ih"))?;
-    let into = into.reshape((n, steps, ()))?;
-    let back = own("weight_hh").t()?;
-    let bias = if one_bias { None } else { Some(own("bias_hh")) };
-    let mut state = Tensor::zeros((n, units), DType::F32, x.device())?;
-    let mut cell = state.clone();
-    let mut states = Vec::new();
-    for step in 0..steps {
-        let into = into.narrow(1, step, 1)?.squeeze(1)?;
-        let mut from = state.matmul(&back)?;
-        if let Some(bias) = &bias {
-            from = from.broadcast_add(bias)?;
-        }
-        let gate = |of: &Tensor, number: usize| of.narrow(1, number * units, units)?.contiguous();
-        let gates = (into + from)?;
-        let (input, forget) = (sigmoid(&gate(&gates, 0)?)?, sigmoid(&gate(&gates, 1)?)?);
-        let (new, output) = (gate(&gates, 2)?.tanh()?, sigmoid(&gate(&gates, 3)?)?);
-        cell = ((forget * cell)? + (input * new)?)?;
-        state = (output * cell.tanh()?)?;
-        if all {
-            states.push(state.clone());
-        }
-    }
-    if all { Tensor::stack(&states, 2) } else { Ok(state) }
 }
 
 /// Examples as a layer takes them.

@@ -13,6 +13,7 @@ mod forward;
 mod front;
 mod layer;
 mod list;
+mod recurrent;
 mod train;
 
 pub(super) use encoder::LayersEncoder;

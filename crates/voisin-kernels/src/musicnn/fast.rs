@@ -7,10 +7,10 @@ use rayon::prelude::*;
 
 use super::front::{self, BAND_BINS, BAND_ROW, Kernel, PAIRS, ROW, Roots, TIME_BINS, Vector};
 use super::pack::{Packed, PackedMatrix};
-use super::rows::{self, Rows};
 use super::{BANDS, FRAMES, MIDDLE, Outputs, PENULTIMATE, TAGS};
 use crate::Isa;
 use crate::buffer::{Buffer, SharedSlice};
+use crate::rows::{self, Rows};
 use crate::team::{Team, with_team};
 
 /// Zero rows before and after an activation, for kernels of 7 frames.

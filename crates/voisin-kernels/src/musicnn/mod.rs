@@ -11,7 +11,6 @@ mod fast;
 mod fft;
 mod front;
 mod pack;
-mod rows;
 
 pub use fast::FastMusicnn;
 

@@ -1,4 +1,4 @@
-//! Rows of activations times a matrix: the convolutions over all channels, and the dense layers.
+//! Rows of activations times a matrix: MusiCNN's convolutions over all channels and dense layers, and LSTMs.
 
 use crate::Isa;
 use crate::simd::{Simd, dispatch};
