@@ -8,6 +8,9 @@ use std::borrow::Cow;
 
 use ndarray::Array2;
 use realfft::{RealFftPlanner, num_complex::Complex};
+use voisin_kernels::{Isa, isa};
+
+use super::compress::{Work, vectorised};
 
 /// Pitch classes, and bins of an octave.
 pub(super) const CHROMA: usize = 12;
@@ -21,10 +24,18 @@ const FASTEST: f64 = 30_000.0;
 /// Bins on either side of a pitch that its filter reaches; beyond, a Hann window lets less than a thousandth pass.
 const REACH: usize = 10;
 
+/// Numbers of a filter: its bins, and zeros up to a whole number of registers.
+const TAPS: usize = (2 * REACH + 1).next_multiple_of(LANES);
+/// Products that are summed side by side.
+const LANES: usize = 4;
+
 /// The share of a spectrum's bins that a pitch is made of.
 struct Filter {
     first: usize,
-    weights: Vec<Complex<f64>>,
+    /// Real and imaginary parts of its weights.
+    weights: [[f64; TAPS]; 2],
+    /// What its length counts.
+    scale: f64,
 }
 
 impl Filter {
@@ -47,14 +58,43 @@ impl Filter {
             };
             (0..n).map(term).sum()
         };
-        Self { first, weights: (first..=(centre + REACH).min(FRAME / 2)).map(weight).collect() }
+        let mut weights = [[0.0; TAPS]; 2];
+        for (at, bin) in (first..=(centre + REACH).min(FRAME / 2)).enumerate() {
+            let weight = weight(bin);
+            (weights[0][at], weights[1][at]) = (weight.re, weight.im);
+        }
+        Self { first, weights, scale: length.sqrt() }
     }
+}
 
-    /// How strong its pitch is in a spectrum.
-    fn strength(&self, spectrum: &[Complex<f64>]) -> f64 {
-        let sum: Complex<f64> = self.weights.iter().zip(&spectrum[self.first..]).map(|(w, s)| w * s).sum();
-        // norm() guards against overflow, which takes most of its time
-        sum.norm_sqr().sqrt()
+/// Adds how strong the pitch of each filter is in a spectrum.
+struct Strengths<'a> {
+    filters: &'a [Filter],
+    /// Real and imaginary parts, as many zeros behind them as a filter has numbers.
+    spectrum: &'a [[f64; FRAME / 2 + 1 + TAPS]; 2],
+    longer: f64,
+    sums: &'a mut [f64; CHROMA],
+}
+
+impl Work for Strengths<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for (filter, sum) in self.filters.iter().zip(self.sums) {
+            let [w_re, w_im] = &filter.weights;
+            let [re, im] = self.spectrum.each_ref().map(|part| &part[filter.first..filter.first + TAPS]);
+            let mut parts = [[0.0; LANES]; 2];
+            for at in (0..TAPS).step_by(LANES) {
+                for lane in 0..LANES {
+                    let k = at + lane;
+                    parts[0][lane] += w_re[k] * re[k] - w_im[k] * im[k];
+                    parts[1][lane] += w_re[k] * im[k] + w_im[k] * re[k];
+                }
+            }
+            let [re, im] = parts.map(|part| part.iter().sum::<f64>());
+            *sum += self.longer * filter.scale * (re * re + im * im).sqrt();
+        }
     }
 }
 
@@ -77,30 +117,33 @@ pub(super) fn pitch_classes(
     let fft = RealFftPlanner::<f64>::new().plan_fft_forward(FRAME);
     let (mut frame, mut spectrum, mut scratch) =
         (fft.make_input_vec(), fft.make_output_vec(), fft.make_scratch_vec());
-    let mut classes = Array2::zeros((CHROMA, frames));
+    let mut classes = vec![[0.0; CHROMA]; frames];
     // Those of the highest octave; at half the rate they are those of the next one.
-    let filters: Vec<(Filter, f64)> = (0..CHROMA)
+    let filters: Vec<Filter> = (0..CHROMA)
         .map(|class| {
             let hz = lowest * ((OCTAVES - 1) as f64 + class as f64 / CHROMA as f64).exp2();
-            (Filter::new(hz, rate, q * rate / hz), (q * rate / hz).sqrt())
+            Filter::new(hz, rate, q * rate / hz)
         })
         .collect();
+    let isa = isa().unwrap_or(Isa::PORTABLE);
+    let mut parts = [[0.0; FRAME / 2 + 1 + TAPS]; 2];
     let mut heard = Cow::Borrowed(samples);
     for octave in 0..OCTAVES {
         let own_hop = hop >> octave;
         // What is longer at the full rate counts more, by the root of its length.
         let longer = (octave as f64).exp2().sqrt();
-        for (number, mut column) in classes.columns_mut().into_iter().enumerate() {
+        for (number, sums) in classes.iter_mut().enumerate() {
             around(&heard, number * own_hop, &mut frame);
             // It fails for buffers of other lengths only.
             let _ = fft.process_with_scratch(&mut frame, &mut spectrum, &mut scratch);
-            for ((filter, scale), sum) in filters.iter().zip(&mut column) {
-                *sum += longer * scale * filter.strength(&spectrum);
+            for (at, bin) in spectrum.iter().enumerate() {
+                (parts[0][at], parts[1][at]) = (bin.re, bin.im);
             }
+            vectorised(isa, Strengths { filters: &filters, spectrum: &parts, longer, sums });
         }
         heard = Cow::Owned(halved(&heard));
     }
-    classes
+    Array2::from_shape_fn((CHROMA, frames), |(class, frame)| classes[frame][class])
 }
 
 /// Fills a frame with the samples around its middle, zeros outside the clip.
@@ -125,7 +168,7 @@ fn halved(samples: &[f64]) -> Vec<f64> {
         let window = 0.42 + 0.5 * (turn * n as f64).cos() + 0.08 * (2.0 * turn * n as f64).cos();
         0.5 * angle.sin() / angle * window
     };
-    let taps: Vec<(usize, f64)> = (1..=REACH).step_by(2).map(|n| (n, tap(n))).collect();
+    let taps: [f64; REACH.div_ceil(2)] = std::array::from_fn(|k| tap(2 * k + 1));
     let mut frame = [0.0; 2 * REACH + 1];
     (0..samples.len())
         .step_by(2)
@@ -136,8 +179,13 @@ fn halved(samples: &[f64]) -> Vec<f64> {
                 around(samples, i, &mut frame);
                 &frame
             });
-            let sides = |(n, tap): &(usize, f64)| tap * (part[REACH - n] + part[REACH + n]);
-            0.5 * samples[i] + taps.iter().map(sides).sum::<f64>()
+            // Two sums at a time, so that neither waits for the other.
+            let mut sums = [0.5 * samples[i], 0.0];
+            for (k, tap) in taps.iter().enumerate() {
+                let n = 2 * k + 1;
+                sums[k % 2] += tap * (part[REACH - n] + part[REACH + n]);
+            }
+            sums[0] + sums[1]
         })
         .collect()
 }

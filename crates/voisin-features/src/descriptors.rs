@@ -9,8 +9,10 @@ use std::str::FromStr;
 use ndarray::{Array2, ArrayView1, Axis, concatenate, s};
 use realfft::RealFftPlanner;
 
+use super::compress::{Work, vectorised};
 use super::constant_q::{CHROMA, around, pitch_classes};
 use super::{Compression, Hann, MelConfig, MelNorm, MelScale, Spectrum, filter_bank};
+use voisin_kernels::{Isa, isa};
 
 /// Hz of the samples that most descriptors are computed from.
 pub const DESCRIPTOR_RATE: u32 = 22_050;
@@ -278,7 +280,7 @@ impl Clip {
         for (power, mut column) in self.spectra().zip(mel.columns_mut()) {
             for ((first, weights), cell) in bands.iter().zip(&mut column) {
                 let power = &power[*first..];
-                *cell = weights.iter().zip(power).map(|(weight, power)| weight * f64::from(*power)).sum();
+                *cell = summed(weights, &power[..weights.len()], |weight, power| weight * f64::from(power));
             }
         }
         decibels(mel)
@@ -327,39 +329,31 @@ impl Clip {
         let bands = contrast_bands(self.bin_hz());
         let hz: Vec<f64> = (0..BINS).map(|bin| bin as f64 * self.bin_hz()).collect();
         let crossings = self.crossings();
-        let (mut magnitude, mut share) = (vec![0.0; BINS], vec![0.0; BINS]);
+        let isa = isa().unwrap_or(Isa::PORTABLE);
+        let (mut magnitude, mut kept) = (vec![0.0; BINS], Vec::new());
         for (frame, power) in self.spectra().enumerate() {
-            magnitude.iter_mut().zip(power).for_each(|(m, p)| *m = f64::from(*p).sqrt());
-            // Sums in the order of the bins, several at once.
-            let (mut sum, mut squares) = (0.0, 0.0);
-            for m in &magnitude {
-                sum += m;
-                squares += m * m;
+            let sums = vectorised(isa, FrameSums { power, hz: &hz, magnitude: &mut magnitude });
+            let (mut below, mut under) = (magnitude[0], 0);
+            while below < 0.85 * sums.magnitude && under + 1 < BINS {
+                under += 1;
+                below += magnitude[under];
             }
-            let unit = if sum < f64::from(f32::MIN_POSITIVE) { 1.0 } else { sum };
-            share.iter_mut().zip(&magnitude).for_each(|(share, m)| *share = m / unit);
-            let (mut centroid, mut below, mut under) = (0.0, 0.0, 0);
-            for ((share, hz), m) in share.iter().zip(&hz).zip(&magnitude) {
-                centroid += share * hz;
-                below += m;
-                under += usize::from(below < 0.85 * sum);
-            }
-            let spread: f64 = share.iter().zip(&hz).map(|(share, hz)| share * (hz - centroid).powi(2)).sum();
-            rows[[0, frame]] = centroid;
-            rows[[1, frame]] = spread.sqrt();
-            rows[[2, frame]] = hz.get(under).copied().unwrap_or(0.0);
-            let ends: f64 = magnitude[0].powi(2) + magnitude[BINS - 1].powi(2);
-            let energy: f64 = 2.0 * squares - ends;
-            rows[[3 + CONTRAST_BANDS, frame]] = energy.sqrt() / FRAME as f64;
+            rows[[0, frame]] = sums.centroid;
+            rows[[1, frame]] = sums.spread.sqrt();
+            rows[[2, frame]] = hz[under];
+            let ends = magnitude[0].powi(2) + magnitude[BINS - 1].powi(2);
+            rows[[3 + CONTRAST_BANDS, frame]] = (2.0 * sums.squares - ends).sqrt() / FRAME as f64;
             rows[[4 + CONTRAST_BANDS, frame]] = crossings[frame];
             for (band, (range, quantile)) in bands.iter().enumerate() {
-                let cells = &mut magnitude[range.clone()];
-                let most = cells.len() - quantile;
-                let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
-                cells.select_nth_unstable_by(quantile - 1, f64::total_cmp);
-                valleys[[band, frame]] = mean(&cells[..*quantile]);
-                cells.select_nth_unstable_by(most, f64::total_cmp);
-                peaks[[band, frame]] = mean(&cells[most..]);
+                let cells = &power[range.clone()];
+                let mean = |kept: &[f32]| {
+                    kept.iter().map(|v| f64::from(v.abs()).sqrt()).sum::<f64>() / kept.len() as f64
+                };
+                // Music is loud below and soft above: few cells find a place among those that are kept.
+                largest(cells.iter().copied(), *quantile, &mut kept);
+                peaks[[band, frame]] = mean(&kept);
+                largest(cells.iter().rev().map(|v| -v), *quantile, &mut kept);
+                valleys[[band, frame]] = mean(&kept);
             }
         }
         rows.slice_mut(s![3..3 + CONTRAST_BANDS, ..]).assign(&(decibels(peaks) - decibels(valleys)));
@@ -383,7 +377,7 @@ impl Clip {
     /// Energies of the pitch classes from C, the strongest of each frame 1; tuned to the clip's own pitch.
     pub(super) fn chroma(&self) -> Array2<f64> {
         let weights = chroma_weights(self.bin_hz(), self.tuning(f64::from)).mapv(|weight| weight as f32);
-        let mut rows = weights.dot(&self.power.t()).mapv(f64::from);
+        let mut rows = self.power.dot(&weights.t()).reversed_axes().mapv(f64::from);
         normalise(&mut rows, FrameNorm::Largest);
         rows
     }
@@ -396,12 +390,16 @@ impl Clip {
         let mut peaks: Vec<(f64, f64)> = Vec::new();
         let heard = |bin: &usize| (150.0..4000.0).contains(&(*bin as f64 * self.bin_hz()));
         let bins: Vec<usize> = (1..BINS - 1).filter(heard).collect();
+        let isa = isa().unwrap_or(Isa::PORTABLE);
         for power in self.spectra() {
-            let most = size(power.iter().fold(0.0, |most: f32, v| most.max(*v)));
+            let most = size(vectorised(isa, Loudest { power }));
             for &bin in &bins {
-                let [before, here, after] = [bin - 1, bin, bin + 1].map(|bin| size(power[bin]));
-                let loud = |size: f64| if size > 0.1 * most { size } else { 0.0 };
-                if !(loud(here) > loud(before) && loud(here) >= loud(after)) {
+                let [before, here, after] = [power[bin - 1], power[bin], power[bin + 1]];
+                if !(here > before && here >= after) {
+                    continue;
+                }
+                let [before, here, after] = [before, here, after].map(&size);
+                if here <= 0.1 * most {
                     continue;
                 }
                 let (a, b) = (after + before - 2.0 * here, (after - before) / 2.0);
@@ -421,6 +419,90 @@ impl Clip {
         }
         let best = (0..100).fold(0, |best, at| if counts[at] > counts[best] { at } else { best });
         best as f64 / 100.0 - 0.5
+    }
+}
+
+/// The sum of a term of each pair, in eight parts: the same on every instruction set, and the compiler may add side by side.
+#[inline(always)]
+fn summed<T: Copy>(a: &[f64], b: &[T], term: impl Fn(f64, T) -> f64) -> f64 {
+    let mut parts = [0.0; 8];
+    let (a, b) = (a.chunks_exact(8), b.chunks_exact(8));
+    let rest: f64 = a.remainder().iter().zip(b.remainder()).map(|(a, b)| term(*a, *b)).sum();
+    for (a, b) in a.zip(b) {
+        for ((part, a), b) in parts.iter_mut().zip(a).zip(b) {
+            *part += term(*a, *b);
+        }
+    }
+    parts.iter().sum::<f64>() + rest
+}
+
+/// What sums over a spectrum's bins say.
+struct ShapeSums {
+    magnitude: f64,
+    squares: f64,
+    /// Hz; 0 in silence.
+    centroid: f64,
+    /// Mean square distance from the centroid.
+    spread: f64,
+}
+
+/// The work of [`ShapeSums`]; magnitudes are left behind.
+struct FrameSums<'a> {
+    power: &'a [f32],
+    hz: &'a [f64],
+    magnitude: &'a mut [f64],
+}
+
+impl Work for FrameSums<'_> {
+    type Output = ShapeSums;
+
+    #[inline(always)]
+    fn run(self) -> ShapeSums {
+        self.magnitude.iter_mut().zip(self.power).for_each(|(m, p)| *m = f64::from(*p).sqrt());
+        let magnitude = summed(self.magnitude, self.hz, |m, _| m);
+        let unit = if magnitude < f64::from(f32::MIN_POSITIVE) { 1.0 } else { magnitude };
+        let centroid = summed(self.magnitude, self.hz, |m, hz| m * hz) / unit;
+        let off = |m: f64, hz: f64| m * (hz - centroid) * (hz - centroid);
+        ShapeSums {
+            magnitude,
+            squares: summed(self.magnitude, self.hz, |m, _| m * m),
+            centroid,
+            spread: summed(self.magnitude, self.hz, off) / unit,
+        }
+    }
+}
+
+/// The largest power of a frame.
+struct Loudest<'a> {
+    power: &'a [f32],
+}
+
+impl Work for Loudest<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn run(self) -> f32 {
+        let mut most = [0.0f32; 16];
+        let blocks = self.power.chunks_exact(16);
+        let rest = blocks.remainder().iter().fold(0.0, |most: f32, v| most.max(*v));
+        for block in blocks {
+            most.iter_mut().zip(block).for_each(|(most, v)| *most = if *v > *most { *v } else { *most });
+        }
+        most.into_iter().fold(rest, f32::max)
+    }
+}
+
+/// Keeps the `count` largest of the cells.
+fn largest(cells: impl Iterator<Item = f32>, count: usize, kept: &mut Vec<f32>) {
+    kept.clear();
+    for cell in cells {
+        if kept.len() == count {
+            if cell <= kept[0] {
+                continue;
+            }
+            kept.remove(0);
+        }
+        kept.insert(kept.partition_point(|other| *other < cell), cell);
     }
 }
 
