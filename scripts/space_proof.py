@@ -12,7 +12,7 @@ Reported: the share of the tracks left out whose nearest genre is the kin (pop f
 share of held-out tracks of the genres that were heard whose own genre is nearest. Genres are the means of their training
 tracks' unit vectors relative to the mean of all training tracks; nearness is the cosine. Beside it the untouched vectors and
 the same training from random weights. Means over folds and seeds; what was tried otherwise is named by --set (of `space`, may
-be repeated) or --steps, --rate, --smoothing and --anchor (of the layer). Everything is kept in OUT: the same command goes on
+be repeated) or --loss, --steps, --rate, --smoothing and --anchor (of the layer). Everything is kept in OUT: the same command goes on
 where it was cut off. Needs numpy.
 """
 
@@ -106,7 +106,8 @@ class Emotify:
                 for fold in range(self.args.folds):
                     learnt = (self.genres != left_out) & (self.folds != fold)
                     held = (self.genres != left_out) & (self.folds == fold)
-                    seeds = [0] if settings is None else range(1, self.args.seeds + 1)
+                    most = self.args.random_seeds if what == "random weights" else None
+                    seeds = [0] if settings is None else range(1, (most or self.args.seeds) + 1)
                     for seed in seeds:
                         x = untouched if settings is None else self.trained(left_out, fold, seed, settings)
                         found.append(judged(x, self.genres, learnt, held, left_out, kin))
@@ -118,8 +119,48 @@ def row(question, what, found):
     print(f"| {question} | {what} | {kin:.1f} ± {kin_spread:.1f} | {seen:.1f} ± {seen_spread:.1f} |", flush=True)
 
 
+def cross_entropy(logits, wanted):
+    """The gradient of its mean over rows."""
+    p = np.exp(logits - logits.max(1, keepdims=True))
+    return (p / p.sum(1, keepdims=True) - wanted) / len(logits)
+
+
+def directions(y):
+    """Rows of length 1, and what turns gradients of those into gradients of the rows."""
+    lengths = np.maximum(np.linalg.norm(y, axis=1, keepdims=True), 1e-12)
+    u = y / lengths
+    return u, lambda d: (d - (d * u).sum(1, keepdims=True) * u) / lengths
+
+
+def softmax(y, weights, wanted, truth):
+    """Of logits: gradients of rows and of the head."""
+    d = cross_entropy(y @ weights[0] + weights[1], wanted)
+    return d @ weights[0].T, [y.T @ d, d.sum(0)]
+
+
+def cosine(y, weights, wanted, truth):
+    """Logits are cosines to a direction for each class, times 16 (Wang and others, "CosFace", CVPR 2018, without its margin)."""
+    (u, back), (v, back_v) = directions(y), directions(weights[0].T)
+    d = 16 * cross_entropy(16 * u @ v.T, wanted)
+    return back(d @ v), [back_v(d.T @ u).T, np.zeros_like(weights[1])]
+
+
+def contrast(y, weights, wanted, truth):
+    """Khosla and others, "Supervised contrastive learning", NeurIPS 2020, temperature 0.1."""
+    u, back = directions(y)
+    logits = u @ u.T / 0.1
+    np.fill_diagonal(logits, -np.inf)
+    same = (truth[:, None] == truth[None, :]) & ~np.eye(len(y), dtype=bool)
+    has = same.any(1)
+    d = cross_entropy(logits, same / np.maximum(same.sum(1, keepdims=True), 1)) * has[:, None] / 0.1
+    return back(d @ u + d.T @ u), [np.zeros_like(w) for w in weights]
+
+
+LOSSES = {"softmax": softmax, "cosine": cosine, "contrast": contrast}
+
+
 def learnt_layer(x, truth, classes, seed, args, begin):
-    """A linear layer, and on it a softmax head, by Adam on all rows at once."""
+    """A linear layer, and on it a head, by Adam on all rows at once."""
     draw = np.random.default_rng(seed)
     n, d = x.shape
     layer = np.eye(d) if begin else draw.normal(size=(d, d)) / np.sqrt(d)
@@ -131,21 +172,14 @@ def learnt_layer(x, truth, classes, seed, args, begin):
     before = before @ before.T
     for step in range(1, args.steps + 1):
         y = x @ weights[0]
-        logits = y @ weights[1] + weights[2]
-        p = np.exp(logits - logits.max(1, keepdims=True))
-        d_logits = (p / p.sum(1, keepdims=True) - wanted) / n
-        d_y = d_logits @ weights[1].T
+        d_y, d_head = LOSSES[args.loss](y, weights[1:], wanted, truth)
         if begin and args.anchor:
-            centred = y - y.mean(0)
-            lengths = np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
-            u = centred / lengths
+            u, back = directions(y - y.mean(0))
             apart = u @ u.T - before
             np.fill_diagonal(apart, 0)
-            pull = 4 * args.anchor / (n * (n - 1)) * apart @ u
-            pull = (pull - (pull * u).sum(1, keepdims=True) * u) / lengths
+            pull = back(4 * args.anchor / (n * (n - 1)) * apart @ u)
             d_y = d_y + pull - pull.mean(0)
-        gradients = [x.T @ d_y, y.T @ d_logits, d_logits.sum(0)]
-        for w, g, (mean, square) in zip(weights, gradients, moments):
+        for w, g, (mean, square) in zip(weights, [x.T @ d_y, *d_head], moments):
             mean += 0.1 * (g - mean)
             square += 0.001 * (g * g - square)
             w -= args.rate * (mean / (1 - 0.9**step)) / (np.sqrt(square / (1 - 0.999**step)) + 1e-8)
@@ -184,11 +218,13 @@ def main():
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--folds", type=int, default=FOLDS, help="of the five, how many are trained")
     parser.add_argument("--set", action="append", default=[], help="a setting of --recipe space")
+    parser.add_argument("--loss", choices=LOSSES, default="softmax")
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--rate", type=float, default=0.01)
     parser.add_argument("--smoothing", type=float, default=0.1)
     parser.add_argument("--anchor", type=float, default=10.0)
     parser.add_argument("--only", choices=["emotify", "tags"])
+    parser.add_argument("--random-seeds", type=int, help="seeds of random weights, if fewer")
     args = parser.parse_args()
     args.data = pathlib.Path(args.data)
     args.out.mkdir(parents=True, exist_ok=True)

@@ -89,6 +89,22 @@ impl Projection {
         self.told.as_ref().map_or(0, |linear| linear.bias.len())
     }
 
+    /// Projection and standardising in one: a matrix, row by row, and a bias. `None` where neither is there.
+    pub(super) fn affine(&self) -> Option<[Vec<f32>; 2]> {
+        let linear = self.vector.as_ref().map(|linear| (linear.weight.clone(), linear.bias.clone()));
+        let Some(standardise) = &self.standardise else { return linear.map(|(matrix, bias)| [matrix, bias]) };
+        let (mut matrix, mut bias) = linear.unwrap_or_else(|| {
+            let n = standardise.mean.len();
+            ((0..n * n).map(|at| f32::from(at % (n + 1) == 0)).collect(), vec![0.0; n])
+        });
+        standardise.apply(&mut bias);
+        let inputs = matrix.len() / bias.len();
+        for (row, scale) in matrix.chunks_exact_mut(inputs).zip(&standardise.scale) {
+            row.iter_mut().for_each(|x| *x *= scale);
+        }
+        Some([matrix, bias])
+    }
+
     /// Adds logits, and turns embeddings into search vectors.
     pub(super) fn apply(&self, pass: &mut Pass) {
         if let Some(tags) = &self.tags {
@@ -389,6 +405,14 @@ mod tests {
         let mut pass = Pass { embeddings: vec![1.0, 2.0, 3.0, 5.0], logits: Vec::new() };
         Projection::read(&file, 2, 2).unwrap().apply(&mut pass);
         assert_eq!(pass.embeddings, [0.0, 1.0, 9.0, 3.0]);
+        let both = Projection::read(&file, 2, 2).unwrap().affine();
+        assert_eq!(both, Some([vec![0.0, 3.0, 1.0, 0.0], vec![-6.0, 0.0]]), "the same in one layer");
+        let alone = weights(&[
+            ("standardise.mean", &[2], vec![1.0, 2.0]),
+            ("standardise.scale", &[2], vec![3.0, 0.5]),
+        ]);
+        let alone = Projection::read(&alone, 2, 2).unwrap().affine();
+        assert_eq!(alone, Some([vec![3.0, 0.0, 0.0, 0.5], vec![-3.0, -1.0]]));
         let half = weights(&[("standardise.mean", &[2], vec![0.0; 2])]);
         assert!(Projection::read(&half, 2, 2).unwrap_err().to_string().contains("both or none"));
         let long =
@@ -402,6 +426,7 @@ mod tests {
         let mut pass = Pass { embeddings: vec![1.0, 2.0], logits: vec![3.0] };
         none.apply(&mut pass);
         assert_eq!((pass.embeddings, pass.logits), (vec![1.0, 2.0], vec![3.0]));
+        assert_eq!(none.affine(), None);
         let reason = |tensors: &[(&str, &[usize], Vec<f32>)]| {
             Projection::read(&weights(tensors), 2, 2).unwrap_err().to_string()
         };

@@ -24,7 +24,7 @@ use voisin_encoder::{Device, DeviceChoice, ModelManifest, Stack, StackShape, kee
 use voisin_learn::metrics::argmax;
 use voisin_train::classifier::{
     ClassJudge, ClassNetOptions, ClassTraining, EpochFigures, Fitted, LayerNet, NetworkRecipe, RecipeInput,
-    SpaceNet, TrackExamples, Trainable, fit, places_file, read_tensors,
+    SpaceNet, SpaceStart, TrackExamples, Trainable, fit, places_file, read_tensors,
 };
 use voisin_train::encoder::TrainError;
 
@@ -50,11 +50,12 @@ fn named(config: &Config) -> Result<(NetworkRecipe, &NetworkSettings), LabError>
 fn network(config: &Config, classes: usize, device: Device) -> Result<Box<dyn Trainable>, LabError> {
     let (recipe, settings) = named(config)?;
     if recipe.input == RecipeInput::Windows {
-        let weights = SpaceNet::beginning(settings.start().as_ref(), settings.width, config.seed)?;
+        let model = settings.start();
+        let start = SpaceStart::new(model.as_ref(), settings.width, config.seed)?;
         // random weights have nothing to keep
-        let anchor = if settings.start().is_some() { settings.training.anchor } else { 0.0 };
-        let net = SpaceNet::new(&weights, classes, config.seed, device)?;
-        return Ok(Box::new(net.anchored(anchor, &weights)?));
+        let anchor = if model.is_some() { settings.training.anchor } else { 0.0 };
+        let make = if settings.keeps_weights() { SpaceNet::layer } else { SpaceNet::whole };
+        return Ok(Box::new(make(&start, classes, config.seed, device, anchor)?));
     }
     let stack = Stack::new(&settings.layers, settings.input(&recipe), classes).map_err(TrainError::from)?;
     Ok(Box::new(LayerNet::new(stack, config.seed, settings.initialise, device)))
@@ -67,20 +68,26 @@ pub fn layers(config: &Config, classes: usize) -> Result<Vec<(String, String, us
         let stack = Stack::new(&settings.layers, settings.input(&recipe), classes);
         return Ok(stack.map_err(TrainError::from)?.summary());
     }
-    let weights = SpaceNet::beginning(settings.start().as_ref(), settings.width, config.seed)?;
+    let start = SpaceStart::new(settings.start().as_ref(), settings.width, config.seed)?;
     let mut found: Vec<(String, String, usize)> = Vec::new();
     let mut channels = 1;
-    weights.for_each(|name, shape, values| {
+    start.weights.for_each(|name, shape, values| {
         let (layer, part) = name.rsplit_once('.').unwrap_or((name, ""));
         if part.starts_with("running_") {
             return;
         }
         channels = shape[0];
+        let learnt = if settings.keeps_weights() { 0 } else { values.len() };
         match found.last_mut() {
-            Some(last) if last.0 == layer => last.2 += values.len(),
-            _ => found.push((layer.to_owned(), format!("{channels} channels"), values.len())),
+            Some(last) if last.0 == layer => last.2 += learnt,
+            _ => found.push((layer.to_owned(), format!("{channels} channels"), learnt)),
         }
     });
+    if settings.keeps_weights() {
+        let inputs = channels;
+        channels = start.dimension();
+        found.push(("projection".to_owned(), channels.to_string(), channels * (inputs + 1)));
+    }
     found.push(("head".to_owned(), classes.to_string(), classes * (channels + 1)));
     Ok(found)
 }

@@ -18,6 +18,10 @@ pub struct NetworkSettings {
     pub width: usize,
     /// Of `space`: a model of OpenL3's shape to begin with; empty: random weights.
     pub start: String,
+    /// Of `space` that begins with a model: that its network stays as it is, and the linear layer alone learns that turns
+    /// what it says into search vectors.
+    #[serde(default)]
+    pub frozen: bool,
     /// Of `space`: windows of one second of each track.
     pub windows: usize,
     /// Seconds of a clip, of networks that hear one.
@@ -40,6 +44,7 @@ impl NetworkSettings {
             layers: recipe.layers().into_iter().map(str::to_owned).collect(),
             width: 4,
             start: if is_space { START.to_owned() } else { String::new() },
+            frozen: is_space,
             windows: if is_space { 4 } else { 1 },
             seconds: recipe.seconds(),
             crop: recipe.crop as f64 / 1000.0,
@@ -66,6 +71,11 @@ impl NetworkSettings {
         if text.is_empty() { None } else { Some(model) }
     }
 
+    /// Whether the network that it begins with stays as it is.
+    pub(super) fn keeps_weights(&self) -> bool {
+        self.frozen && self.start().is_some()
+    }
+
     /// Says which setting cannot be worked with.
     pub(crate) fn check(&self, recipe: &NetworkRecipe) -> Result<(), String> {
         let is_space = recipe.input == RecipeInput::Windows;
@@ -87,6 +97,7 @@ impl NetworkSettings {
                 "start",
                 "nothing: only the recipe space begins with a model",
             ),
+            (is_space || !self.frozen, "frozen", "false: only the recipe space begins with a model"),
             ((1..=600).contains(&self.windows), "windows", "1 to 600"),
             (is_space || self.windows == 1, "windows", "1: only the recipe space hears several"),
             (!hears_clips || (0.5..=120.0).contains(&self.seconds), "seconds", "0.5 to 120"),

@@ -9,47 +9,48 @@ use voisin_encoder::Precision;
 use voisin_kernels::conv::{FastChain, OpenL3Weights, WINDOW};
 use voisin_kernels::isa;
 
-/// The network as it was, and what it says of the windows of a batch.
-pub(super) struct EmbeddingAnchor {
-    weight: f64,
-    before: FastChain,
+/// Windows whose embeddings are kept, at most.
+const KEPT: usize = 1 << 16;
+
+/// A network that stays as it is, and what it says of the windows that it has heard.
+pub(super) struct FixedNet {
+    weights: OpenL3Weights,
+    net: FastChain,
     /// By the digest of a window.
     known: HashMap<blake3::Hash, Vec<f32>>,
-    /// Of the batch in hand.
-    wanted: Vec<f32>,
 }
 
-impl EmbeddingAnchor {
-    pub(super) fn new(weight: f64, before: &OpenL3Weights) -> Result<Self, TrainError> {
-        let before = FastChain::openl3(before, isa()?, Precision::F32);
-        Ok(Self { weight, before, known: HashMap::new(), wanted: Vec::new() })
+impl FixedNet {
+    pub(super) fn new(weights: &OpenL3Weights) -> Result<Self, TrainError> {
+        let net = FastChain::openl3(weights, isa()?, Precision::F32);
+        Ok(Self { weights: weights.clone(), net, known: HashMap::new() })
     }
 
-    /// Listens to windows as the network did before; each is listened to once.
-    pub(super) fn listen(&mut self, x: &[f32]) {
-        let digests: Vec<blake3::Hash> = x
-            .chunks_exact(WINDOW)
-            .map(|window| {
-                let mut hasher = blake3::Hasher::new();
-                window.iter().for_each(|cell| {
-                    hasher.update(&cell.to_le_bytes());
-                });
-                hasher.finalize()
-            })
-            .collect();
-        for (window, digest) in x.chunks_exact(WINDOW).zip(&digests) {
-            self.known.entry(*digest).or_insert_with(|| {
-                let mut embedding = vec![0.0; self.before.dimension()];
-                self.before.forward(window, 1, &mut embedding);
-                embedding
+    pub(super) fn weights(&self) -> &OpenL3Weights {
+        &self.weights
+    }
+
+    /// Embeddings of windows, one behind the other; those that are kept are not worked out again.
+    pub(super) fn embeddings(&mut self, x: &[f32]) -> Vec<f32> {
+        let mut found = Vec::with_capacity(x.len() / WINDOW * self.net.dimension());
+        for window in x.chunks_exact(WINDOW) {
+            let mut hasher = blake3::Hasher::new();
+            window.iter().for_each(|cell| {
+                hasher.update(&cell.to_le_bytes());
             });
+            let digest = hasher.finalize();
+            if let Some(embedding) = self.known.get(&digest) {
+                found.extend_from_slice(embedding);
+                continue;
+            }
+            let mut embedding = vec![0.0; self.net.dimension()];
+            self.net.forward(window, 1, &mut embedding);
+            found.extend_from_slice(&embedding);
+            if self.known.len() < KEPT {
+                self.known.insert(digest, embedding);
+            }
         }
-        self.wanted = digests.iter().flat_map(|digest| self.known[digest].iter().copied()).collect();
-    }
-
-    /// What is added to the gradient of the batch's embeddings.
-    pub(super) fn gradient(&self, after: &[f32]) -> Vec<f32> {
-        pull(after, &self.wanted, self.before.dimension(), self.weight).1
+        found
     }
 }
 
@@ -57,7 +58,7 @@ impl EmbeddingAnchor {
 /// relative to the mean of all rows, as those of a library are.
 ///
 /// - `after`, `before`: `[n][dimension]`
-fn pull(after: &[f32], before: &[f32], dimension: usize, weight: f64) -> (f64, Vec<f32>) {
+pub(super) fn pull(after: &[f32], before: &[f32], dimension: usize, weight: f64) -> (f64, Vec<f32>) {
     let n = after.len() / dimension;
     let pairs = (n * n.saturating_sub(1)).max(1) as f64;
     let (units, lengths) = centred(after, dimension);

@@ -26,6 +26,6 @@ pub use fit::{
 };
 pub use layer_net::LayerNet;
 pub use recipe::{ClipNumbers, NetworkRecipe, RecipeInput};
-pub use space_net::SpaceNet;
+pub use space_net::{SpaceNet, SpaceStart};
 pub use trainable::{ClassJudge, Trainable};
 pub use training::{ClassTraining, ClassWeights, Schedule};

@@ -104,7 +104,6 @@ impl NetworkRecipe {
             input: RecipeInput::Windows,
             training: ClassTraining {
                 epochs: 4,
-                rate: 1e-4,
                 schedule: Schedule::Cosine,
                 weight_decay: 1e-2,
                 clip: 5.0,

@@ -1,58 +1,125 @@
 //! OpenL3's network with a softmax head: what it learns to tell classes apart by is a space.
 
-use super::anchor::EmbeddingAnchor;
+use std::borrow::Cow;
+
+use super::anchor::{FixedNet, pull};
 use super::{ClassJudge, Trainable};
-use crate::encoder::{HeadedNet, Student, TeacherHead, TrainError};
+use crate::encoder::{LearningLayer, Student, TeacherHead, TrainError};
 use crate::session::{BlockVisitor, NamedTensor};
 use voisin_encoder::{Device, ModelRef, Precision};
 use voisin_kernels::conv::{FastChain, OpenL3Weights, WINDOW};
 use voisin_kernels::isa;
 
-/// Names of the head's two tensors, beside the network's.
-const HEAD: [&str; 2] = ["head.weight", "head.bias"];
+/// Names of the tensors of the head and of the layer between it and a frozen network.
+const HEAD: &str = "head";
+const PROJECTION: &str = "projection";
+
+/// What a network begins with.
+#[derive(Debug)]
+pub struct SpaceStart {
+    /// The network.
+    pub weights: OpenL3Weights,
+    /// The linear layer that makes its search vectors; none: the embedding is the search vector.
+    projection: Option<TeacherHead>,
+}
+
+impl SpaceStart {
+    /// - `model`: of OpenL3's shape; none: random weights
+    /// - `divisor`: the part of OpenL3's width that random weights have
+    pub fn new(model: Option<&ModelRef>, divisor: usize, seed: u64) -> Result<Self, TrainError> {
+        let Some(model) = model else {
+            let weights = OpenL3Weights::seeded(seed, &crate::encoder::widths(divisor)?);
+            return Ok(Self { weights, projection: None });
+        };
+        let weights = crate::encoder::model_weights(model)?;
+        let inputs = weights.convs[7].cout;
+        let projection = model.openl3_projection()?.map(|[matrix, bias]| {
+            let outputs = bias.len();
+            TeacherHead { inputs, outputs, parameters: [matrix, bias].concat() }
+        });
+        Ok(Self { weights, projection })
+    }
+
+    /// Numbers of a search vector.
+    pub fn dimension(&self) -> usize {
+        self.projection.as_ref().map_or(self.weights.convs[7].cout, |layer| layer.outputs)
+    }
+
+    /// The layer that makes search vectors: the model's, or one that changes nothing.
+    fn layer(&self) -> TeacherHead {
+        self.projection.clone().unwrap_or_else(|| TeacherHead::identity(self.weights.convs[7].cout))
+    }
+}
+
+/// What learns below the head.
+enum SpaceBody {
+    /// The network; and as it began, where it is held to that.
+    Whole { net: Box<Student>, before: Option<FixedNet> },
+    /// A linear layer behind a network that stays as it is; and the layer as it began.
+    Layer { net: FixedNet, layer: LearningLayer, before: TeacherHead },
+}
 
 /// The network and its head in training, on the project's own kernels or, on a GPU, in Candle.
 pub struct SpaceNet {
-    both: HeadedNet,
+    body: SpaceBody,
+    head: LearningLayer,
     device: Device,
-    anchor: Option<EmbeddingAnchor>,
+    /// What the mean square of the differences from the cosines that a batch had before counts in the loss.
+    anchor: f64,
+    /// Search vectors of the last pass, now and before.
+    embeddings: [Vec<f32>; 2],
 }
 
 impl SpaceNet {
-    /// A network whose head is random.
+    /// The whole network learns; its head is random.
     ///
-    /// - `weights`: what it begins with
-    pub fn new(
-        weights: &OpenL3Weights,
+    /// - `anchor`: what it counts in the loss where the embeddings of a batch have other cosines than in the beginning; 0:
+    ///   nothing
+    pub fn whole(
+        start: &SpaceStart,
         classes: usize,
         seed: u64,
         device: Device,
+        anchor: f64,
     ) -> Result<Self, TrainError> {
-        let net = Student::new(Precision::F32, weights, &device)?;
-        let head = TeacherHead::seeded(net.state().dimension(), classes, seed);
-        Ok(Self { both: HeadedNet::new(net, head), device, anchor: None })
+        let net = Box::new(Student::new(Precision::F32, &start.weights, &device)?);
+        let before = if anchor > 0.0 { Some(FixedNet::new(&start.weights)?) } else { None };
+        let dimension = net.state().dimension();
+        Ok(Self::headed(SpaceBody::Whole { net, before }, dimension, classes, seed, device, anchor))
     }
 
-    /// Holds a batch's embeddings as near to each other as the weights that it begins with have them.
+    /// The network stays as it is and the layer that makes its search vectors learns; the head is random.
     ///
-    /// - `weight`: what the mean square of the cosines' differences counts in the loss; 0: nothing
-    pub fn anchored(mut self, weight: f64, weights: &OpenL3Weights) -> Result<Self, TrainError> {
-        self.anchor = if weight > 0.0 { Some(EmbeddingAnchor::new(weight, weights)?) } else { None };
-        Ok(self)
-    }
-
-    /// What a network begins with.
-    ///
-    /// - `start`: a model of OpenL3's shape; none: random weights
-    /// - `divisor`: the part of OpenL3's width that random weights have
-    pub fn beginning(
-        start: Option<&ModelRef>,
-        divisor: usize,
+    /// - `anchor`: as [`whole`](Self::whole) has it, of search vectors
+    pub fn layer(
+        start: &SpaceStart,
+        classes: usize,
         seed: u64,
-    ) -> Result<OpenL3Weights, TrainError> {
-        match start {
-            Some(model) => crate::encoder::model_weights(model),
-            None => Ok(OpenL3Weights::seeded(seed, &crate::encoder::widths(divisor)?)),
+        device: Device,
+        anchor: f64,
+    ) -> Result<Self, TrainError> {
+        let (net, before) = (FixedNet::new(&start.weights)?, start.layer());
+        let (dimension, layer) = (before.outputs, LearningLayer::new(before.clone()));
+        Ok(Self::headed(SpaceBody::Layer { net, layer, before }, dimension, classes, seed, device, anchor))
+    }
+
+    fn headed(
+        body: SpaceBody,
+        dimension: usize,
+        classes: usize,
+        seed: u64,
+        device: Device,
+        anchor: f64,
+    ) -> Self {
+        let head = LearningLayer::new(TeacherHead::seeded(dimension, classes, seed));
+        Self { body, head, device, anchor, embeddings: Default::default() }
+    }
+
+    /// The network as it is now.
+    fn weights(&self) -> Cow<'_, OpenL3Weights> {
+        match &self.body {
+            SpaceBody::Whole { net, .. } => Cow::Owned(net.state().weights()),
+            SpaceBody::Layer { net, .. } => Cow::Borrowed(net.weights()),
         }
     }
 }
@@ -63,54 +130,102 @@ impl Trainable for SpaceNet {
     }
 
     fn classes(&self) -> usize {
-        self.both.head.outputs
+        self.head.linear.outputs
     }
 
     fn forward(&mut self, x: &[f32], n: usize, _: u64) -> Result<Vec<f32>, TrainError> {
-        if let Some(anchor) = &mut self.anchor {
-            anchor.listen(x);
-        }
-        self.both.forward(x, n)
+        self.embeddings = match &mut self.body {
+            SpaceBody::Whole { net, before } => {
+                [net.forward(x, n)?, before.as_mut().map(|net| net.embeddings(x)).unwrap_or_default()]
+            }
+            SpaceBody::Layer { net, layer, before } => {
+                let heard = net.embeddings(x);
+                let before = before.forward(&heard);
+                [layer.forward(heard), before]
+            }
+        };
+        Ok(self.head.forward(self.embeddings[0].clone()))
     }
 
     fn backward(&mut self, gradient: &[f32]) -> Result<(), TrainError> {
-        let pull = self.anchor.as_ref().map(|anchor| anchor.gradient(self.both.embeddings()));
-        self.both.backward(gradient, pull.as_deref())
+        let mut d = self.head.backward(gradient);
+        if self.anchor > 0.0 {
+            let [after, before] = &self.embeddings;
+            let (_, pull) = pull(after, before, self.head.linear.inputs, self.anchor);
+            d.iter_mut().zip(pull).for_each(|(d, pull)| *d += pull);
+        }
+        match &mut self.body {
+            SpaceBody::Whole { net, .. } => net.backward(&d)?,
+            SpaceBody::Layer { layer, .. } => {
+                layer.backward(&d);
+            }
+        }
+        Ok(())
     }
 
     fn each_block(&mut self, visit: &mut BlockVisitor<'_>) {
-        self.both.each_block(visit);
+        match &mut self.body {
+            SpaceBody::Whole { net, .. } => net.show(visit),
+            SpaceBody::Layer { layer, .. } => layer.show(visit),
+        }
+        self.head.show(visit);
     }
 
     fn finished(&self) -> Result<Box<dyn ClassJudge>, TrainError> {
-        let net = FastChain::openl3(&self.both.net.state().weights(), isa()?, Precision::F32);
-        Ok(Box::new(FinishedSpace { net, head: self.both.head.clone() }))
+        let net = FastChain::openl3(&self.weights(), isa()?, Precision::F32);
+        let layer = match &self.body {
+            SpaceBody::Whole { .. } => None,
+            SpaceBody::Layer { layer, .. } => Some(layer.linear.clone()),
+        };
+        Ok(Box::new(FinishedSpace { net, layer, head: self.head.linear.clone() }))
     }
 
     fn tensors(&self) -> Vec<NamedTensor> {
         let mut found = Vec::new();
-        self.both.net.state().weights().for_each(|name, shape, values| {
+        self.weights().for_each(|name, shape, values| {
             found.push((name.to_owned(), shape.to_vec(), values.to_vec()));
         });
-        let (inputs, outputs) = (self.both.head.inputs, self.both.head.outputs);
-        let (matrix, bias) = self.both.head.parameters.split_at(inputs * outputs);
-        found.push((HEAD[0].to_owned(), vec![outputs, inputs], matrix.to_vec()));
-        found.push((HEAD[1].to_owned(), vec![outputs], bias.to_vec()));
+        let mut add = |name: &str, linear: &TeacherHead| {
+            let (inputs, outputs) = (linear.inputs, linear.outputs);
+            let (matrix, bias) = linear.parameters.split_at(inputs * outputs);
+            found.push((format!("{name}.weight"), vec![outputs, inputs], matrix.to_vec()));
+            found.push((format!("{name}.bias"), vec![outputs], bias.to_vec()));
+        };
+        if let SpaceBody::Layer { layer, .. } = &self.body {
+            add(PROJECTION, &layer.linear);
+        }
+        add(HEAD, &self.head.linear);
         found
     }
 
     fn restore(&mut self, get: &mut dyn FnMut(&str) -> Option<Vec<f32>>) -> Result<(), String> {
-        let head = HEAD.iter().map(|name| get(name)).collect::<Option<Vec<_>>>().map(|parts| parts.concat());
-        let fits = |head: &Vec<f32>| head.len() == self.both.head.parameters.len();
-        let head = head.filter(fits).ok_or("its head is missing or of another length")?;
+        let linear = |get: &mut dyn FnMut(&str) -> Option<Vec<f32>>, name: &str, own: &TeacherHead| {
+            let parts = ["weight", "bias"].map(|part| get(&format!("{name}.{part}")));
+            let values = parts.into_iter().collect::<Option<Vec<_>>>().map(|parts| parts.concat());
+            let values = values.filter(|values| values.len() == own.parameters.len());
+            values.ok_or_else(|| format!("its {name} is missing or of another length"))
+        };
+        let head = linear(get, HEAD, &self.head.linear)?;
+        let projection = match &self.body {
+            SpaceBody::Whole { .. } => Vec::new(),
+            SpaceBody::Layer { layer, .. } => linear(get, PROJECTION, &layer.linear)?,
+        };
         let weights = OpenL3Weights::from_named(get).map_err(|error| error.to_string())?;
-        let (found, expected) = (weights.widths(), self.both.net.state().weights().widths());
+        let (found, expected) = (weights.widths(), self.weights().widths());
         if found != expected {
             return Err(format!("expected widths {expected:?}, found {found:?}"));
         }
-        self.both.net =
-            Student::new(Precision::F32, &weights, &self.device).map_err(|error| error.to_string())?;
-        self.both.head.parameters = head;
+        let problem = |error: TrainError| error.to_string();
+        match &mut self.body {
+            SpaceBody::Whole { net, .. } => {
+                **net = Student::new(Precision::F32, &weights, &self.device).map_err(problem)?;
+            }
+            SpaceBody::Layer { net, layer, .. } => {
+                *net = FixedNet::new(&weights).map_err(problem)?;
+                layer.linear.parameters = projection;
+            }
+        }
+        self.head.linear.parameters = head;
         Ok(())
     }
 }
@@ -118,6 +233,8 @@ impl Trainable for SpaceNet {
 /// The network and its head with running statistics.
 struct FinishedSpace {
     net: FastChain,
+    /// What makes search vectors; none: they are the embeddings.
+    layer: Option<TeacherHead>,
     head: TeacherHead,
 }
 
@@ -135,12 +252,111 @@ impl ClassJudge for FinishedSpace {
     }
 
     fn dimension(&self) -> usize {
-        self.net.dimension()
+        self.head.inputs
     }
 
     fn embeddings(&self, x: &[f32], n: usize) -> Vec<f32> {
         let mut embeddings = vec![0.0; n * self.net.dimension()];
         self.net.forward(x, n, &mut embeddings);
-        embeddings
+        match &self.layer {
+            Some(layer) => layer.forward(&embeddings),
+            None => embeddings,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::softmax::cross_entropy;
+    use super::*;
+    use crate::encoder::widths;
+    use voisin_base::random::Random;
+    use voisin_encoder::DeviceChoice;
+
+    const CLASSES: usize = 3;
+    const WINDOWS: usize = 4;
+    const ANCHOR: f64 = 7.0;
+
+    /// A layer of voisin-3's kind behind a quarter of a network, and some windows.
+    fn begun() -> (SpaceNet, Vec<f32>) {
+        let mut random = Random::new(5);
+        let weights = OpenL3Weights::seeded(1, &widths(4).unwrap());
+        let mut layer = TeacherHead::identity(512);
+        layer.parameters.iter_mut().for_each(|x| *x += (0.02 * random.normal()) as f32);
+        let start = SpaceStart { weights, projection: Some(layer) };
+        let device = DeviceChoice::Cpu.resolve().unwrap();
+        let x = (0..WINDOWS * WINDOW).map(|_| (10.0 * random.normal()) as f32 - 40.0).collect();
+        (SpaceNet::layer(&start, CLASSES, 1, device, ANCHOR).unwrap(), x)
+    }
+
+    fn parameters(net: &mut SpaceNet) -> Vec<(Vec<f32>, Vec<f32>)> {
+        let mut found = Vec::new();
+        net.each_block(&mut |parameters, gradients, _| {
+            found.push((parameters.to_vec(), gradients.to_vec()));
+        });
+        found
+    }
+
+    #[test]
+    fn a_layer_learns_by_the_slopes_of_the_loss_and_the_network_stays() {
+        let (mut net, x) = begun();
+        let wanted: Vec<f32> = (0..WINDOWS * CLASSES).map(|at| [0.9, 0.1, 0.0, 0.2, 0.8][at % 5]).collect();
+        let mut gradient = Vec::new();
+        let mut loss = |net: &mut SpaceNet| {
+            let logits = net.forward(&x, WINDOWS, 0).unwrap();
+            let (sum, _) = cross_entropy(&logits, &wanted, CLASSES, &mut gradient);
+            net.backward(&gradient).unwrap();
+            let [after, before] = &net.embeddings;
+            sum / WINDOWS as f64 + pull(after, before, net.head.linear.inputs, ANCHOR).0
+        };
+        // away from where it began, where the anchor pulls
+        net.each_block(&mut |parameters, _, _| {
+            let mut random = Random::new(parameters.len() as u64);
+            parameters.iter_mut().for_each(|x| *x += (0.03 * random.normal()) as f32);
+        });
+        loss(&mut net);
+        let all = parameters(&mut net);
+        assert_eq!(all.iter().map(|(values, _)| values.len()).collect::<Vec<_>>(), [512 * 513, 3 * 513]);
+        for (block, (_, gradients)) in all.iter().enumerate() {
+            let mut along = |step: f32| {
+                let mut number = 0;
+                net.each_block(&mut |parameters, _, _| {
+                    if number == block {
+                        parameters.iter_mut().zip(gradients).for_each(|(x, g)| *x += step * g);
+                    }
+                    number += 1;
+                });
+                let found = loss(&mut net);
+                found
+            };
+            let square: f64 = gradients.iter().map(|g| f64::from(*g).powi(2)).sum();
+            let step = (1e-3 / square) as f32;
+            let (more, less) = (along(step), along(-2.0 * step));
+            along(step);
+            let slope = (more - less) / (2.0 * f64::from(step));
+            assert!((slope / square - 1.0).abs() < 0.02, "block {block}: {slope} for {square}");
+        }
+        let before = begun().0.weights().into_owned();
+        assert!(*net.weights() == before, "the network stays as it is");
+    }
+
+    #[test]
+    fn what_is_kept_gives_the_same_answers_and_lacking_tensors_are_named() {
+        let (mut net, x) = begun();
+        net.each_block(&mut |parameters, _, _| parameters.iter_mut().for_each(|x| *x *= 1.01));
+        let logits = net.forward(&x, WINDOWS, 0).unwrap();
+        let judge = net.finished().unwrap();
+        assert_eq!(judge.logits(&x, WINDOWS).unwrap(), logits);
+        assert_eq!(judge.embeddings(&x, WINDOWS), net.embeddings[0]);
+        let kept = net.tensors();
+        let get = |without: &str, name: &str| {
+            let found = kept.iter().filter(|(found, ..)| found == name && found != without);
+            found.map(|(.., values)| values.clone()).next()
+        };
+        let (mut other, _) = begun();
+        other.restore(&mut |name| get("", name)).unwrap();
+        assert_eq!(other.forward(&x, WINDOWS, 0).unwrap(), logits);
+        let lacking = other.restore(&mut |name| get("projection.bias", name)).unwrap_err();
+        assert_eq!(lacking, "its projection is missing or of another length");
     }
 }

@@ -25,6 +25,13 @@ impl TeacherHead {
         Self { inputs, outputs, parameters }
     }
 
+    /// What gives back what it is given.
+    pub fn identity(inputs: usize) -> Self {
+        let mut parameters = vec![0.0; inputs * (inputs + 1)];
+        parameters[..inputs * inputs].iter_mut().step_by(inputs + 1).for_each(|x| *x = 1.0);
+        Self { inputs, outputs: inputs, parameters }
+    }
+
     /// Predictions, `[n][outputs]`, for embeddings `[n][inputs]`.
     pub fn forward(&self, embeddings: &[f32]) -> Vec<f32> {
         let (weight, bias) = self.parameters.split_at(self.outputs * self.inputs);
@@ -78,6 +85,7 @@ mod tests {
         let mut gradients = vec![0.0; head.parameters.len()];
         let d_embeddings = head.backward(&embeddings, &d, &mut gradients);
         let base = value(&head, &embeddings);
+        assert_eq!(TeacherHead::identity(7).forward(&embeddings), embeddings);
         for i in 0..head.parameters.len() {
             let mut other = head.clone();
             other.parameters[i] += 1.0;

@@ -49,7 +49,7 @@ pub use options::{Start, TrainOptions, Trained, TrainingProgress};
 pub use prepare::{PrepareOptions, PrepareProgress, Prepared, prepare};
 pub use refine::WhiteningFigure;
 pub use run::train;
-pub(crate) use student::{HeadedNet, Student};
+pub(crate) use student::{LearningLayer, Student};
 pub use validate::Validation;
 pub use widen::widen;
 

@@ -11,7 +11,7 @@ use super::log;
 use super::loss::{self, Batch};
 use super::optimiser::{self, AdamWOptions};
 use super::options::{TrainOptions, Trained, TrainingProgress};
-use super::student::{HeadedNet, Student};
+use super::student::{LearningLayer, Student};
 use super::validate::{self, Validation};
 use super::{TeacherHead, TrainError};
 use crate::session::{CHECKPOINT, Optimiser, Resumable, go_on};
@@ -64,7 +64,8 @@ struct Trainer<'a> {
     layout: Layout,
     teacher_weights: Vec<f32>,
     run: Run,
-    net: HeadedNet,
+    student: Student,
+    head: LearningLayer,
     average: (Vec<f32>, Vec<f32>),
     head_average: TeacherHead,
     optimiser: Optimiser,
@@ -99,12 +100,15 @@ impl<'a> Trainer<'a> {
         for &crop in &crops {
             by_track[data.track(crop)].push(crop);
         }
-        let student = Student::new(options.precision, &state.network, device)?;
-        let mut net = HeadedNet::new(student, state.head);
+        let mut student = Student::new(options.precision, &state.network, device)?;
+        let mut head = LearningLayer::new(state.head);
         let mut optimiser = Optimiser {
             decay: options.weight_decay,
             clip: options.clip,
-            ..Optimiser::new(AdamWOptions::default(), &mut |visit| net.each_block(visit))
+            ..Optimiser::new(AdamWOptions::default(), &mut |visit| {
+                student.show(visit);
+                head.show(visit);
+            })
         };
         for (adam, (mean, square)) in optimiser.adam.iter_mut().zip(state.adam) {
             (adam.mean, adam.square, adam.steps) = (mean, square, state.run.step);
@@ -138,7 +142,8 @@ impl<'a> Trainer<'a> {
             crops,
             by_track,
             run,
-            net,
+            student,
+            head,
             optimiser,
             layout,
         })
@@ -234,9 +239,9 @@ impl<'a> Trainer<'a> {
     fn checkpoint(&self) -> Result<Checkpoint, TrainError> {
         Ok(Checkpoint {
             run: self.run.clone(),
-            network: self.net.net.state().weights(),
+            network: self.student.state().weights(),
             average: self.averaged()?,
-            head: self.net.head.clone(),
+            head: self.head.linear.clone(),
             head_average: self.head_average.clone(),
             target_mean: self.target_mean.clone(),
             target_deviation: self.target_deviation.clone(),
@@ -258,7 +263,8 @@ impl Resumable for Trainer<'_> {
     fn step(&mut self, clock: &dyn Fn() -> f64) -> Result<TrainingProgress, TrainError> {
         let learning_rate = optimiser::cosine(self.options.learning_rate, self.share(), self.options.warm_up);
         let (tracks, styles) = self.load();
-        let predictions = self.net.forward(&self.mels, self.options.batch)?;
+        let embeddings = self.student.forward(&self.mels, self.options.batch)?;
+        let predictions = self.head.forward(embeddings);
         let batch = Batch {
             layout: &self.layout,
             teachers: &self.teacher_weights,
@@ -269,14 +275,17 @@ impl Resumable for Trainer<'_> {
             styles: &styles,
         };
         let losses = loss::evaluate(&self.options.losses, batch, &predictions, &mut self.d_predictions);
-        self.net.backward(&self.d_predictions, None)?;
+        self.student.backward(&self.head.backward(&self.d_predictions))?;
         let at = (self.run.step, losses.total);
-        self.optimiser.step(learning_rate as f32, at, &mut |visit| self.net.each_block(visit))?;
+        self.optimiser.step(learning_rate as f32, at, &mut |visit| {
+            self.student.show(visit);
+            self.head.show(visit);
+        })?;
         let keep = optimiser::keep(self.options.average, self.run.step);
-        let (parameters, statistics) = flatten(&self.net.net.state().weights());
+        let (parameters, statistics) = flatten(&self.student.state().weights());
         optimiser::average(&mut self.average.0, &parameters, keep);
         optimiser::average(&mut self.average.1, &statistics, keep);
-        optimiser::average(&mut self.head_average.parameters, &self.net.head.parameters, keep);
+        optimiser::average(&mut self.head_average.parameters, &self.head.linear.parameters, keep);
         self.run.step += 1;
         self.run.windows += self.options.batch as u64;
         self.run.seconds = self.begun.1 + clock();

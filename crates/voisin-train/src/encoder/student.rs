@@ -1,4 +1,4 @@
-//! The network in training, wherever its steps are computed, and with the linear layer behind it.
+//! The network in training, wherever its steps are computed, and linear layers behind it.
 
 use super::{TeacherHead, TrainError};
 use crate::session::BlockVisitor;
@@ -55,54 +55,47 @@ impl Student {
             Self::Device(net) => net.host_mut(),
         }
     }
-}
 
-/// The network with a linear layer behind it.
-pub(crate) struct HeadedNet {
-    pub(crate) net: Student,
-    pub(crate) head: TeacherHead,
-    head_gradients: Vec<f32>,
-    decays: [Vec<bool>; 2],
-    /// Of the last pass.
-    embeddings: Vec<f32>,
-}
-
-impl HeadedNet {
-    pub(crate) fn new(net: Student, head: TeacherHead) -> Self {
-        let mut own = vec![false; net.state().parameters().len()];
-        for parameter in net.state().layout().iter().filter(|parameter| parameter.decays) {
-            own[parameter.range.clone()].fill(true);
+    /// Parameters and gradients.
+    pub(crate) fn show(&mut self, visit: &mut BlockVisitor<'_>) {
+        let state = self.state_mut();
+        let mut decays = vec![false; state.parameters().len()];
+        for parameter in state.layout().iter().filter(|parameter| parameter.decays) {
+            decays[parameter.range.clone()].fill(true);
         }
-        let rows = (0..head.parameters.len()).map(|at| at < head.inputs * head.outputs).collect();
-        let head_gradients = vec![0.0; head.parameters.len()];
-        Self { net, head, head_gradients, decays: [own, rows], embeddings: Vec::new() }
+        let (parameters, gradients) = state.parameters_and_gradients();
+        visit(parameters, gradients, &decays);
+    }
+}
+
+/// A linear layer in training.
+pub(crate) struct LearningLayer {
+    pub(crate) linear: TeacherHead,
+    gradients: Vec<f32>,
+    decays: Vec<bool>,
+    /// What it was given in the last pass.
+    given: Vec<f32>,
+}
+
+impl LearningLayer {
+    pub(crate) fn new(linear: TeacherHead) -> Self {
+        let decays = (0..linear.parameters.len()).map(|at| at < linear.inputs * linear.outputs).collect();
+        let gradients = vec![0.0; linear.parameters.len()];
+        Self { linear, gradients, decays, given: Vec::new() }
     }
 
-    /// What the layer says of `n` windows.
-    pub(crate) fn forward(&mut self, mels: &[f32], n: usize) -> Result<Vec<f32>, TrainError> {
-        self.embeddings = self.net.forward(mels, n)?;
-        Ok(self.head.forward(&self.embeddings))
+    pub(crate) fn forward(&mut self, given: Vec<f32>) -> Vec<f32> {
+        self.given = given;
+        self.linear.forward(&self.given)
     }
 
-    /// What the network said in the last pass.
-    pub(crate) fn embeddings(&self) -> &[f32] {
-        &self.embeddings
+    /// From the gradient of the last pass to that of what it was given.
+    pub(crate) fn backward(&mut self, gradient: &[f32]) -> Vec<f32> {
+        self.linear.backward(&self.given, gradient, &mut self.gradients)
     }
 
-    /// From the gradient of the last pass to those of both blocks.
-    ///
-    /// - `besides`: a gradient of the embeddings that does not come through the layer
-    pub(crate) fn backward(&mut self, gradient: &[f32], besides: Option<&[f32]>) -> Result<(), TrainError> {
-        let mut d = self.head.backward(&self.embeddings, gradient, &mut self.head_gradients);
-        d.iter_mut().zip(besides.unwrap_or_default()).for_each(|(d, more)| *d += more);
-        self.net.backward(&d)
-    }
-
-    /// The network, then the layer.
-    pub(crate) fn each_block(&mut self, visit: &mut BlockVisitor<'_>) {
-        let [own, rows] = &self.decays;
-        let (parameters, gradients) = self.net.state_mut().parameters_and_gradients();
-        visit(parameters, gradients, own);
-        visit(&mut self.head.parameters, &self.head_gradients, rows);
+    /// Parameters and gradients.
+    pub(crate) fn show(&mut self, visit: &mut BlockVisitor<'_>) {
+        visit(&mut self.linear.parameters, &self.gradients, &self.decays);
     }
 }
