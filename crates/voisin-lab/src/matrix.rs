@@ -141,12 +141,14 @@ pub struct Cache {
     folder: PathBuf,
     /// Why nothing is kept any more.
     broken: OnceLock<String>,
+    /// What killed runs left half-written is gone.
+    swept: OnceLock<()>,
 }
 
 impl Cache {
     /// In a folder, which is made when there is something to keep.
     pub fn new(folder: PathBuf) -> Self {
-        Self { folder, broken: OnceLock::new() }
+        Self { folder, broken: OnceLock::new(), swept: OnceLock::new() }
     }
 
     fn path(&self, fingerprint: &str, content: ContentId) -> PathBuf {
@@ -167,6 +169,7 @@ impl Cache {
         if self.broken.get().is_some() {
             return;
         }
+        self.swept.get_or_init(|| self.sweep());
         let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
         let path = self.path(fingerprint, content);
         let write = || {
@@ -178,6 +181,15 @@ impl Cache {
                 "features are no longer kept in {}: {error}; nothing else is lost",
                 self.folder.display()
             ));
+        }
+    }
+
+    /// Removes what killed runs left half-written, before this one writes.
+    fn sweep(&self) {
+        let folders =
+            |of: &Path| std::fs::read_dir(of).into_iter().flatten().flatten().map(|entry| entry.path());
+        for folder in folders(&self.folder).flat_map(|features| folders(&features)) {
+            atomic_file::remove_abandoned(&folder.join("features"));
         }
     }
 
@@ -443,6 +455,24 @@ mod tests {
         bytes[40] ^= 1;
         std::fs::write(&path, bytes).unwrap();
         assert_eq!((cache.read("x", content, 3), cache.broken()), (None, None));
+    }
+
+    #[test]
+    fn files_of_a_killed_run_go_with_the_first_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let before = Cache::new(folder.path().join("cache"));
+        before.write("x", ContentId([7; 32]), &[1.0]);
+        let kept = before.path("x", ContentId([7; 32]));
+        let left = kept.with_file_name(format!("{}abc.f32", voisin_base::abandoned::PREFIX));
+        std::fs::write(&left, "half").unwrap();
+        // What nobody holds any more, by its age where locks do not tell.
+        let long_ago = std::time::SystemTime::now() - std::time::Duration::from_hours(2);
+        std::fs::File::options().write(true).open(&left).unwrap().set_modified(long_ago).unwrap();
+        let next = Cache::new(folder.path().join("cache"));
+        assert_eq!(next.read("x", ContentId([7; 32]), 1), Some(vec![1.0]));
+        assert!(left.exists(), "reading changes nothing");
+        next.write("y", ContentId([8; 32]), &[2.0]);
+        assert!(kept.exists() && !left.exists());
     }
 
     #[test]
