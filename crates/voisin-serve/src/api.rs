@@ -273,8 +273,7 @@ async fn scan(State(state): State<Shared>, headers: HeaderMap) -> Response<Body>
     (kind, Body::from_stream(events)).into_response()
 }
 
-async fn start_scan(State(state): State<Shared>, headers: HeaderMap) -> Result<Response<Body>, Problem> {
-    ask::is_json(&headers)?;
+async fn start_scan(State(state): State<Shared>, _: ask::NoBody) -> Result<Response<Body>, Problem> {
     let started = tokio::task::spawn_blocking(move || state.scan.start()).await;
     let progress = started.unwrap_or_else(|_| {
         Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the scan did not start", "please report it"))

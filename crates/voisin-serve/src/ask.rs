@@ -4,6 +4,7 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
@@ -38,6 +39,38 @@ fn wrong_type(expected: &str, kind: &str) -> Problem {
     Problem::request(StatusCode::UNSUPPORTED_MEDIA_TYPE, expected, found)
 }
 
+/// A whole body that is said to be JSON.
+async fn bytes<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
+    is_json(request.headers())?;
+    Bytes::from_request(request, state).await.map_err(|rejection| {
+        let status = rejection.status();
+        if status == StatusCode::PAYLOAD_TOO_LARGE {
+            Problem::request(status, "a body within this question's limit (1 MiB at most)", "a longer one")
+        } else {
+            Problem::bad("a whole body, in time", "one that ended early or came too slowly")
+        }
+    })
+}
+
+/// The body of a request that has nothing to say: none, or an object without fields.
+pub(super) struct NoBody;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NoFields {}
+
+impl<S: Send + Sync> FromRequest<S> for NoBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let bytes = bytes(request, state).await?;
+        if !bytes.is_empty() {
+            let NoFields {} = from_json(&bytes)?;
+        }
+        Ok(Self)
+    }
+}
+
 /// A JSON body.
 pub(super) struct Body<T>(pub(super) T);
 
@@ -45,19 +78,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        is_json(request.headers())?;
-        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
-            let status = rejection.status();
-            if status == StatusCode::PAYLOAD_TOO_LARGE {
-                Problem::request(
-                    status,
-                    "a body within this question's limit (1 MiB at most)",
-                    "a longer one",
-                )
-            } else {
-                Problem::bad("a whole body, in time", "one that ended early or came too slowly")
-            }
-        })?;
+        let bytes = bytes(request, state).await?;
         Ok(Self(from_json(&bytes)?))
     }
 }

@@ -301,6 +301,15 @@ fn a_scan_adds_the_folders_named_at_the_start() {
     let server = Server::start(&sandbox, &["--folder", music.to_str().unwrap()]);
     assert_eq!(server.good_get("/api/v1/scan")["state"], "idle");
     fs::write(music.join("noise.wav"), noise_wav(22_050, 10.0, 3)).unwrap();
+    for (question, word) in
+        [(json!({"folder": "/music"}), "\"folder\""), (json!([]), "list"), (json!("x"), "x")]
+    {
+        for path in ["/api/v1/scan", "/api/v1/labels/undo"] {
+            let (status, refused) = server.post(path, &question);
+            let detail = refused["detail"].as_str().unwrap_or_default();
+            assert!(status == 400 && detail.contains(word), "{path}: {refused}");
+        }
+    }
     let (status, started) = server.post("/api/v1/scan", &json!({}));
     assert_eq!((status, &started["state"]), (202, &json!("running")), "{started}");
     assert_eq!(server.post("/api/v1/scan", &json!({})).0, 409, "one at a time");

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, Response, StatusCode};
+use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse as _;
 use serde::{Deserialize, Serialize};
 
@@ -136,8 +136,7 @@ struct TakenBack {
     after: Option<String>,
 }
 
-pub(super) async fn undo(State(state): State<Shared>, headers: HeaderMap) -> Result<Response<Body>, Problem> {
-    ask::is_json(&headers)?;
+pub(super) async fn undo(State(state): State<Shared>, _: ask::NoBody) -> Result<Response<Body>, Problem> {
     state
         .ask(|state, context| {
             writable(state, context.engine.library())?;

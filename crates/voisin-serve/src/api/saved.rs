@@ -5,7 +5,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, Response, StatusCode};
+use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse as _;
 use serde::Serialize;
 use serde_json::Value;
@@ -174,9 +174,8 @@ pub(super) struct Pushed {
 pub(super) async fn push(
     State(state): State<Shared>,
     Path(name): Path<String>,
-    headers: HeaderMap,
+    _: ask::NoBody,
 ) -> Result<Json<Pushed>, Problem> {
-    ask::is_json(&headers)?;
     let of = name.clone();
     let list = state.look(move |_, context| Ok(SavedList::named(context.engine.library(), &of)?)).await?;
     let Some(push) = state.push.as_ref().filter(|_| !list.to.is_empty()) else {
