@@ -13,34 +13,31 @@ pub struct Relocation {
     pub files: Vec<(PathBuf, PathBuf)>,
     /// How many of them are at their new place.
     pub found: usize,
+    /// Files of the library that are below the new folder already, where none is below the old one: moved before.
+    pub moved_before: usize,
 }
 
 impl Library {
     /// What [`relocate`](Self::relocate) would change.
     ///
     /// # Errors
-    /// The library has no file below `old`, or none of them is below `new`.
+    /// The library has no file below `old` or `new`, or none of them is below `new`.
     #[doc(hidden)]
     pub fn plan_relocation(&self, old: &Path, new: &Path) -> Result<Relocation> {
         let (old, new) = (stored_path(old), stored_path(new));
-        let (exact, from, to) = below(&old)?;
-        let (first, last) = (from.clone(), to.clone());
-        let known = self
-            .connection
-            .prepare("SELECT path FROM files WHERE path = ?1 OR (path >= ?2 AND path < ?3) ORDER BY path")
-            .and_then(|mut statement| {
-                let rows = statement
-                    .query_map((exact, from, to), |row| Ok(paths::from_bytes(row.get_ref(0)?.as_blob()?)))?;
-                rows.collect::<rusqlite::Result<Vec<PathBuf>>>()
-            });
+        let (_, first, last) = below(&old)?;
         let moved = |path: PathBuf| {
             let rest = path.strip_prefix(&old).unwrap_or(Path::new(""));
             let target = if rest.as_os_str().is_empty() { new.clone() } else { new.join(rest) };
             (path, target)
         };
-        let files: Vec<(PathBuf, PathBuf)> = self.sql(known)?.into_iter().map(moved).collect();
+        let files: Vec<(PathBuf, PathBuf)> = self.paths_below(&old)?.into_iter().map(moved).collect();
         if files.is_empty() {
-            return Err(LibraryError::NothingBelow { folder: old });
+            let moved_before = self.paths_below(&new)?.len();
+            if moved_before == 0 {
+                return Err(LibraryError::NothingBelow { folder: old });
+            }
+            return Ok(Relocation { files, found: 0, moved_before });
         }
         for (_, target) in &files {
             let bytes = paths::to_bytes(target)?;
@@ -55,7 +52,21 @@ impl Library {
         if found == 0 {
             return Err(LibraryError::NotMoved { files: files.len() as u64, new });
         }
-        Ok(Relocation { files, found })
+        Ok(Relocation { files, found, moved_before: 0 })
+    }
+
+    /// The files that are or lie below this path, by their paths.
+    fn paths_below(&self, folder: &Path) -> Result<Vec<PathBuf>> {
+        let range = below(folder)?;
+        let known = self
+            .connection
+            .prepare("SELECT path FROM files WHERE path = ?1 OR (path >= ?2 AND path < ?3) ORDER BY path")
+            .and_then(|mut statement| {
+                let rows =
+                    statement.query_map(range, |row| Ok(paths::from_bytes(row.get_ref(0)?.as_blob()?)))?;
+                rows.collect()
+            });
+        self.sql(known)
     }
 
     /// Rewrites the paths below `old` to lie below `new`, those of failures too; all or none.
@@ -65,6 +76,9 @@ impl Library {
     #[doc(hidden)]
     pub fn relocate(&mut self, old: &Path, new: &Path) -> Result<Relocation> {
         let plan = self.plan_relocation(old, new)?;
+        if plan.files.is_empty() {
+            return Ok(plan);
+        }
         let (old, new) = (stored_path(old), stored_path(new));
         let (exact, from, to) = below(&old)?;
         // The root ends in a separator, which the rest of a path begins with.

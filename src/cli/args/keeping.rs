@@ -41,7 +41,7 @@ pub(crate) struct BackupArgs {
 /// Tell the library that a folder of music now lies elsewhere
 ///
 /// Run it after moving the files. Every path below OLD is rewritten to lie below NEW, all or none. Refuses where NEW has
-/// none of the files.
+/// none of the files. Given again, it says that nothing is left to move.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  voisin relocate /mnt/old/Music ~/Music --dry-run\n  voisin relocate /mnt/old/Music ~/Music"

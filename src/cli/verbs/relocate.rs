@@ -17,6 +17,19 @@ pub(crate) fn run(context: &Context, args: &RelocateArgs) -> anyhow::Result<Endi
         let _lock = engine.library().lock_for_writing()?;
         engine.library_mut().relocate(&args.old, &args.new)?
     };
+    if plan.moved_before > 0 {
+        render::print_line(&format!(
+            "nothing is left to move: no file of the library is below {}, {} below {} already",
+            args.old.display(),
+            if plan.moved_before == 1 {
+                "1 file is".to_owned()
+            } else {
+                format!("{} files are", plan.moved_before)
+            },
+            args.new.display()
+        ))?;
+        return Ok(Ending::Fine);
+    }
     let files = count(plan.files.len() as u64, "file");
     if args.dry_run {
         for (before, after) in plan.files.iter().take(SHOWN) {

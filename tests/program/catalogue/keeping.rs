@@ -36,7 +36,9 @@ fn a_moved_folder_keeps_its_tracks() {
     fs::create_dir_all(new.parent().unwrap()).unwrap();
     fs::rename(&old, &new).unwrap();
     fs::remove_file(new.join("a/four.wav")).unwrap();
-    assert_eq!(code(&sandbox.run(["relocate", "/no/such/folder", to])), 2);
+    for given in ["/no/such/folder", to] {
+        assert_eq!(code(&sandbox.run(["relocate", given, "/nor/this"])), 2, "{given}");
+    }
     let vectors = sandbox.vectors();
     let planned = fine(sandbox.run(["relocate", from, to, "--dry-run"]));
     assert!(planned.contains("would move 4 files, of which 3 are there"), "{planned}");
@@ -44,6 +46,10 @@ fn a_moved_folder_keeps_its_tracks() {
     assert!(paths().lines().all(|path| path.starts_with(from)));
     assert!(fine(sandbox.run(["relocate", from, to])).contains("moved 4 files"));
     assert!(paths().lines().all(|path| path.starts_with(to) && !path.contains("//")), "{}", paths());
+    for dry in [&[][..], &["--dry-run"]] {
+        let again = fine(sandbox.run(["relocate", from, to].iter().chain(dry)));
+        assert!(again.contains("nothing is left to move") && again.contains("4 files are below"), "{again}");
+    }
     let again = fine_json(sandbox.run(["add", to, "--format", "json"]));
     assert_eq!((&again["unchanged"], &again["added"]), (&3.into(), &0.into()));
     assert_eq!(sandbox.vectors(), vectors);

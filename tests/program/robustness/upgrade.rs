@@ -80,9 +80,13 @@ fn an_upgrade_is_killed_goes_on_and_the_old_vectors_answer_until_its_end() {
     let windows = |sandbox: &Sandbox| status(sandbox)["windows"].clone();
     assert_eq!(windows(&sandbox), windows(&fresh));
 
-    let again = sandbox.run(["model", "upgrade", "voisin-2"]);
-    assert_eq!(code(&again), 2);
-    assert!(text(&again.stderr).contains("from model voisin-2 already"), "{}", text(&again.stderr));
+    let again = fine(&sandbox, &["model", "upgrade", "voisin-2"]);
+    assert!(text(&again.stdout).contains("from model voisin-2 already: there is nothing to upgrade"));
+    let again = json(fine(&sandbox, &["model", "upgrade", "voisin-2", "--format", "json"]));
+    assert_eq!(
+        (&again["model"], &again["switched"], &again["heard"]),
+        (&"voisin-2".into(), &false.into(), &0.into())
+    );
 }
 
 /// A library of the model that was the default before: nothing changes until its owner says so.

@@ -50,7 +50,14 @@ pub(super) fn run(
     };
     if target.manifest()?.fingerprint() == before.fingerprint {
         engine.library_mut().forget_other_models()?;
-        return Err(LibraryError::SameModel { name: before.name }.into());
+        if format == ReportFormat::Json {
+            let (model, fingerprint) = (before.name, before.fingerprint);
+            let json = UpgradeSummaryJson { model, fingerprint, switched: false, heard: 0, missing: 0 };
+            render::print_json(&json)?;
+        } else {
+            render::print_line(&LibraryError::SameModel { name: before.name }.to_string())?;
+        }
+        return Ok(Ending::Fine);
     }
     let embedder = context.embedder_of(&target)?;
     remember_model(engine.library_mut(), &target, &embedder.encoder().manifest().fingerprint())?;
