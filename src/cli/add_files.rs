@@ -7,6 +7,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
+use crate::audio::probe_as;
 use crate::base::cue;
 use crate::base::text::with_causes;
 use crate::cli::Ending;
@@ -19,7 +20,7 @@ use crate::engine::{
     AddEvent, AddOptions, AddSummary, DescriptorDepth, Engine, IndexKeeper, Outcome, Successor, add,
     remember_model,
 };
-use crate::library::{FileRecord, FileState, Library};
+use crate::library::{FileRecord, FileState, Library, scan};
 use crate::track::ContentKind;
 
 /// How many reasons the end of a run repeats.
@@ -253,6 +254,19 @@ fn put_parts_in_place(
         console.note(&text);
     }
     Ok(removed)
+}
+
+/// Says how many files of audio a scan passed over, because their names do not tell that they are.
+pub(crate) fn tell_of_unnamed(console: Console, found: &scan::Scan) {
+    let is_audio = |path: &&PathBuf| probe_as(path, ContentKind::Quick).is_ok();
+    let passed_over: Vec<&PathBuf> = found.unnamed.iter().filter(is_audio).collect();
+    if let [first, ..] = passed_over[..] {
+        console.note(&format!(
+            "{} of audio passed over, for want of an ending such as .mp3: give it one, or name the file itself ({})",
+            count(passed_over.len() as u64, "file"),
+            first.display()
+        ));
+    }
 }
 
 /// Whether the library has a file as it is.

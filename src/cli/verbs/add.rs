@@ -7,7 +7,7 @@ use anyhow::Context as _;
 
 use crate::audio::is_audio_candidate;
 use crate::cli::Ending;
-use crate::cli::add_files::{Folders, RunOptions, add_folders, is_unchanged};
+use crate::cli::add_files::{Folders, RunOptions, add_folders, is_unchanged, tell_of_unnamed};
 use crate::cli::args::{AddArgs, WindowCount};
 use crate::cli::columnar;
 use crate::cli::context::Context;
@@ -41,6 +41,7 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
     for problem in &found.problems {
         context.console.warn(&format!("{}: {}", problem.path.display(), problem.reason));
     }
+    tell_of_unnamed(context.console, &found);
     for folder in &found.skipped_folders {
         context.console.detail(&format!("skipped {} (.nomedia or .notmusic)", folder.display()));
     }

@@ -12,7 +12,7 @@ use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use crate::audio::is_audio_candidate;
 use crate::base::cue;
 use crate::cli::Ending;
-use crate::cli::add_files::{Folders, RunOptions, add_folders, is_unchanged};
+use crate::cli::add_files::{Folders, RunOptions, add_folders, is_unchanged, tell_of_unnamed};
 use crate::cli::args::{ReportFormat, WatchArgs};
 use crate::cli::context::Context;
 use crate::engine::EngineError;
@@ -61,7 +61,7 @@ pub(crate) fn run(context: &Context, args: &WatchArgs) -> anyhow::Result<Ending>
         if count == 1 { args.folders[0].display().to_string() } else { format!("{count} folders") }
     ));
     // What changed while nobody watched comes first.
-    let mut due = true;
+    let (mut due, mut is_first) = (true, true);
     while !stop.load(Ordering::Relaxed) {
         if due {
             let there: Vec<PathBuf> = watched
@@ -70,7 +70,7 @@ pub(crate) fn run(context: &Context, args: &WatchArgs) -> anyhow::Result<Ending>
                 .filter(|(_, is_watched)| *is_watched)
                 .map(|(folder, _)| folder.clone())
                 .collect();
-            match look(context, &there, &exclusions) {
+            match look(context, &there, &exclusions, std::mem::take(&mut is_first)) {
                 // Another run writes: the same look is taken again soon.
                 Err(error) if is_busy(&error) => watched.note_change(),
                 Err(error) => return Err(error),
@@ -84,8 +84,16 @@ pub(crate) fn run(context: &Context, args: &WatchArgs) -> anyhow::Result<Ending>
 }
 
 /// Adds what is new below the folders. What is gone stays in the library.
-fn look(context: &Context, folders: &[PathBuf], exclusions: &scan::Exclusions) -> anyhow::Result<()> {
+fn look(
+    context: &Context,
+    folders: &[PathBuf],
+    exclusions: &scan::Exclusions,
+    is_first: bool,
+) -> anyhow::Result<()> {
     let mut found = scan::scan_without(folders, &is_audio_candidate, exclusions);
+    if is_first {
+        tell_of_unnamed(context.console, &found);
+    }
     for problem in &found.problems {
         context.console.detail(&format!("{}: {}", problem.path.display(), problem.reason));
     }

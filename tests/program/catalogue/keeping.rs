@@ -88,6 +88,7 @@ fn watching_survives_bursts_renames_and_folders_that_go_and_come() {
     let sandbox = Sandbox::new();
     let music = sandbox.path("music");
     sound(&music.join("a/one.wav"), 1, &[("TIT2", "One")]);
+    sound(&music.join("a/untitled"), 9, &[]);
     let log = fs::File::create(sandbox.path("log")).unwrap();
     let mut watch = sandbox
         .command(["watch", music.to_str().unwrap(), "--exclude", "skipped/"])
@@ -151,6 +152,8 @@ fn watching_survives_bursts_renames_and_folders_that_go_and_come() {
     };
     assert_eq!(ended.code(), Some(0), "{}", said());
     assert!(said().contains("no longer watching"), "{}", said());
+    let passed_over = said().matches("1 file of audio passed over").count();
+    assert_eq!(passed_over, 1, "only the first look tells: {}", said());
 }
 
 #[test]

@@ -126,6 +126,44 @@ fn add_names_each_file_it_cannot_add() {
 }
 
 #[test]
+fn add_tells_of_audio_that_its_name_hides() {
+    let sandbox = Sandbox::new();
+    let music = sandbox.path("music");
+    fs::create_dir_all(&music).unwrap();
+    let sounds = [("track01", 1), ("02. Song", 2), ("plain.wav", 3), ("cover.jpg", 4)];
+    for (name, seed) in sounds {
+        fs::write(music.join(name), noise_wav(22_050, 5.0, seed)).unwrap();
+    }
+    fs::write(music.join("README"), "no music").unwrap();
+    let added = sandbox.run(["add", music.to_str().unwrap()]);
+    let told = text(&added.stderr);
+    assert!(fine(&added).contains("added 1,") && told.contains("2 files of audio passed over"), "{told}");
+    assert!(told.contains("name the file itself") && told.contains("music/02. Song"), "{told}");
+    let named = sandbox.run(["add", music.join("track01").to_str().unwrap()]);
+    assert!(fine(&named).contains("added 1,") && !text(&named.stderr).contains("passed over"));
+}
+
+#[test]
+fn add_names_the_model_where_it_begins_a_library() {
+    let sandbox = Sandbox::new();
+    let wav = sandbox.path("noise.wav");
+    fs::write(&wav, noise_wav(22_050, 5.0, 1)).unwrap();
+    let said = |options: &[&str]| {
+        let added = sandbox.run([options, &["add", "--force", wav.to_str().unwrap()]].concat());
+        text(&added.stderr)
+    };
+    let (first, again, verbose) = (said(&[]), said(&[]), said(&["-v", "--device", "auto"]));
+    assert!(first.contains("model voisin-256 on ") && !again.contains("model voisin-256"), "{first}{again}");
+    assert!(verbose.contains("model voisin-256 on "), "{verbose}");
+    // Who asked for a device hears why it is not the GPU.
+    #[cfg(not(feature = "cuda"))]
+    assert!(
+        !first.contains("cuda") && verbose.contains("no GPU: this voisin was built without"),
+        "{first}{verbose}"
+    );
+}
+
+#[test]
 fn a_list_on_standard_input() {
     let sandbox = Sandbox::new();
     let music = six_tracks(&sandbox);

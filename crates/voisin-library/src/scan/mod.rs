@@ -39,6 +39,9 @@ pub struct Scan {
     pub skipped_folders: Vec<PathBuf>,
     /// Files and folders left out because of a pattern.
     pub excluded: Vec<PathBuf>,
+    /// Files below folders that were passed over because their names do not tell what they are: without an ending, or with
+    /// what is none (`01. Song`). They may be of audio.
+    pub unnamed: Vec<PathBuf>,
     /// Files that were left out of a folder because CUE sheets, or they themselves, describe their parts.
     pub in_parts: Vec<PathBuf>,
     /// The folders that were walked, in stored form: what the library knows below them and this scan
@@ -267,6 +270,8 @@ impl Scanner<'_> {
                         self.problem(entry.path(), &reason);
                     }
                 }
+            } else if entry.file_type().is_file() && !has_ending(entry.path()) {
+                self.scan.unnamed.push(entry.into_path());
             }
         }
         self.folders = visited;
@@ -310,6 +315,15 @@ impl Scanner<'_> {
             }
         }
     }
+}
+
+/// Whether a name ends as those of files do whose kind it tells: `.jpg`, `.flac`.
+fn has_ending(path: &Path) -> bool {
+    const LONGEST: usize = 5;
+    path.extension().is_some_and(|ending| {
+        let ending = ending.as_encoded_bytes();
+        ending.len() <= LONGEST && ending.iter().all(u8::is_ascii_alphanumeric)
+    })
 }
 
 fn is_hidden(entry: &DirEntry) -> bool {

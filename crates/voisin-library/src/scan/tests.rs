@@ -78,6 +78,14 @@ fn a_folder_gives_its_audio_sorted_without_hidden_and_marked_folders() {
 }
 
 #[test]
+fn names_that_tell_nothing_are_listed() {
+    let tree = FolderTree::new(&["a/01. Song", "a/track01", "a/.hidden", "a/x.jpg", "a/x.mp3", "b.torrent"]);
+    let found = tree.scan(&[""]);
+    assert_eq!(found.unnamed, ["a/01. Song", "a/track01", "b.torrent"].map(|name| tree.at(name)));
+    assert_eq!(tree.names(&found), ["a/x.mp3"]);
+}
+
+#[test]
 fn scanning_goes_on_behind_a_bad_path() {
     let tree = FolderTree::new(&["m/a.mp3"]);
     let found = tree.scan(&["nowhere", "m/nothing.mp3", "m"]);
