@@ -163,6 +163,8 @@ def small_page(browser, page, shots):
     browser.mouse("mouseMoved", x, y, button="none")
     browser.settle(0.2)
     check("hover shows the track", browser.run("!document.getElementById('tip').hidden && document.getElementById('tip').textContent.length > 3"))
+    tip = browser.run("[...document.querySelectorAll('#tip span')].map(e => e.textContent)")
+    check("its cluster is not taken for its genre", tip[-1].startswith("cluster "), tip)
     for kind in ("mousePressed", "mouseReleased"):
         browser.mouse(kind, x, y)
     browser.settle()
@@ -229,7 +231,13 @@ def small_page(browser, page, shots):
     check("keys zoom", browser.run("voisinMap.view.scale") > scale)
     browser.key("n", "n")
     check("keys walk through neighbours", browser.run("document.getElementById('status').textContent").startswith("Nearest 1"))
+    browser.run("voisinMap.view.x += 1e6")
+    browser.key("+", "+")
+    browser.settle(0.6)
+    check("an empty view says how to leave it", "0 or ⤢" in browser.run("document.getElementById('status').textContent"))
     browser.key("0", "0")
+    browser.settle(0.8)
+    check("and no other says so", browser.run("document.getElementById('status').textContent") == "")
     for mode in browser.run("[...document.getElementById('mode').options].map(o => o.value)"):
         browser.run(f"voisinMap.setMode('{mode}')")
     check("every way to colour works", not browser.complaints(), browser.complaints() or "")

@@ -203,6 +203,7 @@ function zoom(factor, sx = width / 2, sy = height / 2) {
 function pan(dx, dy) { flight++; view.x -= dx / view.scale; view.y += dy / view.scale; redraw(); remember(); }
 
 // ---- link fragment
+const NOTHING_HERE = "Nothing is here: 0 or ⤢ shows everything.";
 let writing = 0;
 function fragment() {
   const part = { x: view.x.toFixed(4), y: view.y.toFixed(4), z: (view.scale / fitScale()).toFixed(3), c: state.mode };
@@ -212,7 +213,18 @@ function fragment() {
 }
 function remember() {
   clearTimeout(writing);
-  writing = setTimeout(() => { try { history.replaceState(null, "", fragment()); } catch { /* some viewers forbid it */ } }, 200);
+  writing = setTimeout(() => {
+    if (isEmpty()) say(NOTHING_HERE);
+    else if (status.textContent === NOTHING_HERE) say("");
+    try { history.replaceState(null, "", fragment()); } catch { /* some viewers forbid it */ }
+  }, 200);
+}
+function isEmpty() {
+  for (let i = 0; i < N; i++) {
+    const [x, y] = toScreen(X[i], Y[i]);
+    if (x >= 0 && x <= width && y >= 0 && y <= height) return false;
+  }
+  return true;
 }
 function recall() {
   const part = new URLSearchParams(location.hash.slice(1)), number = (key, other) => { const v = parseFloat(part.get(key)); return Number.isFinite(v) ? v : other; };
@@ -275,7 +287,7 @@ function hover(at) {
   if (i !== state.hover) { state.hover = i; redraw(); }
   tip.hidden = i < 0;
   if (i < 0) return;
-  tip.replaceChildren(element("b", title(i)), ...[artist(i), genresOf(i).join(", "), named(clusters, i)].filter(Boolean).map(text => element("span", text)));
+  tip.replaceChildren(element("b", title(i)), ...[artist(i), genresOf(i).join(", "), named(clusters, i) && "cluster " + named(clusters, i)].filter(Boolean).map(text => element("span", text)));
   tip.style.left = Math.max(4, Math.min(at[0] + 14, width - tip.offsetWidth - 6)) + "px";
   tip.style.top = Math.max(4, Math.min(at[1] + 14, height - tip.offsetHeight - 6)) + "px";
 }
