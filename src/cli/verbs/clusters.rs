@@ -58,14 +58,16 @@ pub(crate) fn run(context: &Context, args: &ClustersArgs) -> anyhow::Result<Endi
     Ok(Ending::Fine)
 }
 
+/// What a cluster has more of than the library has, three at most; what few of its tracks have is no mark of it.
+fn marks(shares: &[Share]) -> String {
+    let marks = shares.iter().filter(|share| share.share >= 0.05 && share.lift >= 1.0).take(3);
+    let marks = marks.map(|s| format!("{} {:.0} % (×{:.1})", s.label, 100.0 * s.share, s.lift));
+    marks.collect::<Vec<_>>().join(", ")
+}
+
 fn cluster_table(collection: &Collection, found: &Clustering) -> anyhow::Result<()> {
     let width = found.clusters.iter().map(|cluster| cluster.id.to_string().len()).max().unwrap_or(1);
     for cluster in &found.clusters {
-        let shares = |list: &[Share], n: usize| {
-            let list =
-                list.iter().take(n).map(|s| format!("{} {:.0} % (×{:.1})", s.label, 100.0 * s.share, s.lift));
-            list.collect::<Vec<_>>().join(", ")
-        };
         let nearest =
             cluster.nearest.first().map_or_else(String::new, |near| format!("{} {}", near.id, near.name));
         let tracks = count(cluster.members.len() as u64, "track");
@@ -73,8 +75,8 @@ fn cluster_table(collection: &Collection, found: &Clustering) -> anyhow::Result<
         render::print_fitted(&format!("{id:>width$}  {name}: {tracks}, cohesion {cohesion:.2}"))?;
         let indent = " ".repeat(width + 2);
         for (what, text) in [
-            ("genres ", shares(&cluster.genres, 3)),
-            ("artists", shares(&cluster.artists, 3)),
+            ("genres ", marks(&cluster.genres)),
+            ("artists", marks(&cluster.artists)),
             ("nearest", nearest),
             ("typical", format!("{} (id:{})", display(collection, cluster.medoid), cluster.medoid)),
         ] {
@@ -97,4 +99,23 @@ fn cluster_table(collection: &Collection, found: &Clustering) -> anyhow::Result<
         render::print_line(&text)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_is_marked_by_what_it_has_more_of() {
+        let share = |label: &str, share, lift| Share { label: label.to_owned(), tracks: 3, share, lift };
+        let shares = [
+            share("Rock", 0.9, 2.2),
+            share("Song", 0.004, 0.0),
+            share("Disco", 0.04, 18.6),
+            share("Classical", 0.3, 0.1),
+            share("Pop", 0.05, 1.0),
+        ];
+        assert_eq!(marks(&shares), "Rock 90 % (×2.2), Pop 5 % (×1.0)");
+        assert_eq!(marks(&shares[1..4]), "");
+    }
 }
