@@ -56,6 +56,10 @@ fn a_head_is_trained_used_and_found_to_age() {
     let said = text(&sandbox.run(["train", "genre"]).stdout);
     assert!(said.contains("neighbours alone speak for Polka (4)"), "{said}");
     assert!(said.contains("head alone"), "{said}");
+    let settings = ["penalty", "temperature", "prior correction", "calibration error"];
+    assert!(settings.iter().all(|word| !said.contains(word)), "{said}");
+    let verbose = text(&sandbox.run(["-v", "train", "genre"]).stderr);
+    assert!(settings.iter().all(|word| verbose.contains(word)), "{verbose}");
     let headless = text(&sandbox.run(["train", "genre", "--min-tracks", "1000"]).stdout);
     assert!(headless.contains("head:     none") && !headless.contains("head alone"), "{headless}");
     assert_eq!(code(&sandbox.run(["train", "genre"])), 0);
@@ -345,6 +349,13 @@ fn wrong_labels_are_suspected_with_reasons() {
     assert!(
         first["confident"].as_bool().unwrap() && first["reason"].as_str().unwrap().contains("looks like")
     );
+    // Parts that are less than sure alone, or surer than the whole, would only puzzle.
+    let reason = format!(
+        ": {:.0} %, its own label {:.0} %",
+        100.0 * first["suggested_probability"].as_f64().unwrap(),
+        100.0 * first["label_probability"].as_f64().unwrap()
+    );
+    assert!(first["reason"].as_str().unwrap().ends_with(&reason), "{first}");
     assert_eq!(first["suggested"], format!("Genre {}", (first["id"].as_u64().unwrap() - 1) % 4));
     let csv = text(&sandbox.run(["suspects", "--all", "--limit", "0", "--format", "csv"]).stdout);
     assert_eq!(csv.lines().count(), 97);

@@ -130,11 +130,8 @@ pub fn rank(oof: &OutOfFold, labels: &[Vec<Genre>]) -> Vec<Suspect> {
         let suggested = oof.genres[other].clone();
         let own: Vec<&str> = classes.iter().map(|&c| oof.genres[c].name()).collect();
         let reason = format!(
-            "labelled {}, but looks like {suggested}: head {:.0} %, neighbours {:.0} %, together {:.0} % \
-             (its own label {:.0} %)",
+            "labelled {}, but looks like {suggested}: {:.0} %, its own label {:.0} %",
             own.join(" and "),
-            100.0 * oof.head[[i, other]],
-            100.0 * oof.vote[[i, other]],
             100.0 * p[other],
             100.0 * label_probability,
         );

@@ -91,6 +91,7 @@ pub(super) fn run(context: &Context, args: &TrainGenreArgs) -> anyhow::Result<En
         })?;
         return Ok(Ending::Fine);
     }
+    context.console.detail(&settings(&head));
     for line in report(&head, &tracks, &small, args.min_tracks, seconds) {
         render::print_line(&render::terminal_safe(&line))?;
     }
@@ -110,6 +111,18 @@ fn percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
 }
 
+/// What the validation chose, for those who know the method.
+fn settings(head: &GenreHead) -> String {
+    let Settings { penalty, vote, .. } = head.model.settings();
+    format!(
+        "head: logistic regression, penalty {penalty}; vote: {} neighbours, temperature {}, prior correction {}; calibration error {:.3}",
+        vote.k,
+        vote.temperature,
+        vote.prior_correction,
+        head.model.quality().calibration_error
+    )
+}
+
 fn report(
     head: &GenreHead,
     tracks: &LabelledTracks,
@@ -118,7 +131,7 @@ fn report(
     seconds: f64,
 ) -> Vec<String> {
     let model = &head.model;
-    let (quality, settings) = (model.quality(), model.settings());
+    let quality = model.quality();
     let mut lines = vec![format!(
         "trained on {} of {} in {seconds:.1} s (labels from {})",
         count(model.tracks() as u64, "track"),
@@ -132,21 +145,12 @@ fn report(
             count(sampled as u64, "labelled track")
         ));
     }
-    let is_headless = settings.head_classes.is_empty();
+    let is_headless = model.settings().head_classes.is_empty();
     if is_headless {
         lines.push(format!(
             "head:     none: at least two genres of {min_tracks} tracks by several artists are needed; neighbours alone"
         ));
-    } else {
-        lines.push(format!(
-            "head:     logistic regression, penalty {}: the strongest within one standard error of the best",
-            settings.penalty
-        ));
     }
-    lines.push(format!(
-        "vote:     {} neighbours, temperature {}, prior correction {}",
-        settings.vote.k, settings.vote.temperature, settings.vote.prior_correction
-    ));
     let with_head = if is_headless {
         String::new()
     } else {
@@ -154,11 +158,10 @@ fn report(
         format!(", head alone {head}, both {both}")
     };
     lines.push(format!(
-        "quality:  {} right on {} left out (neighbours alone {}{with_head}), calibration error {:.3}",
+        "quality:  {} right on {} left out (neighbours alone {}{with_head})",
         percent(quality.accuracy),
         if quality.knows_groups() { "artists" } else { "tracks" },
-        percent(quality.vote_accuracy),
-        quality.calibration_error
+        percent(quality.vote_accuracy)
     ));
     if !is_headless {
         let chosen = match model.fusion().part {
@@ -167,12 +170,12 @@ fn report(
             FusionPart::Fused => "head and neighbours together",
         };
         lines.push(format!(
-            "answers:  by {chosen}: the simplest that is right as often as any, within one standard error"
+            "answers:  by {chosen}: the simplest that is behind the best by no more than chance explains"
         ));
     }
     if !quality.knows_groups() {
         lines.push(
-            "artists:  none are known, and copies of a recording may be on both sides: the quality is at most this"
+            "artists:  no two tracks are known to share one, so copies may be on both sides: the quality is at most this"
                 .to_owned(),
         );
     }
