@@ -70,6 +70,8 @@ pub enum Remedy {
     SayLabels,
     /// Train the genre head.
     TrainGenres,
+    /// Train the genre head on these labels, which are not the library's own.
+    TrainGenresOn(String),
     /// Do not ask the neighbours alone.
     LeaveOutNeighbours,
     /// Compute on a CPU.
@@ -125,6 +127,9 @@ impl fmt::Display for Remedy {
             Self::GiveGenres | Self::GiveGenresOrList => "give more tracks a genre",
             Self::SayLabels => "add tagged music, or say where genres come from",
             Self::TrainGenres => "have the library's genre head trained",
+            Self::TrainGenresOn(labels) => {
+                return write!(f, "have the library's genre head trained on labels from {labels}");
+            }
             Self::LeaveOutNeighbours => "leave out the number of neighbours",
             Self::UseCpu => "use the device \"cpu\"",
             Self::Push(place) => return write!(f, "send a library to {place}"),

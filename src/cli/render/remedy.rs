@@ -85,6 +85,9 @@ fn words(remedy: &Remedy) -> String {
             "add tagged music, or say where genres come from with --label-from folder or a CSV file"
         }
         Remedy::TrainGenres => "\"voisin train genre\" trains one",
+        Remedy::TrainGenresOn(labels) => {
+            return format!("\"voisin train genre --label-from {labels}\" trains one");
+        }
         Remedy::LeaveOutNeighbours => "leave out -k, which asks the neighbours alone",
         Remedy::UseCpu => "use --device cpu",
         Remedy::Push(place) => return format!("\"voisin push --to {place}\" sends one there"),
@@ -134,6 +137,7 @@ mod tests {
             Remedy::GiveGenresOrList,
             Remedy::SayLabels,
             Remedy::TrainGenres,
+            Remedy::TrainGenresOn(text("folder")),
             Remedy::LeaveOutNeighbours,
             Remedy::UseCpu,
             Remedy::Push(text("postgres://localhost/music")),

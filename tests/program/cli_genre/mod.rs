@@ -42,6 +42,11 @@ fn a_head_is_trained_used_and_found_to_age() {
     let refused = sandbox.run(["classify", "id:1", "--precision", "0.9"]);
     assert_eq!(code(&refused), 2);
     assert!(text(&refused.stderr).contains("voisin train genre"), "{}", text(&refused.stderr));
+    // A head of the library's own labels would not answer for others.
+    let others = ["classify", "id:1", "--label-from", "folder", "--precision", "0.9"];
+    let told = text(&sandbox.run(others).stderr);
+    let next = "\"voisin train genre --label-from folder\" trains one";
+    assert_eq!(told.matches(next).count(), 2, "{told}");
     assert_eq!(json(sandbox.run(["status", "--format", "json"]))["genre_head"], Value::Null);
 
     let trained = sandbox.run(["train", "genre", "--format", "json"]);

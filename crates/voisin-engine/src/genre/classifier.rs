@@ -44,8 +44,8 @@ pub struct ClassifyOptions {
 pub enum GenreNews {
     /// Neighbours alone were asked for.
     NeighboursAskedFor,
-    /// There is no trained head.
-    NoHead,
+    /// There is no trained head. The labels are those that were asked for, where they need not be the library's own.
+    NoHead(Option<LabelSource>),
     /// No head can promise this precision: it is the least share of the votes.
     ShareForPrecision(f32),
     /// There is one that cannot be used.
@@ -90,7 +90,8 @@ impl GenreNews {
     /// The next step.
     pub fn remedy(&self) -> Option<Remedy> {
         match self {
-            Self::NoHead | Self::OtherLabels { .. } => Some(Remedy::TrainGenres),
+            Self::NoHead(labels) => Some(train_on(labels.as_ref())),
+            Self::OtherLabels { asked, .. } => Some(train_on(Some(asked))),
             Self::UnusableHead(error) => error.remedy(),
             Self::FirstGuess(_) | Self::Nobody { .. } => Some(Remedy::GiveGenres),
             _ => None,
@@ -107,7 +108,7 @@ impl std::fmt::Display for GenreNews {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::NeighboursAskedFor => f.write_str("the neighbours vote alone, as was asked for"),
-            Self::NoHead => f.write_str("no trained head yet: the neighbours vote alone"),
+            Self::NoHead(_) => f.write_str("no trained head yet: the neighbours vote alone"),
             Self::ShareForPrecision(share) => write!(
                 f,
                 "without a trained head no precision can be promised: genres with less than {:.0} % of the votes count as unknown",
@@ -253,9 +254,14 @@ impl Classifier {
 fn no_head(options: &ClassifyOptions) -> EngineError {
     let next = match options.neighbours {
         Some(_) => Remedy::LeaveOutNeighbours,
-        None => Remedy::TrainGenres,
+        None => train_on(options.labels.as_ref()),
     };
     EngineError::NoHead { what: "a precision", next }
+}
+
+/// - `labels`: those that were asked for, where they need not be the library's own
+fn train_on(labels: Option<&LabelSource>) -> Remedy {
+    labels.map_or(Remedy::TrainGenres, |labels| Remedy::TrainGenresOn(labels.to_string()))
 }
 
 impl Labelled {
@@ -301,7 +307,7 @@ impl Labelled {
             }
             (Some(head), _) => Some(head),
             (None, _) => {
-                tell(GenreNews::NoHead);
+                tell(GenreNews::NoHead(options.labels.clone()));
                 None
             }
         };
