@@ -9,7 +9,7 @@ use super::config::Config;
 use super::matrix::{Matrix, Row};
 use super::model::{Algorithm, Model};
 use super::report::{Answers, Importance, Method, intervals};
-use super::split::{AT_RANDOM, Split, deal, hold_out};
+use super::split::{Split, at_random, deal, hold_out};
 use crate::dataset::Part;
 use voisin_base::random::Random;
 use voisin_learn::Training;
@@ -115,7 +115,7 @@ impl<'a> Bench<'a> {
                 config.data.folds,
                 split.how,
                 if split.at_random {
-                    format!(": {AT_RANDOM}")
+                    format!(": {}", at_random(&matrix.rows))
                 } else {
                     format!(", no {} on two sides", split.how)
                 }

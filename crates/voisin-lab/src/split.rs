@@ -16,7 +16,13 @@ const TENTH: usize = 10;
 const DEALINGS: u64 = 32;
 
 /// What marks figures of tracks that nothing keeps together.
-pub(super) const AT_RANDOM: &str = "tracks at random, artists unknown or ignored: figures may be too good (on music with known artists, random folds are 8 to 11 points too high)";
+pub(super) fn at_random(rows: &[Row]) -> &'static str {
+    if rows.iter().any(|row| row.item.artist.is_some()) {
+        "tracks at random, artists unknown or ignored: figures may be too good (on music with known artists, random folds are 8 to 11 points too high)"
+    } else {
+        "tracks at random, artists unknown: figures are too good if tracks share a maker, an instrument or a session (a column \"artist\" keeps those together, --split folder a folder's)"
+    }
+}
 
 /// Parts of all rows, and what keeps rows together.
 #[derive(Debug, Clone)]
@@ -100,11 +106,11 @@ pub fn deal(
         return Err(LabError::Asked(format!("--split {chosen}: no track is left for training")));
     }
     fill_validation(&mut split, class_of, classes, seed);
-    split.said = sentence(&split, by);
+    split.said = sentence(&split, by, rows);
     Ok(split)
 }
 
-fn sentence(split: &Split, by: &str) -> String {
+fn sentence(split: &Split, by: &str, rows: &[Row]) -> String {
     let sizes = Part::ALL.map(|part| split.rows(part).len());
     let numbers = format!("{} / {} / {}", sizes[0], sizes[1], sizes[2]);
     let left = split.parts.iter().filter(|part| part.is_none()).count();
@@ -115,7 +121,7 @@ fn sentence(split: &Split, by: &str) -> String {
         how => format!("split by {how}"),
     };
     if split.at_random {
-        return format!("{how}: {numbers}{left}; {AT_RANDOM}");
+        return format!("{how}: {numbers}{left}; {}", at_random(rows));
     }
     let mut sides: HashMap<usize, Part> = HashMap::new();
     let mut both = BTreeSet::new();
@@ -177,10 +183,13 @@ pub fn groups(rows: &[Row], by: &str) -> Vec<usize> {
 fn deal_tenths(split: &mut Split, class_of: &[usize], classes: usize, seed: u64) -> Result<(), LabError> {
     let known = split.groups.iter().collect::<BTreeSet<_>>().len();
     if known < 3 {
+        let (what, next) = match split.how.as_str() {
+            "track" => ("track", "add tracks"),
+            how => (how, "use --split track, which marks the figures"),
+        };
         return Err(LabError::Asked(format!(
-            "--split {}: found {}, three parts need at least 3; use --split track, which marks the figures",
-            split.how,
-            count(known as u64, if split.how == "track" { "track" } else { &split.how })
+            "--split {what}: found {}, three parts need at least 3; {next}",
+            count(known as u64, what)
         )));
     }
     let held = hold_out(class_of, classes, &split.groups, 2, TENTH, seed);
@@ -371,7 +380,7 @@ mod tests {
             assert_eq!(split.parts[i], split.parts[i / 3 * 3]);
         }
         let unknown = deal(&rows(&[None; 40]), &class_of[..40], 4, "auto", 3).unwrap();
-        assert!(unknown.at_random && unknown.said.contains("figures may be too good"));
+        assert!(unknown.at_random && unknown.said.contains("figures are too good if tracks share a maker"));
     }
 
     #[test]

@@ -416,7 +416,10 @@ fn an_evaluation_of_a_library() {
         "json",
     ]));
     assert_eq!((&alone["groups"], alone["methods"].as_array().unwrap().len()), (&54.into(), 3));
-    let words = text(&sandbox.run(["eval", "genre", "--folds", "3", "--repeats", "1", "--no-rivals"]).stdout);
+    let plain = ["eval", "genre", "--folds", "3", "--repeats", "1", "--no-rivals"];
+    let words = sandbox.run(plain);
+    assert!(!text(&words.stderr).contains("no artist is known"));
+    let words = text(&words.stdout);
     assert!(words.contains("fused") && words.contains("macro F1") && words.contains("Genre 2"), "{words}");
     let album = ["eval", "genre", "--group-by", "album", "--folds", "3", "--repeats", "1", "--no-rivals"];
     let words = text(&sandbox.run(album).stdout);
@@ -442,6 +445,15 @@ fn an_evaluation_of_a_library() {
     assert_eq!(recalls.len(), 4);
     let with_it = recalls.iter().sum::<f64>() / 4.0;
     assert!(balanced.as_f64().unwrap() > with_it + 0.05, "{balanced} {with_it}");
+    // Where no artist is known nothing keeps copies of a recording on one side.
+    let nameless = Sandbox::new();
+    let mut shelf = Shelf::new(&nameless);
+    for i in 0..24 {
+        let style: Vec<f32> = (0..D).map(|j| if j % 2 == i % 2 { 1.0 } else { 0.1 }).collect();
+        shelf.put_vector(Path::new(&format!("/music/{i}.mp3")), &style, &format!("Genre {}", i % 2), "");
+    }
+    let told = text(&nameless.run(plain).stderr);
+    assert!(told.contains("no artist is known, each track is its own"), "{told}");
 }
 
 #[test]

@@ -81,7 +81,7 @@ impl Shelf {
 
 pub(super) fn tags(genre: &str, artist: &str) -> TrackTags {
     TrackTags {
-        artist: Some(artist.to_owned()),
+        artist: Some(artist.to_owned()).filter(|artist| !artist.is_empty()),
         title: Some("Song".to_owned()),
         album: Some("Album".to_owned()),
         genres: if genre.is_empty() { Vec::new() } else { vec![genre.to_owned()] },

@@ -62,6 +62,49 @@ fn the_header_of_an_array_is_not_believed() {
 }
 
 #[test]
+fn arrays_without_rows_or_directions_are_told_in_one_line() {
+    let sandbox = Sandbox::new();
+    fs::create_dir_all(sandbox.path("")).unwrap();
+    let (vectors, labels) = (sandbox.path("x.npy"), sandbox.path("labels.csv"));
+    let array = |values: &[[f32; 2]]| {
+        let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, 2), }}", values.len());
+        let values: Vec<u8> = values.iter().flatten().flat_map(|value| value.to_le_bytes()).collect();
+        let bytes = [&b"\x93NUMPY\x01\0\x76\0"[..], format!("{header:<117}\n").as_bytes(), &values].concat();
+        fs::write(&vectors, bytes).unwrap();
+    };
+    let eval =
+        ["eval", "genre", "--vectors", &string(&vectors), "--labels", &string(&labels)].map(str::to_owned);
+    let eval: Vec<&str> = eval.iter().map(String::as_str).collect();
+    for (values, words) in [
+        (&[][..], "expected vectors, found an array of no rows"),
+        (&[[1.0, 0.0], [0.0, 0.0]], "row 1: expected a vector with a direction, found zeros alone"),
+    ] {
+        array(values);
+        let lines: String = (0..values.len()).map(|row| format!("{row},{row}\n")).collect();
+        fs::write(&labels, format!("row,genre\n{lines}")).unwrap();
+        refused(&sandbox, &eval, words);
+    }
+    array(&[[1.0, 0.0]]);
+    fs::write(&labels, "row,genre\n0,Rock\n").unwrap();
+    let data = format!("vectors:{},labels={}", vectors.display(), labels.display());
+    let said = text(&sandbox.run(["dataset", &data]).stderr);
+    assert!(said.contains("--split track: found 1 track, three parts need at least 3; add tracks"), "{said}");
+}
+
+#[test]
+fn synonyms_of_a_user_that_are_no_text_are_told() {
+    let sandbox = Sandbox::new();
+    let music = noises(&sandbox, 1);
+    fine(&sandbox, &["add", &string(&music)]);
+    fs::write(sandbox.path("library").join("genre-synonyms.tsv"), b"Rock\t\xff\n").unwrap();
+    refused(
+        &sandbox,
+        &["labels", "folder"],
+        "genre-synonyms.tsv: expected text, found bytes that are not UTF-8",
+    );
+}
+
+#[test]
 fn a_model_of_a_user_never_stands_in_for_a_built_in_one() {
     let sandbox = Sandbox::new();
     let models = sandbox.path("models");

@@ -9,7 +9,11 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use super::{Genre, GenreError, id3};
+use voisin_base::regular_file;
 use voisin_base::text::{self, clean};
+
+/// Bytes of a user's own synonyms.
+const LARGEST_TABLE: u64 = 64 << 20;
 
 /// Reads genre strings: separators, ID3 numbers, synonyms.
 #[derive(Debug, Clone)]
@@ -54,7 +58,7 @@ impl Taxonomy {
 
     /// Adds a user's synonyms to the shipped ones; the user's lines win.
     pub fn with_user_file(mut self, path: &Path) -> Result<Self, GenreError> {
-        let text = std::fs::read_to_string(path)
+        let text = regular_file::read_text(path, LARGEST_TABLE)
             .map_err(|source| GenreError::Io { path: path.to_owned(), source })?;
         self.extend_from_tsv(&text, path)?;
         Ok(self)

@@ -1,6 +1,9 @@
 //! `voisin eval genre`.
 
 use std::collections::BTreeSet;
+use std::path::Path;
+
+use ndarray::Array2;
 
 use crate::cli::Ending;
 use crate::cli::args::{EvalGenreArgs, ReportFormat};
@@ -38,9 +41,14 @@ pub(super) fn run(context: &Context, args: &EvalGenreArgs) -> anyhow::Result<End
             GroupBy::File(_) => "group".to_owned(),
             named => named.to_string(),
         };
+        if args.group_by == GroupBy::Artist && tracks.facts.iter().all(|facts| facts.artist.is_none()) {
+            context.console.note(
+                "no artist is known, each track is its own: copies of a recording may be on both sides, and the quality is at most this",
+            );
+        }
         return cross_validate(context.console, &tracks.set(), &group, args);
     };
-    let x = read_vectors(vectors)?;
+    let x = directions(vectors)?;
     let labels = read_labels(labels, x.nrows())?;
     let groups = match &args.groups {
         Some(groups) => read_groups(groups, x.nrows())?,
@@ -52,7 +60,7 @@ pub(super) fn run(context: &Context, args: &EvalGenreArgs) -> anyhow::Result<End
         let group = if args.groups.is_some() { "group" } else { "track" };
         return cross_validate(context.console, &set, group, args);
     };
-    let test = read_vectors(test)?;
+    let test = directions(test)?;
     let predict = PredictOptions {
         precision: args.precision.map(crate::questions::values::Fraction::get),
         ..PredictOptions::default()
@@ -114,4 +122,17 @@ fn cross_validate(
     drop(busy);
     show_page(&report.page(), &report.json(), args.format, args.report.as_ref())?;
     Ok(Ending::Fine)
+}
+
+/// Vectors of a file that can be compared: one at least, none of which is zero.
+fn directions(path: &Path) -> anyhow::Result<Array2<f32>> {
+    let x = read_vectors(path)?;
+    let path = path.display();
+    anyhow::ensure!(x.nrows() > 0, "{path}: expected vectors, found an array of no rows");
+    if let Some(row) = x.outer_iter().position(|row| row.iter().all(|&value| value == 0.0)) {
+        anyhow::bail!(
+            "{path}, row {row}: expected a vector with a direction, found zeros alone: leave that row out"
+        );
+    }
+    Ok(x)
 }
