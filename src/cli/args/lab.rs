@@ -61,10 +61,10 @@ pub(crate) struct FeaturesArgs {
     #[arg(required = true, value_name = "DATA|FILE", value_hint = ValueHint::AnyPath)]
     pub(crate) tracks: Vec<OsString>,
     /// Sets of features joined by +: own, mel, bark, mfcc, mfcc-native, mfcc40-mean, fma, model:NAME; or frames or spectrogram alone
-    #[arg(long, value_name = "S+S…", required_unless_present = "picture")]
+    #[arg(long, value_name = "S+S…")]
     pub(crate) set: Option<String>,
     /// Where they go: a .csv or .npy file, or a folder
-    #[arg(long, short, value_name = "PATH", required_unless_present = "picture", value_hint = ValueHint::AnyPath)]
+    #[arg(long, short, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub(crate) output: Option<PathBuf>,
     /// Draw one file instead: wave, spectrum, spectrograms, cepstral coefficients and pitch classes, one under the other
     #[arg(long, value_name = "FILE.svg|FILE.png", conflicts_with_all = ["set", "output", "cache"], value_hint = ValueHint::FilePath)]

@@ -22,6 +22,7 @@ pub(crate) fn message(error: &Error) -> String {
         name => format!("; did you mean {name}?"),
     };
     let argument = option(ContextKind::InvalidArg);
+    let called = command(std::env::args().skip(1));
     let said = match error.kind() {
         ErrorKind::ValueValidation => {
             let reason = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
@@ -55,6 +56,13 @@ pub(crate) fn message(error: &Error) -> String {
             text(ContextKind::InvalidSubcommand),
             meant(ContextKind::SuggestedSubcommand)
         ),
+        ErrorKind::MissingRequiredArgument if called == "voisin labels set" => {
+            "expected tracks and a genre behind them, found less; \"voisin labels unset TRACK\" forgets a genre"
+                .to_owned()
+        }
+        ErrorKind::MissingRequiredArgument if called == "voisin classify" => {
+            "expected tracks, or --all for every track of the library, found nothing".to_owned()
+        }
         ErrorKind::MissingRequiredArgument => {
             format!("expected {}, found nothing", text(ContextKind::InvalidArg))
         }
@@ -70,7 +78,7 @@ pub(crate) fn message(error: &Error) -> String {
             first.strip_prefix("error: ").unwrap_or(first).to_owned()
         }
     };
-    format!("{said}; see \"{} --help\"", command(std::env::args().skip(1)))
+    format!("{said}; see \"{called} --help\"")
 }
 
 /// The command that these words call: `voisin eval genre`.

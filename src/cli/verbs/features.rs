@@ -34,8 +34,14 @@ pub(crate) fn run(context: &Context, args: &FeaturesArgs) -> anyhow::Result<Endi
     if let Some(path) = &args.picture {
         return draw(context, args, path);
     }
+    if let Some(output) = args.output.as_deref().filter(|output| is_picture(output)) {
+        let shown = output.display();
+        bail!(
+            "--output {shown}: expected FILE.csv, FILE.npy or a folder, found a picture: --picture {shown} draws one"
+        );
+    }
     let (Some(sets), Some(output)) = (&args.set, &args.output) else {
-        bail!("expected --set and --output, or --picture");
+        bail!("expected --set and --output, or --picture FILE.svg (FILE.png), which draws one track");
     };
     let names: Vec<String> = sets.split('+').map(str::to_owned).collect();
     let alone = names.iter().find(|name| ["frames", "spectrogram"].contains(&name.as_str()));
@@ -53,6 +59,11 @@ pub(crate) fn run(context: &Context, args: &FeaturesArgs) -> anyhow::Result<Endi
         Some(alone) => job.arrays(alone),
         None => job.rows(&names, &place),
     }
+}
+
+fn is_picture(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|ending| ["svg", "png"].iter().any(|known| ending.eq_ignore_ascii_case(known)))
 }
 
 /// What a path is to be.

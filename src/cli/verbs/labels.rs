@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -44,12 +45,24 @@ pub(crate) fn run(context: &Context, args: &LabelsArgs) -> anyhow::Result<Ending
             if engine.taxonomy()?.parse(&[&args.genre]).is_empty() {
                 anyhow::bail!("expected the name of a genre, found \"{}\"", args.genre);
             }
+            // Who forgets the genre would have the last track stand for it.
+            if is_track(&args.genre) {
+                anyhow::bail!(
+                    "expected a genre behind the tracks, found \"{}\", which names a track",
+                    args.genre
+                );
+            }
             by_hand(context, &mut engine, &args.tracks, Some(args.genre.trim()))
         }
         Some(LabelsCommand::Unset(args)) => by_hand(context, &mut engine, &args.tracks, None),
         Some(LabelsCommand::Undo(args)) => undo(context, &mut engine, args.count),
         Some(LabelsCommand::Export(args)) => export(context, &engine, &args.output),
     }
+}
+
+/// Whether what stands in the place of a genre is a track's id or a file.
+fn is_track(genre: &str) -> bool {
+    genre.strip_prefix("id:").is_some_and(|id| id.parse::<u64>().is_ok()) || Path::new(genre).is_file()
 }
 
 /// Sets the source, if one was named, and shows what there is.
@@ -166,7 +179,7 @@ fn undo(context: &Context, engine: &mut Engine, most: u32) -> anyhow::Result<End
 }
 
 /// Every labelled file with its genres.
-fn export(context: &Context, engine: &Engine, output: &std::path::Path) -> anyhow::Result<Ending> {
+fn export(context: &Context, engine: &Engine, output: &Path) -> anyhow::Result<Ending> {
     let library = engine.library();
     let tracks = engine.labelled_tracks(&engine.label_source(), &GroupBy::Track)?;
     let by_hand = library.hand_labels()?;

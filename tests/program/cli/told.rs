@@ -71,6 +71,9 @@ fn mistakes_are_told_plainly() {
         (vec!["--dtype", "f64", "status"], 2, "expected f32 or bf16"),
         (vec!["--model", "no-such-model", "model", "check"], 2, "no-such-model"),
         (vec!["frobnicate"], 2, "frobnicate"),
+        (vec!["classify"], 2, "expected tracks, or --all"),
+        (vec!["labels", "set", "id:1"], 2, "expected tracks and a genre behind them"),
+        (vec!["labels", "set", "id:1"], 2, "\"voisin labels unset TRACK\" forgets a genre"),
     ] {
         let output = sandbox.run(arguments.clone());
         assert_eq!(code(&output), expected_code, "{arguments:?}: {}", text(&output.stderr));
@@ -82,6 +85,22 @@ fn mistakes_are_told_plainly() {
     let several = sandbox.run(["similar", "muldjord"]);
     assert_eq!(code(&several), 1);
     assert!(text(&several.stderr).contains("id:") && text(&several.stderr).contains("Armygeddon"));
+    // The last of several tracks is not the genre of the others.
+    let forgotten = music.join("metal/muldjord-chaos-god.mp3");
+    for last in ["id:2", forgotten.to_str().unwrap()] {
+        let labelled = sandbox.run(["labels", "set", "id:1", last]);
+        assert_eq!(code(&labelled), 2);
+        assert!(text(&labelled.stderr).contains("expected a genre behind the tracks"));
+    }
+    // Filters that could never hold are not to be loosened.
+    for arguments in [&["find", "sad", "--year", "1990-1999"][..], &["list", "--year", "-1965"]] {
+        let found = sandbox.run(arguments);
+        let told = text(&found.stderr);
+        assert!(code(&found) == 1 && told.contains("no track of this library has a year"), "{told}");
+        assert!(!told.contains("loosen"), "{told}");
+    }
+    let slow = text(&sandbox.run(["list", "--bpm", "1-2"]).stderr);
+    assert!(slow.contains("loosen the filters") && !slow.contains("tempo"), "{slow}");
     let none = sandbox.run(["similar", "zzz qqq"]);
     assert_eq!(code(&none), 1);
     assert!(text(&none.stderr).contains("neither a file nor a track"));

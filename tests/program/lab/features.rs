@@ -291,7 +291,9 @@ fn mistakes_say_what_was_expected() {
     let at = |name: &str| sandbox.path(name).to_str().unwrap().to_owned();
     let song = at("song.wav");
     for (words, ended, expected) in [
-        (vec![song.as_str()], 2, "--set"),
+        (vec![song.as_str()], 2, "expected --set and --output, or --picture"),
+        (vec![&song, "--output", "x.png"], 2, "--picture x.png draws one"),
+        (vec![&song, "--set", "mfcc", "--output", "x.SVG"], 2, "--picture x.SVG draws one"),
         (vec![&song, "--set", "mfcc", "--output", "x.npz"], 2, "expected FILE.csv, FILE.npy or a folder"),
         (vec![&song, "--set", "mfc", "--output", "x.csv"], 2, "there is no set of features \"mfc\""),
         (vec![&song, "--set", "frames", "--output", "x.csv"], 2, "expected a folder"),
