@@ -18,6 +18,7 @@ use crate::encoder::{
 };
 use crate::engine::{Embedder, Engine, EngineError, IndexNews, IndexRefresh, held_model};
 use crate::library::{Library, OpenMode, StoredModel};
+use crate::questions::Filters;
 
 /// The program's surroundings, as the global options describe them.
 pub(crate) struct Context {
@@ -123,6 +124,25 @@ impl Context {
     pub(crate) fn listen_quietly(&self, engine: &mut Engine) {
         let console = self.console;
         engine.on_index_news(move |news| console.detail(&news.to_string()));
+    }
+
+    /// Says that nothing was found, and what could be done about it.
+    ///
+    /// - `hint`: what was meant instead, with what ends it; or nothing
+    pub(crate) fn nothing_found(
+        &self,
+        library: &Library,
+        filters: &Filters,
+        hint: &str,
+    ) -> anyhow::Result<()> {
+        let text = match filters.unheard_of(library)? {
+            Some(what) => {
+                format!("no track of this library has a {what} (\"voisin show\" says what a track has)")
+            }
+            None => format!("{hint}loosen the filters or add more music"),
+        };
+        self.console.note(&format!("nothing found: {text}"));
+        Ok(())
     }
 
     /// Keeps a temporary folder until the program ends.

@@ -15,7 +15,7 @@ use super::read::Refused;
 use super::spans::{KeyWish, LoudnessSpan, NotTag, Seconds, Tag, TempoSpan, YearSpan};
 use super::values::at_most;
 use voisin::{Engine, Seed};
-use voisin_library::{LibraryError, NameOf, TrackFilter, stored_path};
+use voisin_library::{Library, LibraryError, MusicalKey, NameOf, TrackFilter, stored_path};
 
 /// Which tracks may be in an answer.
 #[derive(Debug, Clone, Default, Args, Deserialize, Serialize, JsonSchema)]
@@ -186,6 +186,27 @@ impl Filters {
             loudness_from: loudness.from,
             loudness_to: loudness.to,
         })
+    }
+
+    /// What the filters ask for that no track of a library has: `year`, `tempo`, `key` or `loudness`. `None` for a library
+    /// without tracks.
+    pub fn unheard_of(&self, library: &Library) -> Result<Option<&'static str>, LibraryError> {
+        let any = TrackFilter::default;
+        let asked = [
+            ("year", self.year.is_some(), TrackFilter { year_from: Some(i32::MIN), ..any() }),
+            ("tempo", self.bpm.is_some(), TrackFilter { tempo_from: Some(0.0), ..any() }),
+            ("key", !self.key.is_empty(), TrackFilter { keys: MusicalKey::all().collect(), ..any() }),
+            ("loudness", self.loudness.is_some(), TrackFilter { loudness_from: Some(f64::MIN), ..any() }),
+        ];
+        if library.status()?.tracks == 0 {
+            return Ok(None);
+        }
+        for (what, _, widest) in asked.into_iter().filter(|(_, is_asked, _)| *is_asked) {
+            if library.matching(&widest)?.is_empty() {
+                return Ok(Some(what));
+            }
+        }
+        Ok(None)
     }
 
     /// All folders that are named.

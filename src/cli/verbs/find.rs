@@ -26,7 +26,7 @@ pub(crate) fn run(context: &Context, args: &FindArgs) -> anyhow::Result<Ending> 
         context.console.note(note);
     }
     if answer.tracks.is_empty() {
-        context.console.note("nothing found: loosen the filters or add more music");
+        context.nothing_found(engine.library(), &args.question.filters, "")?;
     }
     print_found(&answer, &heard, &args.output)?;
     Ok(if answer.tracks.is_empty() { Ending::Partial } else { Ending::Fine })

@@ -31,7 +31,7 @@ pub(crate) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Ending> 
         let alike: Vec<String> =
             alike.iter().map(|track| format!("{} (id:{})", track.display_name(), track.id)).collect();
         let hint = did_you_mean(&alike);
-        context.console.note(&format!("nothing found: {hint}loosen the filters or add more music"));
+        context.nothing_found(engine.library(), &asked.filters, &hint)?;
     }
     // Where there is room for them, or where they were asked for.
     let wants_words = matches!(args.output.format, ListFormat::Json | ListFormat::Csv)

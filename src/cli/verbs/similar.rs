@@ -57,7 +57,7 @@ pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Endin
         context.console.note(&nearest_to(engine, &wanted)?);
     }
     if answer.found.is_empty() {
-        context.console.note("nothing found: loosen the filters or add more music");
+        context.nothing_found(engine.library(), &asked.filters, "")?;
         if args.output.format == ListFormat::Table {
             return Ok(Ending::Partial);
         }

@@ -25,7 +25,7 @@ pub(super) fn run(context: &Context, engine: &mut Engine, args: &SimilarArgs) ->
             .note(&format!("the track ends at {}: the passage is {heard:.1} s long", clock(from + heard)));
     }
     if found.is_empty() {
-        context.console.note("nothing found: loosen the filters or add more music");
+        context.nothing_found(engine.library(), &asked.filters, "")?;
         return Ok(Ending::Partial);
     }
     let unread = found.iter().filter(|found| found.is_unread).count();
