@@ -200,8 +200,9 @@ impl Context {
                 self.console.warn(&format!("the built-in model is used; {shadow}"));
             }
         }
-        // Who adds music wants to know; who asks for an answer has read it before.
-        self.announce(&encoder, library.is_none() || self.announces.get());
+        // Who begins a library wants to know; who adds to it, or asks it, has read it before.
+        let is_new = held.is_none() && self.announces.get();
+        self.announce(&encoder, library.is_none() || is_new);
         let embedder = Arc::new(Embedder::new(encoder)?);
         Ok(Arc::clone(self.embedder.get_or_init(|| embedder)))
     }
@@ -227,7 +228,9 @@ impl Context {
     /// Says which model runs where.
     fn announce(&self, encoder: &Encoder, loud: bool) {
         let device = encoder.device();
-        let note = device.note().map_or_else(String::new, |note| format!(" ({note})"));
+        // A program that knows no GPU need not say so to those who did not ask for one.
+        let wants_gpu = cfg!(feature = "cuda") || self.settings.device.origin == SettingOrigin::Option;
+        let note = device.note().filter(|_| wants_gpu).map_or_else(String::new, |note| format!(" ({note})"));
         let (name, place) = (&encoder.manifest().name, device.description());
         let half = if encoder.precision() == Precision::Bf16 { ", bf16" } else { "" };
         let text = format!("model {name} on {place}{half}{note}");
