@@ -135,11 +135,35 @@ fn find_data(given: Option<&Path>) -> anyhow::Result<PathBuf> {
         places.push(folder.join("../share/voisin/demo"));
     }
     places.push(Path::new(env!("CARGO_MANIFEST_DIR")).join("data/demo"));
-    match places.iter().find(|place| place.join("library").is_dir()) {
-        Some(place) => Ok(place.clone()),
-        None => bail!(
-            "the demo's music was not found (looked for {}): name its folder with --data",
-            places[0].display()
-        ),
+    music_in(&places)
+}
+
+/// The first of these folders that has the demo's music. The last one, which is of the machine that built the program, is
+/// not named to those who cannot look there.
+fn music_in(places: &[PathBuf]) -> anyhow::Result<PathBuf> {
+    if let Some(place) = places.iter().find(|place| place.join("library").is_dir()) {
+        return Ok(place.clone());
+    }
+    let (_, named) = places.split_last().context("places to look in")?;
+    let named: Vec<String> = named.iter().map(|place| place.display().to_string()).collect();
+    bail!(
+        "the demo's music was not found (looked for {}): it is the folder data/demo of voisin's source, which --data names",
+        named.join(", ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn music_that_is_missing_is_told_with_the_places_of_this_machine() {
+        let folder = tempfile::tempdir().unwrap();
+        let places = ["here", "beside", "built"].map(|name| folder.path().join(name));
+        let said = music_in(&places).unwrap_err().to_string();
+        assert!(said.contains("here") && said.contains("beside") && !said.contains("built"), "{said}");
+        assert!(said.contains("--data") && said.contains("source"), "{said}");
+        std::fs::create_dir_all(places[1].join("library")).unwrap();
+        assert_eq!(music_in(&places).unwrap(), places[1]);
     }
 }
