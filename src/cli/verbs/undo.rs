@@ -52,9 +52,14 @@ struct RunJson {
 }
 
 pub(crate) fn run(context: &Context, args: &UndoArgs) -> anyhow::Result<Ending> {
+    const NOTHING: &str =
+        "nothing to take back: nothing was written into files (\"voisin labels undo\" is for labels)";
     let mut library = Library::open(&context.library_dir(), OpenMode::ReadWrite)?;
     let runs = library.tag_runs()?;
     if args.list {
+        if runs.is_empty() {
+            context.console.note(NOTHING);
+        }
         return list(
             &runs
                 .iter()
@@ -67,10 +72,7 @@ pub(crate) fn run(context: &Context, args: &UndoArgs) -> anyhow::Result<Ending> 
     let Some(run) = wanted.filter(|wanted| runs.iter().any(|one| one.run == *wanted)) else {
         let text = match args.run {
             Some(run) => format!("no run {run} to take back: \"voisin undo --list\" lists those there are"),
-            None => {
-                "nothing to take back: nothing was written into files (\"voisin labels undo\" is for labels)"
-                    .to_owned()
-            }
+            None => NOTHING.to_owned(),
         };
         context.console.note(&text);
         if args.format == ReportFormat::Json {

@@ -141,6 +141,8 @@ fn undo_restores_genres_of_files() {
     own(&files[1], "Chanson");
     let before: Vec<Vec<String>> = files.iter().map(|file| genres(file)).collect();
     assert_eq!(code(&sandbox.run(["undo"])), 1, "nothing was written yet");
+    let none = sandbox.run(["undo", "--list"]);
+    assert_eq!((code(&none), text(&none.stderr).contains("nothing was written into files")), (1, true));
 
     let table = table.to_str().unwrap();
     let write = ["classify", "--write-tags", "--from-list", table, "--overwrite"];
