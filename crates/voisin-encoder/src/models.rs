@@ -7,7 +7,6 @@ use std::str::FromStr;
 
 use super::manifest::sha256_hex;
 use super::openl3::fast_weights;
-use super::projection::Projection;
 use super::{EncoderError, ModelManifest, Weights};
 use voisin_base::{atomic_file, directories, regular_file};
 use voisin_features::{MelConfig, OpenL3Variant};
@@ -159,15 +158,6 @@ impl ModelRef {
         // Names and shapes decide: another network's tensors are said to be missing.
         found.weights.check(super::Architecture::OpenL3)?;
         fast_weights(&found.weights)
-    }
-
-    /// The linear layer that turns what that network says into search vectors: its matrix, `[512][512]` row by row, and its
-    /// bias. `None` where they are one and the same.
-    #[doc(hidden)]
-    pub fn openl3_projection(&self) -> Result<Option<[Vec<f32>; 2]>, EncoderError> {
-        let found = self.find()?;
-        let network = super::Architecture::OpenL3.dimension();
-        Ok(Projection::read(&found.weights, network, found.manifest.own_dimension())?.affine())
     }
 
     /// Finds the model, reads its weights and compares their digest with the manifest's.

@@ -18,6 +18,17 @@ pub(super) struct Projection {
     told: Option<Linear>,
 }
 
+impl ModelRef {
+    /// The linear layer that turns what the network of such a model says into search vectors: its matrix, `[512][512]` row by
+    /// row, and its bias. `None` where they are one and the same.
+    #[doc(hidden)]
+    pub fn openl3_projection(&self) -> Result<Option<[Vec<f32>; 2]>, EncoderError> {
+        let found = self.find()?;
+        let network = Architecture::OpenL3.dimension();
+        Ok(Projection::read(&found.weights, network, found.manifest.own_dimension())?.affine())
+    }
+}
+
 /// Name of the layer that reads logits off a stored vector.
 const TOLD: &str = "told";
 

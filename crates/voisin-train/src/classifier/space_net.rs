@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_gives_the_same_answers_and_lacking_tensors_are_named() {
+    fn kept_tensors_give_the_same_answers_and_lacking_ones_are_named() {
         let (mut net, x) = begun();
         net.each_block(&mut |parameters, _, _| parameters.iter_mut().for_each(|x| *x *= 1.01));
         let logits = net.forward(&x, WINDOWS, 0).unwrap();
