@@ -326,8 +326,7 @@ mod tests {
                     }
                     number += 1;
                 });
-                let found = loss(&mut net);
-                found
+                loss(&mut net)
             };
             let square: f64 = gradients.iter().map(|g| f64::from(*g).powi(2)).sum();
             let step = (1e-3 / square) as f32;
