@@ -11,6 +11,8 @@ use crate::common::server::{Server, read_answer, small_library};
 #[cfg(target_os = "linux")]
 use crate::common::six_tracks;
 use crate::common::{Sandbox, code, fine, text};
+#[cfg(target_os = "linux")]
+use crate::players::until;
 
 #[cfg(unix)]
 #[test]
@@ -116,8 +118,11 @@ fn the_first_start_makes_a_library_where_add_would() {
     assert!(!sandbox.path("home").exists(), "what is refused makes nothing");
 
     let server = at_home(&sandbox, &["--folder", music]);
-    let said = server.said.lock().unwrap().clone();
-    assert!(said.contains("made an empty library in") && said.contains("Listen to my music"), "{said}");
+    // What it says of it comes by another way than the address that it answers at.
+    until("a library is made", || {
+        let said = server.said.lock().unwrap();
+        said.contains("made an empty library in") && said.contains("Listen to my music")
+    });
     let library = sandbox.path("home/.local/share/voisin");
     let status = server.good_get("/api/v1/status");
     assert_eq!((&status["tracks"], status["library"].as_str()), (&json!(0), library.to_str()), "{status}");
