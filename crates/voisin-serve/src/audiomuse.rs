@@ -78,6 +78,7 @@ pub(super) fn router(state: &Shared, server: ServerAddress) -> Router<Shared> {
         .route("/api/health", get(|| async { Json(json!({"status": "ok"})) }))
         .route("/api/similar_tracks", get(similar_tracks))
         .route("/api/find_path", get(find_path))
+        .route("/api/max_distance", get(max_distance))
         .route("/api/similar_artists", get(similar_artists))
         .route("/api/search_tracks", get(search_tracks))
         .route("/api/track", get(track))
@@ -98,8 +99,8 @@ async fn something_else(uri: Uri) -> AudioMuseRefusal {
     }
     let path: String = uri.path().chars().take(100).collect();
     let text = format!(
-        "{path} is AudioMuse-AI's alone: voisin answers similar_tracks, find_path, similar_artists, search_tracks, track, \
-         active_tasks, external/get_score, external/get_embedding and external/search, and all that it knows below /api/v1 (GET /api/v1/openapi.json)"
+        "{path} is AudioMuse-AI's alone: voisin answers similar_tracks, find_path, max_distance, similar_artists, search_tracks, \
+         track, active_tasks, external/get_score, external/get_embedding and external/search, and all that it knows below /api/v1 (GET /api/v1/openapi.json)"
     );
     AudioMuseRefusal(StatusCode::NOT_IMPLEMENTED, text)
 }
@@ -195,6 +196,30 @@ async fn find_path(State(linked): State<LinkedServer>, uri: Uri) -> Result<Json<
         let total: f32 = rows.windows(2).map(|pair| 1.0 - dot(&vector(pair[0]), &vector(pair[1]))).sum();
         let path = all_described(library, &server, &found, |_, _| ())?;
         Ok(json!({"path": path, "total_distance": total}))
+    });
+    Ok(Json(answer.await?))
+}
+
+/// How far the farthest of the server's tracks is from one: 1 minus the cosine.
+async fn max_distance(State(linked): State<LinkedServer>, uri: Uri) -> Result<Json<Value>, AudioMuseRefusal> {
+    let item = Parameters::of(&uri).required("item_id")?;
+    let server = linked.server;
+    let answer = linked.state.ask_explored(move |_, context, explored| {
+        let library = context.engine.library();
+        let track = library.linked_track(server.as_str(), &item)?.ok_or_else(|| unknown(&item))?;
+        let (collection, known) = (&explored.collection, library.linked_tracks(server.as_str())?);
+        let own = collection.row(track).ok_or_else(|| unknown(&item))?;
+        let own = collection.vectors.row(own);
+        let others = collection.ids.iter().zip(collection.vectors.rows());
+        let distances = others
+            .filter(|(id, _)| **id != track && known.contains(**id))
+            .map(|(id, vector)| (*id, 1.0 - own.dot(&vector)));
+        let farthest = distances.max_by(|a, b| a.1.total_cmp(&b.1));
+        let items = library.items_of(server.as_str(), farthest.map(|(id, _)| id).as_slice())?;
+        Ok(json!({
+            "max_distance": farthest.map_or(0.0, |(_, distance)| distance),
+            "farthest_item_id": farthest.and_then(|(id, _)| items.get(&id)),
+        }))
     });
     Ok(Json(answer.await?))
 }

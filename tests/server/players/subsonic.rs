@@ -385,6 +385,13 @@ fn audiomuse_answers_as_its_plugins_ask(server: &Server, first: &Value, last: &V
     let path = walk["path"].as_array().unwrap();
     assert_eq!((&path[0]["item_id"], &path[path.len() - 1]["item_id"]), (&first["id"], &last["id"]));
     assert!(walk["total_distance"].as_f64().unwrap() > 0.0);
+    let farthest = server.good_get(&format!("/api/max_distance?item_id={}", id(first)));
+    let all = server
+        .good_get(&format!("/api/similar_tracks?item_id={}&n=500&eliminate_duplicates=false", id(first)));
+    let last_of_all = all.as_array().unwrap().last().unwrap();
+    assert_eq!(farthest["farthest_item_id"], last_of_all["item_id"], "{farthest} {all}");
+    let apart = farthest["max_distance"].as_f64().unwrap() - last_of_all["distance"].as_f64().unwrap();
+    assert!(apart.abs() < 1e-3, "{farthest} {last_of_all}");
     let artists = server.good_get("/api/similar_artists?artist=Muldjord&n=2&include_component_matches=true");
     assert_eq!(artists[0]["artist"], "Obsidian Shell", "{artists}");
     let matched = &artists[0]["component_matches"][0];
@@ -414,6 +421,8 @@ fn audiomuse_answers_as_its_plugins_ask(server: &Server, first: &Value, last: &V
     for (path, status) in [
         ("/api/track?item_id=nonsense", 404),
         ("/api/similar_tracks", 400),
+        ("/api/max_distance", 400),
+        ("/api/max_distance?item_id=x", 404),
         ("/api/similar_tracks?item_id=x&n=-1", 400),
         ("/api/similar_artists?artist=Nobody", 404),
         ("/api/clustering", 501),
