@@ -6,13 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use super::QuestionError;
 use super::seed::{MOST_SEEDS, NamedSeed};
-use super::values::{ClusterDetail, Count, WholeNumber, at_most};
+use super::values::{ClusterDetail, Count, WholeNumber, Within, at_most};
 use crate::answers::duplicates::{GroupJson, versions, with_exact_copies};
 use crate::answers::graph::{clustered, duplicate_groups};
-use voisin::{Collection, Engine, EngineError, FileListener, ListenEvent, Seed};
+use voisin::{Collection, Engine, EngineError, FileListener, ListenEvent, Seed, window_set};
+use voisin_base::track::TrackId;
 use voisin_explore::KnnGraph;
 use voisin_explore::clusters::{ClusterOptions, Clustering};
 use voisin_explore::duplicates::PairListener;
+use voisin_explore::outliers::{Outlier, THRESHOLD, outliers};
 use voisin_explore::path::{PathOptions, Walk, path};
 
 /// Groups of tracks that sound alike
@@ -85,6 +87,30 @@ impl Duplicates {
         let listener = (!self.rough).then_some(&listener as &dyn PairListener);
         let similar = duplicate_groups(engine, collection, listener)?;
         with_exact_copies(engine, collection, similar)
+    }
+}
+
+/// Tracks that lie far from everything: speech, broken rips, test tones
+#[derive(Debug, Clone, Default, Args, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Outliers {
+    /// How far is far, in robust standard deviations [default: 3.5]
+    #[arg(long, value_name = "SCORE")]
+    threshold: Option<Within<0, 1000>>,
+}
+
+impl Outliers {
+    /// The tracks, farthest first.
+    pub fn run(
+        &self,
+        engine: &Engine,
+        collection: &Collection,
+        graph: &KnnGraph,
+    ) -> Result<Vec<Outlier>, EngineError> {
+        let (library, parts) = (engine.library(), engine.parts()?);
+        let mut source = |track: TrackId| window_set(library, &parts, track);
+        let threshold = self.threshold.map_or(THRESHOLD, Within::get);
+        Ok(outliers(graph, &collection.meta, Some(&mut source), threshold)?)
     }
 }
 

@@ -124,6 +124,8 @@ pub(super) fn router(
         .route("/map", get(explore::map))
         .route("/suspects", get(explore::suspects))
         .route("/duplicates", get(explore::duplicates))
+        .route("/outliers", get(explore::outliers))
+        .route("/failed", get(explore::failed))
         .route("/refs/similar", post(refs::similar))
         .route("/refs/path", post(refs::path))
         .route("/refs/artists", post(refs::artists))

@@ -9,7 +9,7 @@ use super::units::RandomArgs;
 use super::{BackendArgs, ListOutput, TableFormat, one_of};
 use crate::explore::map::ColourBy;
 use crate::questions::Filters;
-use crate::questions::explore::{Clusters, Duplicates, PathBetween};
+use crate::questions::explore::{Clusters, Duplicates, Outliers, PathBetween};
 use crate::questions::playlist::Playlist;
 use crate::questions::seed::NamedSeed;
 use crate::questions::values::Limit;
@@ -178,9 +178,8 @@ pub(crate) struct OutliersArgs {
     /// How many at most
     #[arg(long, short, default_value_t = Limit::from(20), value_name = "N|all", allow_negative_numbers = true)]
     pub(crate) limit: Limit,
-    /// How far is far, in robust standard deviations [default: 3.5]
-    #[arg(long, value_name = "SCORE")]
-    pub(crate) threshold: Option<f32>,
+    #[command(flatten)]
+    pub(crate) question: Outliers,
     #[command(flatten)]
     pub(crate) output: ListOutput,
 }

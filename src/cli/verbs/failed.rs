@@ -1,25 +1,16 @@
 //! `voisin failed`.
 
-use serde::Serialize;
-
+use crate::answers::failed::FailureJson;
 use crate::cli::Ending;
 use crate::cli::args::{FailedArgs, ListFormat};
 use crate::cli::context::Context;
 use crate::cli::render;
 use crate::cli::render::safe::table_path;
-use crate::cli::render::track::{lossy, print_files};
+use crate::cli::render::track::print_files;
 use crate::engine::Engine;
 use crate::explore::TrackMeta;
 use crate::library::Library;
 use crate::track::TrackId;
-
-/// The documented JSON of `failed`: a list of these.
-#[derive(Serialize)]
-struct FailureJson {
-    path: String,
-    reason: String,
-    attempts: u32,
-}
 
 pub(crate) fn run(context: &Context, args: &FailedArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
@@ -36,17 +27,7 @@ pub(crate) fn run(context: &Context, args: &FailedArgs) -> anyhow::Result<Ending
                 context.console.note("no file has failed");
             }
         }
-        ListFormat::Json => {
-            let list: Vec<FailureJson> = failures
-                .iter()
-                .map(|failure| FailureJson {
-                    path: lossy(&failure.path),
-                    reason: failure.reason.clone(),
-                    attempts: failure.attempts,
-                })
-                .collect();
-            render::print_json(&list)?;
-        }
+        ListFormat::Json => render::print_json(&FailureJson::list(&failures))?,
         ListFormat::Csv => render::print_csv(
             ["path", "reason", "attempts"],
             failures.iter().map(|failure| {

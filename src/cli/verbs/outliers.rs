@@ -1,7 +1,5 @@
 //! `voisin outliers`.
 
-use anyhow::bail;
-
 use crate::answers::graph::neighbour_graph;
 use crate::answers::outliers::OutlierJson;
 use crate::cli::Ending;
@@ -10,24 +8,16 @@ use crate::cli::context::Context;
 use crate::cli::render;
 use crate::cli::render::safe::table_path;
 use crate::cli::render::track::print_files;
-use crate::engine::window_set;
-use crate::explore::outliers::{self, outliers};
-use crate::track::TrackId;
+use crate::explore::outliers::Outlier;
 
 pub(crate) fn run(context: &Context, args: &OutliersArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
     let mut engine = context.open_engine()?;
     let collection = engine.collection()?;
     let graph = neighbour_graph(&mut engine, &collection)?;
-    let (library, parts) = (engine.library(), engine.parts()?);
-    let mut source = |track: TrackId| window_set(library, &parts, track);
-    let threshold = args.threshold.unwrap_or(outliers::THRESHOLD);
-    if !threshold.is_finite() {
-        bail!("--threshold: expected a number such as {}, found {threshold}", outliers::THRESHOLD);
-    }
-    let mut found = outliers(&graph, &collection.meta, Some(&mut source), threshold)?;
+    let mut found = args.question.run(&engine, &collection, &graph)?;
     found.truncate(args.limit.of(found.len()));
-    let row = |outlier: &outliers::Outlier| {
+    let row = |outlier: &Outlier| {
         let track = &collection.meta[outlier.row];
         let id = track.id.to_string();
         [

@@ -133,6 +133,11 @@ fn answers_are_those_of_the_command_line_bit_for_bit() {
     assert_eq!(whole(server.good_get("/api/v1/clusters"))["clusters"], cli(&["clusters"])["clusters"]);
     assert_eq!(whole(server.good_get("/api/v1/suspects?all=true")), cli(&["suspects", "--all"]));
     assert_eq!(whole(server.good_get("/api/v1/duplicates")), json!({"items": []}));
+    let far = whole(server.good_get("/api/v1/outliers?threshold=0"));
+    assert!(!far["items"].as_array().unwrap().is_empty(), "{far}");
+    assert_eq!(far, cli(&["outliers", "--threshold", "0"]));
+    assert_eq!(server.get("/api/v1/outliers?threshold=-1").0, 400);
+    assert_eq!(whole(server.good_get("/api/v1/failed")), json!({"items": []}));
     let map = server.good_get("/api/v1/map");
     assert_eq!(map["tracks"].as_array().unwrap().len(), 6);
     for (query, arguments) in [
@@ -288,12 +293,21 @@ fn long_lists_come_in_pages_that_fit_together() {
     {
         fs::copy(music.join(from), music.join(to)).unwrap();
     }
-    fine(sandbox.run(["add", music.to_str().unwrap()]));
+    for name in ["broken.mp3", "empty.flac"] {
+        fs::write(music.join(name), &b"this is no music"[..16 * usize::from(name.starts_with('b'))]).unwrap();
+    }
+    assert_eq!(code(&sandbox.run(["add", music.to_str().unwrap()])), 1);
     let server = Server::start(&sandbox, &[]);
+    let failed = whole(server.good_get("/api/v1/failed"));
+    assert!(failed["items"][0]["path"].as_str().unwrap().ends_with("broken.mp3"), "{failed}");
+    let said = sandbox.run(["failed", "--format", "json"]);
+    let mut said: Value = serde_json::from_slice(&said.stdout).unwrap();
+    said.as_object_mut().unwrap().remove("version");
+    assert_eq!(failed, said);
     server.good("/api/v1/labels", &json!({"tracks": [1, 2, 4], "genre": "Jazz"}));
     let field =
         |name: &'static str| move |answer: &Value| -> Vec<Value> { answer[name].as_array().unwrap().clone() };
-    let lists: [(&str, &str, Read); 8] = [
+    let lists: [(&str, &str, Read); 10] = [
         ("genres", "", Box::new(field("genres"))),
         ("genres", "", Box::new(field("distance"))),
         ("clusters", "", Box::new(members)),
@@ -301,6 +315,8 @@ fn long_lists_come_in_pages_that_fit_together() {
         ("map", "", Box::new(field("tracks"))),
         ("suspects", "&all=true", Box::new(field("items"))),
         ("duplicates", "&rough=true", Box::new(field("items"))),
+        ("outliers", "&threshold=0", Box::new(field("items"))),
+        ("failed", "", Box::new(field("items"))),
         ("labels", "", Box::new(field("by_hand"))),
     ];
     for (name, options, read) in &lists {

@@ -61,6 +61,8 @@ pub struct FileJson {
     pub id: TrackId,
     /// Where its file is.
     pub path: String,
+    artist: Option<String>,
+    title: String,
     pub(crate) codec: String,
     pub(crate) kilobits_per_second: Option<f64>,
     pub(crate) seconds: f64,
@@ -210,6 +212,8 @@ fn file(track: &TrackMeta, path: &Path, bytes: u64, exact: bool) -> FileJson {
     FileJson {
         id: track.id,
         path: lossy(path),
+        artist: track.artist.clone(),
+        title: track.display_title().to_owned(),
         file: path.to_owned(),
         codec: track.codec.clone(),
         kilobits_per_second: track.kilobits_per_second(),

@@ -6,6 +6,7 @@
 pub mod artists;
 pub mod clusters;
 pub mod duplicates;
+pub mod failed;
 pub mod find;
 pub mod genre;
 pub mod genres;

@@ -8,22 +8,23 @@ use voisin_explore::outliers::Outlier;
 
 /// The documented JSON of `outliers`: a list of these.
 #[derive(Serialize)]
-pub struct OutlierJson<'a> {
+pub struct OutlierJson {
+    /// Which.
     #[serde(flatten)]
-    track: TrackRef,
+    pub track: TrackRef,
     score: f32,
     similarity: f32,
-    reasons: &'a [String],
+    reasons: Vec<String>,
 }
 
-impl<'a> OutlierJson<'a> {
+impl OutlierJson {
     /// All of them, in the order found.
-    pub fn list(collection: &Collection, found: &'a [Outlier]) -> Vec<Self> {
+    pub fn list(collection: &Collection, found: &[Outlier]) -> Vec<Self> {
         let json = found.iter().map(|outlier| Self {
             track: TrackRef::of_meta(&collection.meta[outlier.row]),
             score: outlier.score,
             similarity: outlier.similarity,
-            reasons: &outlier.reasons,
+            reasons: outlier.reasons.clone(),
         });
         json.collect()
     }

@@ -17,11 +17,13 @@ use voisin_explore::ExploreError;
 use voisin_explore::clusters::Clustering;
 use voisin_explore::layout::{LayoutOptions, layout};
 use voisin_questions::answers::clusters::{ClustersJson, members};
+use voisin_questions::answers::failed::FailureJson;
 use voisin_questions::answers::genres::{GenreJson, GenresJson};
 use voisin_questions::answers::map::{ClusterName, MapJson, MapTrack};
+use voisin_questions::answers::outliers::OutlierJson;
 use voisin_questions::answers::suspects::SuspectJson;
 use voisin_questions::answers::track::TrackRef;
-use voisin_questions::explore::{Clusters, Duplicates};
+use voisin_questions::explore::{Clusters, Duplicates, Outliers};
 use voisin_questions::genre::{GenreRelations, Suspects};
 use voisin_questions::page::{Paged, Plain};
 
@@ -172,4 +174,41 @@ pub(super) async fn duplicates(
         })
         .await?;
     list_page(&kept, |group| group.keep.id, &asked)
+}
+
+pub(super) async fn outliers(
+    State(state): State<Shared>,
+    ask::Query(asked): ask::Query<Paged<Outliers>>,
+) -> Result<Response<Body>, Problem> {
+    let question = asked.question.clone();
+    let kept = state
+        .once_explored(format!("{question:?}"), asked.after.is_some(), move |_, context, explored, _| {
+            let found = question.run(&context.engine, &explored.collection, &explored.graph)?;
+            let answer = OutlierJson::list(&explored.collection, &found);
+            Ok(Answer { generation: explored.generation, answer })
+        })
+        .await?;
+    list_page(&kept, |outlier| outlier.track.id, &asked)
+}
+
+pub(super) async fn failed(
+    State(state): State<Shared>,
+    ask::Query(asked): ask::Query<Paged<Plain, usize>>,
+) -> Result<Response<Body>, Problem> {
+    #[derive(Serialize)]
+    struct FailedPage {
+        total: usize,
+        items: Vec<FailureJson>,
+        next: Option<usize>,
+    }
+    let answer = state.look(move |_, context| {
+        let library = context.engine.library();
+        let (generation, mut items) = (library.generation()?, FailureJson::list(&library.failures()?));
+        let total = items.len();
+        let places: Vec<usize> = (1..=total).collect();
+        let (part, next) = page(&places, |place| *place, asked.after, asked.limit)?;
+        items.truncate(part.end);
+        Ok(Answer { generation, answer: FailedPage { total, items: items.split_off(part.start), next } })
+    });
+    Ok(answer.await?.into_response())
 }

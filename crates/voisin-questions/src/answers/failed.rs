@@ -1,0 +1,26 @@
+//! Files that could not be listened to.
+
+use serde::Serialize;
+
+use super::lossy;
+use voisin_library::Failure;
+
+/// The documented JSON of `failed`: a list of these.
+#[derive(Debug, Serialize)]
+pub struct FailureJson {
+    path: String,
+    reason: String,
+    attempts: u32,
+}
+
+impl FailureJson {
+    /// All of them, in the order of their paths.
+    pub fn list(failures: &[Failure]) -> Vec<Self> {
+        let json = failures.iter().map(|failure| Self {
+            path: lossy(&failure.path),
+            reason: failure.reason.clone(),
+            attempts: failure.attempts,
+        });
+        json.collect()
+    }
+}
