@@ -27,7 +27,7 @@ use super::problem::Problem;
 use super::scan::ScanProcess;
 use super::state::{LoadModel, Shared, State};
 use super::{ServeError, api, runtime};
-use voisin_questions::explore::{Clusters, Duplicates, PathBetween};
+use voisin_questions::explore::{Clusters, Duplicates, Outliers, PathBetween};
 use voisin_questions::genre::{Classify, GenreRelations, Suspects};
 use voisin_questions::list::{Find, List, Show};
 use voisin_questions::page::{Paged, Plain};
@@ -36,26 +36,27 @@ use voisin_questions::saved::ListAgain;
 use voisin_questions::schema::{of_body, of_query};
 use voisin_questions::{Mix, Similar};
 
-/// A tool: its name, the question that it is, and what that takes.
-pub(super) type QuestionTool = (&'static str, Method, &'static str, fn() -> Value);
+/// A tool: its name, its title for people, the question that it is, and what that takes.
+pub(super) type QuestionTool = (&'static str, &'static str, Method, &'static str, fn() -> Value);
 
-pub(super) static TOOLS: [QuestionTool; 16] = [
-    ("similar", Method::POST, "/similar", of_body::<Similar>),
-    ("mix", Method::POST, "/mix", of_body::<Mix>),
-    ("find", Method::GET, "/find", of_query::<Find>),
-    ("words", Method::GET, "/words", of_query::<Plain>),
-    ("list", Method::GET, "/tracks", of_query::<Paged<List>>),
-    ("show", Method::GET, "/tracks/{id}", of_track),
-    ("classify", Method::POST, "/classify", of_body::<Classify>),
-    ("path", Method::POST, "/path", of_body::<PathBetween>),
-    ("playlist", Method::POST, "/playlist", of_body::<Playlist>),
-    ("lists", Method::GET, "/lists", of_query::<Plain>),
-    ("list_now", Method::GET, "/lists/{name}", of_list),
-    ("genres", Method::GET, "/genres", of_query::<Paged<GenreRelations, usize>>),
-    ("clusters", Method::GET, "/clusters", of_query::<Paged<Clusters>>),
-    ("suspects", Method::GET, "/suspects", of_query::<Paged<Suspects>>),
-    ("duplicates", Method::GET, "/duplicates", of_query::<Paged<Duplicates>>),
-    ("status", Method::GET, "/status", of_query::<Plain>),
+pub(super) static TOOLS: [QuestionTool; 17] = [
+    ("similar", "What sounds like tracks", Method::POST, "/similar", of_body::<Similar>),
+    ("mix", "A mix to go on with", Method::POST, "/mix", of_body::<Mix>),
+    ("find", "Music by words for its sound", Method::GET, "/find", of_query::<Find>),
+    ("words", "Words for sounds", Method::GET, "/words", of_query::<Plain>),
+    ("list", "Tracks of the library", Method::GET, "/tracks", of_query::<Paged<List>>),
+    ("show", "A track", Method::GET, "/tracks/{id}", of_track),
+    ("classify", "Genre of tracks", Method::POST, "/classify", of_body::<Classify>),
+    ("path", "A way between two tracks", Method::POST, "/path", of_body::<PathBetween>),
+    ("playlist", "A list around tracks", Method::POST, "/playlist", of_body::<Playlist>),
+    ("lists", "Saved lists", Method::GET, "/lists", of_query::<Plain>),
+    ("list_now", "What a saved list holds now", Method::GET, "/lists/{name}", of_list),
+    ("genres", "How close genres are", Method::GET, "/genres", of_query::<Paged<GenreRelations, usize>>),
+    ("clusters", "Groups that sound alike", Method::GET, "/clusters", of_query::<Paged<Clusters>>),
+    ("suspects", "Labels that look wrong", Method::GET, "/suspects", of_query::<Paged<Suspects>>),
+    ("duplicates", "Copies and versions", Method::GET, "/duplicates", of_query::<Paged<Duplicates>>),
+    ("outliers", "Tracks far from everything", Method::GET, "/outliers", of_query::<Paged<Outliers>>),
+    ("status", "State of the library", Method::GET, "/status", of_query::<Plain>),
 ];
 
 /// What `show` takes: the address's id, and the query.
@@ -139,7 +140,7 @@ impl ServerHandler for Assistant {
         asked: CallToolRequestParams,
         _: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let Some((_, method, path, _)) = TOOLS.iter().find(|(name, ..)| *name == asked.name) else {
+        let Some((_, _, method, path, _)) = TOOLS.iter().find(|(name, ..)| *name == asked.name) else {
             let names: Vec<&str> = TOOLS.iter().map(|(name, ..)| *name).collect();
             let text = format!("there is no tool {:?}: expected one of {}", asked.name, names.join(", "));
             return Err(ErrorData::invalid_params(text, None));
@@ -148,9 +149,13 @@ impl ServerHandler for Assistant {
         // Assistants write null for what they leave out.
         arguments.retain(|_, value| !value.is_null());
         let (problem, answer) = self.ask(method, path, arguments).await?;
-        // Text alone: read and written again, numbers would not be those of the command line to the last digit.
         Ok(match problem {
-            None => CallToolResult::success(vec![ContentBlock::text(answer)]),
+            None => {
+                let structured = serde_json::from_str(&answer).ok();
+                let mut result = CallToolResult::success(vec![ContentBlock::text(answer)]);
+                result.structured_content = structured;
+                result
+            }
             Some(problem) => CallToolResult::error(vec![ContentBlock::text(problem.in_tools())]),
         }
         .into())
@@ -227,16 +232,37 @@ fn written(method: &Method, path: &str, mut arguments: JsonObject) -> (String, S
 /// The tools as they are described to an assistant.
 fn tools() -> Vec<Tool> {
     let all: Value = serde_json::from_str(include_str!("openapi.json")).unwrap_or_default();
-    let tool = |(name, method, path, schema): &QuestionTool| {
-        let summary = &all["paths"][path][method.as_str().to_ascii_lowercase()]["summary"];
+    let tool = |(name, title, method, path, schema): &QuestionTool| {
+        let question = &all["paths"][path][method.as_str().to_ascii_lowercase()];
         let Value::Object(schema) = schema() else { return None };
+        let mut answer = question["responses"]["200"]["content"]["application/json"]["schema"].clone();
+        inline(&mut answer, &all["components"]["schemas"]);
+        // The protocol wants it said at the top, also where there are several kinds.
+        answer["type"] = "object".into();
+        let Value::Object(answer) = answer else { return None };
+        let summary = question["summary"].as_str().unwrap_or_default().to_owned();
         let hints = ToolAnnotations::new().read_only(true).open_world(false);
         Some(
-            Tool::new(*name, summary.as_str().unwrap_or_default().to_owned(), Arc::new(schema))
+            Tool::new(*name, summary, Arc::new(schema))
+                .with_title(*title)
+                .with_raw_output_schema(Arc::new(answer))
                 .annotate(hints),
         )
     };
     TOOLS.iter().filter_map(tool).collect()
+}
+
+/// Puts what a schema refers to in the place of the reference.
+fn inline(schema: &mut Value, known: &Value) {
+    let name = schema["$ref"].as_str().and_then(|name| name.strip_prefix("#/components/schemas/"));
+    if let Some(referred) = name.and_then(|name| known.get(name)) {
+        *schema = referred.clone();
+    }
+    match schema {
+        Value::Object(fields) => fields.values_mut().for_each(|field| inline(field, known)),
+        Value::Array(items) => items.iter_mut().for_each(|item| inline(item, known)),
+        _ => {}
+    }
 }
 
 #[cfg(test)]
@@ -251,7 +277,10 @@ mod tests {
             let schema = Value::Object((*tool.input_schema).clone());
             assert_eq!(schema["type"], "object", "{}", tool.name);
             assert_eq!(schema["additionalProperties"], false, "{}", tool.name);
-            assert!(!schema.to_string().contains("$ref"), "{}", tool.name);
+            let answer = Value::Object((*tool.output_schema.unwrap()).clone());
+            assert_eq!(answer["type"], "object", "{}", tool.name);
+            assert!(!format!("{schema}{answer}").contains("$ref"), "{}", tool.name);
+            assert!(tool.title.is_some_and(|title| title.len() < 40), "{}", tool.name);
             assert!(tool.description.is_some_and(|text| !text.is_empty()), "{}", tool.name);
         }
     }

@@ -16,11 +16,12 @@ use voisin_questions::seed::NamedSeed;
 use voisin_questions::{Filters, Mixing, Similar};
 
 /// Questions that are no tools: queries.
-const OTHERS: [QuestionTool; 4] = [
-    ("", Method::GET, "/labels", of_query::<Paged<Plain>>),
-    ("", Method::GET, "/map", of_query::<Paged<Plain, TrackId, 1000>>),
-    ("", Method::POST, "/files/similar", of_query::<Similar>),
-    ("", Method::POST, "/files/classify", of_query::<Classify>),
+const OTHERS: [QuestionTool; 5] = [
+    ("", "", Method::GET, "/labels", of_query::<Paged<Plain>>),
+    ("", "", Method::GET, "/failed", of_query::<Paged<Plain, usize>>),
+    ("", "", Method::GET, "/map", of_query::<Paged<Plain, TrackId, 1000>>),
+    ("", "", Method::POST, "/files/similar", of_query::<Similar>),
+    ("", "", Method::POST, "/files/classify", of_query::<Classify>),
 ];
 
 /// A query's parameters, after those that stand in the path.
@@ -62,7 +63,7 @@ fn the_description_says_what_questions_take() {
     let text = std::fs::read_to_string(&file).unwrap();
     let written: Value = serde_json::from_str(&text).unwrap();
     let mut expected = written.clone();
-    for (tool, method, path, schema) in TOOLS.iter().chain(&OTHERS) {
+    for (tool, _, method, path, schema) in TOOLS.iter().chain(&OTHERS) {
         let question = &mut expected["paths"][path][method.as_str().to_ascii_lowercase()];
         if *method == Method::POST && !tool.is_empty() {
             question["requestBody"]["content"]["application/json"]["schema"] = schema();

@@ -24,7 +24,7 @@ async def main():
             try:
                 answer = await session.call_tool(name, arguments)
                 text = "".join(part.text for part in answer.content)
-                answers.append({"text": text, "is_error": bool(answer.is_error)})
+                answers.append({"text": text, "is_error": bool(answer.is_error), "structured": answer.structured_content})
             except MCPError as error:
                 answers.append({"refused": str(error)})
         print(json.dumps({

@@ -51,6 +51,7 @@ fn an_assistant_gets_what_the_command_line_says() {
         ("clusters", json!({}), "clusters"),
         ("suspects", json!({"all": true}), "suspects|--all"),
         ("duplicates", json!({}), "duplicates"),
+        ("outliers", json!({"threshold": 0}), "outliers|--threshold|0"),
         ("status", json!({}), "status"),
         ("show", json!({"id": 1, "words": true}), ""),
         ("words", json!({}), ""),
@@ -66,16 +67,26 @@ fn an_assistant_gets_what_the_command_line_says() {
     assert_eq!(heard["name"], "voisin");
     assert!(heard["instructions"].as_str().unwrap().contains("`list` finds ids"), "{heard}");
     let tools = heard["tools"].as_array().unwrap();
-    assert_eq!(tools.len(), 16);
+    assert_eq!(tools.len(), 17);
     for tool in tools {
         assert_eq!(tool["annotations"]["readOnlyHint"], true, "{tool}");
         assert_eq!(tool["inputSchema"]["type"], "object", "{tool}");
+        assert!(tool["title"].as_str().is_some_and(|text| text != tool["name"]), "{tool}");
+        assert!(
+            tool["outputSchema"]["properties"].is_object()
+                || tool["outputSchema"].get("anyOf").is_some()
+                || tool["outputSchema"].get("allOf").is_some(),
+            "{tool}"
+        );
         assert!(tool["description"].as_str().is_some_and(|text| !text.is_empty()), "{tool}");
         assert!(questions.iter().any(|(name, ..)| tool["name"] == *name), "each is tried: {tool}");
     }
     for ((tool, arguments, line), answer) in questions.iter().zip(heard["answers"].as_array().unwrap()) {
         assert_eq!(answer["is_error"], false, "{tool} {arguments}: {answer}");
+        // The client has held it against the tool's schema.
+        let structured = &answer["structured"];
         let mut answer: Value = serde_json::from_str(answer["text"].as_str().unwrap()).unwrap();
+        assert_eq!(*structured, answer, "{tool}");
         // What is kept is of no state of the tracks.
         if *tool == "lists" {
             assert_eq!(answer["lists"][0]["name"], "loud", "{answer}");
@@ -125,7 +136,7 @@ fn an_assistant_gets_what_the_command_line_says() {
     assert!(answers[12]["refused"].as_str().unwrap().contains("there is no tool"), "{}", answers[12]);
 
     let nowhere = ask("nowhere", &json!([["list", {}], ["similar", {"seeds": [{"id": 1}]}]]));
-    assert_eq!(nowhere["tools"].as_array().unwrap().len(), 16);
+    assert_eq!(nowhere["tools"].as_array().unwrap().len(), 17);
     for answer in nowhere["answers"].as_array().unwrap() {
         let text = answer["text"].as_str().unwrap();
         assert!(
