@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The pictures of the page in README.md and docs/page.md, from the demo's music: page_pictures.py [VOISIN]
 
-Writes docs/page.png, docs/page-map.png, docs/page-list.png and docs/page-phone.png. Needs chromium.
+Writes docs/page.png, and docs/page-NAME.png for map, list, phone, genres and copies. Needs chromium.
 """
 import shutil, subprocess, sys, tempfile
 from pathlib import Path
@@ -55,6 +55,12 @@ def main():
         page.until("/^\\d+ tracks/.test(document.getElementById('fill-note').innerText)")
         page.run("document.activeElement.blur()")
         shoot("page-list.png", "light")
+        ready("#/genres/Metal", "document.querySelectorAll('.tree li').length > 3")
+        shoot("page-genres.png", "light")
+        shutil.copy(DEMO / "library/metal/muldjord-chaos-god.mp3", work / "chaos-god (copy).mp3")
+        subprocess.run([program, "--library", str(library), "--quiet", "add", str(work / "chaos-god (copy).mp3")], check=True)
+        ready("#/library/copies", "document.querySelectorAll('.checks .track').length === 2")
+        shoot("page-copies.png", "dark", 1280, 560)
     finally:
         page.browser.close()
         server.stop()

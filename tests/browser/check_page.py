@@ -14,7 +14,7 @@ from check_map import Browser, check
 ROOT = Path(__file__).resolve().parent.parent.parent
 DEMO = ROOT / "data/demo"
 RED, BLUE = (120, 60, 40), (40, 60, 120)
-PLACES = ["#/", "#/map", "#/list", "#/genres", "#/review", "#/library"]
+PLACES = ["#/", "#/map", "#/list", "#/genres", "#/clusters", "#/review", "#/library", "#/library/copies", "#/library/versions", "#/library/outliers", "#/library/failed"]
 
 
 def png(red, green, blue, side=96):
@@ -207,10 +207,12 @@ def begin(page, server):
     check("nothing is asked of elsewhere", not elsewhere, elsewhere)
     headers = server.get("/")[1]
     policy = headers["Content-Security-Policy"]
+    manifest = page.browser.call("Page.getAppManifest")
+    check("the page can be installed", manifest["url"].endswith("/page/manifest.json") and not manifest["errors"] and json.loads(manifest["data"])["name"] == "voisin", manifest.get("errors"))
     check("the policy is strict", "default-src 'none'" in policy and "unsafe" not in policy and "*" not in policy)
 
 
-def searching(page, server):
+def searching(page, server, shots):
     check("all tracks are listed", page.text(".result") == "43 tracks", page.text(".result"))
     page.key("/", "/")
     check("a key leads to the search", soon(lambda: page.run("document.activeElement.id === 'search'")))
@@ -237,6 +239,27 @@ def searching(page, server):
         page.click(".index-head [data-kind=names]")
         page.run("document.getElementById('search').value = ''; document.getElementById('search').dispatchEvent(new Event('input'))")
         page.until("document.querySelector('.result').innerText === '43 tracks'")
+    # Filters and orders are those of the command line.
+    page.click(".filters summary")
+    page.until("document.querySelectorAll('#known-genres option').length === 6", "genres to choose from")
+    fill = lambda name, value: page.run(f"(() => {{ const f = document.querySelector('.filters [name={name}]'); f.value = '{value}'; f.dispatchEvent(new Event('change')); }})()")
+    fill("genre", "metal, folk")
+    fill("min_duration", "0:10")
+    wanted = server.json("/api/v1/tracks?genre=metal&genre=folk&min_duration=10&limit=100")["tracks"]
+    check("filters", soon(lambda: page.text(".result") == f"{len(wanted)} tracks" and 3 < len(wanted) < 43), page.text(".result"))
+    check("how many filters there are is said", page.text(".filters summary") == "Filter · 2")
+    page.run("(() => { const s = document.querySelector('.filters select'); s.value = 'bpm'; s.dispatchEvent(new Event('change')); })(); document.querySelector('.filters [type=checkbox]').click()")
+    fastest = [t["title"] for t in server.json("/api/v1/tracks?genre=metal&genre=folk&min_duration=10&sort=bpm&reverse=true&limit=3")["tracks"]]
+    check("another order", soon(lambda: page.run("[...document.querySelectorAll('.index .track .title')].slice(0, 3).map(e => e.innerText)") == fastest), fastest)
+    fill("year", "soon")
+    page.expected = ["400"]
+    check("a filter that makes no sense is told", soon(lambda: "expected a year" in page.text(".index .empty-state") and "/api/" not in page.text(".index .empty-state")), page.text(".index .empty-state"))
+    page.browser.events.clear()
+    page.expected = []
+    page.picture(shots and shots / "filters.png")
+    page.run("[...document.querySelectorAll('.filters button')].at(-1).click()")
+    check("and all tracks again", soon(lambda: page.text(".result") == "43 tracks" and page.text(".filters summary") == "Filter"), page.text(".result"))
+    page.key("Escape")
     quiet(page, "search")
 
 
@@ -296,6 +319,14 @@ def playing(page, server):
     page.key("m", "m")
     page.run("(() => { const v = document.getElementById('volume'); v.value = 0.3; v.dispatchEvent(new Event('input')); })()")
     check("the volume", soon(lambda: abs(page.run("document.getElementById('audio').volume") - 0.3) < 0.01))
+    # A loud track is turned down to -18 LUFS, a soft one is left alone; the volume that is set stays what it is.
+    page.key("q", "q")
+    page.click("#even")
+    loudness = server.json(f"/api/v1/tracks/{page.run('voisin.player.current().track.id')}")["loudness"]
+    share = min(1, 10 ** ((-18 - loudness) / 20))
+    check("loud tracks are turned down", soon(lambda: abs(page.run("document.getElementById('audio').volume") - 0.3 * share) < 0.003) and page.run("document.getElementById('volume').value") == "0.3", f"{loudness} LUFS")
+    page.click("#even")
+    page.key("Escape")
     page.run("document.activeElement.blur(); document.body.focus()")
     page.key(" ", " ")
     check("space pauses", soon(lambda: page.run("document.getElementById('audio').paused")))
@@ -406,6 +437,19 @@ def the_map(page, server, shots):
     page.until(f"{drawn} < {before}", "the legend hides a genre", 15)
     check("the legend hides a genre", page.run("document.querySelector('.swatch').getAttribute('aria-pressed')") == "false")
     page.click(".legend .swatch")
+    # A search selects what it finds, and Enter brings it into sight.
+    page.run("document.getElementById('search').focus()")
+    page.type("MULDJ")
+    check("the search selects on the map", soon(lambda: page.text(".chosen h2") == "4 tracks selected" and page.run("location.hash") == "#/map"), page.text(".chosen h2"))
+    page.key("Enter", "\r")
+    page.settle(0.6)
+    found = [t["id"] for t in server.json("/api/v1/map")["tracks"] if t["artist"] == "Muldjord"]
+    sight = page.run("(() => { const b = document.querySelector('.over').getBoundingClientRect(); return [b.left, b.top, b.right, b.bottom]; })()")
+    seen = [page.run(f"voisin.map.placeOf({i})") for i in found]
+    check("and Enter shows all of it", len(found) == 4 and all(sight[0] < x < sight[2] and sight[1] < y < sight[3] for x, y in seen), seen)
+    page.run("document.getElementById('search').value = ''; document.getElementById('search').dispatchEvent(new Event('input')); document.activeElement.blur(); document.querySelector('[aria-label=\"Show all\"]').click()")
+    page.until("!document.querySelector('.chosen')", "nothing is selected")
+    page.settle(0.6)
     # A lasso around everything on the left.
     box = page.run("(() => { const b = document.querySelector('.over').getBoundingClientRect(); return [b.left, b.top, b.right, b.bottom]; })()")
     middle = (box[0] + box[2]) / 2
@@ -530,15 +574,74 @@ def saved_lists(page, server, shots):
     quiet(page, "saved lists")
 
 
-def the_genres(page, shots):
+def the_genres(page, server, shots):
     page.go("#/genres")
+    page.until("document.querySelectorAll('.tree li').length === 6", "the tree of genres")
+    page.picture(shots and shots / "tree.png")
+    lines = page.run("document.querySelector('.tree path').getAttribute('d')").split("M")[1:]
+    distance = server.json("/api/v1/genres")["distance"]
+    nearest = min(distance[i][j] for i in range(6) for j in range(i))
+    ends = sorted(float(line.split("V")[0].split()[0]) for line in lines if "V" in line)
+    scale = lambda at: 8 + 304 * at
+    top = float(page.text(".tree figcaption").rstrip(".").split(" to ")[-1])
+    check("its five joints, the nearest pair first", len(lines) == 15 and len(ends) == 5 and abs(ends[0] - scale(nearest / top)) < 4, ends)
+    page.click("[data-view=table]")
     page.until("document.querySelectorAll('.matrix tbody tr').length === 6", "the table of genres")
     check("genres: six of them, with distances", soon(lambda: page.count(".matrix tbody td") == 36))
     page.click(".matrix th[data-genre=Metal] a")
     page.until("document.querySelector('.genre-detail h2')?.innerText === 'Metal'")
     check("a genre: its kin, and what is typical, to play", soon(lambda: page.count(".kin li") == 5 and page.count(".genre-detail .play-cover") >= 3))
     page.picture(shots and shots / "genres.png")
+    page.click("[data-view=tree]")
     quiet(page, "genres")
+
+
+def the_clusters(page, server, shots):
+    page.go("#/genres")
+    page.until("document.querySelector('.page-head nav a[href=\"#/clusters\"]')")
+    page.click('.page-head nav a[href="#/clusters"]')
+    page.until("document.querySelector('.clusters-page .genre-detail h2')", "the clusters")
+    known = server.json("/api/v1/clusters?limit=1000")
+    check("clusters: all of them, the first one open", page.count("[data-cluster]") == len(known["clusters"]) and page.text(".genre-detail h2") == known["clusters"][0]["name"])
+    check("the place is one of Genres", page.run("document.querySelector('#places [aria-current]').dataset.place") == "genres")
+    last = known["clusters"][-1]
+    page.click(f"[data-cluster='{last['id']}']")
+    check("a cluster: its members, to play", soon(lambda: page.text(".genre-detail h2") == last["name"] and page.count(".genre-detail .track") == last["tracks"]), last["name"])
+    page.picture(shots and shots / "clusters.png")
+    quiet(page, "clusters")
+
+
+def the_checks(page, server, program, music, shots):
+    """A copy in another format, one of the very same bytes, and a broken file: each has its place."""
+    page.go("#/library/copies")
+    page.until("document.querySelector('.library-page .empty-state')", "no copies")
+    page.go("#/library/failed")
+    page.until("document.querySelector('.library-page .empty-state h2')?.innerText === 'No file has failed'", "no failures")
+    (music / "broken.mp3").write_bytes(b"this is no music")
+    shutil.copy(music / "metal/muldjord-chaos-god.mp3", music / "again.mp3")
+    subprocess.run([program, "--library", str(server.library), "--quiet", "add", str(music)], capture_output=True)
+    page.until("!document.hidden")
+    page.go("#/library/copies")
+    page.until("document.querySelectorAll('.checks article .track').length === 2", "the copy")
+    check("copies: the files, and what the others take", soon(lambda: "the others take" in page.text(".checks") and "the same audio" in page.text(".checks") and "again.mp3" in page.text(".checks")), page.text(".checks").replace("\n", " "))
+    page.click(".checks .part-acts button")
+    page.plays(0.2)
+    page.run("document.getElementById('audio').pause(); voisin.player.play([])")
+    page.picture(shots and shots / "copies.png")
+    page.go("#/library")
+    page.until("document.querySelector('.facts.tall a[href=\"#/library/failed\"]')", "a file that failed")
+    page.click('.facts.tall a[href="#/library/failed"]')
+    page.until("document.querySelector('.checks .path')", "the failures")
+    check("failed: which file, and why", soon(lambda: "broken.mp3" in page.text(".checks") and len(page.text(".checks p.faint")) > 10), page.text(".checks").replace("\n", " "))
+    page.go("#/library/outliers")
+    page.until("document.querySelector('.library-page .result, .library-page .empty-state')", "what lies far from everything")
+    found = server.json("/api/v1/outliers")
+    check("far from everything", page.count(".checks > li") == found["total"], found["total"])
+    page.picture(shots and shots / "failed.png")
+    for name in ("broken.mp3", "again.mp3"):
+        (music / name).unlink()
+    subprocess.run([program, "--library", str(server.library), "--quiet", "add", "--remove-missing", str(music)], capture_output=True)
+    quiet(page, "checks")
 
 
 def exported(program, library):
@@ -797,7 +900,7 @@ def troubles(page, program, server, work):
     page.open(server.address + "#/genres")
     page.until("document.querySelector('.slow')?.innerText.includes('The index has to be built')", "503 is told")
     check("503: why it is late is told, and asked again", soon(lambda: "Asked again in" in page.text(".slow")), page.text(".slow"))
-    page.until("document.querySelectorAll('.matrix tbody tr').length > 3", "the answer comes in the end")
+    page.until("document.querySelectorAll('.tree li').length > 3", "the answer comes in the end")
     page.browser.call("Page.removeScriptToEvaluateOnNewDocument", identifier=script)
     page.open(server.address)
     page.until("document.querySelectorAll('.index .track').length > 5")
@@ -857,10 +960,10 @@ def main():
         track = server.json("/api/v1/tracks?query=chaos+god")["tracks"][0]
         places = [*PLACES, f"#/track/{track['id']}"]
         for name, step in (
-            ("search", lambda: searching(page, server)), ("card", lambda: the_card(page, server, shots)), ("play", lambda: playing(page, server)),
+            ("search", lambda: searching(page, server, shots)), ("card", lambda: the_card(page, server, shots)), ("play", lambda: playing(page, server)),
             ("passages", lambda: passages(page, track)), ("map", lambda: the_map(page, server, shots)), ("list", lambda: the_list(page, server, shots)),
             ("saved", lambda: saved_lists(page, server, shots)),
-            ("genres", lambda: the_genres(page, shots)), ("file", lambda: a_file(page, shots)), ("sizes", lambda: shots and sizes(page, shots, places) or sizes(page, None, places)),
+            ("genres", lambda: the_genres(page, server, shots)), ("clusters", lambda: the_clusters(page, server, shots)), ("checks", lambda: the_checks(page, server, program, music, shots)), ("file", lambda: a_file(page, shots)), ("sizes", lambda: shots and sizes(page, shots, places) or sizes(page, None, places)),
             ("axe", lambda: accessible(page, axe, places)), ("keyboard", lambda: keyboard(page)), ("review", lambda: the_review(page, server, program, shots)),
             ("scan", lambda: scanning(page, server, music)), ("many", lambda: many(page, server)), ("troubles", lambda: troubles(page, program, server, work)),
         ):

@@ -72,7 +72,7 @@ export async function ask(path, { method, query, body, file, signal, waiting, as
 
 /**
  * All of a list that comes in pages, read from its beginning again where the library changes meanwhile.
- * `lists`: the fields of the answer that go on from page to page.
+ * `lists`: the fields of the answer that go on from page to page, or functions that add a page to all before it.
  */
 export async function askAll(path, lists, options = {}) {
   for (let tries = 0; tries < 5; tries++) {
@@ -82,7 +82,7 @@ export async function askAll(path, lists, options = {}) {
       while (next !== null) {
         const page = await ask(path, { ...options, query: { ...options.query, limit: 1000, after: next } });
         if (page.generation !== all.generation) break;
-        for (const list of lists) for (const item of page[list]) all[list].push(item);
+        for (const list of lists) if (typeof list === "function") list(all, page); else for (const item of page[list]) all[list].push(item);
         next = page.next;
       }
     } catch (error) {

@@ -5,14 +5,17 @@ import * as player from "./player.js";
 import * as listen from "./listen.js";
 import * as map from "./map.js";
 import * as list from "./list.js";
+import * as clusters from "./clusters.js";
 import * as genres from "./genres.js";
 import * as review from "./review.js";
 import * as library from "./library.js";
 import { take } from "./card.js";
 import { sentence } from "./states.js";
 
-const PLACES = { listen, map, list, genres, review, library };
-const ORDER = Object.keys(PLACES);
+const PLACES = { listen, map, list, genres, review, library, clusters };
+const ORDER = Object.keys(PLACES).slice(0, 6);
+/** Places that are a part of another one in the navigation. */
+const WITHIN = { clusters: "genres" };
 let now = null, leave = new AbortController();
 
 /** `#/track/17` is a track's card in the place to listen. */
@@ -25,7 +28,7 @@ function go(again = false) {
   // Whoever goes elsewhere has done with the search.
   clearTimeout($("search").timer);
   const to = route();
-  for (const link of document.querySelectorAll("#places a")) if (link.dataset.place === to.place) link.setAttribute("aria-current", "page"); else link.removeAttribute("aria-current");
+  for (const link of document.querySelectorAll("#places a")) if (link.dataset.place === (WITHIN[to.place] ?? to.place)) link.setAttribute("aria-current", "page"); else link.removeAttribute("aria-current");
   document.body.dataset.place = to.place;
   if (!again && now === to.place && PLACES[now].update) return PLACES[now].update(to);
   leave.abort();
@@ -96,9 +99,9 @@ $("theme").addEventListener("click", () => {
 // ---- search
 $("search").addEventListener("input", () => {
   clearTimeout($("search").timer);
-  $("search").timer = setTimeout(() => { if (now !== "listen") location.hash = "#/"; else { if (route().parts.length && matchMedia("(max-width: 999px)").matches) location.hash = "#/"; listen.seek(); } }, 120);
+  $("search").timer = setTimeout(() => { if (now === "map") map.seek($("search").value); else if (now !== "listen") location.hash = "#/"; else { if (route().parts.length && matchMedia("(max-width: 999px)").matches) location.hash = "#/"; listen.seek(); } }, 120);
 });
-$("search-form").addEventListener("submit", event => { event.preventDefault(); document.querySelector(".index .track a.words")?.focus(); });
+$("search-form").addEventListener("submit", event => { event.preventDefault(); if (now === "map") map.showFound(); else document.querySelector(".index .track a.words")?.focus(); });
 
 // ---- files
 const drop = $("drop");

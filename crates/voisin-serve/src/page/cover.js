@@ -22,3 +22,6 @@ export function cover(track, large = false) {
   }
   return box;
 }
+
+/** The same picture for what the system shows of what plays. */
+export const artwork = ({ id }) => id === null || id === undefined || without.has(id) ? [] : [{ src: coverOf(id) }];

@@ -26,6 +26,11 @@ export function icon(name) {
   return svg;
 }
 
+/** Links to the parts of a place: [address, label, whether it is shown]. */
+export function segments(label, links) {
+  return h("nav", { class: "segments", "aria-label": label }, links.map(([href, text, now]) => h("a", { href, "aria-current": now ? "page" : null }, text)));
+}
+
 /** A button that shows an icon and is called by its label. */
 export function iconButton(name, label, onclick, more = {}) {
   return h("button", { type: "button", title: label, "aria-label": label, onclick, ...more, class: "quiet " + (more.class ?? "") }, icon(name));
@@ -49,6 +54,8 @@ export function span(seconds) {
 }
 
 export const count = (n, one, many = one + "s") => n.toLocaleString("en") + " " + (n === 1 ? one : many);
+/** 4.2 MB, 289.2 GB. */
+export const bytes = n => n >= 1e9 ? (n / 1e9).toFixed(1) + " GB" : n >= 1e6 ? (n / 1e6).toFixed(1) + " MB" : Math.ceil(n / 1e3) + " kB";
 export const percent = share => Math.round(share * 100) + " %";
 /** 128 beats a minute; Am (8A); -9.3 LUFS. */
 export const measured = {

@@ -1,13 +1,22 @@
 // The library: what it holds, and the scan that listens to what is new.
-import { count, h, span, toast } from "./dom.js";
+import { bytes, count, h, segments, span, toast } from "./dom.js";
 import { ask, scanEvents } from "./api.js";
+import { CHECKS, check } from "./checks.js";
 import { load, sentence } from "./states.js";
 
 const STATES = { idle: "No scan since the server started", running: "Listening to your music", done: "The scan is done", stopped: "The scan was stopped", failed: "The scan failed" };
 
 export function show(root, route, signal) {
+  const what = route.parts[1];
+  const head = h("header", { class: "page-head" }, h("h1", {}, "Library"), segments("Parts of the library", [["#/library", "What it holds", !CHECKS[what]], ...Object.entries(CHECKS).map(([name, { title }]) => ["#/library/" + name, title, name === what])]));
+  if (CHECKS[what]) {
+    const place = h("section", {});
+    root.replaceChildren(h("div", { class: "page library-page", "data-scrolls": "" }, head, place));
+    check(what, place, signal);
+    return;
+  }
   const held = h("section", {}), scan = h("section", { class: "scan for-change" }), devices = h("section", { class: "scan for-change" });
-  root.replaceChildren(h("div", { class: "page library-page", "data-scrolls": "" }, h("header", { class: "page-head" }, h("h1", {}, "Library")), scan, devices, held));
+  root.replaceChildren(h("div", { class: "page library-page", "data-scrolls": "" }, head, scan, devices, held));
   const refresh = () => load(held, signal, waiting => ask("status", { signal, waiting }), status => held.append(facts(status)));
   refresh();
   scanner(scan, signal, refresh);
@@ -29,16 +38,16 @@ function letIn(place, signal) {
 }
 
 function facts(status) {
-  const head = status.genre_head, size = n => n > 1e9 ? (n / 1e9).toFixed(1) + " GB" : n > 1e6 ? (n / 1e6).toFixed(1) + " MB" : Math.ceil(n / 1e3) + " kB";
+  const head = status.genre_head;
   const rows = [
     ["Tracks", count(status.tracks, "track") + (status.files !== status.tracks ? `, ${count(status.files, "file")}` : "")],
-    ["Failed", status.failed ? h("span", {}, count(status.failed, "file") + ": ", h("code", {}, "voisin failed"), " says why") : "none"],
+    ["Failed", status.failed ? h("a", { href: "#/library/failed" }, count(status.failed, "file")) : "none"],
     ["Model", `${status.model}, ${status.dimension} dimensions`],
     ["Index", `${status.index.state}${status.index.note ? ": " + status.index.note : ""}`],
     ["Search", `${status.search.mode}: ${status.search.why}`],
     ["Labels", `from ${status.labels.source}, ${status.labels.by_hand} by hand`],
     ["Genre head", head ? (head.problem ?? `${count(head.genres, "genre")}, right for ${Math.round(head.accuracy * 100)} % of tracks by unheard artists`) : h("span", {}, "none yet: ", h("code", {}, "voisin train genre"))],
-    ["On the disk", `${size(status.database_bytes)} database, ${size(status.index_bytes ?? 0)} index`],
+    ["On the disk", `${bytes(status.database_bytes)} database, ${bytes(status.index_bytes ?? 0)} index`],
     ["Folder", h("span", { class: "path" }, status.library)]
   ];
   return h("dl", { class: "facts tall" }, rows.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));

@@ -170,8 +170,8 @@ async function similar(signal, waiting) {
   const limit = Math.min(500, state.length + away.size + 10), most = state.perArtist || undefined;
   const answer = state.less.length
     ? await ask("similar", { body: { seeds, unlike: state.less.map(track => ({ id: track.id })), unlike_weight: 0.5, limit, max_per_artist: most }, signal, waiting })
-    : await ask("playlist", { body: { seeds, limit, diversity: state.diversity, max_per_artist: state.perArtist, no_duplicates: true }, signal, waiting });
-  const found = answer.neighbours ?? answer.items;
+    : await ask("mix", { body: { seeds, limit, mixing: { max_per_artist: state.perArtist, variety: state.diversity, drift: 0 } }, signal, waiting });
+  const found = answer.neighbours;
   const near = [];
   // Those that stay count for their artists too.
   const of = new Map();

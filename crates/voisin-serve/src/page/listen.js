@@ -1,6 +1,7 @@
 // The place to listen: all tracks or those that fit the search on the left, the card of one on the right.
 import { $, count, h, icon, keep } from "./dom.js";
 import { ask } from "./api.js";
+import { filterMenu, order, wanted } from "./filters.js";
 import { mark } from "./playing.js";
 import { LongList, row } from "./tracks.js";
 import { card, fileCard } from "./card.js";
@@ -15,7 +16,7 @@ export function show(root, route, signal) {
   const detail = h("section", { class: "detail", "aria-label": "Track", "data-scrolls": "" });
   const kind = h("div", { class: "segments", role: "group", "aria-label": "What is searched" },
     ["names", "sound"].map(name => h("button", { type: "button", "data-kind": name, onclick: () => { keep.set("search", name); setKind(); seek(); } }, name === "names" ? "Names" : "Sound")));
-  root.replaceChildren(h("div", { class: "listen" }, h("h1", { class: "hear" }, "Listen"), h("section", { class: "index", "aria-label": "Tracks" }, h("div", { class: "index-head" }, kind, head), scroller), detail));
+  root.replaceChildren(h("div", { class: "listen" }, h("h1", { class: "hear" }, "Listen"), h("section", { class: "index", "aria-label": "Tracks" }, h("div", { class: "index-head" }, kind, head, filterMenu(() => seek(), signal)), scroller), detail));
   parts = { root, scroller, head, detail, kind, signal };
   shown = undefined;
   setKind();
@@ -60,12 +61,14 @@ export function seek() {
   parts.signal.addEventListener("abort", () => asking.abort());
   const { signal } = asking, words = $("search").value.trim();
   if (words && keep.get("search", "names") === "sound") return bySound(words, signal);
-  const page = (after, limit) => ask("tracks", { query: { query: words, limit, after }, signal });
-  load(parts.scroller, signal, waiting => ask("tracks", { query: { query: words, limit: PAGE }, signal, waiting }), first => {
+  const filters = wanted(), query = { query: words, ...filters, ...order() }, isWhole = !words && !Object.keys(filters).length;
+  const page = (after, limit) => ask("tracks", { query: { ...query, limit, after }, signal });
+  load(parts.scroller, signal, waiting => ask("tracks", { query: { ...query, limit: PAGE }, signal, waiting }), first => {
     parts.head.textContent = words ? `${count(first.total, "track")} for “${words}”` : count(first.total, "track");
     if (first.total) return new LongList(parts.scroller, page, signal).start(first);
-    if (words) parts.scroller.replaceChildren(empty("Nothing is called that", "Fewer letters find more. Under Sound, words such as calm, guitar or no voice search what is heard."));
-    else emptyLibrary(parts.scroller, signal);
+    if (isWhole) emptyLibrary(parts.scroller, signal);
+    else if (!words) parts.scroller.replaceChildren(empty("No track is like that", "Fewer filters find more."));
+    else parts.scroller.replaceChildren(empty("Nothing is called that", "Fewer letters find more. Under Sound, words such as calm, guitar or no voice search what is heard."));
     return null;
   });
 }
@@ -73,7 +76,7 @@ export function seek() {
 /** What sounds as the words say. */
 function bySound(words, signal) {
   parts.head.textContent = "";
-  const question = waiting => ask("find", { query: { query: words, limit: 100 }, signal, waiting }).catch(error => {
+  const question = waiting => ask("find", { query: { query: words, limit: 100, ...wanted() }, signal, waiting }).catch(error => {
     if (error.status !== 404) throw error;
     return null;
   });

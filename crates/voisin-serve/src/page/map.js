@@ -333,6 +333,26 @@ function inside(polygon) {
   return found;
 }
 
+// ---- search
+const fold = text => text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();
+/** Selects the tracks whose artist and title have all of these words, as they are typed. */
+export function seek(text) {
+  if (!map?.over.isConnected) return;
+  const words = fold(text).split(/\s+/).filter(Boolean);
+  map.texts ??= map.tracks.map(t => fold([t.artist, t.title].filter(Boolean).join(" ")));
+  map.chosen = new Set(words.length ? [...map.texts.keys()].filter(i => visible(i) && words.every(word => map.texts[i].includes(word))) : []);
+  chosen();
+}
+/** Brings what was found into sight. */
+export function showFound() {
+  const found = [...map.chosen];
+  if (!found.length) return;
+  const bounds = values => [Math.min(...values), Math.max(...values)];
+  const [x0, x1] = bounds(found.map(i => map.x[i])), [y0, y1] = bounds(found.map(i => map.y[i]));
+  const scale = 0.7 * Math.min(map.width / ((x1 - x0) || 1e-9), map.height / ((y1 - y0) || 1e-9));
+  glide((x0 + x1) / 2, (y0 + y1) / 2, Math.min(Math.max(scale, wholeScale()), 8 * wholeScale()));
+}
+
 // ---- what is selected
 function select(i, bring) {
   map.selected = i;

@@ -14,22 +14,26 @@ use super::cached::Validator;
 use super::state::Shared;
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
-                      media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
+                      media-src 'self' blob:; connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; \
                       frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
 const INDEX: &str = include_str!("index.html");
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Name, type and contents of each file.
-const FILES: [(&str, &str, &str); 21] = [
+const FILES: [(&str, &str, &str); 25] = [
     ("page.css", "text/css; charset=utf-8", include_str!("page.css")),
     ("icon.svg", "image/svg+xml", include_str!("icon.svg")),
+    ("manifest.json", "application/manifest+json", include_str!("manifest.json")),
     ("api.js", SCRIPT, include_str!("api.js")),
     ("app.js", SCRIPT, include_str!("app.js")),
     ("canvas.js", SCRIPT, include_str!("canvas.js")),
     ("card.js", SCRIPT, include_str!("card.js")),
+    ("checks.js", SCRIPT, include_str!("checks.js")),
+    ("clusters.js", SCRIPT, include_str!("clusters.js")),
     ("cover.js", SCRIPT, include_str!("cover.js")),
     ("dom.js", SCRIPT, include_str!("dom.js")),
+    ("filters.js", SCRIPT, include_str!("filters.js")),
     ("genres.js", SCRIPT, include_str!("genres.js")),
     ("library.js", SCRIPT, include_str!("library.js")),
     ("list.js", SCRIPT, include_str!("list.js")),

@@ -1,13 +1,16 @@
 // What plays, what comes next, and the bar that shows it.
 import { $, changes, clock, h, icon, iconButton, keep, say, setIcon, toast } from "./dom.js";
 import { ask, audioOf } from "./api.js";
-import { artistOf, cover, titleOf } from "./cover.js";
+import { artistOf, artwork, cover, titleOf } from "./cover.js";
 import { sortable } from "./sortable.js";
 import { sentence } from "./states.js";
 
 const audio = $("audio"), preview = $("preview"), seek = $("seek");
 /** Entries are { track, from?, to?, address? }: a track or a passage of one, from the library or (address) from a dropped file. */
 let queue = [], at = -1, unplayable = 0;
+/** Whether tracks louder than LEVEL (LUFS) are turned down to it; the volume that is set, and the share of it that is heard. */
+const LEVEL = -18;
+let even = keep.get("even", false), wanted = keep.get("volume", 1), gain = 1;
 /** What happens at the end: "off", "all" from the beginning, "one" again; and whether music that is alike follows. */
 let repeat = keep.get("repeat", "off"), radio = keep.get("go-on", false), drift = keep.get("drift", 0.3);
 
@@ -19,6 +22,7 @@ function start(entry) {
   preview.pause();
   audio.src = entry.address ?? audioOf(entry.track.id);
   if (entry.from) audio.currentTime = entry.from;
+  level(entry);
   audio.play().catch(error => {
     if (error.name === "NotAllowedError") toast("The browser asks for a press of Play first.");
   });
@@ -73,19 +77,32 @@ export function step(by) {
 export function seekBy(seconds) { if (current()) audio.currentTime = Math.min(audio.duration || 0, Math.max(0, audio.currentTime + seconds)); }
 export function seekTo(id, seconds) { if (current()?.track.id === id) { audio.currentTime = seconds; return true; } return false; }
 export function setVolume(value) {
-  audio.volume = preview.volume = Math.min(1, Math.max(0, value));
+  wanted = Math.min(1, Math.max(0, value));
   audio.muted = preview.muted = false;
+  hear();
   showVolume();
 }
+function hear() { audio.volume = wanted * gain; preview.volume = wanted; }
+/** Turns a loud track down, if that is wanted. Its loudness is asked for where the list that it comes from does not say it. */
+async function level(entry) {
+  gain = 1;
+  const { track } = entry;
+  if (even && track.id !== null) {
+    if (track.loudness === undefined) track.loudness = (await ask("tracks/" + track.id).catch(() => ({}))).loudness ?? null;
+    if (current() !== entry) return;
+    if (track.loudness !== null) gain = Math.min(1, 10 ** ((LEVEL - track.loudness) / 20));
+  }
+  hear();
+}
 export function mute() { audio.muted = preview.muted = !audio.muted; showVolume(); say(audio.muted ? "Sound off" : "Sound on"); }
-export const volume = () => audio.volume;
+export const volume = () => wanted;
 
 function showVolume() {
-  $("volume").value = audio.muted ? 0 : audio.volume;
+  $("volume").value = audio.muted ? 0 : wanted;
   paintRange($("volume"));
   $("mute").setAttribute("aria-pressed", String(audio.muted));
-  setIcon($("mute"), audio.muted || audio.volume === 0 ? "muted" : "volume");
-  keep.set("volume", audio.volume);
+  setIcon($("mute"), audio.muted || wanted === 0 ? "muted" : "volume");
+  keep.set("volume", wanted);
 }
 export function paintRange(input) { input.style.setProperty("--part", (100 * (input.value - input.min) / ((input.max - input.min) || 1)) + "%"); }
 
@@ -116,7 +133,7 @@ function show() {
     $("now-artist").textContent = entry.to ? `${clock(entry.from)}–${clock(entry.to)} · ${artistOf(track)}` : artistOf(track);
     $("now-cover").replaceChildren(cover(track));
     document.title = `${titleOf(track)} – ${artistOf(track)} · voisin`;
-    if ("mediaSession" in navigator) navigator.mediaSession.metadata = new MediaMetadata({ title: titleOf(track), artist: artistOf(track), album: track.album ?? "" });
+    if ("mediaSession" in navigator) navigator.mediaSession.metadata = new MediaMetadata({ title: titleOf(track), artist: artistOf(track), album: track.album ?? "", artwork: artwork(track) });
   }
   const sounds = !audio.paused;
   setIcon($("play"), sounds ? "pause" : "play", sounds ? "Pause" : "Play");
@@ -159,7 +176,7 @@ function shuffle() {
 }
 
 // ---- what is kept when the page is closed or loaded again
-const brief = ({ id, title, artist, album, seconds, codec, path }) => ({ id, title, artist, album, seconds, codec, path });
+const brief = ({ id, title, artist, album, seconds, codec, path, loudness }) => ({ id, title, artist, album, seconds, codec, path, loudness });
 function remember() {
   const near = queue.slice(Math.max(0, at - 50), at + 450), kept = near.filter(entry => entry.track.id !== null && !entry.address);
   keep.set("player", { queue: kept.map(({ track, from, to, chosen, follows }) => ({ track: brief(track), from, to, chosen, follows })), at: kept.indexOf(current()), time: audio.currentTime || 0 });
@@ -173,6 +190,7 @@ export function recall() {
   audio.preload = "metadata";
   audio.src = audioOf(current().track.id);
   audio.currentTime = kept.time;
+  level(current());
   show();
 }
 addEventListener("pagehide", remember);
@@ -214,7 +232,8 @@ function showQueue() {
     ...radio ? [h("label", { class: "inline" }, h("span", { class: "faint" }, "near"),
       h("input", { type: "range", id: "drift", min: 0, max: 1, step: 0.1, value: drift, "aria-label": "How far the music wanders", onchange: event => { drift = Number(event.target.value); keep.set("drift", drift); } }),
       h("span", { class: "faint" }, "far"))] : [],
-    h("label", { class: "phone-volume" }, "Volume", h("input", { type: "range", min: 0, max: 1, step: 0.01, value: audio.volume, oninput: event => setVolume(Number(event.target.value)) })),
+    h("label", { class: "inline" }, h("input", { type: "checkbox", id: "even", checked: even, onchange: event => { even = event.target.checked; keep.set("even", even); if (current()) level(current()); } }), h("span", {}, "Turn loud tracks down, so that all are about as loud")),
+    h("label", { class: "phone-volume" }, "Volume", h("input", { type: "range", min: 0, max: 1, step: 0.01, value: wanted, oninput: event => setVolume(Number(event.target.value)) })),
     queue.length ? list : h("p", { class: "faint" }, "Nothing yet. Play a track of a list, and the others follow; the sign with lines and a plus beside a track plays it next."));
 }
 function drop(i) {
@@ -296,6 +315,6 @@ if ("mediaSession" in navigator) {
     try { navigator.mediaSession.setActionHandler(name, act); } catch { /* not in this browser */ }
   }
 }
-audio.volume = preview.volume = keep.get("volume", 1);
+hear();
 showVolume();
 showTime();

@@ -16,7 +16,8 @@ const sentence = text => text ? text[0].toUpperCase() + text.slice(1) + (/[.!?:]
 export function trouble(error, again) {
   if (error instanceof Gone) return empty("The server does not answer", "This page goes on by itself as soon as it is back.");
   return empty(error instanceof Refused && error.status < 500 ? "There is no answer to this" : "This did not work",
-    sentence(error.message), error.next ? h("p", { class: "faint" }, sentence(error.next)) : null,
+    // What a program could ask is no help to people.
+    sentence(error.message), error.next && !error.next.includes("/api/") ? h("p", { class: "faint" }, sentence(error.next)) : null,
     again ? h("button", { type: "button", onclick: again }, "Try again") : null);
 }
 
