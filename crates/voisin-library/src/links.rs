@@ -1,6 +1,6 @@
 //! Under which ids other servers know tracks, and tracks by the end of their path.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use rusqlite::OptionalExtension as _;
@@ -9,11 +9,22 @@ use super::{Library, Result, TrackSet, paths};
 use voisin_base::track::TrackId;
 
 impl Library {
-    /// Notes which track each id of a server stands for; what was noted of this server before is forgotten.
+    /// Notes which track and which artist each id of a server stands for; what was noted of this server before is forgotten.
     #[doc(hidden)]
-    pub fn set_links(&mut self, server: &str, links: &[(String, TrackId)]) -> Result<()> {
+    pub fn set_links(
+        &mut self,
+        server: &str,
+        links: &[(String, TrackId)],
+        artists: &BTreeMap<String, String>,
+    ) -> Result<()> {
         self.write(|tx| {
             tx.execute("DELETE FROM links WHERE server = ?1", [server])?;
+            tx.execute("DELETE FROM linked_artists WHERE server = ?1", [server])?;
+            let mut insert =
+                tx.prepare("INSERT INTO linked_artists (server, item, name) VALUES (?1, ?2, ?3)")?;
+            for (item, name) in artists {
+                insert.execute((server, item, name))?;
+            }
             let mut insert = tx.prepare(
                 "INSERT INTO links (server, item, track) SELECT ?1, ?2, id FROM audio WHERE id = ?3
                  ON CONFLICT (server, item) DO UPDATE SET track = excluded.track",
@@ -32,6 +43,28 @@ impl Library {
         let found = self.connection.prepare_cached(sql).and_then(|mut statement| {
             statement.query_row([server, item], |row| row.get(0).map(TrackId)).optional()
         });
+        self.sql(found)
+    }
+
+    /// The artist that an id of a server stands for.
+    #[doc(hidden)]
+    pub fn linked_artist(&self, server: &str, item: &str) -> Result<Option<String>> {
+        let sql = "SELECT name FROM linked_artists WHERE server = ?1 AND item = ?2";
+        let found = self
+            .connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.query_row([server, item], |row| row.get(0)).optional());
+        self.sql(found)
+    }
+
+    /// The id of an artist at a server; the first one where it has several.
+    #[doc(hidden)]
+    pub fn item_of_artist(&self, server: &str, name: &str) -> Result<Option<String>> {
+        let sql = "SELECT min(item) FROM linked_artists WHERE server = ?1 AND name = ?2 COLLATE NOCASE";
+        let found = self
+            .connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.query_row([server, name], |row| row.get(0)));
         self.sql(found)
     }
 

@@ -26,7 +26,7 @@ pub struct SalvageReport {
 
 /// Tables of all schemas, parents first, but for the genres. Those with an integer key have it as their first column, which
 /// `true` says: around damage they are read row by row.
-const TABLES: [(&str, bool); 19] = [
+const TABLES: [(&str, bool); 20] = [
     ("model", true),
     ("models", true),
     ("settings", false),
@@ -43,6 +43,7 @@ const TABLES: [(&str, bool); 19] = [
     ("duplicate_verdicts", false),
     ("songs", true),
     ("links", false),
+    ("linked_artists", false),
     ("written_tags", false),
     ("heard", false),
     ("opinions", false),

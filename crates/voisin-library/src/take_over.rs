@@ -113,6 +113,8 @@ fn move_audio(tx: &Transaction<'_>, gone: TrackId, by: TrackId) -> rusqlite::Res
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::testing::{library, track};
     use crate::{OpenMode, TrackTags};
@@ -138,7 +140,13 @@ mod tests {
         let by = library.insert_track(&new).unwrap();
         let before = library.track(gone).unwrap();
         library.set_labels(&[old.audio.content], Some("My genre")).unwrap();
-        library.set_links("server", &[("a".into(), gone), ("b".into(), by), ("c".into(), other)]).unwrap();
+        library
+            .set_links(
+                "server",
+                &[("a".into(), gone), ("b".into(), by), ("c".into(), other)],
+                &BTreeMap::new(),
+            )
+            .unwrap();
         assert!(library.is_gone(gone).unwrap() && !library.is_gone(by).unwrap());
         let generation = library.status().unwrap().generation;
 

@@ -230,19 +230,17 @@ async fn similar_artists(
 ) -> Result<Json<Vec<Value>>, AudioMuseRefusal> {
     let asked = Parameters::of(&uri);
     let n = asked.number("n", 10)?.clamp(1, MOST);
-    if let (None, Some(id)) = (asked.get("artist"), asked.get("artist_id")) {
-        let id: String = id.chars().take(100).collect();
-        let text = format!(
-            "voisin knows the server's ids of songs, and artists by name: send artist=NAME, not artist_id={id}"
-        );
-        return Err(AudioMuseRefusal(StatusCode::NOT_IMPLEMENTED, text));
-    }
-    let name = asked.required("artist")?;
+    // By its name, or by the id that the server knows it by, whichever of the two names that comes under.
+    let name = match asked.get("artist_id") {
+        Some(id) if asked.get("artist").is_none() => id.to_owned(),
+        _ => asked.required("artist")?,
+    };
     let with_songs = asked.get("include_component_matches") == Some("true");
     let server = linked.server;
     let answer = linked.state.ask_explored(move |_, context, explored| {
         let collection = &explored.collection;
         let library = context.engine.library();
+        let name = library.linked_artist(server.as_str(), &name)?.unwrap_or_else(|| name.clone());
         let near = near_artists(collection.vectors.view(), &collection.meta, Makers::Artists, &name, n)?;
         let mut answer = Vec::new();
         for artist in near {
@@ -250,8 +248,9 @@ async fn similar_artists(
                 let tracks: Vec<(TrackId, ())> = tracks.into_iter().map(|track| (track, ())).collect();
                 all_described(library, &server, &tracks, |_, ()| ())
             };
+            let item = library.item_of_artist(server.as_str(), &artist.artist)?;
             let mut one =
-                json!({"artist": artist.artist, "artist_id": null, "divergence": 1.0 - artist.similarity});
+                json!({"artist": artist.artist, "artist_id": item, "divergence": 1.0 - artist.similarity});
             if with_songs {
                 let own = songs(artist.because.iter().map(|pair| pair.own).collect())?;
                 let others = songs(artist.because.iter().map(|pair| pair.other).collect())?;

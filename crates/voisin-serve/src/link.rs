@@ -1,6 +1,6 @@
 //! Which track each song of a media server is, so that it can be asked about by the server's own ids.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -110,20 +110,20 @@ pub fn link(
             ServerKind::Jellyfin => jellyfin::all_songs(&upstream, user, password, progress).await,
         }
     })?;
-    if songs.is_empty() {
+    if songs.all.is_empty() {
         return Err(LinkError::NoSongs(upstream.address.to_string()));
     }
     let everything = Everything::of(library)?;
     let mut linked = LinkReport {
         server: upstream.address.to_string(),
-        songs: songs.len(),
+        songs: songs.all.len(),
         linked: 0,
         found_by: HashMap::new(),
         unknown_to_server: 0,
         unmatched: Vec::new(),
     };
-    let mut links: Vec<(String, TrackId)> = Vec::with_capacity(songs.len());
-    for Song { item, song } in songs {
+    let mut links: Vec<(String, TrackId)> = Vec::with_capacity(songs.all.len());
+    for Song { item, song } in songs.all {
         match song.find_linked(&everything)? {
             Some((track, how)) => {
                 *linked.found_by.entry(how).or_default() += 1;
@@ -137,18 +137,14 @@ pub fn link(
             }),
         }
     }
-    library.set_links(upstream.address.as_str(), &links)?;
+    library.set_links(upstream.address.as_str(), &links, &songs.artists)?;
     linked.linked = links.len();
     let known = library.linked_tracks(upstream.address.as_str())?;
     linked.unknown_to_server = everything.len().saturating_sub(known.len());
     Ok(linked)
 }
 
-async fn all_songs(
-    upstream: &Upstream,
-    login: &Login,
-    progress: &dyn Fn(usize),
-) -> Result<Vec<Song>, LinkError> {
+async fn all_songs(upstream: &Upstream, login: &Login, progress: &dyn Fn(usize)) -> Result<Songs, LinkError> {
     let question = async |endpoint: &str, parameters: &[(&str, &str)]| {
         ask(upstream, login, endpoint, parameters).await.map_err(|refusal| {
             if !refusal.is_of_server {
@@ -182,7 +178,7 @@ async fn all_songs(
         progress(songs.all.len());
     }
     if !songs.all.is_empty() {
-        return Ok(songs.all);
+        return Ok(songs);
     }
     // Servers that find nothing for no words list their albums.
     let mut offset = 0;
@@ -198,16 +194,17 @@ async fn all_songs(
             progress(songs.all.len());
         }
         if albums.is_empty() || songs.all.len() == before {
-            return Ok(songs.all);
+            return Ok(songs);
         }
         offset += albums.len();
     }
 }
 
-/// Songs, each once.
+/// Songs, each once, and their artists by the server's ids.
 #[derive(Default)]
 struct Songs {
     all: Vec<Song>,
+    artists: BTreeMap<String, String>,
     seen: std::collections::HashSet<String>,
 }
 
@@ -218,9 +215,22 @@ impl Songs {
         for song in page {
             if let Some(item) = id_of(song) {
                 self.add(item, song_ref(song));
+                let several =
+                    ["artists", "albumArtists"].into_iter().filter_map(|name| song[name].as_array());
+                for artist in several.flatten() {
+                    self.add_artist(id_of(artist), &artist["name"]);
+                }
+                self.add_artist(song["artistId"].as_str().map(str::to_owned), &song["artist"]);
             }
         }
         self.all.len() - before
+    }
+
+    /// Names the artist of an id; what was said first stays.
+    fn add_artist(&mut self, item: Option<String>, name: &Value) {
+        if let (Some(item), Some(name)) = (item, name.as_str()) {
+            self.artists.entry(item).or_insert_with(|| name.to_owned());
+        }
     }
 
     fn add(&mut self, item: String, song: SongRef) {
@@ -236,7 +246,7 @@ mod jellyfin {
     use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
     use serde_json::{Value, json};
 
-    use super::{LinkError, PAGE, Song, Songs};
+    use super::{LinkError, PAGE, Songs};
     use crate::songs::{ArtistRef, SongRef};
     use crate::upstream::Upstream;
 
@@ -283,7 +293,7 @@ mod jellyfin {
         user: &str,
         password: &str,
         progress: &dyn Fn(usize),
-    ) -> Result<Vec<Song>, LinkError> {
+    ) -> Result<Songs, LinkError> {
         let mut session = JellyfinSession { upstream, token: None };
         let question = json!({"Username": user, "Pw": password});
         let answer = session.ask(Method::POST, "/Users/AuthenticateByName", Some(&question)).await?;
@@ -307,6 +317,11 @@ mod jellyfin {
                     // Plugins write ids without dashes.
                     songs.add(id.replace('-', ""), song(item));
                 }
+                let several =
+                    ["ArtistItems", "AlbumArtists"].into_iter().filter_map(|name| item[name].as_array());
+                for artist in several.flatten() {
+                    songs.add_artist(artist["Id"].as_str().map(|id| id.replace('-', "")), &artist["Name"]);
+                }
             }
             start += items.len();
             progress(songs.all.len());
@@ -316,7 +331,7 @@ mod jellyfin {
         }
         // The session is of no more use to anybody.
         let _ = session.ask(Method::POST, "/Sessions/Logout", None).await;
-        Ok(songs.all)
+        Ok(songs)
     }
 
     fn song(item: &Value) -> SongRef {

@@ -1,5 +1,7 @@
 //! `voisin link`.
 
+use std::collections::BTreeMap;
+
 use anyhow::bail;
 use serde::Serialize;
 
@@ -29,7 +31,7 @@ pub(crate) fn run(context: &Context, args: &LinkArgs) -> anyhow::Result<Ending> 
         let Some((_, songs)) = known.iter().find(|(name, _)| name == server.as_str()) else {
             bail!("no ids of {server} are known: \"voisin link\" shows the servers that are linked");
         };
-        library.set_links(server.as_str(), &[])?;
+        library.set_links(server.as_str(), &[], &BTreeMap::new())?;
         context.console.note(&format!("{} of {server} forgotten", count(*songs, "id")));
         return Ok(Ending::Fine);
     }

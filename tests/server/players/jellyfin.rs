@@ -48,7 +48,8 @@ fn jellyfins_songs_are_linked_by_its_documented_answers() {
     small_library(&sandbox);
     let item = |id: &str, name: &str, artist: &str, path: &str| {
         json!({
-            "Id": id, "Name": name, "Artists": [artist], "AlbumArtist": artist, "RunTimeTicks": 140_000_000_u64,
+            "Id": id, "Name": name, "Artists": [artist], "AlbumArtist": artist,
+            "ArtistItems": [{"Name": artist, "Id": format!("a-{id}")}], "RunTimeTicks": 140_000_000_u64,
             "Path": path, "ProviderIds": {}, "Type": "Audio"
         })
     };
@@ -89,6 +90,13 @@ fn jellyfins_songs_are_linked_by_its_documented_answers() {
     let server = Server::start(&sandbox, &["--audiomuse", &url]);
     let near = server.good_get("/api/similar_tracks?item_id=0d1e2f&n=3");
     assert_eq!(near[0]["item_id"], "aa", "only what Jellyfin has: {near}");
+    // Its plugin asks for artists by its own ids.
+    let artists = server.good_get("/api/similar_artists?artist_id=a0d1e2f&n=10");
+    let found: Vec<&Value> = artists.as_array().unwrap().iter().map(|one| &one["artist"]).collect();
+    let known = artists.as_array().unwrap().iter().find(|one| one["artist"] == "Maxstack").unwrap();
+    assert!(!found.contains(&&json!("Muldjord")) && known["artist_id"] == "aaa", "{artists}");
+    assert_eq!(artists, server.good_get("/api/similar_artists?artist=a0d1e2f&n=10"));
+    assert_eq!(artists, server.good_get("/api/similar_artists?artist=Muldjord&n=10"));
     let (url, _) = answering(vec![("401 Unauthorized", json!({}))]);
     let mut command = sandbox.command(["link", &url, "--jellyfin", "--user", "me"]);
     let output = command.env("VOISIN_PASSWORD", "wrong").output().unwrap();

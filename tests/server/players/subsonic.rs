@@ -396,7 +396,11 @@ fn audiomuse_answers_as_its_plugins_ask(server: &Server, first: &Value, last: &V
     assert_eq!(artists[0]["artist"], "Obsidian Shell", "{artists}");
     let matched = &artists[0]["component_matches"][0];
     assert!(matched["artist1_representative_songs"][0]["item_id"].is_string(), "{matched}");
-    assert!(artists[0]["divergence"].is_number() && artists[0].get("artist_id").is_some());
+    assert!(artists[0]["divergence"].is_number() && artists[0]["artist_id"].is_string(), "{artists}");
+    let own = first["artistId"].as_str().unwrap();
+    let by_id =
+        server.good_get(&format!("/api/similar_artists?artist={own}&n=2&include_component_matches=true"));
+    assert_eq!(by_id, artists);
     let found = server.good_get("/api/search_tracks?search_query=muldjord&start=0&end=1");
     assert_eq!(found.as_array().unwrap().len(), 1);
     assert!(found[0].get("album_artist").is_some());
@@ -426,7 +430,8 @@ fn audiomuse_answers_as_its_plugins_ask(server: &Server, first: &Value, last: &V
         ("/api/similar_tracks?item_id=x&n=-1", 400),
         ("/api/similar_artists?artist=Nobody", 404),
         ("/api/clustering", 501),
-        ("/api/similar_artists?artist_id=x", 501),
+        ("/api/similar_artists?artist_id=x", 404),
+        ("/api/similar_artists", 400),
         ("/external/get_score?id=x", 404),
         ("/external/get_embedding", 400),
         ("/external/else", 501),
