@@ -126,6 +126,15 @@ impl Context {
         engine.on_index_news(move |news| console.detail(&news.to_string()));
     }
 
+    /// Stops when standard input ends, as it does however the program that holds it ends.
+    pub(crate) fn stop_with_input(&self) {
+        let stop = Arc::clone(&self.stop);
+        std::thread::spawn(move || {
+            let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+            stop.store(true, Ordering::Relaxed);
+        });
+    }
+
     /// Says that nothing was found, and what could be done about it.
     ///
     /// - `hint`: what was meant instead, with what ends it; or nothing

@@ -910,7 +910,7 @@ def troubles(page, program, server, work):
     page.run("voisin.ask('status').catch(() => 0)")
     page.until("!document.getElementById('notice').hidden", "a server that is gone is told")
     check("server gone: it is told", soon(lambda: "does not answer" in page.text("#notice")), page.text("#notice").replace("\n", " "))
-    again = Server(program, server.library, "--folder", music, port=port)
+    again = Server(program, server.library, "--no-watch", "--folder", music, port=port)
     page.until("document.getElementById('notice').hidden && document.querySelectorAll('.index .track').length > 5", "the server is back", 40)
     check("server back: the page goes on by itself", True)
     again.stop()
@@ -918,7 +918,7 @@ def troubles(page, program, server, work):
     (work / "silence").mkdir()
     subprocess.run([program, "--library", str(empty), "add", str(work / "silence")], capture_output=True)
     if empty.exists():
-        nothing = Server(program, empty, "--folder", DEMO / "held-out")
+        nothing = Server(program, empty, "--no-watch", "--folder", DEMO / "held-out")
         page.open(nothing.address + "#token=" + nothing.token)
         page.until("document.querySelector('.index .empty-state')", "an empty library is told")
         check("an empty library: what to do", soon(lambda: "voisin add" in page.text(".index .empty-state") and page.count(".index .empty-state .primary") == 1), page.text(".index h2"))
@@ -948,7 +948,7 @@ def main():
     began = time.time()
     subprocess.run([program, "--library", str(library), "--quiet", "add", str(music)], check=True)
     print(f"        library made in {time.time() - began:.0f} s", flush=True)
-    server = Server(program, library, "--folder", music)
+    server = Server(program, library, "--no-watch", "--folder", music)
     page = Page()
     only = os.environ.get("ONLY", "").split()
     wanted = lambda name: not only or name in only

@@ -160,6 +160,8 @@ pub struct Options {
     pub follow: Option<Follow>,
     /// `voisin add` of the folders that a scan looks through; `None` where none was named.
     pub add: Option<Box<dyn Fn() -> Command + Send + Sync>>,
+    /// Whether a scan begins with the server.
+    pub scans: bool,
     /// `voisin lists push`; `None` where the library is a copy.
     pub push: Option<Box<dyn Fn() -> Command + Send + Sync>>,
     /// How old lists become that are put elsewhere; `None`: nobody renews them.
@@ -208,6 +210,11 @@ pub fn serve(
     state.is_copy = options.follow.is_some();
     state.mixing = options.mixing;
     state.push = options.push;
+    if options.scans
+        && let Err(problem) = state.scan.start()
+    {
+        state.say(problem.detail());
+    }
     let state = Arc::new(state);
     if let Some(mut follow) = options.follow {
         let (state, stop) = (Arc::clone(&state), Arc::clone(stop));

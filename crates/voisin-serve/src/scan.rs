@@ -67,7 +67,8 @@ impl ScanProcess {
             return Err(Problem::new(StatusCode::CONFLICT, "a scan is under way", next));
         }
         let mut command = add();
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // Its standard input ends with this process, and it with that.
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut started = command.spawn().map_err(|error| {
             Problem::new(
                 StatusCode::INTERNAL_SERVER_ERROR,

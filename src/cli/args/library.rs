@@ -82,6 +82,9 @@ pub(crate) struct AddArgs {
     /// The list on standard input is separated by NUL, not by newlines
     #[arg(long = "null", short = '0')]
     pub(crate) null: bool,
+    /// Stop when standard input ends, as it does however the program that holds it ends
+    #[arg(long, hide = true)]
+    pub(crate) while_input_lasts: bool,
 }
 
 /// Read a file as add does, in a process of its own

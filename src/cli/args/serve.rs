@@ -21,13 +21,13 @@ pub(crate) const LMS_PORT: u16 = 12_000;
 /// Ctrl-C ends it.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin serve\n  voisin serve --listen '[::1]:9000' --folder ~/Music\n  voisin serve --lan --watch ~/Music\n  curl -H \"Authorization: Bearer $(voisin serve --show-token)\" http://127.0.0.1:8766/api/v1/status"
+    after_help = "Examples:\n  voisin serve\n  voisin serve --listen '[::1]:9000' --folder ~/Music\n  voisin serve --lan --folder ~/Music\n  curl -H \"Authorization: Bearer $(voisin serve --show-token)\" http://127.0.0.1:8766/api/v1/status"
 )]
 #[allow(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub(crate) struct ServeArgs {
     /// Answer from the library in this database (see voisin push): from a copy in a temporary folder, which follows it [variable:
     /// `VOISIN_BACKEND`]
-    #[arg(long, value_name = "URL", conflicts_with_all = ["folder", "watch", "subsonic", "audiomuse", "renew_lists"])]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["folder", "subsonic", "audiomuse", "renew_lists"])]
     pub(crate) backend: Option<String>,
     /// Where to listen: ADDRESS:PORT, or unix:PATH for a socket that only you can open (several: all of them)
     /// [variable: `VOISIN_SERVE_LISTEN`, with commas]
@@ -75,14 +75,14 @@ pub(crate) struct ServeArgs {
     /// Print the token and end
     #[arg(long)]
     pub(crate) show_token: bool,
-    /// Folder that POST /api/v1/scan looks through (several: all of them) [variable: `VOISIN_SERVE_FOLDER`, several as in
-    /// PATH]
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    /// Folder of music (several: all of them): what is new or changed there is added, at the start and from then on [variable:
+    /// `VOISIN_SERVE_FOLDER`, several as in PATH]
+    #[arg(long, alias = "watch", value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) folder: Vec<PathBuf>,
-    /// Folder that is watched besides: what is new or changed there is added at once (several: all of them) [variable:
-    /// `VOISIN_SERVE_WATCH`, several as in PATH]
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub(crate) watch: Vec<PathBuf>,
+    /// Look through the folders when that is asked for alone: on the page, or by POST /api/v1/scan [variable:
+    /// `VOISIN_SERVE_NO_WATCH`]
+    #[arg(long, env = "VOISIN_SERVE_NO_WATCH", hide_env = true)]
+    pub(crate) no_watch: bool,
     /// Stand in front of this Subsonic server: what sounds alike is answered, everything else handed on (docs/players.md;
     /// run `voisin link` first) [variable: `VOISIN_SERVE_SUBSONIC`]
     #[arg(long, value_name = "URL", env = "VOISIN_SERVE_SUBSONIC", hide_env = true)]

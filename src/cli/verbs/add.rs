@@ -18,6 +18,9 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
     if !args.from_parquet.is_empty() {
         return columnar::add(context, &args);
     }
+    if args.while_input_lasts {
+        context.stop_with_input();
+    }
     let mut paths = Vec::new();
     let named: Vec<PathBuf> = args.paths.iter().filter(|path| path.as_os_str() != "-").cloned().collect();
     for path in args.paths {

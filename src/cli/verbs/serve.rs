@@ -95,21 +95,15 @@ fn address_at_home() -> Option<IpAddr> {
 
 pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Ending> {
     args.folder = folders_of(args.folder, "VOISIN_SERVE_FOLDER");
-    args.watch = folders_of(args.watch, "VOISIN_SERVE_WATCH");
     if args.lan {
         args.listen = args.listen.into_iter().map(Listen::for_all).collect();
     }
     let here = context.library_dir();
     let address = database_address(args.backend.as_deref());
     let is_there = address.is_some();
-    if is_there
-        && (!args.folder.is_empty()
-            || !args.watch.is_empty()
-            || args.subsonic.is_some()
-            || args.audiomuse.is_some())
-    {
+    if is_there && (!args.folder.is_empty() || args.subsonic.is_some() || args.audiomuse.is_some()) {
         bail!(
-            "--folder, --watch, --subsonic and --audiomuse belong to a library on this disk: leave them or the backend out"
+            "--folder, --subsonic and --audiomuse belong to a library on this disk: leave them or the backend out"
         );
     }
     for origin in &args.allow_origin {
@@ -118,11 +112,10 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
             bail!("--allow-origin: expected an origin such as https://music.example, found \"{origin}\"");
         }
     }
-    let watched: Vec<PathBuf> = args.watch.iter().map(|folder| stored_path(folder)).collect();
-    let mut folders: Vec<PathBuf> = args.folder.iter().map(|folder| stored_path(folder)).collect();
-    folders.extend(watched.iter().cloned());
+    let folders: Vec<PathBuf> = args.folder.iter().map(|folder| stored_path(folder)).collect();
+    let watches = !args.no_watch && !folders.is_empty();
     if let Some(missing) = folders.iter().find(|folder| !folder.is_dir()) {
-        bail!("--folder, --watch: there is no folder {}", missing.display());
+        bail!("--folder: there is no folder {}", missing.display());
     }
     let distant: Option<&Listen> = args.listen.iter().find(|place| !place.is_local());
     if let (true, Some(Listen::Tcp(place))) = (args.no_token, distant) {
@@ -133,10 +126,10 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
         if args.lms_only {
             drop(Library::open_to_read(&here)?);
         } else if make_where_none_is(&here)? {
-            let next = match (args.watch.is_empty(), args.folder.is_empty()) {
-                (false, _) => "it takes in what lies in the folders that are watched",
-                (true, false) => "\"Listen to my music\" on its page fills it",
-                (true, true) => "\"voisin add FOLDER\" fills it, and this server sees it",
+            let next = match (watches, folders.is_empty()) {
+                (true, _) => "it takes in what lies in the folders that are named",
+                (false, false) => "\"Listen to my music\" on its page fills it",
+                (false, true) => "\"voisin add FOLDER\" fills it, and this server sees it",
             };
             context.console.note(&format!("made an empty library in {}: {next}", here.display()));
         }
@@ -172,13 +165,13 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
     }
     let folders_known = folders.clone();
     let program = std::env::current_exe().context("cannot find this program to start scans with")?;
-    let _watcher = if watched.is_empty() {
-        None
-    } else {
+    let _watcher = if watches {
         let mut command = Command::new(&program);
         let watch = ["--quiet", "watch", "--while-input-lasts", "--"];
-        command.args(context.as_arguments()).args(watch).args(&watched);
+        command.args(context.as_arguments()).args(watch).args(&folders);
         Some(Watcher(command.stdin(Stdio::piped()).spawn().context("cannot start to watch")?))
+    } else {
+        None
     };
     let globals = context.as_arguments();
     let push = {
@@ -192,7 +185,10 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
     };
     let add = move || {
         let mut command = Command::new(&program);
-        command.args(&globals).args(["--verbose", "add", "--format", "json", "--"]).args(&folders);
+        command
+            .args(&globals)
+            .args(["--verbose", "add", "--format", "json", "--while-input-lasts", "--"])
+            .args(&folders);
         command
     };
     let console = context.console;
@@ -217,6 +213,7 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
         renew_lists: args.renew_lists.map(|age| Duration::from_secs_f64(age.0.max(1.0))),
         follow,
         add: (!folders_known.is_empty()).then(|| Box::new(add) as Box<_>),
+        scans: watches,
     };
     if args.lan {
         console.warn(

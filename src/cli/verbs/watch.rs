@@ -1,7 +1,6 @@
 //! `voisin watch`.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
@@ -44,11 +43,7 @@ pub(crate) fn run(context: &Context, args: &WatchArgs) -> anyhow::Result<Ending>
     }
     let stop = context.stop_on_ctrl_c()?;
     if args.while_input_lasts {
-        let stop = Arc::clone(&stop);
-        std::thread::spawn(move || {
-            let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
-            stop.store(true, Ordering::Relaxed);
-        });
+        context.stop_with_input();
     }
     let (sender, notices) = channel();
     let watcher = notify::recommended_watcher(sender)?;
@@ -60,8 +55,11 @@ pub(crate) fn run(context: &Context, args: &WatchArgs) -> anyhow::Result<Ending>
         "watching {}; Ctrl-C ends it",
         if count == 1 { args.folders[0].display().to_string() } else { format!("{count} folders") }
     ));
-    // What changed while nobody watched comes first.
-    let (mut due, mut is_first) = (true, true);
+    // What changed while nobody watched comes first; where a server begins, its own scan does that, and this looks after it.
+    let (mut due, mut is_first) = (!args.while_input_lasts, true);
+    if !due {
+        watched.note_change();
+    }
     while !stop.load(Ordering::Relaxed) {
         if due {
             let there: Vec<PathBuf> = watched

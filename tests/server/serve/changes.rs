@@ -298,7 +298,7 @@ fn a_pipe_in_a_files_place_keeps_nobody_waiting() {
 fn a_scan_adds_the_folders_named_at_the_start() {
     let sandbox = Sandbox::new();
     let music = small_library(&sandbox);
-    let server = Server::start(&sandbox, &["--folder", music.to_str().unwrap()]);
+    let server = Server::start(&sandbox, &["--no-watch", "--folder", music.to_str().unwrap()]);
     assert_eq!(server.good_get("/api/v1/scan")["state"], "idle");
     fs::write(music.join("noise.wav"), noise_wav(22_050, 10.0, 3)).unwrap();
     for (question, word) in
@@ -349,15 +349,15 @@ fn a_scan_adds_the_folders_named_at_the_start() {
 fn a_folder_that_is_watched_is_added_to_the_answers() {
     let sandbox = Sandbox::new();
     let music = small_library(&sandbox);
-    let server = Server::start(&sandbox, &["--watch", music.to_str().unwrap()]);
+    let server = Server::start(&sandbox, &["--folder", music.to_str().unwrap()]);
     fs::write(music.join("noise.wav"), noise_wav(22_050, 10.0, 3)).unwrap();
     let start = Instant::now();
     while server.good_get("/api/v1/tracks")["total"] != 7 {
         assert!(start.elapsed() < Duration::from_mins(1), "{}", server.said.lock().unwrap());
         std::thread::sleep(Duration::from_millis(200));
     }
-    let refused = sandbox.run(["serve", "--watch", "/no/such/folder", "--listen", "127.0.0.1:0"]);
-    assert!(code(&refused) == 2 && text(&refused.stderr).contains("--watch"), "{}", text(&refused.stderr));
+    let refused = sandbox.run(["serve", "--folder", "/no/such/folder", "--listen", "127.0.0.1:0"]);
+    assert!(code(&refused) == 2 && text(&refused.stderr).contains("--folder"), "{}", text(&refused.stderr));
 }
 
 /// Whoever holds what the server started must not find it at work after the server has been killed.
@@ -366,22 +366,24 @@ fn a_folder_that_is_watched_is_added_to_the_answers() {
 fn watching_ends_with_a_server_that_is_killed() {
     let sandbox = Sandbox::new();
     let music = small_library(&sandbox);
-    let mut server = Server::start(&sandbox, &["--watch", music.to_str().unwrap()]);
+    let mut server = Server::start(&sandbox, &["--folder", music.to_str().unwrap()]);
     let pid = server.process.id();
-    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
-    let watching: u32 = children.trim().parse().expect("one process watches");
-    let lives = || fs::read_to_string(format!("/proc/{watching}/cmdline")).is_ok_and(|line| !line.is_empty());
+    let children = || fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    let children: Vec<u32> = children().split_whitespace().map(|child| child.parse().unwrap()).collect();
+    assert_eq!(children.len(), 2, "one process scans, another one watches");
+    let lives =
+        |child: &u32| fs::read_to_string(format!("/proc/{child}/cmdline")).is_ok_and(|line| !line.is_empty());
     // A process that has just begun has no command line for a moment.
     let start = Instant::now();
-    while !lives() {
+    while !lives(children.iter().max().unwrap()) {
         assert!(start.elapsed() < Duration::from_secs(20), "nobody watches");
         std::thread::sleep(Duration::from_millis(5));
     }
     server.process.kill().unwrap();
     server.process.wait().unwrap();
     let start = Instant::now();
-    while lives() {
-        assert!(start.elapsed() < Duration::from_secs(20), "it watches on");
+    while children.iter().any(lives) {
+        assert!(start.elapsed() < Duration::from_secs(20), "they go on");
         std::thread::sleep(Duration::from_millis(50));
     }
 }

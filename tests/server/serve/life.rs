@@ -117,7 +117,7 @@ fn the_first_start_makes_a_library_where_add_would() {
     assert_eq!(code(&refused.unwrap()), 2);
     assert!(!sandbox.path("home").exists(), "what is refused makes nothing");
 
-    let server = at_home(&sandbox, &["--folder", music]);
+    let server = at_home(&sandbox, &["--no-watch", "--folder", music]);
     // What it says of it comes by another way than the address that it answers at.
     until("a library is made", || {
         let said = server.said.lock().unwrap();
@@ -143,7 +143,7 @@ fn the_first_start_makes_a_library_where_add_would() {
     // Watched folders fill it by themselves; without a folder, `add` does.
     let sandbox = Sandbox::new();
     let music = six_tracks(&sandbox);
-    let server = at_home(&sandbox, &["--watch", music.to_str().unwrap()]);
+    let server = at_home(&sandbox, &["--folder", music.to_str().unwrap()]);
     filled(&server);
     drop(server);
     let sandbox = Sandbox::new();

@@ -41,6 +41,8 @@ fn the_image_serves_at_once_and_listens_by_itself() {
     };
     fine(check(port));
     assert!(!check(1).status.success(), "nobody is there");
+    // How far it is can be seen at once.
+    assert_ne!(server.good_get("/api/v1/scan")["state"], "idle");
     while server.good_get("/api/v1/status")["tracks"] != 6 {
         assert!(begun.elapsed() < Duration::from_mins(2), "{}", server.said.lock().unwrap());
         std::thread::sleep(Duration::from_millis(200));
@@ -73,7 +75,7 @@ fn the_unit_is_one_and_its_mistakes_do_not_loop() {
     assert!(said("ExecStart").unwrap().ends_with("/voisin serve"));
     let sandbox = Sandbox::new();
     let folder = said("Environment").unwrap().split_once('=').unwrap();
-    assert_eq!(folder, ("VOISIN_SERVE_WATCH", "%h/Music"));
+    assert_eq!(folder, ("VOISIN_SERVE_FOLDER", "%h/Music"));
     // A folder that is not there ends with the code after which the unit is not started again.
     let missing = sandbox.command(["serve"]).env(folder.0, sandbox.path("home/Music")).output().unwrap();
     assert_eq!(missing.status.code().unwrap().to_string(), said("RestartPreventExitStatus").unwrap());

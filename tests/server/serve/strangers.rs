@@ -1,5 +1,6 @@
 //! What strangers try.
 
+use std::fs;
 use std::io::Write as _;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -400,6 +401,7 @@ fn every_option_can_be_a_variable() {
         &[],
         &[
             ("VOISIN_SERVE_FOLDER", folder.as_os_str()),
+            ("VOISIN_SERVE_NO_WATCH", "true".as_ref()),
             ("VOISIN_SERVE_TOKEN_FILE", token.as_os_str()),
             ("VOISIN_SERVE_BASE_PATH", "/v".as_ref()),
             ("VOISIN_SERVE_ALLOW_ORIGIN", "https://music.example".as_ref()),
