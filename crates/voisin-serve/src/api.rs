@@ -172,7 +172,7 @@ struct Session {
 /// How long a device that stays signed in does so: half a year, counted from its last sign-in.
 const STAYS: u32 = 180 * 24 * 60 * 60;
 
-/// Gives the page a cookie for the token or a code: media elements and event streams cannot send one themselves.
+/// Gives the page a cookie for the token, a password (which comes as a token does) or a code: media elements and event streams cannot send one themselves.
 async fn session(
     State(state): State<Shared>,
     request: axum::extract::Extension<Peer>,
@@ -180,7 +180,7 @@ async fn session(
 ) -> Result<Response<Body>, Problem> {
     let Some(token) = &state.guard.token else { return Ok(StatusCode::NO_CONTENT.into_response()) };
     let rights = match (session.token, session.code) {
-        (Some(offered), None) => token.is(&offered).then_some(Rights::Change),
+        (Some(offered), None) => token.signs_in(&offered),
         (None, Some(code)) => state.guard.devices.take(&code),
         _ => return Err(Problem::bad("a token or a code", "neither of them, or both")),
     };

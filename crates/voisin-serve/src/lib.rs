@@ -79,8 +79,8 @@ pub enum ServeError {
         /// The operating system's error.
         source: std::io::Error,
     },
-    /// The token's file cannot be used.
-    #[error("cannot use the token in {}: name another file for it", path.display())]
+    /// The token's file, or that of passwords, cannot be used.
+    #[error("cannot use the token or password in {}: name another file for it", path.display())]
     TokenFile {
         /// The file.
         path: PathBuf,
@@ -97,11 +97,21 @@ pub enum ServeError {
         /// Characters that are needed.
         least: usize,
     },
-    /// Others can read the token's file.
+    /// The file of passwords has none, too many, or such as are guessed.
+    #[error(
+        "{}: expected a password of at least {least} characters in the first line, and another one for guests, or none, in \
+         the second", path.display()
+    )]
+    WeakPassword {
+        /// The file.
+        path: PathBuf,
+        /// Characters that are needed.
+        least: usize,
+    },
+    /// Others can read the token's file, or that of passwords.
     #[cfg(unix)]
     #[error(
-        "{}: expected a token that only its owner can read (mode 600), found mode {mode:o}: run \"chmod 600\" on it, or \
-         remove it, and another one is made",
+        "{}: expected a file that only its owner can read (mode 600), found mode {mode:o}: run \"chmod 600\" on it",
         path.display()
     )]
     OpenToken {

@@ -14,6 +14,8 @@ const DIGITS: usize = 64;
 const LARGEST: u64 = 64 << 10;
 /// Fewer characters could be guessed.
 const LEAST: usize = 32;
+/// The same of a password, which is tried five times a minute at most.
+const LEAST_OF_PASSWORD: usize = 10;
 
 /// A token. It is compared as a digest, whose comparison takes the same time wherever the two differ, and never shown by
 /// `Debug`.
@@ -23,6 +25,7 @@ pub struct Token {
     digest: blake3::Hash,
     /// What the page gets for it, which is not the token itself: to change things, and to listen.
     cookies: [(Rights, String); 2],
+    passwords: Vec<(Rights, blake3::Hash)>,
 }
 
 impl std::fmt::Debug for Token {
@@ -39,7 +42,7 @@ impl Token {
             (Rights::Change, cookie("voisin serve, cookie of the page")),
             (Rights::Listen, cookie("voisin serve, cookie of a guest")),
         ];
-        Self { text, digest, cookies }
+        Self { text, digest, cookies, passwords: Vec::new() }
     }
 
     /// Reads the token in `path`, or makes one there.
@@ -51,14 +54,7 @@ impl Token {
                 if text.len() < LEAST || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
                     return Err(ServeError::WeakToken { path: path.to_owned(), least: LEAST });
                 }
-                #[cfg(unix)]
-                {
-                    use std::os::unix::fs::PermissionsExt as _;
-                    let mode = std::fs::metadata(path).map_err(fault)?.permissions().mode() & 0o777;
-                    if mode & 0o077 != 0 {
-                        return Err(ServeError::OpenToken { path: path.to_owned(), mode });
-                    }
-                }
+                is_the_owners(path)?;
                 Ok(Self::new(text))
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -82,6 +78,25 @@ impl Token {
         }
     }
 
+    /// Signs browsers in by passwords as well: that in the first line of `path` lets a device do everything, one in the second
+    /// line search and listen.
+    pub fn with_passwords(mut self, path: &Path) -> Result<Self, ServeError> {
+        let fault = |source| ServeError::TokenFile { path: path.to_owned(), source };
+        let text = regular_file::read_text(path, LARGEST).map_err(fault)?;
+        let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        if !(1..=2).contains(&lines.len())
+            || lines.iter().any(|line| line.chars().count() < LEAST_OF_PASSWORD)
+            || lines.first() == lines.get(1)
+        {
+            return Err(ServeError::WeakPassword { path: path.to_owned(), least: LEAST_OF_PASSWORD });
+        }
+        is_the_owners(path)?;
+        let rights = [Rights::Change, Rights::Listen];
+        self.passwords =
+            rights.into_iter().zip(lines.iter().map(|line| blake3::hash(line.as_bytes()))).collect();
+        Ok(self)
+    }
+
     /// The token itself, to be shown to its owner.
     pub fn reveal(&self) -> &str {
         &self.text
@@ -89,6 +104,13 @@ impl Token {
 
     pub(super) fn is(&self, offered: &str) -> bool {
         blake3::hash(offered.as_bytes()) == self.digest
+    }
+
+    /// What the token, or a password, lets a browser do.
+    pub(super) fn signs_in(&self, offered: &str) -> Option<Rights> {
+        let digest = blake3::hash(offered.trim().as_bytes());
+        let password = self.passwords.iter().find(|(_, known)| *known == digest).map(|(rights, _)| *rights);
+        if self.is(offered) { Some(Rights::Change) } else { password }
     }
 
     /// What the page gets in exchange for the token or a code.
@@ -102,4 +124,20 @@ impl Token {
         let is_it = |cookie: &str| offered == blake3::hash(cookie.as_bytes());
         self.cookies.iter().find(|(_, cookie)| is_it(cookie)).map(|(rights, _)| *rights)
     }
+}
+
+/// Refuses a file that others can read.
+fn is_the_owners(path: &Path) -> Result<(), ServeError> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let fault = |source| ServeError::TokenFile { path: path.to_owned(), source };
+        let mode = std::fs::metadata(path).map_err(fault)?.permissions().mode() & 0o777;
+        if mode & 0o077 != 0 {
+            return Err(ServeError::OpenToken { path: path.to_owned(), mode });
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = path;
+    Ok(())
 }

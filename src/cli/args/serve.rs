@@ -72,6 +72,10 @@ pub(crate) struct ServeArgs {
     /// `VOISIN_SERVE_NO_TOKEN`]
     #[arg(long, conflicts_with_all = ["token_file", "show_token"], env = "VOISIN_SERVE_NO_TOKEN", hide_env = true)]
     pub(crate) no_token: bool,
+    /// File whose first line is a password that signs browsers in, beside codes and the token, and the second line, if there is
+    /// one, a password for guests [variable: `VOISIN_SERVE_SIGN_IN_FILE`]
+    #[arg(long, value_name = "FILE", conflicts_with = "no_token", env = "VOISIN_SERVE_SIGN_IN_FILE", hide_env = true, value_hint = ValueHint::FilePath)]
+    pub(crate) sign_in_file: Option<PathBuf>,
     /// Print the token and end
     #[arg(long)]
     pub(crate) show_token: bool,

@@ -140,7 +140,10 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
     }
     let distant = distant.is_some();
     let token_file = args.token_file.unwrap_or_else(|| here.join(TOKEN_FILE));
-    let token = if args.no_token || args.lms_only { None } else { Some(Token::of_file(&token_file)?) };
+    let mut token = if args.no_token || args.lms_only { None } else { Some(Token::of_file(&token_file)?) };
+    if let (Some(own), Some(file)) = (&token, &args.sign_in_file) {
+        token = Some(own.clone().with_passwords(file)?);
+    }
     if args.show_token {
         if let Some(token) = &token {
             render::print_line(token.reveal())?;

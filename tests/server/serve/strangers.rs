@@ -8,7 +8,54 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::common::server::{Server, read_answer, small_library};
-use crate::common::{Sandbox, text};
+use crate::common::{Sandbox, code, text};
+
+#[test]
+fn a_password_signs_browsers_in_and_nothing_else() {
+    let sandbox = Sandbox::new();
+    small_library(&sandbox);
+    let file = sandbox.path("passwords");
+    let start = |text: &str, mode: u32| {
+        fs::write(&file, text).unwrap();
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let _ = mode;
+        ["--sign-in-file", file.to_str().unwrap()].map(str::to_owned)
+    };
+    let mut wrong = vec![
+        ("short\n", 0o600, "at least 10"),
+        ("", 0o600, "at least 10"),
+        ("a\nb\nc", 0o600, "at least 10"),
+    ];
+    if cfg!(unix) {
+        wrong.push(("violin and drums\n", 0o644, "mode 600"));
+    }
+    for (contents, mode, said) in wrong {
+        let [option, name] = start(contents, mode);
+        let refused = sandbox.run(["serve", "--listen", "127.0.0.1:0", &option, &name]);
+        assert!(code(&refused) == 2 && text(&refused.stderr).contains(said), "{}", text(&refused.stderr));
+    }
+    let [option, name] = start("violin and drums\r\nonly to listen\n", 0o600);
+    let server = Server::start(&sandbox, &[&option, &name]);
+    let rights = |word: &str| {
+        let browser = Browser::sign_in(&server, &json!({"token": word}))?;
+        Ok(browser.ask("GET", "devices", &Value::Null).1["rights"].clone())
+    };
+    assert_eq!(rights("violin and drums"), Ok(json!("change")));
+    assert_eq!(rights("only to listen"), Ok(json!("listen")));
+    assert_eq!(rights(&server.token), Ok(json!("change")));
+    assert_eq!(rights("violin and drum"), Err(401));
+    // Programs show the token alone: a password would be sent with each question.
+    let bearer = "GET /api/v1/tracks HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Bearer violin and drums\r\n\r\n";
+    assert_eq!(server.raw(bearer.as_bytes()).0, 401);
+    for _ in 0..5 {
+        let _ = rights("guess after guess");
+    }
+    assert_eq!(rights("another guess yet"), Err(429), "it cannot be tried for long");
+}
 
 #[test]
 fn the_page_gets_a_cookie_for_its_token_which_reads_and_changes_only_from_its_own_origin() {
@@ -309,7 +356,7 @@ impl<'a> Browser<'a> {
 fn a_code_lets_another_device_in_once_and_a_guest_changes_nothing() {
     let sandbox = Sandbox::new();
     let music = small_library(&sandbox);
-    let server = Server::start(&sandbox, &["--folder", music.to_str().unwrap()]);
+    let server = Server::start(&sandbox, &["--no-watch", "--folder", music.to_str().unwrap()]);
     let own = Browser::sign_in(&server, &json!({"token": server.token, "stay": true})).unwrap();
     assert!(own.cookie.contains("; Max-Age="), "stays signed in: {}", own.cookie);
     assert_eq!(own.ask("GET", "devices", &Value::Null), (200, json!({"rights": "change"})));

@@ -62,7 +62,7 @@ function askForToken(why) {
   leave.abort();
   now = null;
   $("main").replaceChildren();
-  const field = h("input", { type: "password", required: true, autocomplete: "off", spellcheck: "false", "aria-label": "Code or token", placeholder: "482 193" });
+  const field = h("input", { type: "password", required: true, autocomplete: "off", spellcheck: "false", "aria-label": "Code, password or token", placeholder: "482 193" });
   const stay = h("input", { type: "checkbox", checked: true });
   const told = h("p", { class: "faint", role: "status" }, why ?? "");
   dialog.replaceChildren(h("form", { onsubmit: async event => {
@@ -70,7 +70,7 @@ function askForToken(why) {
     try { await enter(field.value.trim(), stay.checked); dialog.close(); await knowRights(); go(true); } catch (error) { told.textContent = sentence(error.message); field.select(); }
   } }, h("h2", { id: "ask-title" }, "Sign in"),
   h("p", {}, "Type the six digits that a device shows that is signed in already (Library, “Let another device in”), or that ", h("code", {}, "voisin serve"), " printed when it started."),
-  h("p", { class: "faint" }, "The server’s token works too: ", h("code", {}, "voisin serve --show-token"), " prints it."),
+  h("p", { class: "faint" }, "The server’s password works too, where it has one, and its token: ", h("code", {}, "voisin serve --show-token"), " prints it."),
   field, h("label", { class: "inline" }, stay, h("span", {}, "Stay signed in on this device")), told, h("div", { class: "part-acts" }, h("button", { class: "primary" }, "Sign in"))));
   dialog.addEventListener("cancel", event => event.preventDefault());
   dialog.showModal();
