@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 
-use super::{ExploreError, Result, TrackMeta, same_length};
+use super::{ExploreError, KnnGraph, Result, TrackMeta, same_length};
 use voisin_base::artists;
 use voisin_base::text::{fold, meant, or_did_you_mean, spelt_alike};
 use voisin_base::track::TrackId;
@@ -182,6 +182,22 @@ fn cosine(a: &ArtistTracks, b: &ArtistTracks) -> f32 {
     (a.mean.dot(&b.mean) / norms.max(f32::MIN_POSITIVE)).clamp(-1.0, 1.0)
 }
 
+/// Of each the [`SHORT_LIST`] whose means point most nearly where its own does; `None` where there is but one.
+fn near_means(bodies: &[ArtistTracks]) -> Result<Option<KnnGraph>> {
+    let Some(first) = bodies.first().filter(|_| bodies.len() > 1) else { return Ok(None) };
+    let mut means = Array2::zeros((bodies.len(), first.mean.len()));
+    for (mut row, body) in means.rows_mut().into_iter().zip(bodies) {
+        let norm = body.mean.dot(&body.mean).sqrt();
+        // Tracks that are opposites have no direction in common: the first one's stands for it.
+        if norm > f32::EPSILON {
+            row.assign(&(&body.mean / norm));
+        } else {
+            row.assign(&body.vectors.row(0));
+        }
+    }
+    KnnGraph::exact(means.view(), SHORT_LIST.min(bodies.len() - 1)).map(Some)
+}
+
 /// Artists nearest to an artist, or albums nearest to an album, nearest first.
 ///
 /// - `name`: of the artist, or of the album with its artist before it ("Muldjord – Chaos"), whatever its case, accents and
@@ -263,24 +279,15 @@ pub fn artists(
 ) -> Result<Vec<ArtistSummary>> {
     same_length("metadata", vectors.nrows(), meta.len())?;
     let bodies = bodies(vectors, meta, makers);
+    let near = near_means(&bodies)?;
     let mut answer: Vec<ArtistSummary> = bodies
         .par_iter()
-        .map(|own| {
-            let mut short: Vec<(f32, &ArtistTracks)> = bodies
+        .enumerate()
+        .map(|(row, own)| {
+            let nearest = near
                 .iter()
-                .filter(|body| !std::ptr::eq(*body, own))
-                .map(|body| (cosine(own, body), body))
-                .collect();
-            if short.len() > SHORT_LIST {
-                let nearer = |a: &(f32, &ArtistTracks), b: &(f32, &ArtistTracks)| {
-                    b.0.total_cmp(&a.0).then_with(|| a.1.name.cmp(&b.1.name))
-                };
-                short.select_nth_unstable_by(SHORT_LIST, nearer);
-                short.truncate(SHORT_LIST);
-            }
-            let nearest = short
-                .into_iter()
-                .map(|(_, body)| (similarity(own, body), body))
+                .flat_map(|near| near.row(row))
+                .map(|(other, _)| (similarity(own, &bodies[other]), &bodies[other]))
                 .max_by(|a, b| a.0.total_cmp(&b.0).then_with(|| b.1.name.cmp(&a.1.name)));
             let closeness = own.vectors.dot(&own.mean);
             let most =

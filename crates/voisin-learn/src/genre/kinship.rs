@@ -38,7 +38,7 @@ pub struct KinshipOptions {
 
 impl Default for KinshipOptions {
     fn default() -> Self {
-        Self { k: 20, resamples: 200, tracks: 5, seed: 1, max_tracks: 20_000 }
+        Self { k: 20, resamples: 200, tracks: 5, seed: 1, max_tracks: 10_000 }
     }
 }
 
