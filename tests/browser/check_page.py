@@ -4,7 +4,7 @@
 VOISIN is the program, AXE the file axe.min.js of npm's axe-core, or - to go without.
 The server, the library (of data/demo) and the browser are real. Prints one line per check, and exits with 1 if one fails.
 """
-import base64, csv, http.client, json, os, shutil, struct, subprocess, sys, tempfile, time, urllib.request, wave, zlib
+import base64, csv, http.client, json, os, shutil, struct, subprocess, sys, tempfile, time, urllib.parse, urllib.request, wave, zlib
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -14,7 +14,7 @@ from check_map import Browser, check
 ROOT = Path(__file__).resolve().parent.parent.parent
 DEMO = ROOT / "data/demo"
 RED, BLUE = (120, 60, 40), (40, 60, 120)
-PLACES = ["#/", "#/map", "#/list", "#/genres", "#/clusters", "#/review", "#/library", "#/library/copies", "#/library/versions", "#/library/outliers", "#/library/failed"]
+PLACES = ["#/", "#/map", "#/list", "#/genres", "#/clusters", "#/albums", "#/review", "#/library", "#/library/copies", "#/library/versions", "#/library/outliers", "#/library/failed"]
 
 
 def png(red, green, blue, side=96):
@@ -26,12 +26,16 @@ def png(red, green, blue, side=96):
     return b"\x89PNG\r\n\x1a\n" + part(b"IHDR", header) + part(b"IDAT", zlib.compress(rows)) + part(b"IEND", b"")
 
 
-def with_cover(path, picture):
-    """Puts an ID3v2.3 tag with a picture of the front before an MP3."""
-    content = b"\0image/png\0\x03\0" + picture
-    frame = b"APIC" + struct.pack(">I", len(content)) + b"\0\0" + content
+def with_frame(path, name, content):
+    """Puts an ID3v2.3 tag with one frame before an MP3."""
+    frame = name + struct.pack(">I", len(content)) + b"\0\0" + content
     size = bytes(len(frame) >> shift & 0x7f for shift in (21, 14, 7, 0))
     path.write_bytes(b"ID3\x03\0\0" + size + frame + path.read_bytes())
+
+
+def with_cover(path, picture):
+    """Gives an MP3 a picture of the front."""
+    with_frame(path, b"APIC", b"\0image/png\0\x03\0" + picture)
 
 
 def with_flac_cover(path, picture):
@@ -644,6 +648,21 @@ def the_checks(page, server, program, music, shots):
     quiet(page, "checks")
 
 
+def the_albums(page, server):
+    all_albums = server.json("/api/v1/albums")["items"]
+    name = f"{all_albums[0]['artist']} – {all_albums[0]['album']}"
+    near = server.json("/api/v1/albums?limit=12&name=" + urllib.parse.quote(name))["items"]
+    page.go("#/albums")
+    page.until(f"document.querySelectorAll('.albums li').length === {len(all_albums)}", "the albums")
+    page.click(".albums li a")
+    page.until(f"document.querySelector('.albums-page .genre-detail h2')?.innerText === {json.dumps(all_albums[0]['album'])}", "an album")
+    check("an album: those near to it, nearest first", soon(lambda: page.count(".albums-page .part") == len(near))
+          and page.run("document.querySelector('.albums-page .part h3 b').innerText") == near[0]["album"])
+    page.run("{ const field = document.querySelector('.albums-page input'); field.value = 'no such album'; field.dispatchEvent(new Event('input')); }")
+    check("albums are searched", page.count(".albums li") == 0 and page.run("document.querySelector('.albums-page [role=status]').innerText") == "0 albums")
+    quiet(page, "albums")
+
+
 def exported(program, library):
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder) / "labels.csv"
@@ -945,6 +964,8 @@ def main():
     shutil.copytree(DEMO / "library", music)
     with_cover(music / "metal/muldjord-chaos-god.mp3", png(*RED))
     with_flac_cover(music / "folk/omri-lahav-an-old-warhorse-goes-to-pasture.flac", png(*BLUE))
+    for name, album in (("metal/muldjord-mutilated-mime", "Mime"), ("folk/omri-lahav-celtica", "Celtica"), ("folk/omri-lahav-eastern-dreams", "Celtica")):
+        with_frame(music / f"{name}.mp3", b"TALB", b"\0" + album.encode())
     began = time.time()
     subprocess.run([program, "--library", str(library), "--quiet", "add", str(music)], check=True)
     print(f"        library made in {time.time() - began:.0f} s", flush=True)
@@ -963,7 +984,7 @@ def main():
             ("search", lambda: searching(page, server, shots)), ("card", lambda: the_card(page, server, shots)), ("play", lambda: playing(page, server)),
             ("passages", lambda: passages(page, track)), ("map", lambda: the_map(page, server, shots)), ("list", lambda: the_list(page, server, shots)),
             ("saved", lambda: saved_lists(page, server, shots)),
-            ("genres", lambda: the_genres(page, server, shots)), ("clusters", lambda: the_clusters(page, server, shots)), ("checks", lambda: the_checks(page, server, program, music, shots)), ("file", lambda: a_file(page, shots)), ("sizes", lambda: shots and sizes(page, shots, places) or sizes(page, None, places)),
+            ("genres", lambda: the_genres(page, server, shots)), ("clusters", lambda: the_clusters(page, server, shots)), ("checks", lambda: the_checks(page, server, program, music, shots)), ("albums", lambda: the_albums(page, server)), ("file", lambda: a_file(page, shots)), ("sizes", lambda: shots and sizes(page, shots, places) or sizes(page, None, places)),
             ("axe", lambda: accessible(page, axe, places)), ("keyboard", lambda: keyboard(page)), ("review", lambda: the_review(page, server, program, shots)),
             ("scan", lambda: scanning(page, server, music)), ("many", lambda: many(page, server)), ("troubles", lambda: troubles(page, program, server, work)),
         ):

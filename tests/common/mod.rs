@@ -7,7 +7,7 @@ pub(crate) mod server;
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use voisin_library::{Library, OpenMode};
@@ -135,6 +135,25 @@ pub(crate) fn tone_wav(sample_rate: u32, seconds: f64, frequency: f64, amplitude
     let n = (seconds * f64::from(sample_rate)) as u32;
     let step = std::f64::consts::TAU * frequency / f64::from(sample_rate);
     wav(sample_rate, (0..n).map(|i| amplitude * (step * f64::from(i)).sin()))
+}
+
+/// Writes a WAV file with an `ID3v2` tag of these text frames.
+pub(crate) fn tagged(path: &Path, mut wav: Vec<u8>, frames: &[(&str, &str)]) {
+    let mut tag = Vec::new();
+    for (id, value) in frames {
+        // An address has no mark of its encoding.
+        let mark: &[u8] = if id.starts_with('W') { b"" } else { b"\x03" };
+        let body = [mark, value.as_bytes()].concat();
+        tag.extend([id.as_bytes(), &[0, 0, 0, body.len() as u8, 0, 0], &body].concat());
+    }
+    let size = [(tag.len() >> 7) as u8, tag.len() as u8 & 0x7f];
+    let mut tag = [&b"ID3\x04\0\0\0\0"[..], &size, &tag].concat();
+    tag.resize(tag.len().next_multiple_of(2), 0);
+    wav.extend([&b"id3 "[..], &(tag.len() as u32).to_le_bytes(), &tag].concat());
+    let riff = (wav.len() - 8) as u32;
+    wav[4..8].copy_from_slice(&riff.to_le_bytes());
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, wav).unwrap();
 }
 
 /// A mono 16-bit WAV file of pulsed, coloured noise; every seed sounds different.

@@ -4,19 +4,28 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Sandbox, fine, six_tracks, text};
+use super::{Sandbox, fine, noise_wav, six_tracks, tagged, text};
 
 /// A library of six tracks of the demo.
 pub(crate) fn small_library(sandbox: &Sandbox) -> PathBuf {
     let music = six_tracks(sandbox);
     fine(sandbox.run(["add", music.to_str().unwrap()]));
     music
+}
+
+/// Three albums of four tracks.
+pub(crate) fn some_albums(music: &Path) {
+    for (seed, name, album) in [(1, "a1", "Hits"), (2, "a2", "Hits"), (3, "b", "Summer"), (4, "c", "Winter")]
+    {
+        let frames = [("TIT2", name), ("TPE1", "Ann"), ("TALB", album), ("TPE2", "Ann")];
+        tagged(&music.join(format!("{name}.wav")), noise_wav(16_000, 4.0, seed), &frames);
+    }
 }
 
 pub(crate) struct Server {

@@ -33,7 +33,7 @@ pub enum Makers {
 
 impl Makers {
     /// What one of them is called.
-    pub(crate) fn one(self) -> &'static str {
+    pub fn one(self) -> &'static str {
         match self {
             Self::Artists => "artist",
             Self::Albums => "album",

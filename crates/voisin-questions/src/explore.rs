@@ -1,4 +1,4 @@
-//! Clusters, copies, and the way from one track to another.
+//! Clusters, artists and albums, copies, and the way from one track to another.
 
 use clap::Args;
 use schemars::JsonSchema;
@@ -7,15 +7,17 @@ use serde::{Deserialize, Serialize};
 use super::QuestionError;
 use super::seed::{MOST_SEEDS, NamedSeed};
 use super::values::{ClusterDetail, Count, WholeNumber, Within, at_most};
+use crate::answers::artists::FoundArtists;
 use crate::answers::duplicates::{GroupJson, versions, with_exact_copies};
 use crate::answers::graph::{clustered, duplicate_groups};
 use voisin::{Collection, Engine, EngineError, FileListener, ListenEvent, Seed, window_set};
 use voisin_base::track::TrackId;
-use voisin_explore::KnnGraph;
+use voisin_explore::artists::{Makers, artists, near_artists};
 use voisin_explore::clusters::{ClusterOptions, Clustering};
 use voisin_explore::duplicates::PairListener;
 use voisin_explore::outliers::{Outlier, THRESHOLD, outliers};
 use voisin_explore::path::{PathOptions, Walk, path};
+use voisin_explore::{ExploreError, KnnGraph};
 
 /// Groups of tracks that sound alike
 #[derive(Debug, Clone, Default, Args, Deserialize, JsonSchema)]
@@ -52,6 +54,40 @@ impl Clusters {
             rows,
             &ClusterOptions { detail: self.detail.0, count, seed, ..usual },
         )
+    }
+}
+
+/// Artists, or albums, and those near to one
+#[derive(Debug, Clone, Default, Args, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct NearArtists {
+    /// Only those near to this one
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
+}
+
+impl NearArtists {
+    /// All of them, most tracks first, each with its nearest; or those near to the one that is named, nearest first.
+    ///
+    /// - `limit`: how many at most
+    ///
+    /// # Errors
+    /// None, or several, are called so.
+    pub fn run(
+        &self,
+        collection: &Collection,
+        makers: Makers,
+        limit: usize,
+    ) -> Result<FoundArtists, ExploreError> {
+        let (vectors, meta) = (collection.vectors.view(), &collection.meta);
+        Ok(match &self.name {
+            None => {
+                let mut all = artists(vectors, meta, makers)?;
+                all.truncate(limit);
+                FoundArtists::All(all)
+            }
+            Some(name) => FoundArtists::Near(near_artists(vectors, meta, makers, name, limit)?),
+        })
     }
 }
 

@@ -121,6 +121,8 @@ pub(super) fn router(
         .route("/playlist", post(search::playlist))
         .route("/genres", get(explore::genres))
         .route("/clusters", get(explore::clusters))
+        .route("/artists", get(explore::artists))
+        .route("/albums", get(explore::albums))
         .route("/map", get(explore::map))
         .route("/suspects", get(explore::suspects))
         .route("/duplicates", get(explore::duplicates))

@@ -27,7 +27,7 @@ use super::problem::Problem;
 use super::scan::ScanProcess;
 use super::state::{LoadModel, Shared, State};
 use super::{ServeError, api, runtime};
-use voisin_questions::explore::{Clusters, Duplicates, Outliers, PathBetween};
+use voisin_questions::explore::{Clusters, Duplicates, NearArtists, Outliers, PathBetween};
 use voisin_questions::genre::{Classify, GenreRelations, Suspects};
 use voisin_questions::list::{Find, List, Show};
 use voisin_questions::page::{Paged, Plain};
@@ -39,7 +39,7 @@ use voisin_questions::{Mix, Similar};
 /// A tool: its name, its title for people, the question that it is, and what that takes.
 pub(super) type QuestionTool = (&'static str, &'static str, Method, &'static str, fn() -> Value);
 
-pub(super) static TOOLS: [QuestionTool; 17] = [
+pub(super) static TOOLS: [QuestionTool; 19] = [
     ("similar", "What sounds like tracks", Method::POST, "/similar", of_body::<Similar>),
     ("mix", "A mix to go on with", Method::POST, "/mix", of_body::<Mix>),
     ("find", "Music by words for its sound", Method::GET, "/find", of_query::<Find>),
@@ -53,6 +53,8 @@ pub(super) static TOOLS: [QuestionTool; 17] = [
     ("list_now", "What a saved list holds now", Method::GET, "/lists/{name}", of_list),
     ("genres", "How close genres are", Method::GET, "/genres", of_query::<Paged<GenreRelations, usize>>),
     ("clusters", "Groups that sound alike", Method::GET, "/clusters", of_query::<Paged<Clusters>>),
+    ("artists", "Artists near to each other", Method::GET, "/artists", of_query::<Paged<NearArtists, usize>>),
+    ("albums", "Albums near to each other", Method::GET, "/albums", of_query::<Paged<NearArtists, usize>>),
     ("suspects", "Labels that look wrong", Method::GET, "/suspects", of_query::<Paged<Suspects>>),
     ("duplicates", "Copies and versions", Method::GET, "/duplicates", of_query::<Paged<Duplicates>>),
     ("outliers", "Tracks far from everything", Method::GET, "/outliers", of_query::<Paged<Outliers>>),

@@ -56,6 +56,8 @@ fn words(next: &Remedy, see: impl Fn(&str, &str) -> String) -> String {
             format!("ask in other words: {}", see("tracks?query=WORDS", "list"))
         }
         Remedy::SeeGenres => format!("see those there are: {}", see("genres", "genres")),
+        Remedy::SeeArtists => format!("see those there are: {}", see("artists", "artists")),
+        Remedy::SeeAlbums => format!("see those there are: {}", see("albums", "albums")),
         Remedy::SeeClusters => format!("see those there are: {}", see("clusters", "clusters")),
         Remedy::SeeWords(known) => {
             format!("see the {} that are: {}", count(*known as u64, "word"), see("words", "words"))

@@ -9,7 +9,7 @@ use super::units::RandomArgs;
 use super::{BackendArgs, ListOutput, TableFormat, one_of};
 use crate::explore::map::ColourBy;
 use crate::questions::Filters;
-use crate::questions::explore::{Clusters, Duplicates, Outliers, PathBetween};
+use crate::questions::explore::{Clusters, Duplicates, NearArtists, Outliers, PathBetween};
 use crate::questions::playlist::Playlist;
 use crate::questions::seed::NamedSeed;
 use crate::questions::values::Limit;
@@ -144,9 +144,8 @@ pub(crate) struct AlbumsArgs {
 /// What is asked of artists and of albums.
 #[derive(Debug, Args)]
 pub(crate) struct MakersArgs {
-    /// Only those near to this one
-    #[arg(value_name = "NAME")]
-    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) question: NearArtists,
     /// How many [default: 10 near a named one, else all]
     #[arg(long, short, value_name = "N|all", allow_negative_numbers = true)]
     pub(crate) limit: Option<Limit>,

@@ -1,38 +1,42 @@
 //! `voisin artists` and `voisin albums`.
 
-use crate::answers::artists::{ArtistJson, SimilarArtistJson};
+use crate::answers::artists::{ArtistJson, FoundArtists};
 use crate::cli::args::{MakersArgs, TableFormat};
 use crate::cli::context::Context;
 use crate::cli::render::track::display;
 use crate::cli::render::{self, Align, Table};
 use crate::cli::{Ending, NothingFound};
 use crate::engine::Collection;
-use crate::explore::artists::{ArtistSummary, Makers, NearArtist, artists, near_artists};
+use crate::explore::artists::{ArtistSummary, Makers, NearArtist};
+use crate::questions::values::Limit;
 
 /// Those near a named one, where nobody says how many.
 const NEAREST: usize = 10;
 
 pub(crate) fn run(context: &Context, makers: Makers, args: &MakersArgs) -> anyhow::Result<Ending> {
     let collection = context.open_engine()?.collection()?;
-    let (vectors, meta) = (collection.vectors.view(), &collection.meta);
-    match &args.name {
-        None => {
-            let mut found = artists(vectors, meta, makers)?;
-            if found.is_empty() {
-                let what = match makers {
-                    Makers::Artists => "artist",
-                    Makers::Albums => "album",
-                };
-                let text = format!("no track of this library names its {what}: add tagged music");
-                return Err(NothingFound(text).into());
-            }
-            found.truncate(args.limit.map_or(found.len(), |limit| limit.of(found.len())));
-            print_all(&collection, &found, makers, args.format)?;
+    let usual = if args.question.name.is_some() { NEAREST.into() } else { Limit::from(0) };
+    let limit = args.limit.unwrap_or(usual).of(usize::MAX);
+    let found = args.question.run(&collection, makers, limit)?;
+    let one = makers.one();
+    let nothing = match &found {
+        FoundArtists::All(all) if all.is_empty() => {
+            Some(format!("no track of this library names its {one}: add tagged music"))
         }
-        Some(name) => {
-            let limit = args.limit.unwrap_or(NEAREST.into()).of(collection.ids.len());
-            print_near(&collection, &near_artists(vectors, meta, makers, name, limit)?, makers, args.format)?;
+        FoundArtists::Near(near) if near.is_empty() => {
+            Some(format!("the library has no other {one} to compare this one with: add more music"))
         }
+        _ => None,
+    };
+    if let Some(text) = nothing {
+        return Err(NothingFound(text).into());
+    }
+    match found {
+        found if args.format == TableFormat::Json => {
+            render::print_json(&ArtistJson::list(&collection, found))?;
+        }
+        FoundArtists::All(all) => print_all(&all, makers, args.format)?,
+        FoundArtists::Near(near) => print_near(&collection, &near, makers, args.format)?,
     }
     Ok(Ending::Fine)
 }
@@ -50,15 +54,7 @@ fn headed(makers: Makers, others: &[(&'static str, Align)]) -> Vec<(&'static str
     [own, others].concat()
 }
 
-fn print_all(
-    collection: &Collection,
-    found: &[ArtistSummary],
-    makers: Makers,
-    format: TableFormat,
-) -> anyhow::Result<()> {
-    if format == TableFormat::Json {
-        return render::print_json(&ArtistJson::list(collection, found));
-    }
+fn print_all(found: &[ArtistSummary], makers: Makers, format: TableFormat) -> anyhow::Result<()> {
     let others = [
         ("tracks", Align::Right),
         ("cohesion", Align::Right),
@@ -85,9 +81,6 @@ fn print_near(
     makers: Makers,
     format: TableFormat,
 ) -> anyhow::Result<()> {
-    if format == TableFormat::Json {
-        return render::print_json(&SimilarArtistJson::list(collection, near));
-    }
     let others = [("tracks", Align::Right), ("similarity", Align::Right), ("because", Align::Left)];
     let rows = near.iter().map(|one| {
         let because = one.because.first().map_or_else(String::new, |pair| {

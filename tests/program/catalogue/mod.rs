@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use crate::common;
+use crate::common::tagged;
 mod albums;
 mod keeping;
 mod parts;
@@ -18,25 +19,6 @@ use serde_json::Value;
 /// A sound of four seconds with these text frames of ID3v2.4.
 fn sound(path: &Path, seed: u64, frames: &[(&str, &str)]) {
     tagged(path, noise_wav(16_000, 4.0, seed), frames);
-}
-
-/// Writes a WAV file with an `ID3v2` tag of these text frames.
-fn tagged(path: &Path, mut wav: Vec<u8>, frames: &[(&str, &str)]) {
-    let mut tag = Vec::new();
-    for (id, value) in frames {
-        // An address has no mark of its encoding.
-        let mark: &[u8] = if id.starts_with('W') { b"" } else { b"\x03" };
-        let body = [mark, value.as_bytes()].concat();
-        tag.extend([id.as_bytes(), &[0, 0, 0, body.len() as u8, 0, 0], &body].concat());
-    }
-    let size = [(tag.len() >> 7) as u8, tag.len() as u8 & 0x7f];
-    let mut tag = [&b"ID3\x04\0\0\0\0"[..], &size, &tag].concat();
-    tag.resize(tag.len().next_multiple_of(2), 0);
-    wav.extend([&b"id3 "[..], &(tag.len() as u32).to_le_bytes(), &tag].concat());
-    let riff = (wav.len() - 8) as u32;
-    wav[4..8].copy_from_slice(&riff.to_le_bytes());
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, wav).unwrap();
 }
 
 /// Four tracks by three artists.

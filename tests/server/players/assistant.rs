@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::{answered, skipped};
-use crate::common::server::small_library;
+use crate::common::server::{small_library, some_albums};
 use crate::common::{Sandbox, code, fine, text};
 
 #[test]
@@ -19,7 +19,9 @@ fn an_assistant_gets_what_the_command_line_says() {
         return skipped("the protocol's client (PyPI's mcp)");
     }
     let sandbox = Sandbox::new();
-    small_library(&sandbox);
+    let music = small_library(&sandbox);
+    some_albums(&music);
+    fine(sandbox.run(["add", music.to_str().unwrap()]));
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/server/players/assistant.py");
     let ask = |library: &str, calls: &Value| -> Value {
         answered(
@@ -49,6 +51,8 @@ fn an_assistant_gets_what_the_command_line_says() {
         ),
         ("genres", json!({}), "genres"),
         ("clusters", json!({}), "clusters"),
+        ("artists", json!({}), "artists"),
+        ("albums", json!({"name": "hits"}), "albums|hits"),
         ("suspects", json!({"all": true}), "suspects|--all"),
         ("duplicates", json!({}), "duplicates"),
         ("outliers", json!({"threshold": 0}), "outliers|--threshold|0"),
@@ -67,7 +71,7 @@ fn an_assistant_gets_what_the_command_line_says() {
     assert_eq!(heard["name"], "voisin");
     assert!(heard["instructions"].as_str().unwrap().contains("`list` finds ids"), "{heard}");
     let tools = heard["tools"].as_array().unwrap();
-    assert_eq!(tools.len(), 17);
+    assert_eq!(tools.len(), 19);
     for tool in tools {
         assert_eq!(tool["annotations"]["readOnlyHint"], true, "{tool}");
         assert_eq!(tool["inputSchema"]["type"], "object", "{tool}");
@@ -136,7 +140,7 @@ fn an_assistant_gets_what_the_command_line_says() {
     assert!(answers[12]["refused"].as_str().unwrap().contains("there is no tool"), "{}", answers[12]);
 
     let nowhere = ask("nowhere", &json!([["list", {}], ["similar", {"seeds": [{"id": 1}]}]]));
-    assert_eq!(nowhere["tools"].as_array().unwrap().len(), 17);
+    assert_eq!(nowhere["tools"].as_array().unwrap().len(), 19);
     for answer in nowhere["answers"].as_array().unwrap() {
         let text = answer["text"].as_str().unwrap();
         assert!(

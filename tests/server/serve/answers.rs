@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::common::server::{Server, small_library};
+use crate::common::server::{Server, small_library, some_albums};
 use crate::common::{DEMO, Sandbox, code, fine, fine_json, noise_wav, text};
 
 /// An answer without what the command line does not say.
@@ -284,6 +284,29 @@ fn members(answer: &Value) -> Vec<Value> {
 }
 
 #[test]
+fn artists_and_albums_are_those_of_the_command_line() {
+    let sandbox = Sandbox::new();
+    let music = small_library(&sandbox);
+    some_albums(&music);
+    fine(sandbox.run(["add", music.to_str().unwrap()]));
+    let server = Server::start(&sandbox, &[]);
+    let cli = |arguments: &[&str]| json!({"items": fine_json(sandbox.run([arguments, &["--format", "json"]].concat()))});
+    for (makers, name) in [("artists", "muldjord"), ("albums", "hits")] {
+        let all = whole(server.good_get(&format!("/api/v1/{makers}")));
+        assert_eq!(all, cli(&[makers]));
+        assert!(all["items"].as_array().unwrap().len() > 2, "{all}");
+        let near = whole(server.good_get(&format!("/api/v1/{makers}?name={name}")));
+        assert!(near["items"][0]["because"][0]["own"]["id"].is_u64(), "{near}");
+        assert_eq!(near, cli(&[makers, name]));
+        for unknown in ["polka", ""] {
+            let (status, problem) = server.get(&format!("/api/v1/{makers}?name={unknown}"));
+            let next = problem["next"].as_str().unwrap_or_default();
+            assert!(status == 404 && next.ends_with(&format!("GET /api/v1/{makers}")), "{problem}");
+        }
+    }
+}
+
+#[test]
 fn long_lists_come_in_pages_that_fit_together() {
     type Read = Box<dyn Fn(&Value) -> Vec<Value>>;
     let sandbox = Sandbox::new();
@@ -296,6 +319,7 @@ fn long_lists_come_in_pages_that_fit_together() {
     for name in ["broken.mp3", "empty.flac"] {
         fs::write(music.join(name), &b"this is no music"[..16 * usize::from(name.starts_with('b'))]).unwrap();
     }
+    some_albums(&music);
     assert_eq!(code(&sandbox.run(["add", music.to_str().unwrap()])), 1);
     let server = Server::start(&sandbox, &[]);
     let failed = whole(server.good_get("/api/v1/failed"));
@@ -307,7 +331,7 @@ fn long_lists_come_in_pages_that_fit_together() {
     server.good("/api/v1/labels", &json!({"tracks": [1, 2, 4], "genre": "Jazz"}));
     let field =
         |name: &'static str| move |answer: &Value| -> Vec<Value> { answer[name].as_array().unwrap().clone() };
-    let lists: [(&str, &str, Read); 10] = [
+    let lists: [(&str, &str, Read); 12] = [
         ("genres", "", Box::new(field("genres"))),
         ("genres", "", Box::new(field("distance"))),
         ("clusters", "", Box::new(members)),
@@ -317,6 +341,8 @@ fn long_lists_come_in_pages_that_fit_together() {
         ("duplicates", "&rough=true", Box::new(field("items"))),
         ("outliers", "&threshold=0", Box::new(field("items"))),
         ("failed", "", Box::new(field("items"))),
+        ("artists", "", Box::new(field("items"))),
+        ("albums", "", Box::new(field("items"))),
         ("labels", "", Box::new(field("by_hand"))),
     ];
     for (name, options, read) in &lists {
@@ -361,12 +387,12 @@ fn long_lists_come_in_pages_that_fit_together() {
     fs::write(music.join("noise.wav"), noise_wav(22_050, 10.0, 3)).unwrap();
     fine(sandbox.run(["add", music.to_str().unwrap()]));
     let rest = server.good_get(&format!("/api/v1/map?limit=4&after={}", first["next"]));
-    assert_eq!((&rest["generation"], &rest["total"]), (&first["generation"], &json!(6)));
+    assert_eq!((&rest["generation"], &rest["total"]), (&first["generation"], &json!(10)));
     let now = server.good_get("/api/v1/map");
-    assert_eq!(now["total"], 7);
+    assert_eq!(now["total"], 11);
     assert!(now["generation"].as_u64() > first["generation"].as_u64());
     let rest = server.good_get(&format!("/api/v1/map?limit=4&after={}", first["next"]));
-    assert_eq!((&rest["generation"], &rest["total"]), (&now["generation"], &json!(7)));
+    assert_eq!((&rest["generation"], &rest["total"]), (&now["generation"], &json!(11)));
 }
 
 #[test]

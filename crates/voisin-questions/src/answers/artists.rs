@@ -4,86 +4,113 @@ use serde::Serialize;
 
 use super::track::TrackRef;
 use voisin::Collection;
-use voisin_explore::artists::{ArtistSummary, NearArtist};
+use voisin_explore::artists::{ArtistSummary, NearArtist, TrackPair};
+
+/// What was found: artists, or albums.
+#[derive(Debug)]
+pub enum FoundArtists {
+    /// All of them.
+    All(Vec<ArtistSummary>),
+    /// Those near to one.
+    Near(Vec<NearArtist>),
+}
 
 /// The documented JSON of `artists` and `albums`: a list of these.
-#[derive(Serialize)]
-pub struct ArtistJson<'a> {
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum ArtistJson {
+    /// One of all.
+    All(ArtistSummaryJson),
+    /// One near to the one that was named.
+    Near(NearArtistJson),
+}
+
+/// An artist, or an album.
+#[derive(Debug, Serialize)]
+pub struct ArtistSummaryJson {
     #[serde(flatten)]
-    name: MakerName<'a>,
+    name: MakerName,
     tracks: usize,
     medoid: Option<TrackRef>,
     cohesion: Option<f32>,
-    nearest: Option<NearestJson<'a>>,
+    nearest: Option<NearestJson>,
 }
 
 /// An artist, or an album and whose it is.
-#[derive(Serialize)]
-pub(crate) struct MakerName<'a> {
+#[derive(Debug, Serialize)]
+pub(crate) struct MakerName {
     #[serde(skip_serializing_if = "Option::is_none")]
-    album: Option<&'a str>,
-    artist: &'a str,
+    album: Option<String>,
+    artist: String,
 }
 
-#[derive(Serialize)]
-pub(crate) struct NearestJson<'a> {
+#[derive(Debug, Serialize)]
+pub(crate) struct NearestJson {
     #[serde(flatten)]
-    name: MakerName<'a>,
+    name: MakerName,
     similarity: f32,
 }
 
-/// The documented JSON of `artists NAME` and `albums NAME`: a list of these.
-#[derive(Serialize)]
-pub struct SimilarArtistJson<'a> {
+/// An artist, or an album, near to the one that was named.
+#[derive(Debug, Serialize)]
+pub struct NearArtistJson {
     #[serde(flatten)]
-    name: MakerName<'a>,
+    name: MakerName,
     tracks: usize,
     similarity: f32,
     mean_similarity: f32,
     because: Vec<TrackPairJson>,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 pub(crate) struct TrackPairJson {
     own: Option<TrackRef>,
     other: Option<TrackRef>,
     similarity: f32,
 }
 
-impl<'a> ArtistJson<'a> {
+impl ArtistJson {
     /// All of them, in the order found.
-    pub fn list(collection: &Collection, artists: &'a [ArtistSummary]) -> Vec<Self> {
-        let json = artists.iter().map(|artist| Self {
-            name: MakerName { album: artist.album.as_deref(), artist: &artist.artist },
-            tracks: artist.tracks,
-            medoid: TrackRef::of(collection, artist.medoid),
-            cohesion: artist.cohesion,
-            nearest: artist.nearest.as_ref().map(|near| NearestJson {
-                name: MakerName { album: near.album.as_deref(), artist: &near.artist },
-                similarity: near.similarity,
-            }),
-        });
-        json.collect()
+    pub fn list(collection: &Collection, found: FoundArtists) -> Vec<Self> {
+        match found {
+            FoundArtists::All(all) => {
+                all.into_iter().map(|one| Self::All(ArtistSummaryJson::new(collection, one))).collect()
+            }
+            FoundArtists::Near(near) => {
+                near.into_iter().map(|one| Self::Near(NearArtistJson::new(collection, one))).collect()
+            }
+        }
     }
 }
 
-impl<'a> SimilarArtistJson<'a> {
-    /// All of them, in the order found.
-    pub fn list(collection: &Collection, near: &'a [NearArtist]) -> Vec<Self> {
-        let json = near.iter().map(|artist| {
-            let because = artist.because.iter().map(|pair| TrackPairJson {
-                own: TrackRef::of(collection, pair.own),
-                other: TrackRef::of(collection, pair.other),
-                similarity: pair.similarity,
-            });
-            Self {
-                name: MakerName { album: artist.album.as_deref(), artist: &artist.artist },
-                tracks: artist.tracks,
-                similarity: artist.similarity,
-                mean_similarity: artist.mean_similarity,
-                because: because.collect(),
-            }
-        });
-        json.collect()
+impl ArtistSummaryJson {
+    fn new(collection: &Collection, one: ArtistSummary) -> Self {
+        Self {
+            name: MakerName { album: one.album, artist: one.artist },
+            tracks: one.tracks,
+            medoid: TrackRef::of(collection, one.medoid),
+            cohesion: one.cohesion,
+            nearest: one.nearest.map(|near| NearestJson {
+                name: MakerName { album: near.album, artist: near.artist },
+                similarity: near.similarity,
+            }),
+        }
+    }
+}
+
+impl NearArtistJson {
+    fn new(collection: &Collection, one: NearArtist) -> Self {
+        let because = |pair: TrackPair| TrackPairJson {
+            own: TrackRef::of(collection, pair.own),
+            other: TrackRef::of(collection, pair.other),
+            similarity: pair.similarity,
+        };
+        Self {
+            name: MakerName { album: one.album, artist: one.artist },
+            tracks: one.tracks,
+            similarity: one.similarity,
+            mean_similarity: one.mean_similarity,
+            because: one.because.into_iter().map(because).collect(),
+        }
     }
 }

@@ -14,8 +14,10 @@ use crate::problem::Problem;
 use crate::state::Shared;
 use voisin_base::track::TrackId;
 use voisin_explore::ExploreError;
+use voisin_explore::artists::Makers;
 use voisin_explore::clusters::Clustering;
 use voisin_explore::layout::{LayoutOptions, layout};
+use voisin_questions::answers::artists::ArtistJson;
 use voisin_questions::answers::clusters::{ClustersJson, members};
 use voisin_questions::answers::failed::FailureJson;
 use voisin_questions::answers::genres::{GenreJson, GenresJson};
@@ -23,17 +25,17 @@ use voisin_questions::answers::map::{ClusterName, MapJson, MapTrack};
 use voisin_questions::answers::outliers::OutlierJson;
 use voisin_questions::answers::suspects::SuspectJson;
 use voisin_questions::answers::track::TrackRef;
-use voisin_questions::explore::{Clusters, Duplicates, Outliers};
+use voisin_questions::explore::{Clusters, Duplicates, NearArtists, Outliers};
 use voisin_questions::genre::{GenreRelations, Suspects};
 use voisin_questions::page::{Paged, Plain};
 
 /// A page of a list.
 #[derive(Serialize)]
-struct ListPage<'a, T> {
+struct ListPage<'a, T, N> {
     total: usize,
     items: &'a [T],
     /// Names the next page; null on the last one.
-    next: Option<TrackId>,
+    next: Option<N>,
 }
 
 /// The page of a list that is asked for.
@@ -125,6 +127,41 @@ pub(super) async fn clusters(
     let (part, next) = page(members, |track| track.id, asked.after, asked.limit)?;
     let clusters = ClustersJson::new(found, members, &part);
     let answer = ClusterPage { total: members.len(), clusters, next };
+    Ok(Answer { generation: *generation, answer }.into_response())
+}
+
+pub(super) async fn artists(
+    State(state): State<Shared>,
+    ask::Query(asked): ask::Query<Paged<NearArtists, usize>>,
+) -> Result<Response<Body>, Problem> {
+    makers(&state, Makers::Artists, &asked).await
+}
+
+pub(super) async fn albums(
+    State(state): State<Shared>,
+    ask::Query(asked): ask::Query<Paged<NearArtists, usize>>,
+) -> Result<Response<Body>, Problem> {
+    makers(&state, Makers::Albums, &asked).await
+}
+
+async fn makers(
+    state: &Shared,
+    makers: Makers,
+    asked: &Paged<NearArtists, usize>,
+) -> Result<Response<Body>, Problem> {
+    let question = asked.question.clone();
+    let key = format!("{makers:?} {question:?}");
+    let kept = state
+        .once_explored(key, asked.after.is_some(), move |_, _, explored, _| {
+            let found = question.run(&explored.collection, makers, usize::MAX)?;
+            let answer = ArtistJson::list(&explored.collection, found);
+            Ok(Answer { generation: explored.generation, answer })
+        })
+        .await?;
+    let Answer { generation, answer: all } = &*kept;
+    let places: Vec<usize> = (1..=all.len()).collect();
+    let (part, next) = page(&places, |place| *place, asked.after, asked.limit)?;
+    let answer = ListPage { total: all.len(), items: &all[part], next };
     Ok(Answer { generation: *generation, answer }.into_response())
 }
 

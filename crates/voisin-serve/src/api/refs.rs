@@ -190,11 +190,11 @@ pub(super) struct ArtistsQuestion {
 
 #[derive(Debug, Serialize)]
 pub(super) struct NearArtistsJson {
-    artists: Vec<NearArtistJson>,
+    artists: Vec<ArtistMatchJson>,
 }
 
 #[derive(Debug, Serialize)]
-pub(super) struct NearArtistJson {
+pub(super) struct ArtistMatchJson {
     name: String,
     similarity: f32,
 }
@@ -210,7 +210,7 @@ pub(super) async fn artists(
             let collection = &explored.collection;
             let (vectors, meta) = (collection.vectors.view(), &collection.meta);
             let near = near_artists(vectors, meta, Makers::Artists, &asked.artist.name, count)?;
-            let artists = near.into_iter().map(|near| NearArtistJson {
+            let artists = near.into_iter().map(|near| ArtistMatchJson {
                 name: near.artist,
                 similarity: near.similarity.clamp(0.0, 1.0),
             });

@@ -7,13 +7,14 @@ import * as map from "./map.js";
 import * as list from "./list.js";
 import * as clusters from "./clusters.js";
 import * as genres from "./genres.js";
+import * as albums from "./albums.js";
 import * as review from "./review.js";
 import * as library from "./library.js";
 import { take } from "./card.js";
 import { sentence } from "./states.js";
 
-const PLACES = { listen, map, list, genres, review, library, clusters };
-const ORDER = Object.keys(PLACES).slice(0, 6);
+const PLACES = { listen, map, list, genres, albums, review, library, clusters };
+const ORDER = Object.keys(PLACES).slice(0, 7);
 /** Places that are a part of another one in the navigation. */
 const WITHIN = { clusters: "genres" };
 let now = null, leave = new AbortController();
@@ -123,7 +124,7 @@ $("file-input").addEventListener("change", event => { if (event.target.files[0])
 // ---- keys
 const HELP = [
   ["Player", [["Space", "play or pause"], ["← →", "5 seconds back, on"], ["P N", "previous, next"], ["M", "sound off or on"], ["Shift ↑ ↓", "louder, quieter"], ["Q", "up next"]]],
-  ["Places", [["1 – 6", "Listen, Map, List, Genres, Review, Library"], ["/", "search"], ["O", "ask about a file"], ["T", "light or dark"], ["?", "these keys"], ["Esc", "close"]]],
+  ["Places", [["1 – 7", "Listen, Map, List, Genres, Albums, Review, Library"], ["/", "search"], ["O", "ask about a file"], ["T", "light or dark"], ["?", "these keys"], ["Esc", "close"]]],
   ["Lists", [["↑ ↓", "from row to row; on a grip: move the row"], ["L", "put what plays on the list"], ["Ctrl Z", "on the list: take back"]]],
   ["Map", [["arrows", "to the track in that direction"], ["+ − 0", "zoom, show all"], ["Enter", "open the card"], ["P", "play"], ["S", "select"], ["L", "lasso"]]],
   ["Review", [["A", "accept"], ["K", "keep"], ["S", "skip"], ["Z", "take back"]]]
@@ -152,7 +153,7 @@ document.addEventListener("keydown", event => {
   // A button is pressed with the space bar.
   if (name === " " && event.target.closest("button, a, summary")) return undefined;
   if (event.shiftKey && (name === "ArrowUp" || name === "ArrowDown")) { player.setVolume(player.volume() + (name === "ArrowUp" ? 0.05 : -0.05)); say(`Volume ${Math.round(player.volume() * 100)}`); event.preventDefault(); return undefined; }
-  if (/^[1-6]$/.test(name)) { location.hash = ORDER[name - 1] === "listen" ? "#/" : "#/" + ORDER[name - 1]; event.preventDefault(); return undefined; }
+  if (/^[1-7]$/.test(name)) { location.hash = ORDER[name - 1] === "listen" ? "#/" : "#/" + ORDER[name - 1]; event.preventDefault(); return undefined; }
   if (name === "ArrowDown" && (event.target === document.body || event.target === $("main"))) { document.querySelector("main .track a.words")?.focus(); event.preventDefault(); return undefined; }
   if (now === "review" && review.key(name)) { event.preventDefault(); return undefined; }
   const act = KEYS[name];
