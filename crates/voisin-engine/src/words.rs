@@ -100,15 +100,7 @@ impl Engine {
         let model = self.model()?;
         let layer = tag_layer(&self.model_ref()?, &model)?;
         let _snapshot = library.snapshot()?;
-        let mut logits = library.logits(among)?;
-        logits.retain(|(_, values)| values.len() == layer.names().len());
-        let known: HashSet<TrackId> = logits.iter().map(|(id, _)| *id).collect();
-        let all = match among {
-            Some(those) => those.to_vec(),
-            None => library.track_ids()?,
-        };
-        logits.extend(self.unheard(&layer, &all, &known)?);
-        logits.sort_by_key(|(id, _)| *id);
+        let logits = self.tag_logits(&layer, among)?;
         let mut names = layer.names().to_vec();
         let tags = names.len();
         let guess = DefaultGenres::shipped(&Taxonomy::default())?;
@@ -176,6 +168,34 @@ impl Engine {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// The layer that tells the tags of stored vectors; `None` for a model without tags, or one that is not on this machine.
+    pub(super) fn tag_layer_if_any(&self) -> Result<Option<TagLayer>, EngineError> {
+        match self.model_ref().and_then(|model| tag_layer(&model, &self.model()?)) {
+            Ok(layer) => Ok(Some(layer)),
+            Err(EngineError::NoTags { .. } | EngineError::Encoder(EncoderError::UnknownModel { .. })) => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Logits of tracks, ascending by id, those without windows left out. What is not stored yet is worked out.
+    ///
+    /// - `among`: of these alone; `None`: of all
+    pub(super) fn tag_logits(
+        &self,
+        layer: &TagLayer,
+        among: Option<&[TrackId]>,
+    ) -> Result<Vec<(TrackId, Vec<f32>)>, EngineError> {
+        let mut logits = self.library().logits(among)?;
+        logits.retain(|(_, values)| values.len() == layer.names().len());
+        let known: HashSet<TrackId> = logits.iter().map(|(id, _)| *id).collect();
+        let all = among.map_or_else(|| self.library().track_ids(), |those| Ok(those.to_vec()))?;
+        logits.extend(self.unheard(layer, &all, &known)?);
+        logits.sort_by_key(|(id, _)| *id);
+        Ok(logits)
     }
 
     /// Works out the tags of tracks that have none stored yet, and keeps them. A model without tags has none to keep.

@@ -38,6 +38,7 @@ pub(crate) fn print(answers: &[GenreAnswer], brief: bool, output: &ListOutput) -
                     Some(UnknownReason::Novel) => "novel",
                     Some(UnknownReason::Unsure) => "unsure",
                     Some(UnknownReason::Steady) => "steady",
+                    Some(UnknownReason::Lacking) => "lacking",
                     None => "",
                 };
                 [
@@ -73,6 +74,11 @@ fn print_list(answers: &[GenreAnswer]) -> anyhow::Result<()> {
             (Some(UnknownReason::Novel), _) => "unlike anything labelled".to_owned(),
             (Some(UnknownReason::Unsure), _) => "too unsure".to_owned(),
             (Some(UnknownReason::Steady), _) => "a tone or noise".to_owned(),
+            (Some(UnknownReason::Lacking), _) => {
+                let genre =
+                    answer.sounds_like.as_ref().map_or_else(String::new, |like| like.genre.to_string());
+                format!("sounds like {genre}, which your labels lack")
+            }
             (None, Finding::Head { prediction, .. }) => prediction.confidence.to_string(),
             (None, Finding::FirstGuess(_)) => "a first guess".to_owned(),
             (None, Finding::Vote { .. } | Finding::Nobody) => String::new(),

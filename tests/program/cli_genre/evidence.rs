@@ -11,7 +11,7 @@ use voisin_audio::tags::read_tags;
 use super::AUDIO;
 use super::shelf::Shelf;
 use crate::common::{
-    Sandbox, code, fine, fine_json, json as answers, samples_wav, six_tracks, text, tone_wav,
+    DEMO, Sandbox, code, fine, fine_json, json as answers, samples_wav, six_tracks, text, tone_wav,
 };
 
 /// Demo music of which only what a table says is labelled.
@@ -250,6 +250,70 @@ fn strangers_are_unknown_to_neighbours_and_head() {
         let lost = labelled.iter().filter(|answer| answer["unknown"] == "novel").count();
         assert!(lost <= 7, "{lost} of 60 labelled tracks are called unknown");
     }
+}
+
+/// Labels of metal and orchestral music; techno is what they lack.
+#[test]
+fn a_genre_that_the_labels_lack_is_named_and_not_called_one_of_theirs() {
+    let sandbox = Sandbox::new();
+    let library = format!("{DEMO}/library");
+    let folders = ["metal", "orchestral", "techno"].map(|genre| format!("{library}/{genre}"));
+    fine(sandbox.run(["add"].into_iter().chain(folders.iter().map(String::as_str))));
+    let table = sandbox.path("labels.csv");
+    let label = |techno: &str| {
+        let mut rows = String::from("path,genre\n");
+        for (folder, genre) in folders.iter().zip(["Metal", "Orchestral", techno]) {
+            for file in fs::read_dir(folder).unwrap().filter(|_| !genre.is_empty()) {
+                rows += &format!("{},{genre}\n", file.unwrap().path().display());
+            }
+        }
+        fs::write(&table, rows).unwrap();
+        fine(sandbox.run(["labels", table.to_str().unwrap()]));
+    };
+    let stranger = format!("{library}/techno/elysis-brainsukker.opus");
+    let said = |more: &[&str]| {
+        let asked = ["classify", stranger.as_str(), "--format", "json"];
+        fine_json(sandbox.run([&asked, more].concat()))[0].clone()
+    };
+    label("");
+    for source in ["neighbours", "head"] {
+        if source == "head" {
+            fine(sandbox.run(["train", "genre"]));
+        }
+        let answer = said(&[]);
+        assert_eq!((&answer["source"], &answer["genre"]), (&json!(source), &Value::Null), "{answer}");
+        assert_eq!((&answer["unknown"], &answer["best"]), (&json!("lacking"), &json!("Metal")), "{answer}");
+        assert_eq!(answer["sounds_like"]["genre"], "Electronic", "{answer}");
+        assert!(answer["sounds_like"]["share"].as_f64() >= Some(0.5), "{answer}");
+        let summary = answer["summary"].as_str().unwrap();
+        let words = "unknown: sounds like Electronic, which your labels lack; nearest of yours: Metal";
+        assert!(summary.starts_with(words), "{summary}");
+        let all = fine_json(sandbox.run(["classify", "--all", "--format", "json"]));
+        let is_lost = |answer: &&Value| {
+            !answer["path"].as_str().unwrap().contains("/techno/") && answer["unknown"] == "lacking"
+        };
+        let lost = all.as_array().unwrap().iter().filter(is_lost).count();
+        assert_eq!(lost, 0, "{all}");
+        assert!(
+            fine(sandbox.run(["classify", "--all"]))
+                .contains("sounds like Electronic, which your labels lack")
+        );
+        // Who says which genres it can be does not ask whether it is another.
+        assert_eq!(said(&["--among", "metal,orchestral"])["genre"], "Metal");
+    }
+    // A label of kin style, or a table of the user's own, and nothing is lacking.
+    label("House");
+    assert_eq!(said(&["-k", "15"])["sounds_like"], Value::Null);
+    label("");
+    fs::write(sandbox.path("library/genre-kin.tsv"), "Electronic\tMetal\n").unwrap();
+    assert_eq!(said(&["-k", "15"])["sounds_like"], Value::Null);
+    fs::write(sandbox.path("library/genre-kin.tsv"), "Electronic\tMetal\nDub\n").unwrap();
+    let broken = sandbox.run(["classify", stranger.as_str()]);
+    let told = text(&broken.stderr);
+    assert!(
+        code(&broken) == 2 && told.contains("genre-kin.tsv, line 2: expected two styles or more"),
+        "{told}"
+    );
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::evidence::Evidence;
 use crate::Seed;
 use voisin_base::track::TrackId;
 use voisin_learn::genre::{
-    FOREIGN_BELOW, Genre, GenrePrediction, Guess, LabelCount, UnknownReason, Votes, certainty,
+    FOREIGN_BELOW, Genre, GenrePrediction, GenreShare, Guess, LabelCount, UnknownReason, Votes, certainty,
 };
 
 /// The genre of one track, with reasons.
@@ -25,6 +25,9 @@ pub struct GenreAnswer {
     pub labelled: LabelCount,
     /// How usual it is among the labelled tracks to be as far from the others as this one is, above 0 to 1.
     pub familiar: Option<f32>,
+    /// The genre that it sounds like, by the first guess, where the labels have it neither by name nor by kin, and how
+    /// likely that is.
+    pub sounds_like: Option<GenreShare>,
     /// Why it is unknown whatever the voices say.
     pub rejected: Option<UnknownReason>,
     /// What was found.
@@ -63,8 +66,8 @@ pub enum Finding {
 impl GenreAnswer {
     pub(super) fn new(seed: Seed, is_limited: bool, labelled: LabelCount, finding: Finding) -> Self {
         let Seed { track, path, is_named_file, .. } = seed;
-        let (familiar, rejected) = (None, None);
-        Self { track, path, is_named_file, is_limited, labelled, familiar, rejected, finding }
+        let (familiar, sounds_like, rejected) = (None, None, None);
+        Self { track, path, is_named_file, is_limited, labelled, familiar, sounds_like, rejected, finding }
     }
 
     /// A first guess, or none, where too little is labelled.
@@ -125,13 +128,30 @@ impl GenreAnswer {
         }
     }
 
+    /// The genres that it is nearest to, where the answer is unknown.
+    pub fn kin(&self) -> Vec<&Genre> {
+        match &self.finding {
+            _ if self.unknown().is_none() => Vec::new(),
+            Finding::Head { prediction, .. } => prediction.kin(),
+            _ => self.best().into_iter().collect(),
+        }
+    }
+
+    /// Why it is unknown, in words.
+    fn why_unknown(&self) -> Option<String> {
+        let kin: Vec<&str> = self.kin().into_iter().map(Genre::name).collect();
+        let sounds_like = self.sounds_like.as_ref().map(|share| &share.genre);
+        self.unknown().map(|reason| reason.sentence(&kin, sounds_like))
+    }
+
     /// The answer in words, without the track.
     pub fn summary(&self) -> String {
         let percent = format!("{:.0} %", 100.0 * self.probability());
         let limit = if self.is_limited { "of the genres allowed, " } else { "" };
-        let genre = match (self.genre(), self.best()) {
+        let why_unknown = self.why_unknown();
+        let genre = match (self.genre(), &why_unknown) {
             (Some(genre), _) => genre.to_string(),
-            (None, Some(best)) => self.unknown().unwrap_or(UnknownReason::Unsure).sentence(&[best.name()]),
+            (None, Some(why)) => why.clone(),
             (None, None) => "unknown".to_owned(),
         };
         match &self.finding {
@@ -144,16 +164,20 @@ impl GenreAnswer {
                 format!("{limit}{genre} ({percent} of the votes, from {})", self.labelled)
             }
             Finding::Head { prediction, .. } => {
-                format!("{limit}{}; from {}", prediction.summary(), self.labelled)
+                let words =
+                    why_unknown.map_or_else(|| prediction.summary(), |why| format!("{why} ({percent})"));
+                format!("{limit}{words}; from {}", self.labelled)
             }
         }
     }
 
     /// Calls it unknown, or lowers its probability, by how familiar it is among the labelled tracks.
     ///
+    /// - `sounds_like`: the genre that it sounds like and that the labels lack
     /// - `threshold`: the least probability of a head that is an answer
-    pub(super) fn judge(&mut self, share: f32, threshold: f32) {
+    pub(super) fn judge(&mut self, share: f32, sounds_like: Option<GenreShare>, threshold: f32) {
         self.familiar = Some(share);
+        self.sounds_like = sounds_like;
         match &mut self.finding {
             Finding::Head { prediction, .. } => prediction.doubt(share, threshold),
             Finding::Vote { votes, .. } => {
@@ -164,6 +188,9 @@ impl GenreAnswer {
                 }
             }
             _ => {}
+        }
+        if self.sounds_like.is_some() && self.genre().is_some() {
+            self.reject(UnknownReason::Lacking);
         }
     }
 

@@ -8,6 +8,7 @@ use super::evidence::Evidence;
 use super::first_guess::FirstGuess;
 use super::head::GenreHead;
 use super::labels::{GroupBy, LabelSource, LabelledTracks};
+use super::lacking::Lacking;
 use super::vote::vote_options;
 use crate::search::stacked;
 use crate::{Embedder, Engine, EngineError, Seed};
@@ -160,6 +161,7 @@ pub struct Labelled {
     count: LabelCount,
     voice: Voice,
     familiarity: Box<Familiarity>,
+    lacking: Option<Box<Lacking>>,
     other_artists: bool,
 }
 
@@ -324,6 +326,7 @@ impl Labelled {
         let among = engine.taxonomy()?.named(&options.among);
         let count = tracks.label_count(&among);
         let familiarity = Box::new(Familiarity::of(&tracks.set()));
+        let lacking = Lacking::of(engine, &tracks)?.map(Box::new);
         let voice = if let Some(head) = head {
             let model = up_to_date(engine, head, &tracks, tell).model.with_voters(&tracks.set())?;
             GenreError::check_among(&among, model.genres().iter())?;
@@ -350,7 +353,7 @@ impl Labelled {
                 is_limited: !among.is_empty(),
             }
         };
-        Ok(Self { tracks, count, voice, familiarity, other_artists: options.other_artists })
+        Ok(Self { tracks, count, voice, familiarity, lacking, other_artists: options.other_artists })
     }
 
     /// The labelled tracks that are asked.
@@ -377,11 +380,16 @@ impl Labelled {
             }
             Voice::Vote { is_limited, .. } => (0.0, *is_limited),
         };
+        let sounds_like = match self.lacking.as_ref().filter(|_| !is_limited) {
+            Some(lacking) => lacking.of_seeds(engine, &seeds)?,
+            None => vec![None; seeds.len()],
+        };
         let mut answers = self.ask(engine, seeds)?;
         if !is_limited {
             let shares = self.familiarity.shares(vectors.view(), &groups);
-            for ((answer, share), is_steady) in answers.iter_mut().zip(shares).zip(steady) {
-                answer.judge(share, threshold);
+            let judged = answers.iter_mut().zip(shares).zip(sounds_like).zip(steady);
+            for (((answer, share), sounds_like), is_steady) in judged {
+                answer.judge(share, sounds_like, threshold);
                 if is_steady {
                     answer.reject(UnknownReason::Steady);
                 }

@@ -65,6 +65,7 @@ impl FirstGuess {
             is_limited: self.is_limited,
             labelled: self.labelled,
             familiar: None,
+            sounds_like: None,
             rejected,
             finding,
         })

@@ -13,6 +13,7 @@ mod first_guess;
 mod head;
 mod kinship;
 mod labels;
+mod lacking;
 mod path_table;
 mod vote;
 

@@ -113,7 +113,7 @@ fn check_vectors(what: &'static str, vectors: ArrayView2<f32>, dimension: usize)
 
 /// Rows spread over `0..n`, ascending, at most `most` (and at least half of that where `n` allows): one of each run of
 /// equal length, its place in the run hashed, so that it does not fall in step with the order of the tracks.
-pub(super) fn thinned(n: usize, most: usize) -> Vec<usize> {
+pub fn thinned(n: usize, most: usize) -> Vec<usize> {
     let run = n.div_ceil(most.max(1)).max(1);
     let mut hashes = Random::new(0);
     (0..n.div_ceil(run))

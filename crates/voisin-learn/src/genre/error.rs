@@ -28,6 +28,29 @@ pub enum GenreError {
         /// How many columns the line has.
         columns: usize,
     },
+    /// A line of a hierarchy is not two genres.
+    #[error(
+        "{}, line {line}: expected a genre, a tab and the genre that it lies within, found {genres} genre(s)",
+        path.display()
+    )]
+    HierarchyLine {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// How many genres the line names.
+        genres: usize,
+    },
+    /// A line of a table of kin styles has too few of them.
+    #[error("{}, line {line}: expected two styles or more with tabs between them, found {styles}", path.display())]
+    KinLine {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// How many styles the line has.
+        styles: usize,
+    },
     /// The default genre head, or the tags given to it, make no sense.
     #[error("the default genre head cannot be used: {reason}")]
     DefaultHead {

@@ -15,10 +15,11 @@ const REFERENCE: usize = 4000;
 /// Labelled tracks whose own familiarity is measured, at most.
 const OWN: usize = 1000;
 /// A track is foreign that fewer than this share of the labelled tracks are as far from the others: so many known ones are
-/// called unknown by mistake.
-pub const FOREIGN_BELOW: f32 = 0.1;
+/// called unknown by mistake. With those whose first guess is a genre that the labels lack ([`super::PresentGenres`]) a tenth
+/// may be: fitted by `scripts/open_set_figures.py --fit`.
+pub const FOREIGN_BELOW: f32 = 0.08;
 /// Probabilities of tracks less familiar than this fall in proportion: fitted by `scripts/open_set_figures.py --fit`.
-const DOUBT_BELOW: f32 = 0.3;
+const DOUBT_BELOW: f32 = 0.25;
 /// Mean distance (1 - cosine) between a track's windows below which it is a tone or noise: half of the least that is found
 /// in the demo's music.
 const STEADY_BELOW: f32 = 0.024;
@@ -147,11 +148,11 @@ mod tests {
             shares.iter().filter(|share| **share < FOREIGN_BELOW).count() as f64 / shares.len() as f64
         };
         assert!(foreign(around(5, 50, 4)) > 0.95 && foreign(around(0, 200, 5)) < 0.2);
-        // the labelled tracks themselves, their own artists left out: a tenth, by what the words mean
+        // the labelled tracks themselves, their own artists left out: so many, by what the words mean
         let own: Vec<Option<usize>> = groups[..120].iter().copied().map(Some).collect();
         let shares = known.shares(vectors.slice(ndarray::s![..120, ..]), &own);
         let lost = shares.iter().filter(|share| **share < FOREIGN_BELOW).count();
-        assert!((8..=12).contains(&lost), "{lost}");
+        assert!((8..=11).contains(&lost), "{lost}");
         // four tracks are too few to call anything foreign
         let few = set.select(&[0, 3, 60, 63]);
         let shares = Familiarity::of(&few.set()).shares(around(5, 5, 6).view(), &[None; 5]);

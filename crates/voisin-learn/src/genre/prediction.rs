@@ -108,7 +108,7 @@ impl GenrePrediction {
     pub fn sentence(&self) -> String {
         let kin: Vec<&str> = self.kin().into_iter().map(Genre::name).collect();
         match self.unknown {
-            Some(reason) => reason.sentence(&kin),
+            Some(reason) => reason.sentence(&kin, None),
             None => format!("{}, {}; {}", self.words, self.confidence, self.agreement),
         }
     }
@@ -124,16 +124,26 @@ pub enum UnknownReason {
     Unsure,
     /// It never changes: a tone or noise.
     Steady,
+    /// It sounds like a genre that the labels lack.
+    Lacking,
 }
 
 impl UnknownReason {
     /// In words, with the genres that it is nearest to.
-    pub fn sentence(self, kin: &[&str]) -> String {
-        match self {
-            Self::Novel => format!("unknown: unlike anything labelled here; nearest to {}", kin.join(", ")),
-            Self::Unsure => format!("unknown: too unsure to say; perhaps {}", kin.join(" or ")),
-            Self::Steady => {
-                format!("unknown: it hardly changes, as a tone or noise; nearest to {}", kin.join(", "))
+    ///
+    /// - `sounds_like`: a genre that the labels lack
+    pub fn sentence(self, kin: &[&str], sounds_like: Option<&Genre>) -> String {
+        let kin_list = kin.join(", ");
+        match (self, sounds_like) {
+            (Self::Steady, _) => {
+                format!("unknown: it hardly changes, as a tone or noise; nearest to {kin_list}")
+            }
+            (_, Some(genre)) => {
+                format!("unknown: sounds like {genre}, which your labels lack; nearest of yours: {kin_list}")
+            }
+            (Self::Unsure, None) => format!("unknown: too unsure to say; perhaps {}", kin.join(" or ")),
+            (Self::Novel | Self::Lacking, None) => {
+                format!("unknown: unlike anything labelled here; nearest to {kin_list}")
             }
         }
     }

@@ -22,10 +22,12 @@ pub struct AnswerJson<'a> {
     /// The likeliest genre, also where the answer is unknown.
     best: Option<&'a Genre>,
     probability: f32,
-    /// `novel`, `unsure`, `steady` or null.
+    /// `novel`, `unsure`, `steady`, `lacking` or null.
     unknown: Option<UnknownReason>,
     /// The likeliest genres where the answer is unknown.
     kin: Vec<&'a Genre>,
+    /// The genre that it sounds like, by the first guess, and that the labels have neither by name nor by kin.
+    sounds_like: Option<&'a GenreShare>,
     novelty: Option<f32>,
     /// `vote`, `head` or `fused`: what of a trained head answers.
     answers_by: Option<FusionPart>,
@@ -82,11 +84,8 @@ impl<'a> AnswerJson<'a> {
             best: answer.best(),
             probability: answer.probability(),
             unknown: answer.unknown(),
-            kin: match (answer.unknown(), prediction) {
-                (None, _) => Vec::new(),
-                (Some(_), Some(prediction)) => prediction.kin(),
-                (Some(_), None) => answer.best().into_iter().collect(),
-            },
+            kin: answer.kin(),
+            sounds_like: answer.sounds_like.as_ref(),
             novelty: prediction.map(|p| p.novelty).or(answer.familiar.map(|share| 1.0 - share)),
             answers_by: prediction.map(|p| p.answers_by),
             held_out: prediction.is_some_and(|p| p.held_out),

@@ -1,0 +1,84 @@
+//! What a library's labels lack, told by the first guess from the model's tags.
+
+use ndarray::Axis;
+
+use super::labels::LabelledTracks;
+use crate::{Engine, EngineError, Seed};
+use voisin_base::track::TrackId;
+use voisin_encoder::TagLayer;
+use voisin_learn::genre::{DefaultGenres, GenreShare, Guess, KinStyles, PresentGenres, Taxonomy, thinned};
+
+/// A user's own families of kin styles, inside a library's folder.
+const KIN_FILE: &str = "genre-kin.tsv";
+/// Labelled tracks whose first guess is asked for, at most.
+const HEARD: usize = 4000;
+
+/// First guesses, and which of their genres the labels have.
+pub(super) struct Lacking {
+    genres: DefaultGenres,
+    layer: TagLayer,
+    present: PresentGenres,
+}
+
+impl Lacking {
+    /// - `tracks`: the labelled ones
+    ///
+    /// Returns nothing where the model has not the tags that a first guess is made from.
+    ///
+    /// # Errors
+    /// A user's own table of kin styles cannot be read.
+    pub(super) fn of(engine: &Engine, tracks: &LabelledTracks) -> Result<Option<Self>, EngineError> {
+        let genres = DefaultGenres::shipped(&Taxonomy::default())?;
+        let layer = engine.tag_layer_if_any()?.filter(|layer| layer.names().starts_with(genres.tags()));
+        let Some(layer) = layer else { return Ok(None) };
+        let labelled: Vec<usize> =
+            (0..tracks.labels.len()).filter(|&row| !tracks.labels[row].is_empty()).collect();
+        let some = thinned(labelled.len(), HEARD).into_iter().map(|at| tracks.ids[labelled[at]]);
+        let heard = guesses(engine, &genres, &layer, &some.collect::<Vec<_>>())?;
+        let heard: Vec<(usize, Guess)> =
+            heard.into_iter().filter_map(|(id, guess)| Some((tracks.row(id)?, guess))).collect();
+        let kin = KinStyles::with_user_file(&engine.library().dir().join(KIN_FILE))?;
+        let present = PresentGenres::new(&tracks.labels, &heard, kin);
+        Ok(Some(Self { genres, layer, present }))
+    }
+
+    /// The genre that each track sounds like and that the labels lack.
+    pub(super) fn of_seeds(
+        &self,
+        engine: &Engine,
+        seeds: &[Seed],
+    ) -> Result<Vec<Option<GenreShare>>, EngineError> {
+        let stored: Vec<TrackId> = seeds.iter().filter_map(|seed| seed.track).collect();
+        let stored = guesses(engine, &self.genres, &self.layer, &stored)?;
+        let of = |seed: &Seed| {
+            let listened = || {
+                let mean = seed.windows.as_ref()?.mean_axis(Axis(0))?;
+                Some(guess(&self.genres, &self.layer.logits(&mean.to_vec())))
+            };
+            Ok(match seed.track {
+                Some(track) => {
+                    let at = stored.binary_search_by_key(&track, |(id, _)| *id).ok();
+                    at.and_then(|at| self.present.lacking(&stored[at].1))
+                }
+                None => listened().transpose()?.and_then(|guess| self.present.lacking(&guess)),
+            })
+        };
+        seeds.iter().map(of).collect()
+    }
+}
+
+/// - `logits`: of the model's tags, of which those that a guess is made from come first
+fn guess(genres: &DefaultGenres, logits: &[f32]) -> Result<Guess, EngineError> {
+    Ok(genres.guess(&logits[..genres.tags().len()], &[])?)
+}
+
+/// Of tracks of a library, ascending, those without windows left out.
+fn guesses(
+    engine: &Engine,
+    genres: &DefaultGenres,
+    layer: &TagLayer,
+    tracks: &[TrackId],
+) -> Result<Vec<(TrackId, Guess)>, EngineError> {
+    let logits = engine.tag_logits(layer, Some(tracks))?;
+    logits.into_iter().map(|(id, logits)| Ok((id, guess(genres, &logits)?))).collect()
+}

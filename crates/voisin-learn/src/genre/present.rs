@@ -1,0 +1,184 @@
+//! Which genres of a first guess the labels of a library have, so that what they lack can be told.
+//!
+//! A genre is there by its name, by a written table of kin styles, or by sound: where a label's own tracks are taken for it
+//! often enough, it is what that library calls otherwise.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use super::{Genre, GenreError, GenreShare, Guess, GuessShare};
+use voisin_base::regular_file;
+use voisin_base::text;
+
+const SHIPPED: &str = include_str!("../../../../data/genre-kin.tsv");
+/// Bytes of a user's own table.
+const LARGEST_TABLE: u64 = 1 << 20;
+/// Least probability of a first guess that is believed.
+const BELIEVED: f32 = 0.5;
+/// Share of a label's tracks that are taken for a genre where the genre is there.
+const SOUNDS_SO: f64 = 0.1;
+
+/// Families of kin styles.
+#[derive(Debug, Clone)]
+pub struct KinStyles(Vec<BTreeSet<String>>);
+
+impl KinStyles {
+    /// Those that come with the program (`data/genre-kin.tsv`), and a user's own, if there is such a file.
+    ///
+    /// # Errors
+    /// The file cannot be read; a line of it names less than two styles.
+    pub fn with_user_file(path: &Path) -> Result<Self, GenreError> {
+        let mut kin = Self(Vec::new());
+        kin.extend_from_tsv(SHIPPED, Path::new("data/genre-kin.tsv"))?;
+        if path.is_file() {
+            let text = regular_file::read_text(path, LARGEST_TABLE)
+                .map_err(|source| GenreError::Io { path: path.to_owned(), source })?;
+            kin.extend_from_tsv(&text, path)?;
+        }
+        Ok(kin)
+    }
+
+    fn extend_from_tsv(&mut self, table: &str, path: &Path) -> Result<(), GenreError> {
+        for (index, line) in table.trim_start_matches('\u{feff}').lines().enumerate() {
+            if line.trim().is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let styles: BTreeSet<String> =
+                line.split('\t').map(text::key).filter(|key| !key.is_empty()).collect();
+            if styles.len() < 2 {
+                let (path, line) = (path.to_owned(), index + 1);
+                return Err(GenreError::KinLine { path, line, styles: styles.len() });
+            }
+            self.0.push(styles);
+        }
+        Ok(())
+    }
+
+    /// Whether a label is a genre of the first guess or kin to it.
+    fn covers(&self, label: &Genre, guessed: &Genre) -> bool {
+        if label == guessed {
+            return true;
+        }
+        let words = label.name().split(|c: char| !c.is_alphanumeric()).map(text::key);
+        let keys: Vec<String> = words.chain([label.key().to_owned()]).filter(|key| !key.is_empty()).collect();
+        keys.iter().any(|key| key == guessed.key())
+            || self
+                .0
+                .iter()
+                .any(|family| family.contains(guessed.key()) && keys.iter().any(|key| family.contains(key)))
+    }
+}
+
+/// The genres of a first guess that the labels of a library have.
+#[derive(Debug, Clone)]
+pub struct PresentGenres {
+    labels: BTreeSet<Genre>,
+    /// Genres that are there by sound.
+    sounding: BTreeSet<Genre>,
+    kin: KinStyles,
+}
+
+impl PresentGenres {
+    /// - `labels`: of each labelled track
+    /// - `guesses`: first guesses of some of the tracks, by their number among `labels`
+    pub fn new(labels: &[Vec<Genre>], guesses: &[(usize, Guess)], kin: KinStyles) -> Self {
+        let mut heard: BTreeMap<&Genre, usize> = BTreeMap::new();
+        let mut taken: BTreeMap<(&Genre, &Genre), usize> = BTreeMap::new();
+        for (row, guess) in guesses {
+            for label in labels.get(*row).into_iter().flatten() {
+                *heard.entry(label).or_default() += 1;
+                if let Some(guessed) = believed(guess) {
+                    *taken.entry((label, &guessed.genre)).or_default() += 1;
+                }
+            }
+        }
+        let is_often = |((label, _), count): &(&(&Genre, &Genre), &usize)| {
+            **count as f64 >= SOUNDS_SO * heard.get(label).copied().unwrap_or(0) as f64
+        };
+        let sounding = taken.iter().filter(is_often).map(|((_, guessed), _)| (*guessed).clone()).collect();
+        Self { labels: labels.iter().flatten().cloned().collect(), sounding, kin }
+    }
+
+    /// The genre that a track sounds like and that the labels lack, with its probability; `None` where they have it, or the
+    /// guess is too unsure.
+    pub fn lacking(&self, guess: &Guess) -> Option<GenreShare> {
+        let GuessShare { genre, probability, .. } = believed(guess)?;
+        let is_there =
+            self.sounding.contains(genre) || self.labels.iter().any(|label| self.kin.covers(label, genre));
+        (!is_there).then(|| GenreShare { genre: genre.clone(), share: *probability })
+    }
+}
+
+/// The likeliest genre of a guess, if it is likelier than not.
+fn believed(guess: &Guess) -> Option<&GuessShare> {
+    guess.shares.first().filter(|share| share.probability >= BELIEVED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::genre::{Basis, Taxonomy};
+
+    fn guess(name: &str, probability: f32) -> Guess {
+        let genre = Taxonomy::default().genre(name).unwrap();
+        let share = GuessShare { genre: genre.clone(), probability, basis: Basis::Labels };
+        Guess { genre: Some(genre), probability, shares: vec![share] }
+    }
+
+    fn kin() -> KinStyles {
+        KinStyles::with_user_file(Path::new("no such file")).unwrap()
+    }
+
+    fn labels(names: &[&str]) -> Vec<Vec<Genre>> {
+        names.iter().map(|name| Taxonomy::default().parse(&[name])).collect()
+    }
+
+    #[test]
+    fn a_genre_is_there_by_name_by_kin_or_by_sound() {
+        let lacks = |names: &[&str], sounds: &str| {
+            let present = PresentGenres::new(&labels(names), &[], kin());
+            present.lacking(&guess(sounds, 0.6)).map(|share| share.genre.to_string())
+        };
+        assert_eq!(lacks(&["Rock", "Classical"], "Reggae").as_deref(), Some("Reggae"));
+        for (label, sounds) in [
+            ("hip hop", "Hip-Hop"),
+            ("Alternative Rock", "Blues"),
+            ("Melodic Death Metal", "Punk"),
+            ("Techno", "Electronic"),
+            ("Baroque", "Classical"),
+            ("Drum'n'Bass", "Ambient"),
+            ("Soul", "Disco"),
+        ] {
+            assert_eq!(lacks(&[label], sounds), None, "{label} has {sounds}");
+        }
+        assert_eq!(lacks(&["Rocksteady"], "Rock").as_deref(), Some("Rock"), "no word of it");
+        let present = PresentGenres::new(&labels(&["Rock"]), &[], kin());
+        assert_eq!(present.lacking(&guess("Jazz", 0.49)), None, "too unsure");
+        assert_eq!(present.lacking(&guess("Jazz", 0.5)).map(|share| share.share), Some(0.5));
+
+        // Twenty tracks of a style that no table has: two that are taken for reggae are a tenth of them, one is not.
+        let own = labels(&["Mbaqanga"; 20]);
+        let heard = |reggae: usize| -> Vec<(usize, Guess)> {
+            (0..20).map(|row| (row, guess(if row < reggae { "Reggae" } else { "Folk" }, 0.7))).collect()
+        };
+        let lacks = |reggae| PresentGenres::new(&own, &heard(reggae), kin()).lacking(&guess("Reggae", 0.9));
+        assert!(lacks(1).is_some() && lacks(2).is_none());
+        let unsure: Vec<(usize, Guess)> = (0..20).map(|row| (row, guess("Reggae", 0.4))).collect();
+        assert!(PresentGenres::new(&own, &unsure, kin()).lacking(&guess("Reggae", 0.9)).is_some());
+    }
+
+    #[test]
+    fn a_users_families_are_added_and_bad_lines_are_named() {
+        let path = Path::new("genre-kin.tsv");
+        let mut own = kin();
+        own.extend_from_tsv("# mine\n\nMbaqanga\tReggae\n", path).unwrap();
+        let with = PresentGenres::new(&labels(&["mbaqanga"]), &[], own);
+        assert_eq!(with.lacking(&guess("Reggae", 0.9)), None);
+        let without = PresentGenres::new(&labels(&["mbaqanga"]), &[], kin());
+        assert!(without.lacking(&guess("Reggae", 0.9)).is_some());
+        for bad in ["Reggae\tSka\nDub\n", "Reggae\tSka\n\0\t\t-\u{1}\n"] {
+            let said = kin().extend_from_tsv(bad, path).unwrap_err().to_string();
+            assert!(said.contains("genre-kin.tsv, line 2: expected two styles or more"), "{said}");
+        }
+    }
+}
