@@ -1,11 +1,12 @@
 //! Several genres on one track, as a user of tags meets them.
 
+use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
 
 use super::shelf::Shelf;
-use crate::common::{Sandbox, fine, fine_json};
+use crate::common::{Sandbox, code, fine, fine_json, text};
 
 fn of<'a>(list: &'a Value, key: &str, value: &str) -> &'a Value {
     list.as_array()
@@ -13,6 +14,31 @@ fn of<'a>(list: &'a Value, key: &str, value: &str) -> &'a Value {
         .iter()
         .find(|entry| entry[key] == value)
         .unwrap_or_else(|| panic!("{value}: {list}"))
+}
+
+#[test]
+fn a_hierarchy_of_ones_own_holds_everywhere() {
+    let sandbox = Sandbox::new();
+    let mut shelf = Shelf::new(&sandbox);
+    for i in 0..12 {
+        let genre = ["Bebop", "Swing", "Rock"][i % 3];
+        shelf.put(Path::new(&format!("/music/{i}.mp3")), i % 3, genre, 0.3);
+    }
+    assert_eq!(code(&sandbox.run(["list", "--genre", "jazz"])), 2, "no track is labelled so");
+    fs::write(sandbox.path("library/genre-hierarchy.tsv"), "Bebop\tJazz\nSwing\tJazz\n").unwrap();
+    let jazz = fine_json(sandbox.run(["list", "--genre", "jazz", "--format", "json"]));
+    assert_eq!(jazz["total"], 8, "{jazz}");
+    let genres = fine(sandbox.run(["genres"]));
+    assert!(genres.contains("Bebop (within Jazz)") && genres.contains("Swing (within Jazz)"), "{genres}");
+    let answer = fine(sandbox.run(["classify", "id:1"]));
+    assert!(answer.contains("Jazz") && !answer.contains("Jazz (within"), "{answer}");
+    fs::write(sandbox.path("library/genre-hierarchy.tsv"), "Bebop\n").unwrap();
+    let broken = sandbox.run(["genres"]);
+    let told = text(&broken.stderr);
+    assert!(
+        code(&broken) == 2 && told.contains("genre-hierarchy.tsv, line 1: expected a genre, a tab"),
+        "{told}"
+    );
 }
 
 #[test]

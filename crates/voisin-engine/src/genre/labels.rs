@@ -15,6 +15,8 @@ use voisin_library::{LibraryError, Track, TrackFilter, TrackSet, fold};
 
 /// Name of a user's own synonyms inside a library's folder.
 pub const SYNONYMS_FILE: &str = "genre-synonyms.tsv";
+/// A user's own hierarchy of genres, inside a library's folder.
+const HIERARCHY_FILE: &str = "genre-hierarchy.tsv";
 
 /// Setting of a library: where its labels come from.
 const SOURCE_SETTING: &str = "labels";
@@ -267,9 +269,10 @@ fn paths(track: &Track) -> impl Iterator<Item = &Path> {
 impl Engine {
     /// How genres are spelt: what comes with voisin, and the synonyms in the library's folder if there are any.
     pub fn taxonomy(&self) -> Result<Taxonomy, EngineError> {
-        let file = self.library.dir().join(SYNONYMS_FILE);
+        let [synonyms, hierarchy] = [SYNONYMS_FILE, HIERARCHY_FILE].map(|name| self.library.dir().join(name));
         let shipped = Taxonomy::default();
-        Ok(if file.is_file() { shipped.with_user_file(&file)? } else { shipped })
+        let read = if synonyms.is_file() { shipped.with_user_file(&synonyms)? } else { shipped };
+        Ok(if hierarchy.is_file() { read.with_hierarchy(&hierarchy)? } else { read })
     }
 
     /// Where this library's labels come from: as it was set; where nobody did, from where the trained head has them, or

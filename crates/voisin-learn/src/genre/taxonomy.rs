@@ -1,8 +1,9 @@
 //! From what tags say to labels.
 //!
 //! A [`Genre`] has the spelling its user wrote and a key by which spellings are compared: `Hip-Hop`, `hip hop`
-//! and `HIPHOP` are one genre. No table says which genres are parts of others or related: what lies within what follows from the labels
-//! ([`super::Nesting`]), kinship is measured ([`super::kinship`]).
+//! and `HIPHOP` are one genre. No shipped table says which of a library's genres are parts of others or related: what lies
+//! within what follows from the labels ([`super::Nesting`]) or from a table of the user's own, kinship is measured
+//! ([`super::kinship`]).
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -20,6 +21,8 @@ const LARGEST_TABLE: u64 = 64 << 20;
 pub struct Taxonomy {
     /// Folded spelling → what it means.
     synonyms: Arc<HashMap<String, Meaning>>,
+    /// Key of a genre → those that it lies within, as a user's own table has them.
+    wholes: Arc<HashMap<String, Vec<Genre>>>,
 }
 
 #[derive(Debug, Clone)]
@@ -44,7 +47,7 @@ impl Default for Taxonomy {
 impl Taxonomy {
     /// No synonyms at all: only case, accents, spaces and punctuation are folded.
     pub fn without_synonyms() -> Self {
-        Self { synonyms: Arc::default() }
+        Self { synonyms: Arc::default(), wholes: Arc::default() }
     }
 
     /// Reads a synonym file's text: `spelling<TAB>genre` a line, `#` comments, `-` for "no genre".
@@ -92,6 +95,36 @@ impl Taxonomy {
         Ok(())
     }
 
+    /// Adds a user's hierarchy: `part<TAB>whole` a line, `#` comments. What bears the part bears the whole as well.
+    ///
+    /// # Errors
+    /// The file cannot be read; a line is not two genres.
+    pub fn with_hierarchy(mut self, path: &Path) -> Result<Self, GenreError> {
+        let text = regular_file::read_text(path, LARGEST_TABLE)
+            .map_err(|source| GenreError::Io { path: path.to_owned(), source })?;
+        self.extend_hierarchy(&text, path)?;
+        Ok(self)
+    }
+
+    fn extend_hierarchy(&mut self, text: &str, path: &Path) -> Result<(), GenreError> {
+        for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
+            if line.trim().is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let genres: Vec<Option<Genre>> = line.split('\t').map(|name| self.genre(name)).collect();
+            let [Some(part), Some(whole)] = genres.as_slice() else {
+                let (path, line) = (path.to_owned(), index + 1);
+                return Err(GenreError::HierarchyLine {
+                    path,
+                    line,
+                    genres: genres.iter().flatten().count(),
+                });
+            };
+            Arc::make_mut(&mut self.wholes).entry(part.key().to_owned()).or_default().push(whole.clone());
+        }
+        Ok(())
+    }
+
     /// One string taken whole as one genre: no splitting, no numbers. `None` when it names no genre.
     pub fn genre(&self, spelling: &str) -> Option<Genre> {
         let name = clean(spelling);
@@ -116,7 +149,7 @@ impl Taxonomy {
         names.map(|name| self.genre(name).unwrap_or_else(|| Genre::plain(name))).collect()
     }
 
-    /// The genres that a tag's strings name, in order, each once.
+    /// The genres that a tag's strings name, in order, each once, and behind them those that they lie within.
     ///
     /// Splits at `;`, `|`, NUL, backslashes, line ends, and at `/` and `,` unless the whole is a known name;
     /// reads `17`, `(17)`, `(17)(13)` and `(4)Eurodisco` as ID3 does (`(4)Eurodisco` is both, the text first).
@@ -146,6 +179,14 @@ impl Taxonomy {
                     push(self.genre(name));
                 }
             }
+        }
+        // Wholes of wholes too; a circle ends where nothing is new.
+        let mut at = 0;
+        while let Some(part) = genres.get(at) {
+            let wholes = self.wholes.get(part.key()).into_iter().flatten();
+            let new: Vec<Genre> = wholes.filter(|whole| !genres.contains(whole)).cloned().collect();
+            genres.extend(new);
+            at += 1;
         }
         genres
     }
@@ -260,6 +301,22 @@ mod tests {
         assert!(!same("Rock", "Punk") && !same("Rap", "Hip-Hop"));
         assert_eq!(taxonomy.genre("  Hip   Hop ").map(|g| g.to_string()), Some("Hip Hop".into()));
         assert_eq!(taxonomy.genre("!!!").map(|g| g.key().to_owned()), Some("!!!".into()));
+    }
+
+    #[test]
+    fn parts_bear_what_they_lie_within() {
+        let path = Path::new("genre-hierarchy.tsv");
+        let mut taxonomy = Taxonomy::default();
+        taxonomy.extend_hierarchy("# mine\nBebop\tJazz\nHard Bop\tBebop\nJazz\tHard Bop\n", path).unwrap();
+        let named = |tag: &str| -> Vec<String> {
+            taxonomy.parse(&[tag]).iter().map(|genre| genre.name().to_owned()).collect()
+        };
+        assert_eq!(named("hard-bop; Rock"), ["hard-bop", "Rock", "Bebop", "Jazz"]);
+        assert_eq!(named("Rock"), ["Rock"]);
+        for bad in ["Swing\tJazz\nBebop\n", "Swing\tJazz\nBebop\tJazz\tMusic\n", "Swing\tJazz\nBebop\t \n"] {
+            let error = Taxonomy::default().extend_hierarchy(bad, path).unwrap_err().to_string();
+            assert!(error.contains("genre-hierarchy.tsv, line 2: expected a genre, a tab"), "{error}");
+        }
     }
 
     #[test]
