@@ -1,6 +1,6 @@
 //! Labelled tracks of a library: genres from tags, folders or a file, and who belongs together.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use ndarray::Array2;
@@ -462,14 +462,14 @@ impl Engine {
         let mut labels: Vec<Vec<Genre>> = vec![Vec::new(); n];
         let mut groups = vec![0; n];
         let mut facts: Vec<Option<TrackDisplay>> = vec![None; n];
-        let mut numbers: HashMap<String, usize> = HashMap::new();
+        let mut members: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         let unmatched = self.for_each_labelled(source, |track, genres| {
             let Ok(row) = vectors.ids.binary_search(&track.id) else { return Ok(()) };
             labels[row] = genres;
             let display = track.display_name();
             let artist = track.main_artist().map(str::to_owned);
             // NUL cannot stand in a tag or a path, so a track of its own never meets another
-            let alone = || format!("\0{}", track.id);
+            let alone = || format!("\0{}\0{}", track.path.display(), track.id);
             // Who leads: by those who join in for a song, whole genres would become one group.
             let folded = track.artists().first().map(|artist| fold(artist));
             let key = match group_by {
@@ -490,11 +490,14 @@ impl Engine {
                     })
                     .unwrap_or_else(alone),
             };
-            let next = numbers.len();
-            groups[row] = *numbers.entry(key).or_insert(next);
+            members.entry(key).or_default().push(row);
             facts[row] = Some(TrackDisplay { artist, display, path: track.path });
             Ok(())
         })?;
+        // By name: the same folds are dealt whatever numbers a library gave its tracks.
+        for (group, rows) in members.into_values().enumerate() {
+            rows.into_iter().for_each(|row| groups[row] = group);
+        }
         if let Some(table) = &group_table {
             table.unused()?;
         }
