@@ -105,15 +105,6 @@ pub(crate) struct PlaylistArgs {
     /// The same as TRACK, as an option
     #[arg(long, value_name = "TRACK")]
     pub(crate) seed: Vec<NamedSeed>,
-    /// The list's name, for players
-    #[arg(long, default_value = "voisin playlist", value_name = "TEXT")]
-    pub(crate) name: String,
-    /// Write the list to this file
-    #[arg(long = "output", short = 'o', value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) file: Option<PathBuf>,
-    /// With --output: replace a file that is there
-    #[arg(long, requires = "file")]
-    pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) output: ListOutput,
     #[command(flatten)]

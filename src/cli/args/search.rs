@@ -55,6 +55,15 @@ pub(crate) struct ListOutput {
     /// With --format paths: end each path with NUL instead of a newline
     #[arg(long = "null", short = '0')]
     pub(crate) null: bool,
+    /// In playlists: the list's name, for players
+    #[arg(long = "name", value_name = "TEXT")]
+    pub(crate) title: Option<String>,
+    /// Write the playlist, or the bare paths, to this file
+    #[arg(long = "output", short = 'o', value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) target: Option<PathBuf>,
+    /// With --output: replace a file that is there
+    #[arg(long = "force", requires = "target")]
+    pub(crate) replaces: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -81,15 +90,35 @@ impl ListFormat {
 }
 
 impl ListOutput {
+    /// Printed in this format.
+    pub(crate) fn new(format: ListFormat) -> Self {
+        Self { format, relative_to: None, null: false, title: None, target: None, replaces: false }
+    }
+
     /// Refuses options that mean nothing in this format.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         let format = self.format.name();
+        let is_shown = matches!(self.format, ListFormat::Table | ListFormat::Json | ListFormat::Csv);
+        if is_shown && self.target.is_some() {
+            anyhow::bail!(
+                "--output takes a playlist, expected with it --format m3u8, xspf, jspf, rekordbox, traktor or paths, found --format {format}"
+            );
+        }
+        if is_shown && self.title.is_some() {
+            anyhow::bail!(
+                "--name is for playlists, expected with it --format m3u8, xspf or jspf, found --format {format}"
+            );
+        }
+        if let Some(file) = self.target.as_ref().filter(|file| file.exists() && !self.replaces) {
+            anyhow::bail!(
+                "{} is there already: name another file, or replace it with --force",
+                file.display()
+            );
+        }
         if self.null && self.format != ListFormat::Paths {
             anyhow::bail!("-0 ends bare paths, expected with it --format paths, found --format {format}");
         }
-        if self.relative_to.is_some()
-            && matches!(self.format, ListFormat::Table | ListFormat::Json | ListFormat::Csv)
-        {
+        if self.relative_to.is_some() && is_shown {
             anyhow::bail!(
                 "--relative-to is for playlists and bare paths, expected with it --format m3u8, xspf, jspf or paths, found --format {format}"
             );

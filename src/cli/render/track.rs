@@ -1,5 +1,7 @@
 //! Tracks as text: their titles, their paths, lists of them.
 
+use anyhow::Context as _;
+
 use super::safe::table_path;
 use super::{Align, Table, clock};
 pub(crate) use crate::answers::lossy;
@@ -13,7 +15,15 @@ use crate::library::stored_path;
 use crate::track::TrackId;
 
 /// Prints tracks as a playlist or as bare paths: every format that is a list of files.
+///
+/// - `title`: of the list, where nobody named it
 pub(crate) fn print_files(tracks: &[&TrackMeta], title: &str, output: &ListOutput) -> anyhow::Result<()> {
+    let title = output.title.as_deref().unwrap_or(title);
+    if let Some(file) = &output.target {
+        let bytes = playlist_bytes(tracks, title, output)?.unwrap_or_default();
+        return crate::base::atomic_file::write(file, bytes)
+            .with_context(|| format!("cannot write {}", file.display()));
+    }
     if output.format == ListFormat::Paths {
         let bytes = playlist::write(tracks, title, Format::Paths0, &style(output))?;
         let paths = bytes.split_inclusive(|&b| b == 0).map(|p| &p[..p.len() - 1]);
@@ -28,7 +38,7 @@ fn style(output: &ListOutput) -> PathStyle {
 }
 
 /// Tracks as a playlist or bare paths; `None` in formats that are only printed.
-pub(crate) fn playlist_bytes(
+fn playlist_bytes(
     tracks: &[&TrackMeta],
     title: &str,
     output: &ListOutput,

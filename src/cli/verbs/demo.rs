@@ -66,7 +66,7 @@ pub(crate) fn run(context: &Context, args: &DemoArgs) -> anyhow::Result<Ending> 
     let seed = seeds(context, &engine, &[seed])?;
     let options = SimilarOptions { limit: 5, ..SimilarOptions::default() };
     let found = engine.similar(&seed, &options)?;
-    let output = ListOutput { format: ListFormat::Table, relative_to: None, null: false };
+    let output = ListOutput::new(ListFormat::Table);
     let standing = engine.standing(&seed, &options)?;
     print_neighbours(&seed, &SimilarAnswer { found, standing, steered: None }, &output)?;
 

@@ -1,12 +1,10 @@
 //! `voisin playlist`.
 
-use anyhow::{Context as _, bail};
-
 use crate::cli::Ending;
 use crate::cli::args::PlaylistArgs;
 use crate::cli::context::Context;
 use crate::cli::render::count;
-use crate::cli::render::track::{playlist_bytes, print_list};
+use crate::cli::render::track::print_list;
 use crate::cli::seeds::{seeds_and_lists, written};
 use crate::cli::source::LibraryTarget;
 use crate::engine::Standing;
@@ -38,20 +36,9 @@ pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Endi
         context.console.note(&far);
     }
     let tracks: Vec<&TrackMeta> = list.rows.iter().map(|&row| &collection.meta[row]).collect();
-    if let Some(file) = &args.file {
-        if file.exists() && !args.force {
-            bail!("{} is there already: name another file, or replace it with --force", file.display());
-        }
-        let Some(bytes) = playlist_bytes(&tracks, &args.name, &args.output)? else {
-            bail!(
-                "--output takes a playlist, expected with it --format m3u8, xspf, jspf, rekordbox, traktor or paths"
-            );
-        };
-        crate::base::atomic_file::write(file, bytes)
-            .with_context(|| format!("cannot write {}", file.display()))?;
+    print_list(&tracks, list.standing.as_ref(), "voisin playlist", &args.output)?;
+    if let Some(file) = &args.output.target {
         context.console.note(&format!("{} in {}", count(tracks.len() as u64, "track"), file.display()));
-    } else {
-        print_list(&tracks, list.standing.as_ref(), &args.name, &args.output)?;
     }
     Ok(if tracks.is_empty() { Ending::Partial } else { Ending::Fine })
 }

@@ -218,6 +218,16 @@ fn a_playlist_has_a_name_two_tracks_an_artist_and_a_file_that_is_not_overwritten
     let nml = fine(sandbox.run(["playlist", "--seed", "id:1", "--format", "traktor"]));
     assert!(nml.contains("<PRIMARYKEY TYPE=\"TRACK\"") && nml.matches("FILE=\"").count() == 5, "{nml}");
     assert_eq!(code(&sandbox.run(["playlist", "--seed", "id:1", "--format", "json", "--output", "x"])), 2);
+    // Every list can be written so, under a name.
+    for verb in [&["list"][..], &["similar", "id:1"], &["path", "id:1", "id:5"]] {
+        let target = sandbox.path("any.m3u8");
+        let write = ["--format", "m3u8", "--name", "Mine", "-o", target.to_str().unwrap(), "--force"];
+        assert_eq!(fine(sandbox.run([verb, &write[..]].concat())), "");
+        let list = fs::read_to_string(&target).unwrap();
+        assert!(list.contains("#PLAYLIST:Mine\n") && list.contains(".wav"), "{verb:?}: {list}");
+        let again = sandbox.run([verb, &write[..6]].concat());
+        assert!(code(&again) == 2 && text(&again.stderr).contains("is there already"), "{verb:?}");
+    }
 }
 
 #[test]

@@ -93,6 +93,15 @@ fn mistakes_have_one_style() {
             "similar x --format jso",
             "--format: expected table, json, csv, m3u8, xspf, jspf, rekordbox, traktor, paths, found \"jso\"; did you mean json?; see \"voisin similar --help\"",
         ),
+        ("list --library demo --nope", "there is no option --nope here; see \"voisin list --help\""),
+        (
+            "--library demo list -o l.m3u8",
+            "--output takes a playlist, expected with it --format m3u8, xspf, jspf, rekordbox, traktor or paths, found --format table",
+        ),
+        (
+            "list --name Evening",
+            "--name is for playlists, expected with it --format m3u8, xspf or jspf, found --format table",
+        ),
         ("path", "expected <A>, <B>, found nothing; see \"voisin path --help\""),
         ("path id:1 id:1", "path: expected stops that are different tracks, found the same track twice"),
         (
