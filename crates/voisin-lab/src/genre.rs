@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use super::LabError;
 use super::document::Document;
 use super::pages;
-use super::report::{Answers, Figures, by_class};
+use super::report::{Answers, FEW, Figures, by_class};
+use voisin_base::text::count;
 use voisin_learn::genre::{
     FitOptions, Genre, GenreModel, LabelledRows, LabelledVectors, QueryVectors, Spellings, deal_folds,
 };
@@ -76,7 +77,7 @@ pub struct GenreReport {
     pub folds: usize,
     /// Dealings of the folds.
     pub repeats: usize,
-    /// Fused first, then its halves, then the rivals.
+    /// Fused first, then its halves, then the rivals; no head where no fold had tracks enough for one.
     pub methods: Vec<MethodReport>,
     /// Of the fused answer, over the held-out predictions of the first dealing; classes by key.
     #[serde(skip)]
@@ -101,8 +102,9 @@ pub fn evaluate_genre(set: &LabelledVectors, options: &EvalOptions) -> Result<Ge
     let groups = data.groups.iter().collect::<BTreeSet<_>>().len();
     if groups < folds {
         return Err(LabError::Asked(format!(
-            "found {groups} groups (artists) of labelled tracks: {folds} folds need at least {folds}; deal fewer folds, or \
-             group by something finer"
+            "found {} (artists) of labelled tracks: {folds} folds need at least {folds}; deal fewer folds, or group by \
+             something finer",
+            count(groups as u64, "group")
         )));
     }
     let mut sizes = vec![0; k];
@@ -114,6 +116,7 @@ pub fn evaluate_genre(set: &LabelledVectors, options: &EvalOptions) -> Result<Ge
     let mut shares: Vec<[Vec<f64>; 3]> = vec![Default::default(); judged.len()];
     let (mut first_rows, mut first) = (Vec::new(), Array2::zeros((0, k)));
     let mut without_head: BTreeSet<Genre> = BTreeSet::new();
+    let mut has_head = false;
     let seed = |repeat: usize| options.seed.wrapping_add(1000 + repeat as u64);
     for fold in deal_folds(&classes, k, &data.groups, folds, (0..options.repeats.max(1)).map(&seed)) {
         let (train, held) = (data.set().select(&fold.rest), data.vectors.select(Axis(0), &fold.held));
@@ -146,7 +149,9 @@ pub fn evaluate_genre(set: &LabelledVectors, options: &EvalOptions) -> Result<Ge
             first_rows.extend(fold.held);
             first = ndarray::concatenate![Axis(0), first, fused];
         }
-        without_head.extend(model.genres_without_head().into_iter().cloned());
+        let neighbours_alone = model.genres_without_head();
+        has_head |= neighbours_alone.len() < model.genres().len();
+        without_head.extend(neighbours_alone.into_iter().cloned());
     }
     // as the tracks are, not as the folds
     let mut order: Vec<usize> = (0..first_rows.len()).collect();
@@ -171,7 +176,7 @@ pub fn evaluate_genre(set: &LabelledVectors, options: &EvalOptions) -> Result<Ge
         group: options.group.clone(),
         folds,
         repeats: options.repeats.max(1),
-        methods: judged.iter().zip(&shares).map(method).collect(),
+        methods: judged.iter().zip(&shares).map(method).filter(|m| has_head || m.method != "head").collect(),
         figures: Figures::of("folds", &answers, 0),
         too_few: (0..k).filter(|&class| !counts(class)).map(|class| genres[class].clone()).collect(),
         without_head: without_head.into_iter().collect(),
@@ -211,9 +216,6 @@ fn rivals(
         vec![argmax(counts); held.nrows()],
     ]
 }
-
-/// A genre of fewer tracks is shown, but counts in no mean over genres.
-const FEW: usize = 3;
 
 impl GenreReport {
     /// The documented JSON.
@@ -258,13 +260,14 @@ impl GenreReport {
              missing a genre and naming it too often.",
         );
         let cell = |s: Spread| format!("{:.1} ± {:.1}", 100.0 * s.mean, 100.0 * s.deviation);
-        let row = |(m, (_, what)): (&MethodReport, &(&str, &str))| {
+        let row = |m: &MethodReport| {
             let [a, b, c] = [m.accuracy, m.balanced_accuracy, m.macro_f1].map(cell);
-            vec![m.method.clone(), a, b, c, (*what).to_owned()]
+            let what = METHODS.iter().find(|(name, _)| *name == m.method).map_or("", |(_, what)| what);
+            vec![m.method.clone(), a, b, c, what.to_owned()]
         };
         let best = argmax(self.methods.iter().map(|m| m.accuracy.mean));
         let header = ["method", "accuracy", "balanced", "macro F1", "what it is"];
-        page.table(&header, self.methods.iter().zip(&METHODS).map(row).collect(), Some(best));
+        page.table(&header, self.methods.iter().map(row).collect(), Some(best));
         let list = |genres: &[Genre]| genres.iter().map(Genre::name).collect::<Vec<_>>().join(", ");
         if !self.too_few.is_empty() {
             page.text(format!(

@@ -3,7 +3,7 @@
 use super::compare::Comparison;
 use super::document::Document;
 use super::leak::{Double, Likeness};
-use super::report::{Cost, Figures, Forming, Interval, Occlusion, Report};
+use super::report::{Cost, FEW, Figures, Forming, Interval, Occlusion, Report};
 use crate::eval::plots::{MapPanel, Series, bars, chart, confusion_map, curves, grid, maps};
 use voisin_base::text::{count, count_with};
 use voisin_explore::scene::Scene;
@@ -258,18 +258,21 @@ fn methods(page: &mut Document, report: &Report) {
 pub(super) fn figures(page: &mut Document, who: &str, f: &Figures) {
     page.heading("Right and wrong");
     page.text(format!(
-        "{who}: accuracy {}; balanced {}; macro F1 {}; weighted F1 {}; Matthews {:.3}; Cohen's κ {:.3}; right among the two most \
-         probable {}; log loss {:.3}; Brier {:.3}; calibration error {:.3}",
+        "{who}: accuracy {}; balanced {}; macro F1 {}",
         between(f.accuracy),
         between(f.balanced_accuracy),
-        between(f.macro_f1),
+        between(f.macro_f1)
+    ));
+    page.text(format!(
+        "right among the two most probable {}; weighted F1 {}; Matthews {:.3}; Cohen's κ {:.3}",
+        percent(f.top2),
         percent(f.weighted_f1),
         f.matthews,
-        f.kappa,
-        percent(f.top2),
-        f.log_loss,
-        f.brier,
-        f.calibration_error
+        f.kappa
+    ));
+    page.text(format!(
+        "of probabilities: log loss {:.3}; Brier {:.3}; calibration error {:.3}",
+        f.log_loss, f.brier, f.calibration_error
     ));
     if f.accuracy_with_failures < f.accuracy.value {
         let with = percent(f.accuracy_with_failures);
@@ -298,8 +301,8 @@ pub(super) fn figures(page: &mut Document, who: &str, f: &Figures) {
     let pairs = f.confused(10).into_iter().map(|(t, a, n)| strings([t, a, &n.to_string()]));
     page.detail(&["true", "answered", "tracks"], pairs.collect());
     classes(page, f);
-    let largest: Vec<usize> =
-        order.into_iter().filter(|&c| !f.per_class[c].roc.is_empty()).take(CURVES).collect();
+    let has_curve = |c: &usize| !f.per_class[*c].roc.is_empty() && f.per_class[*c].measures.support >= FEW;
+    let largest: Vec<usize> = order.into_iter().filter(has_curve).take(CURVES).collect();
     if !largest.is_empty() {
         page.heading("Finding each class");
         let more = if f.per_class.len() > CURVES { " The largest classes." } else { "" };

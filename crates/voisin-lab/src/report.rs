@@ -307,6 +307,8 @@ pub struct Answers<'a> {
 const DRAWS: usize = 1000;
 /// Wrong answers that are listed.
 const WRONG: usize = 20;
+/// A class of fewer tracks is shown, but counts in no mean over classes, and no curve is drawn of it.
+pub(super) const FEW: usize = 3;
 
 /// Truths and answers, one for each class of each track, and of which track they are: an answer that is one of a track's
 /// classes finds all of them, and any other misses all.

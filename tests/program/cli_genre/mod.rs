@@ -101,6 +101,11 @@ fn a_head_is_trained_used_and_found_to_age() {
     assert!(settings.iter().all(|word| verbose.contains(word)), "{verbose}");
     let headless = text(&sandbox.run(["train", "genre", "--min-tracks", "1000"]).stdout);
     assert!(headless.contains("head:     none") && !headless.contains("head alone"), "{headless}");
+    let judged = text(&sandbox.run(["eval", "genre", "--repeats", "1", "--min-tracks", "1000"]).stdout);
+    assert!(
+        judged.contains("the vote of neighbours alone") && !judged.contains("the trained head"),
+        "{judged}"
+    );
     assert_eq!(code(&sandbox.run(["train", "genre"])), 0);
     assert!(said.contains("labels from tags") && said.contains("right on artists left out"), "{said}");
 
