@@ -77,6 +77,8 @@ pub struct Standing {
     nearness: Nearness,
     /// Percentage of the tracks that are as far from all others; nothing is known where no other artist may be answered.
     share: Option<u8>,
+    /// Similarity of the nearest by another artist.
+    nearest: Option<f32>,
     is_steady: bool,
     is_filtered: bool,
 }
@@ -98,6 +100,10 @@ impl Standing {
         })
     }
 
+    fn nearest_is_close(&self) -> bool {
+        self.nearest.and_then(|nearest| self.closeness(nearest)) == Some(Closeness::Close)
+    }
+
     /// One sentence where nothing that may be answered is much like what was asked with.
     pub fn far(&self) -> Option<String> {
         let share = self.share?;
@@ -112,6 +118,8 @@ impl Standing {
                 Some(format!("{nothing}: it hardly changes from beginning to end, as a tone or noise"))
             }
             _ if is_small => None,
+            // Few tracks fit, and one of them is near: the others beside it say nothing of that one.
+            _ if self.is_filtered && self.nearest_is_close() => None,
             0 => Some(format!("{nothing}: next to none of your tracks is as far from all others")),
             1..FAR_BELOW => {
                 Some(format!("{nothing}: only {share} % of your tracks are as far from all others"))
@@ -196,6 +204,7 @@ impl Engine {
         let around = self.around(&raw, &others)?;
         Ok(Some(Standing {
             share: around.map(|around| percentile(&nearness.around, around)),
+            nearest: others.first().map(|near| near.similarity),
             nearness,
             is_steady,
             is_filtered: allowed.is_some(),
@@ -327,6 +336,27 @@ mod tests {
     use voisin_base::random::Random;
     use voisin_library::testing::{library, track};
     use voisin_library::{StoredMean, TrackFilter};
+
+    #[test]
+    fn one_near_track_among_few_that_fit_is_not_called_far() {
+        let points: Vec<f32> = (0..=100).map(|percent| percent as f32 / 100.0).collect();
+        let nearness = Nearness {
+            space: String::new(),
+            generation: 1,
+            tracks: 100,
+            nearest: points.clone(),
+            around: points,
+        };
+        let far = |nearest: f32, is_filtered: bool| {
+            let (share, nearness) = (Some(0), nearness.clone());
+            Standing { nearness, share, nearest: Some(nearest), is_steady: false, is_filtered }.far()
+        };
+        assert_eq!(far(0.9, true), None);
+        let said = far(0.3, true).unwrap_or_default();
+        assert!(said.starts_with("nothing that fits is much like this"), "{said}");
+        // Without a filter all that is around counts: beside noise something lies near, too.
+        assert!(far(0.9, false).is_some());
+    }
 
     const DIMENSION: usize = 16;
 
