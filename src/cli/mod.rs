@@ -280,7 +280,7 @@ mod tests {
 
     use super::verbs::man::reference;
 
-    /// docs/cli.md is what --help says. `VOISIN_WRITE_DOCS=1 cargo test --release --lib cli` writes it anew, and so does
+    /// docs/cli.md is what --help says. `VOISIN_WRITE_DOCS=1 cargo test --release --bin voisin cli` writes it anew, and so does
     /// `voisin man --markdown`.
     #[test]
     fn the_reference_is_what_help_says() {

@@ -85,7 +85,18 @@ pub(crate) fn message(error: &Error) -> String {
 fn command(words: impl Iterator<Item = String>) -> String {
     let mut command = <Cli as clap::CommandFactory>::command();
     let mut name = String::from("voisin");
-    for word in words {
+    // Below it, what all commands take stands beside what each takes.
+    command.build();
+    let mut words = words;
+    while let Some(word) = words.next() {
+        // A value may be called as a command is: `--library demo`.
+        if let Some(long) = word.strip_prefix("--") {
+            let takes = |arg: &clap::Arg| arg.get_long() == Some(long) && arg.get_action().takes_values();
+            if command.get_arguments().any(takes) {
+                words.next();
+            }
+            continue;
+        }
         let below = command.find_subcommand(&word).cloned();
         if let Some(below) = below {
             name = format!("{name} {}", below.get_name());

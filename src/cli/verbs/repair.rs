@@ -86,18 +86,18 @@ fn mend(context: &Context) -> anyhow::Result<Ending> {
             (read_what_is_left(context, &detail)?, mend_in_place(context)?)
         }
     };
-    for (n, what) in [
-        (report.renormalised, "vector scaled to unit norm"),
-        (report.repooled, "vector made again from its windows"),
-        (report.to_embed, "vector taken out: its file is there, run add"),
-        (report.to_read, "file to be read again: run add"),
-        (report.to_measure, "measurement taken out: run add --update-descriptors"),
-        (report.dangling_rows, "row removed that belonged to nothing"),
-        (report.counters, "counter set right"),
-        (report.definitions, "damaged definition written again"),
+    for (n, what, became) in [
+        (report.renormalised, "vector", "scaled to unit norm"),
+        (report.repooled, "vector", "made again from its windows"),
+        (report.to_embed, "vector", "taken out, whose file is there: run add"),
+        (report.to_read, "file", "to be read again: run add"),
+        (report.to_measure, "measurement", "taken out: run add --update-descriptors"),
+        (report.dangling_rows, "row", "removed that belonged to nothing"),
+        (report.counters, "counter", "set right"),
+        (report.definitions, "damaged definition", "written again"),
     ] {
         if n > 0 {
-            render::print_line(&format!("{n} {what}"))?;
+            render::print_line(&format!("{} {became}", render::count(n, what)))?;
         }
     }
     let index = engine.index_path();

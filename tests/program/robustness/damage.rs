@@ -107,7 +107,8 @@ fn verify_finds_and_repair_mends() {
     assert_eq!(code(&output), 2);
     assert!(text(&output.stderr).contains("the vector of track 2 is damaged"), "{}", text(&output.stderr));
     assert!(
-        text(&fine(&sandbox, &["repair"]).stdout).contains("1 vector taken out: its file is there, run add")
+        text(&fine(&sandbox, &["repair"]).stdout)
+            .contains("1 vector taken out, whose file is there: run add")
     );
     fine(&sandbox, &["add", &string(&music)]);
     fine(&sandbox, &["verify"]);

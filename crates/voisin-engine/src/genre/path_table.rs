@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::EngineError;
 use voisin_base::regular_file;
+use voisin_base::text::count;
 use voisin_library::scan::playlist::path_in_table;
 use voisin_library::stored_path;
 
@@ -120,10 +121,16 @@ impl PathTable {
             return Err(EngineError::Table {
                 path: self.file.clone(),
                 line: 0,
-                problem: if self.mbids.is_empty() {
-                    format!("none of its {} paths is a file of this library", self.values.len())
-                } else {
-                    format!("none of its {} lines names a track of this library", self.values.len())
+                problem: match self.values.len() {
+                    0 => "expected rows below the header, found none".to_owned(),
+                    lines if self.mbids.is_empty() => format!(
+                        "no file of this library is named: expected paths of its files, found {} of others",
+                        count(lines as u64, "path")
+                    ),
+                    lines => format!(
+                        "no track of this library is named: expected its paths or recordings, found {} of others",
+                        count(lines as u64, "line")
+                    ),
                 },
             });
         }
@@ -186,7 +193,7 @@ mod tests {
         assert_eq!(PathTable::read(&file, "genre").unwrap().of([one], Some(ONE)), ["Rock; Pop"]);
         std::fs::write(&file, "mbid,genre\n0,Rock\n").unwrap();
         let error = PathTable::read(&file, "genre").unwrap().unused().unwrap_err().to_string();
-        assert!(error.contains("none of its 1 lines names a track"), "{error}");
+        assert!(error.contains("expected its paths or recordings, found 1 line of others"), "{error}");
         std::fs::write(&file, "mbid,genre\n,Rock\n").unwrap();
         let error = PathTable::read(&file, "genre").err().unwrap().to_string();
         assert!(error.contains("expected a path or an mbid, found nothing"), "{error}");

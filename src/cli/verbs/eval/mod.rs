@@ -130,10 +130,10 @@ fn labelled(engine: &Engine, output: &EvalOutput) -> anyhow::Result<LabelledSet>
     }
     if order.len() < 2 {
         bail!(
-            "found {} of {} tracks or more among {} tracks: expected two, so tag some tracks and run \"voisin add\" again, or give --label-from",
+            "found {} of {} tracks or more among {}: expected two, so tag some tracks and run \"voisin add\" again, or give --label-from",
             crate::cli::render::count(order.len() as u64, "genre"),
             output.min_tracks,
-            tracks.ids.len()
+            crate::cli::render::count(tracks.ids.len() as u64, "track")
         );
     }
     Ok(LabelledSet {
