@@ -106,12 +106,13 @@ class Emotify:
                 for fold in range(self.args.folds):
                     learnt = (self.genres != left_out) & (self.folds != fold)
                     held = (self.genres != left_out) & (self.folds == fold)
-                    most = self.args.random_seeds if what == "random weights" else None
-                    seeds = [0] if settings is None else range(1, (most or self.args.seeds) + 1)
+                    most = self.args.random_seeds if what == "random weights" else self.args.seeds
+                    seeds = [0] if settings is None else range(1, most + 1)
                     for seed in seeds:
                         x = untouched if settings is None else self.trained(left_out, fold, seed, settings)
                         found.append(judged(x, self.genres, learnt, held, left_out, kin))
-                row(f"emotify, {left_out} to {kin}", what, found)
+                if found:
+                    row(f"emotify, {left_out} to {kin}", what, found)
 
 
 def row(question, what, found):
@@ -226,6 +227,7 @@ def main():
     parser.add_argument("--only", choices=["emotify", "tags"])
     parser.add_argument("--random-seeds", type=int, help="seeds of random weights, if fewer")
     args = parser.parse_args()
+    args.random_seeds = args.seeds if args.random_seeds is None else args.random_seeds
     args.data = pathlib.Path(args.data)
     args.out.mkdir(parents=True, exist_ok=True)
     print("| left out | vectors | kin nearest, % | own genre nearest, % |\n|---|---|---|---|", flush=True)
