@@ -4,8 +4,6 @@
 //! Schörkhuber and Klapuri, "Constant-Q transform toolbox for music processing", 2010; windows, lengths and scales are
 //! librosa's, the filters that halve the rate are not.
 
-use std::borrow::Cow;
-
 use ndarray::Array2;
 use realfft::{RealFftPlanner, num_complex::Complex};
 use voisin_kernels::{Isa, isa};
@@ -101,15 +99,18 @@ impl Work for Strengths<'_> {
 /// Strength of each pitch class over time, `[12, frames]`, frames centred every `hop` samples, zeros outside the clip.
 ///
 /// - `tuning`: of the clip, in semitones
-pub(super) fn pitch_classes(
-    samples: &[f64],
+pub(super) fn pitch_classes<T: Copy + Default>(
+    samples: &[T],
     rate: f64,
     hop: usize,
     frames: usize,
     tuning: f64,
-) -> Array2<f64> {
+) -> Array2<f64>
+where
+    f64: From<T>,
+{
     if rate > FASTEST {
-        return pitch_classes(&halved(samples), rate / 2.0, hop / 2, frames, tuning);
+        return pitch_classes::<f64>(&halved(samples), rate / 2.0, hop / 2, frames, tuning);
     }
     let lowest = LOWEST * 2f64.powf(tuning / CHROMA as f64);
     let width = 2f64.powf(2.0 / CHROMA as f64);
@@ -127,13 +128,16 @@ pub(super) fn pitch_classes(
         .collect();
     let isa = isa().unwrap_or(Isa::PORTABLE);
     let mut parts = [[0.0; FRAME / 2 + 1 + TAPS]; 2];
-    let mut heard = Cow::Borrowed(samples);
+    let mut slower: Vec<f64> = Vec::new();
     for octave in 0..OCTAVES {
         let own_hop = hop >> octave;
         // What is longer at the full rate counts more, by the root of its length.
         let longer = (octave as f64).exp2().sqrt();
         for (number, sums) in classes.iter_mut().enumerate() {
-            around(&heard, number * own_hop, &mut frame);
+            match octave {
+                0 => around::<T, f64>(samples, number * own_hop, &mut frame),
+                _ => around::<f64, f64>(&slower, number * own_hop, &mut frame),
+            }
             // It fails for buffers of other lengths only.
             let _ = fft.process_with_scratch(&mut frame, &mut spectrum, &mut scratch);
             for (at, bin) in spectrum.iter().enumerate() {
@@ -141,26 +145,29 @@ pub(super) fn pitch_classes(
             }
             vectorised(isa, Strengths { filters: &filters, spectrum: &parts, longer, sums });
         }
-        heard = Cow::Owned(halved(&heard));
+        slower = if octave == 0 { halved::<T>(samples) } else { halved::<f64>(&slower) };
     }
     Array2::from_shape_fn((CHROMA, frames), |(class, frame)| classes[frame][class])
 }
 
 /// Fills a frame with the samples around its middle, zeros outside the clip.
-pub(super) fn around(samples: &[f64], middle: usize, frame: &mut [f64]) {
+pub(super) fn around<T: Copy, U: From<T> + Default + Clone>(samples: &[T], middle: usize, frame: &mut [U]) {
     let half = frame.len() / 2;
     let first = half.saturating_sub(middle).min(frame.len());
     let inside = samples.get(middle + first - half..).unwrap_or_default();
     let (before, frame) = frame.split_at_mut(first);
     let (inside, after) = (&inside[..inside.len().min(frame.len())], inside.len().min(frame.len()));
-    before.fill(0.0);
-    frame[..after].copy_from_slice(inside);
-    frame[after..].fill(0.0);
+    before.fill(U::default());
+    frame.iter_mut().zip(inside).for_each(|(to, from)| *to = U::from(*from));
+    frame[after..].fill(U::default());
 }
 
 /// Half the rate. What is heard afterwards ends at a tenth of the old rate, what would fold into it begins at four tenths:
 /// a half-band filter of 31 taps under a Blackman window.
-fn halved(samples: &[f64]) -> Vec<f64> {
+fn halved<T: Copy + Default>(samples: &[T]) -> Vec<f64>
+where
+    f64: From<T>,
+{
     const REACH: usize = 15;
     let turn = std::f64::consts::PI / (REACH + 1) as f64;
     let tap = |n: usize| {
@@ -169,21 +176,21 @@ fn halved(samples: &[f64]) -> Vec<f64> {
         0.5 * angle.sin() / angle * window
     };
     let taps: [f64; REACH.div_ceil(2)] = std::array::from_fn(|k| tap(2 * k + 1));
-    let mut frame = [0.0; 2 * REACH + 1];
+    let mut frame = [T::default(); 2 * REACH + 1];
     (0..samples.len())
         .step_by(2)
         .map(|i| {
             // At the ends there are zeros outside.
             let inside = i.checked_sub(REACH).and_then(|from| samples.get(from..=i + REACH));
             let part = inside.unwrap_or_else(|| {
-                around(samples, i, &mut frame);
+                around::<T, T>(samples, i, &mut frame);
                 &frame
             });
             // Two sums at a time, so that neither waits for the other.
-            let mut sums = [0.5 * samples[i], 0.0];
+            let mut sums = [0.5 * f64::from(samples[i]), 0.0];
             for (k, tap) in taps.iter().enumerate() {
                 let n = 2 * k + 1;
-                sums[k % 2] += tap * (part[REACH - n] + part[REACH + n]);
+                sums[k % 2] += tap * (f64::from(part[REACH - n]) + f64::from(part[REACH + n]));
             }
             sums[0] + sums[1]
         })

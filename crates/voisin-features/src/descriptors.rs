@@ -4,6 +4,7 @@
 //! Frames of 2048 samples every 512, centred on their time with zeros outside, under a periodic Hann window. Rows of
 //! numbers over time become seven statistics each.
 
+use std::borrow::Cow;
 use std::str::FromStr;
 
 use ndarray::{Array2, ArrayView1, Axis, concatenate, s};
@@ -29,6 +30,8 @@ pub(super) const RANGE_DB: f64 = 80.0;
 /// Octave bands of the spectral contrast, and the lowest one's upper edge, Hz.
 const CONTRAST_BANDS: usize = 7;
 const CONTRAST_FROM: f64 = 200.0;
+/// Bins that are looked through at once for the largest ones.
+const BLOCK: usize = 16;
 
 /// A set of descriptors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -194,18 +197,21 @@ fn median(numbers: &mut [f64]) -> f64 {
 }
 
 /// Samples and the power of their spectra.
-pub(super) struct Clip {
+pub(super) struct Clip<'a> {
     rate: u32,
-    samples: Vec<f64>,
+    samples: Cow<'a, [f32]>,
     /// `[frames, BINS]`
     pub(super) power: Array2<f32>,
 }
 
-impl Clip {
+impl<'a> Clip<'a> {
     /// - `samples`: what is no number counts as silence
-    pub(super) fn new(samples: &[f32], rate: u32) -> Self {
-        let samples: Vec<f64> =
-            samples.iter().map(|x| if x.is_finite() { f64::from(*x) } else { 0.0 }).collect();
+    pub(super) fn new(samples: &'a [f32], rate: u32) -> Self {
+        let samples = if samples.iter().all(|x| x.is_finite()) {
+            Cow::Borrowed(samples)
+        } else {
+            samples.iter().map(|x| if x.is_finite() { *x } else { 0.0 }).collect()
+        };
         let fft = RealFftPlanner::<f64>::new().plan_fft_forward(FRAME);
         let (mut frame, mut bins, mut scratch) =
             (fft.make_input_vec(), fft.make_output_vec(), fft.make_scratch_vec());
@@ -213,7 +219,7 @@ impl Clip {
         let hann: Vec<f64> = (0..FRAME).map(|i| 0.5 - 0.5 * (turn * i as f64).cos()).collect();
         let mut power = Array2::zeros((1 + samples.len() / HOP, BINS));
         for (number, mut row) in power.outer_iter_mut().enumerate() {
-            around(&samples, number * HOP, &mut frame);
+            around::<f32, f64>(&samples, number * HOP, &mut frame);
             frame.iter_mut().zip(&hann).for_each(|(value, weight)| *value *= weight);
             // It fails for buffers of other lengths only.
             let _ = fft.process_with_scratch(&mut frame, &mut bins, &mut scratch);
@@ -289,7 +295,7 @@ impl Clip {
     /// The rows of [`DescriptorSet::Fma`], in their order.
     fn fma(&self) -> Array2<f64> {
         let shape = self.shape();
-        let mut classes = pitch_classes(
+        let mut classes = pitch_classes::<f32>(
             &self.samples,
             f64::from(self.rate),
             HOP,
@@ -350,9 +356,9 @@ impl Clip {
                     kept.iter().map(|v| f64::from(v.abs()).sqrt()).sum::<f64>() / kept.len() as f64
                 };
                 // Music is loud below and soft above: few cells find a place among those that are kept.
-                largest(cells.iter().copied(), *quantile, &mut kept);
+                largest(cells.chunks(BLOCK), 1.0, *quantile, &mut kept);
                 peaks[[band, frame]] = mean(&kept);
-                largest(cells.iter().rev().map(|v| -v), *quantile, &mut kept);
+                largest(cells.rchunks(BLOCK), -1.0, *quantile, &mut kept);
                 valleys[[band, frame]] = mean(&kept);
             }
         }
@@ -366,8 +372,8 @@ impl Clip {
         let Some(last) = self.samples.len().checked_sub(1) else { return vec![0.0; self.frames()] };
         let mut so_far = vec![0u32; last + 1];
         for i in 1..=last {
-            let changes = (self.samples[i] < -1e-10) != (self.samples[i - 1] < -1e-10);
-            so_far[i] = so_far[i - 1] + u32::from(changes);
+            let is_below = |at: usize| f64::from(self.samples[at]) < -1e-10;
+            so_far[i] = so_far[i - 1] + u32::from(is_below(i) != is_below(i - 1));
         }
         let at = |i: usize| so_far[i.saturating_sub(FRAME / 2).min(last)];
         let of = |frame: usize| at(frame * HOP + FRAME - 1) - at(frame * HOP);
@@ -492,17 +498,26 @@ impl Work for Loudest<'_> {
     }
 }
 
-/// Keeps the `count` largest of the cells.
-fn largest(cells: impl Iterator<Item = f32>, count: usize, kept: &mut Vec<f32>) {
+/// Keeps the `count` largest of the cells times `sign`, in order. Blocks that hold none of them are passed over whole.
+fn largest<'a>(blocks: impl Iterator<Item = &'a [f32]>, sign: f32, count: usize, kept: &mut Vec<f32>) {
     kept.clear();
-    for cell in cells {
-        if kept.len() == count {
-            if cell <= kept[0] {
-                continue;
-            }
-            kept.remove(0);
+    for block in blocks {
+        let above = |least: f32| block.iter().map(|cell| u32::from(sign * cell > least)).sum::<u32>();
+        if kept.len() == count && above(kept[0]) == 0 {
+            continue;
         }
-        kept.insert(kept.partition_point(|other| *other < cell), cell);
+        for cell in block.iter().map(|cell| sign * cell) {
+            if kept.len() < count {
+                kept.insert(kept.partition_point(|other| *other < cell), cell);
+            } else if cell > kept[0] {
+                let mut at = 1;
+                while at < count && kept[at] < cell {
+                    kept[at - 1] = kept[at];
+                    at += 1;
+                }
+                kept[at - 1] = cell;
+            }
+        }
     }
 }
 
