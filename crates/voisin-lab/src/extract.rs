@@ -8,7 +8,7 @@ use ndarray::{Array2, ArrayD, ArrayView, Dimension, s};
 use ndarray_npy::WriteNpyExt as _;
 
 use super::csv_bytes;
-use super::matrix::{FeatureSet, LONGEST, Matrix, middle};
+use super::matrix::{FeatureSet, LONGEST, Matrix, SoundFile};
 use crate::dataset::{Dataset, Part};
 use crate::eval::plots::{Panel, Ramp, hertz, sound};
 use voisin_audio::{self, AudioInfo};
@@ -100,12 +100,12 @@ impl FeatureSet for ArrayWriter {
         vec!["is_new".to_owned()]
     }
 
-    fn compute(&self, path: &Path, info: &AudioInfo, stop: &AtomicBool) -> Result<Vec<f32>, String> {
-        let target = self.targets.get(path).ok_or("has no place to be written to")?;
+    fn compute(&self, file: &SoundFile<'_>, stop: &AtomicBool) -> Result<Vec<f32>, String> {
+        let target = self.targets.get(file.path).ok_or("has no place to be written to")?;
         if target.exists() && !self.force {
             return Ok(vec![0.0]);
         }
-        let array = (self.hear)(path, info, stop)?;
+        let array = (self.hear)(file.path, file.info, stop)?;
         if array.iter().any(|number| !number.is_finite()) {
             return Err("gave what is no number".to_owned());
         }
@@ -125,25 +125,21 @@ pub fn frame_columns() -> Vec<String> {
 /// Descriptors of a file frame by frame, `[frames, columns]`: when the frame's middle is, and the rows that the statistics
 /// of [`DescriptorSet::Fma`] are of.
 pub fn frames(path: &Path, info: &AudioInfo) -> Result<ArrayD<f32>, String> {
-    let mut found = Array2::zeros((0, 0));
-    middle(DescriptorSet::Fma, path, info, &mut |samples, rate, start| {
+    SoundFile::new(path, info).middle(DescriptorSet::Fma, |samples, rate, start| {
         let rows = DescriptorSet::Fma.over_time(samples, rate);
-        found = Array2::zeros((rows.ncols(), 1 + rows.nrows()));
+        let mut found = Array2::zeros((rows.ncols(), 1 + rows.nrows()));
         found.slice_mut(s![.., 1..]).assign(&rows.t().mapv(|value| value as f32));
         let hop = DESCRIPTOR_HOP as f64 / f64::from(rate);
         found.column_mut(0).iter_mut().enumerate().for_each(|(at, x)| *x = (start + at as f64 * hop) as f32);
-    })?;
-    Ok(found.into_dyn())
+        found.into_dyn()
+    })
 }
 
 /// A picture of a file: wave, spectrum, spectrograms, cepstral coefficients and pitch classes.
 pub fn picture(path: &Path) -> Result<Scene, String> {
     let info = voisin_audio::probe(path).map_err(|error| with_causes(&error))?;
-    let mut scene = None;
-    middle(DescriptorSet::Fma, path, &info, &mut |samples, rate, start| {
-        scene = Some(drawn(path, &info, samples, rate, start));
-    })?;
-    scene.ok_or_else(|| "holds no sound".to_owned())
+    SoundFile::new(path, &info)
+        .middle(DescriptorSet::Fma, |samples, rate, start| drawn(path, &info, samples, rate, start))
 }
 
 fn drawn(path: &Path, info: &AudioInfo, samples: &[f32], rate: u32, start: f64) -> Scene {

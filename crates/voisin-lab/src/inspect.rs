@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::leak::{Leak, listen, look};
-use super::matrix::{FeatureSet, Matrix, Row};
+use super::matrix::{FeatureSet, Matrix, Row, SoundFile};
 use super::split::{Split, deal};
 use super::{LabError, csv_bytes};
 use crate::dataset::{Dataset, Fault, Item, Part};
@@ -98,7 +98,7 @@ pub fn inspect(
             }
             let heard = item.path.as_deref().map(|path| {
                 let heard = hear(path)?;
-                let likeness = LIKENESS.compute(path, &heard.info, stop)?;
+                let likeness = LIKENESS.compute(&SoundFile::new(path, &heard.info), stop)?;
                 Ok((heard, likeness))
             });
             let heard = heard.transpose();

@@ -1,5 +1,6 @@
 //! From a data set to numbers: a row for each track, columns from one set of features or several.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -17,6 +18,56 @@ use voisin_base::track::ContentId;
 use voisin_base::{atomic_file, regular_file};
 use voisin_features::DescriptorSet;
 
+/// A file to be listened to. What several sets of descriptors take of it is decoded once.
+pub struct SoundFile<'a> {
+    /// Where it is.
+    pub path: &'a Path,
+    /// What it is.
+    pub info: &'a AudioInfo,
+    /// Whether several sets listen to it.
+    is_shared: bool,
+    /// Its middle: Hz, samples and the second that they begin at.
+    middles: RefCell<Vec<(u32, Vec<f32>, f64)>>,
+}
+
+impl<'a> SoundFile<'a> {
+    /// For one set.
+    pub fn new(path: &'a Path, info: &'a AudioInfo) -> Self {
+        Self { path, info, is_shared: false, middles: RefCell::default() }
+    }
+
+    /// Reads what a set of descriptors is computed from: the whole file, or the middle of one longer than [`LONGEST`].
+    ///
+    /// - `sink`: takes samples, their rate in Hz, and the second that they begin at
+    pub(crate) fn middle<T>(
+        &self,
+        set: DescriptorSet,
+        sink: impl FnOnce(&[f32], u32, f64) -> T,
+    ) -> Result<T, String> {
+        let rate = set.rate(self.info.sample_rate);
+        let mut middles = self.middles.borrow_mut();
+        if let Some((_, samples, start)) = middles.iter().find(|(known, ..)| *known == rate) {
+            return Ok(sink(samples, rate, *start));
+        }
+        let all = voisin_audio::resampled_len(self.info, rate);
+        let length = all.min(LONGEST * u64::from(rate));
+        let start = (all - length) / 2;
+        let seconds = start as f64 / f64::from(rate);
+        let (mut sink, mut found) = (Some(sink), None);
+        let mut hear = |_: usize, samples: &[f32]| {
+            if let Some(sink) = sink.take() {
+                found = Some(sink(samples, rate, seconds));
+            }
+            if self.is_shared {
+                middles.push((rate, samples.to_vec(), seconds));
+            }
+        };
+        voisin_audio::read_windows(self.path, self.info, rate, &[start as i64], length as usize, &mut hear)
+            .map_err(|error| with_causes(&error))?;
+        found.ok_or_else(|| "holds no sound".to_owned())
+    }
+}
+
 /// Numbers that listening gives.
 pub trait FeatureSet: Send + Sync {
     /// As the command line names it.
@@ -26,7 +77,7 @@ pub trait FeatureSet: Send + Sync {
     /// Names of the columns.
     fn columns(&self) -> Vec<String>;
     /// The numbers of a file, as many as there are columns, or why there are none.
-    fn compute(&self, path: &Path, info: &AudioInfo, stop: &AtomicBool) -> Result<Vec<f32>, String>;
+    fn compute(&self, file: &SoundFile<'_>, stop: &AtomicBool) -> Result<Vec<f32>, String>;
 
     /// Why no further file can be had either, as when a disk is full.
     fn broken(&self) -> Option<&str> {
@@ -47,8 +98,8 @@ impl<T: FeatureSet + ?Sized> FeatureSet for Arc<T> {
         (**self).columns()
     }
 
-    fn compute(&self, path: &Path, info: &AudioInfo, stop: &AtomicBool) -> Result<Vec<f32>, String> {
-        (**self).compute(path, info, stop)
+    fn compute(&self, file: &SoundFile<'_>, stop: &AtomicBool) -> Result<Vec<f32>, String> {
+        (**self).compute(file, stop)
     }
 
     fn broken(&self) -> Option<&str> {
@@ -86,8 +137,8 @@ impl FeatureSet for ModelSet {
         (0..manifest.dimension).map(|i| format!("{}_{i:03}", manifest.name)).collect()
     }
 
-    fn compute(&self, path: &Path, info: &AudioInfo, stop: &AtomicBool) -> Result<Vec<f32>, String> {
-        let found = self.embedder.embed(path, info, WindowPlan::Spread(WINDOWS), Some(stop));
+    fn compute(&self, file: &SoundFile<'_>, stop: &AtomicBool) -> Result<Vec<f32>, String> {
+        let found = self.embedder.embed(file.path, file.info, WindowPlan::Spread(WINDOWS), Some(stop));
         found.map(|found| found.vector.into_vec()).map_err(|error| with_causes(&error))
     }
 }
@@ -108,31 +159,9 @@ impl FeatureSet for DescriptorSet {
         (*self).columns()
     }
 
-    fn compute(&self, path: &Path, info: &AudioInfo, _: &AtomicBool) -> Result<Vec<f32>, String> {
-        let mut numbers = Vec::new();
-        middle(*self, path, info, &mut |samples, rate, _| numbers = self.of(samples, rate))?;
-        Ok(numbers)
+    fn compute(&self, file: &SoundFile<'_>, _: &AtomicBool) -> Result<Vec<f32>, String> {
+        file.middle(*self, |samples, rate, _| self.of(samples, rate))
     }
-}
-
-/// Reads what a set of descriptors is computed from: the whole file, or the middle of one longer than [`LONGEST`].
-///
-/// - `sink`: takes samples, their rate in Hz, and the second that they begin at
-pub(crate) fn middle(
-    set: DescriptorSet,
-    path: &Path,
-    info: &AudioInfo,
-    sink: &mut dyn FnMut(&[f32], u32, f64),
-) -> Result<(), String> {
-    let rate = set.rate(info.sample_rate);
-    let all = voisin_audio::resampled_len(info, rate);
-    let length = all.min(LONGEST * u64::from(rate));
-    let start = (all - length) / 2;
-    voisin_audio::read_windows(path, info, rate, &[start as i64], length as usize, &mut |_, samples| {
-        sink(samples, rate, start as f64 / f64::from(rate));
-    })
-    .map(|_| ())
-    .map_err(|error| with_causes(&error))
 }
 
 /// Features that are kept, a file for each track: safe to delete.
@@ -418,6 +447,7 @@ fn listen(
 ) -> Result<FileNumbers, String> {
     let path = item.path.as_deref().ok_or("the data set names no audio of it")?;
     let info = voisin_audio::probe(path).map_err(|error| with_causes(&error))?;
+    let file = SoundFile { is_shared: sets.len() > 1, ..SoundFile::new(path, &info) };
     let mut numbers = Vec::with_capacity(widths.iter().sum());
     for ((set, print), &width) in sets.iter().zip(prints).zip(widths) {
         let kept = cache.and_then(|cache| cache.read(print, info.content, width));
@@ -425,7 +455,7 @@ fn listen(
             numbers.extend(kept);
             continue;
         }
-        let found = set.compute(path, &info, stop)?;
+        let found = set.compute(&file, stop)?;
         if found.len() != width || found.iter().any(|number| !number.is_finite()) {
             return Err(format!("{} gave what is no number", set.name()));
         }
@@ -440,6 +470,25 @@ fn listen(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sets_of_one_rate_are_computed_from_one_reading() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../../data/demo/library/ambient/zeropage-void-sensor.mp3");
+        let folder = tempfile::tempdir().unwrap();
+        let copy = folder.path().join("copy.mp3");
+        std::fs::copy(&path, &copy).unwrap();
+        let info = voisin_audio::probe(&path).unwrap();
+        let stop = AtomicBool::new(false);
+        let file = SoundFile { is_shared: true, ..SoundFile::new(&copy, &info) };
+        let first = DescriptorSet::Mfcc.compute(&file, &stop).unwrap();
+        std::fs::remove_file(&copy).unwrap();
+        let second = DescriptorSet::Mfcc40Mean.compute(&file, &stop).unwrap();
+        let alone = |set: DescriptorSet| set.compute(&SoundFile::new(&path, &info), &stop).unwrap();
+        assert_eq!((first, second), (alone(DescriptorSet::Mfcc), alone(DescriptorSet::Mfcc40Mean)));
+        // its own 44.1 kHz would have to be read
+        assert!(DescriptorSet::Fma.compute(&file, &stop).is_err());
+    }
 
     #[test]
     fn a_kept_matrix_comes_back_and_a_damaged_one_does_not() {

@@ -12,7 +12,7 @@ use ndarray::ArrayD;
 
 use super::NetworkSettings;
 use crate::LabError;
-use crate::matrix::{FeatureSet, LONGEST};
+use crate::matrix::{FeatureSet, LONGEST, SoundFile};
 use voisin_audio::{self, AudioInfo};
 use voisin_base::random::Random;
 use voisin_base::text::with_causes;
@@ -299,12 +299,12 @@ impl FeatureSet for KeptSpectrograms {
         vec!["spectrograms".to_owned()]
     }
 
-    fn compute(&self, path: &Path, info: &AudioInfo, stop: &AtomicBool) -> Result<Vec<f32>, String> {
-        let kept = self.path(info.content);
+    fn compute(&self, file: &SoundFile<'_>, stop: &AtomicBool) -> Result<Vec<f32>, String> {
+        let kept = self.path(file.info.content);
         if let Some(count) = self.whole(&kept) {
             return Ok(vec![count as f32]);
         }
-        let found = self.reader.decode(path, info, stop)?;
+        let found = self.reader.decode(file.path, file.info, stop)?;
         if found.iter().any(|x| !x.is_finite()) {
             return Err("gave what is no number".to_owned());
         }
@@ -371,7 +371,7 @@ mod tests {
         let song = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("../../data/demo/library/ambient/askyel-ambient-4.wav");
         let info = voisin_audio::probe(&song).unwrap();
-        let why = kept.compute(&song, &info, &AtomicBool::new(false)).unwrap_err();
+        let why = kept.compute(&SoundFile::new(&song, &info), &AtomicBool::new(false)).unwrap_err();
         assert!(why.contains("cannot be kept in") && why.contains("the same command goes on"), "{why}");
         assert_eq!(kept.broken(), Some(why.as_str()));
     }

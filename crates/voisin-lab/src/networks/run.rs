@@ -13,10 +13,9 @@ use crate::LabError;
 use crate::bench::Bench;
 use crate::config::Config;
 use crate::leak;
-use crate::matrix::{FeatureSet, Row};
+use crate::matrix::{FeatureSet, Row, SoundFile};
 use crate::report::{Learning, Method, Report};
 use crate::run::{Clock, Progress, RunInputs, TRIAL, among, digests, publish};
-use voisin_audio::AudioInfo;
 use voisin_base::random::Random;
 use voisin_base::regular_file;
 use voisin_base::text::count;
@@ -421,8 +420,8 @@ impl FeatureSet for Answering {
         self.classes.clone()
     }
 
-    fn compute(&self, path: &Path, info: &AudioInfo, stop: &AtomicBool) -> Result<Vec<f32>, String> {
-        let heard = self.reader.decode(path, info, stop)?;
+    fn compute(&self, file: &SoundFile<'_>, stop: &AtomicBool) -> Result<Vec<f32>, String> {
+        let heard = self.reader.decode(file.path, file.info, stop)?;
         let cells = self.reader.example().cells();
         let (windows, crops) = ([self.reader.judged(heard.len() / cells)], self.crops);
         let load = |_: usize, window: usize, place: Option<f64>, to: &mut [f32]| {
