@@ -195,7 +195,7 @@ fn apart(split: &Split, [a, b]: [usize; 2]) -> bool {
 /// Most tracks whose nearest ones are searched for near copies, pairs that are listened to, and neighbours of a track.
 const MOST_SEARCHED: usize = 20_000;
 const MOST_HEARD: usize = 500;
-const NEIGHBOURS: usize = 3;
+const NEIGHBOURS: usize = 5;
 
 /// Listens for near copies on two sides of the split, as `voisin duplicates` does: to pairs of tracks that are among each
 /// other's nearest by their numbers, the most alike first.

@@ -452,8 +452,17 @@ impl Bench<'_> {
             let tracks = count(self.left_out.0.len() as u64, "track");
             notes.push(format!("{tracks} of {} are left out", data.left_out));
         }
-        for (class, _) in self.classes.iter().zip(&sizes).filter(|(_, size)| **size == 1) {
-            notes.push(format!("class {class} has one track, which cannot be both learnt from and judged"));
+        let mut groups = vec![BTreeSet::new(); self.classes.len()];
+        self.class_of.iter().zip(&self.split.groups).for_each(|(&class, &group)| {
+            groups[class].insert(group);
+        });
+        for ((class, size), groups) in self.classes.iter().zip(&sizes).zip(&groups) {
+            let one = match (size, groups.len()) {
+                (1, _) => "track",
+                (_, 1) if data.folds > 0 => "group",
+                _ => continue,
+            };
+            notes.push(format!("class {class} has one {one}, which cannot be both learnt from and judged"));
         }
         let constant = voisin_learn::Preparation::fit(self.matrix.values.view()).0.constant();
         let judged_by = if data.folds > 0 {

@@ -415,8 +415,12 @@ fn odd_data_give_one_clear_line() {
     let run = sandbox.path("odd");
     let report = fine_json(sandbox.run(train(&data, &run, &["--format", "json"])));
     let notes = report["data"]["notes"].to_string();
-    assert!(notes.contains("3 numbers of 1 rows are missing"), "{notes}");
+    assert!(notes.contains("no number in 3 cells of 1 row: the column's median"), "{notes}");
     assert!(notes.contains("class alone has one track"), "{notes}");
+    let data = write(&sandbox, "lone.csv", &(table + "odd 2,alone,nobody,1,2,3,0.5\n"));
+    let run = train(&data, &sandbox.path("lone"), &["--folds", "3", "--format", "json"]);
+    let notes = fine_json(sandbox.run(run))["data"]["notes"].to_string();
+    assert!(notes.contains("class alone has one group"), "{notes}");
     let missing = sandbox.run(["eval", "classifier", sandbox.path("nothing").to_str().unwrap()]);
     assert!(
         code(&missing) == 2 && text(&missing.stderr).contains("no such folder"),

@@ -7,7 +7,7 @@ use ndarray::Array2;
 
 use super::table::{ALBUMS, ARTISTS, KEYS, LABELS, LICENCES, SPLITS, read_cells};
 use super::{Columns, Dataset, DatasetError, Item, Part, Source, fma};
-use voisin_base::text::count_with;
+use voisin_base::text::{count, count_with};
 
 /// Cells or rows of a kind that are named.
 const FIRST: usize = 5;
@@ -72,9 +72,7 @@ fn read_fma(source: &Source) -> Result<Dataset, DatasetError> {
             set.fault(item.key, "has a genre and no features");
         }
     }
-    if found.unlabelled > 0 {
-        set.notes.push(format!("{} rows of the subset have no top genre and are left out", found.unlabelled));
-    }
+    fma::note_unlabelled(&mut set, found.unlabelled);
     note_missing(&mut set, values.select(ndarray::Axis(0), &kept), names);
     Ok(set)
 }
@@ -176,9 +174,8 @@ fn note_missing(set: &mut Dataset, values: Array2<f32>, names: Vec<String>) {
     let missing = values.iter().filter(|value| !value.is_finite()).count();
     if missing > 0 {
         let rows = values.outer_iter().filter(|row| row.iter().any(|value| !value.is_finite())).count();
-        set.notes.push(format!(
-            "{missing} numbers of {rows} rows are missing or no numbers: each becomes its column's median"
-        ));
+        let (cells, rows) = (count_with(missing as u64, "cell", "cells"), count(rows as u64, "row"));
+        set.notes.push(format!("no number in {cells} of {rows}: the column's median takes its place"));
     }
     set.columns = Some(Columns { names, values });
 }

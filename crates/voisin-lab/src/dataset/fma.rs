@@ -7,6 +7,7 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use super::{Dataset, DatasetError, Item, Part, Source};
+use voisin_base::text::count_with;
 
 /// Subsets from the smallest; each has those before it.
 const SUBSETS: [&str; 4] = ["small", "medium", "large", "full"];
@@ -68,7 +69,7 @@ pub(super) fn rows(
 pub(super) struct SubsetRows {
     pub(super) rows: Vec<(u64, Item)>,
     /// Rows of the subset without a label.
-    pub(super) unlabelled: usize,
+    pub(super) unlabelled: u64,
 }
 
 /// Reads the rows that a subset has.
@@ -167,8 +168,14 @@ pub(super) fn read(source: &Source) -> Result<Dataset, DatasetError> {
             set.fault(item.key, format!("no audio: expected {}", roots[0].join(&below).display()));
         }
     }
-    if found.unlabelled > 0 {
-        set.notes.push(format!("{} rows of the subset have no top genre and are left out", found.unlabelled));
-    }
+    note_unlabelled(&mut set, found.unlabelled);
     Ok(set)
+}
+
+/// Says how many rows of a subset have no label.
+pub(super) fn note_unlabelled(set: &mut Dataset, rows: u64) {
+    if rows > 0 {
+        let (one, more) = ("row of the subset has", "rows of the subset have");
+        set.notes.push(count_with(rows, one, more) + " no top genre: left out");
+    }
 }
