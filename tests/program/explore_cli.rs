@@ -529,8 +529,8 @@ fn outliers_names_each_track_with_its_reason() {
     assert!(scores.is_sorted_by(|a, b| a >= b) && scores.iter().all(|&score| score > 3.5), "{scores:?}");
     let one = json(sandbox.run(["outliers", "--limit", "1", "--threshold", "0", "--format", "json"]));
     assert_eq!(one.as_array().unwrap().len(), 1);
-    assert_eq!(fine(sandbox.run(["outliers", "--threshold", "1000000"])), "");
-    assert!(refused(&sandbox.run(["outliers", "--threshold", "nan"])).contains("expected a number"));
+    assert_eq!(fine(sandbox.run(["outliers", "--threshold", "1000"])), "");
+    assert!(refused(&sandbox.run(["outliers", "--threshold", "nan"])).contains("expected 0 to 1000"));
 }
 
 #[test]
