@@ -105,10 +105,10 @@ async fn something_else(uri: Uri) -> AudioMuseRefusal {
     AudioMuseRefusal(StatusCode::NOT_IMPLEMENTED, text)
 }
 
-fn unknown(item: &str) -> Problem {
+fn unknown(what: &str, item: &str) -> Problem {
     let item: String = item.chars().take(100).collect();
     let next = "have the library linked with this server again, or its music added";
-    Problem::not_found(format!("no track is known as {item:?}"), next)
+    Problem::not_found(format!("no {what} is known as {item:?}"), next)
 }
 
 fn described(item: &str, track: &Track) -> Value {
@@ -156,11 +156,13 @@ async fn similar_tracks(
         state.index(context)?;
         let library = context.engine.library();
         let track = match &item {
-            Some(item) => library.linked_track(server.as_str(), item)?.ok_or_else(|| unknown(item))?,
+            Some(item) => {
+                library.linked_track(server.as_str(), item)?.ok_or_else(|| unknown("track", item))?
+            }
             None => match library.resolve_words(&words, 1)? {
                 Resolution::One(track) => track,
-                Resolution::Ambiguous(tracks) => tracks.first().ok_or_else(|| unknown(&words))?.id,
-                Resolution::Nothing => return Err(unknown(&words)),
+                Resolution::Ambiguous(tracks) => tracks.first().ok_or_else(|| unknown("track", &words))?.id,
+                Resolution::Nothing => return Err(unknown("track", &words)),
             },
         };
         let seed = context.engine.seed_of(track)?;
@@ -187,7 +189,10 @@ async fn find_path(State(linked): State<LinkedServer>, uri: Uri) -> Result<Json<
     let answer = linked.state.ask_explored(move |_, context, explored| {
         let library = context.engine.library();
         let track = |item: &str| {
-            library.linked_track(server.as_str(), item).map_err(Problem::from)?.ok_or_else(|| unknown(item))
+            library
+                .linked_track(server.as_str(), item)
+                .map_err(Problem::from)?
+                .ok_or_else(|| unknown("track", item))
         };
         let found = way(explored, track(&start)?, track(&end)?, most)?;
         let collection = &explored.collection;
@@ -206,9 +211,9 @@ async fn max_distance(State(linked): State<LinkedServer>, uri: Uri) -> Result<Js
     let server = linked.server;
     let answer = linked.state.ask_explored(move |_, context, explored| {
         let library = context.engine.library();
-        let track = library.linked_track(server.as_str(), &item)?.ok_or_else(|| unknown(&item))?;
+        let track = library.linked_track(server.as_str(), &item)?.ok_or_else(|| unknown("track", &item))?;
         let (collection, known) = (&explored.collection, library.linked_tracks(server.as_str())?);
-        let own = collection.row(track).ok_or_else(|| unknown(&item))?;
+        let own = collection.row(track).ok_or_else(|| unknown("track", &item))?;
         let own = collection.vectors.row(own);
         let others = collection.ids.iter().zip(collection.vectors.rows());
         let distances = others
@@ -231,16 +236,19 @@ async fn similar_artists(
     let asked = Parameters::of(&uri);
     let n = asked.number("n", 10)?.clamp(1, MOST);
     // By its name, or by the id that the server knows it by, whichever of the two names that comes under.
-    let name = match asked.get("artist_id") {
-        Some(id) if asked.get("artist").is_none() => id.to_owned(),
-        _ => asked.required("artist")?,
-    };
+    let is_id = asked.get("artist").is_none() && asked.get("artist_id").is_some();
+    let name = asked.required(if is_id { "artist_id" } else { "artist" })?;
     let with_songs = asked.get("include_component_matches") == Some("true");
     let server = linked.server;
     let answer = linked.state.ask_explored(move |_, context, explored| {
         let collection = &explored.collection;
         let library = context.engine.library();
-        let name = library.linked_artist(server.as_str(), &name)?.unwrap_or_else(|| name.clone());
+        let name = match library.linked_artist(server.as_str(), &name)? {
+            Some(known) => known,
+            // A part of a name is one, a part of an id is none.
+            None if is_id => return Err(unknown("artist", &name)),
+            None => name.clone(),
+        };
         let near = near_artists(collection.vectors.view(), &collection.meta, Makers::Artists, &name, n)?;
         let mut answer = Vec::new();
         for artist in near {
@@ -300,7 +308,7 @@ async fn of_track(
     let server = linked.server;
     let answer = linked.state.ask(move |_, context| {
         let library = context.engine.library();
-        let track = library.linked_track(server.as_str(), &item)?.ok_or_else(|| unknown(&item))?;
+        let track = library.linked_track(server.as_str(), &item)?.ok_or_else(|| unknown("track", &item))?;
         let mut answer = described(&item, &library.track(track)?);
         more(&mut answer, (&context.engine, track))?;
         Ok(answer)
