@@ -6,13 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use super::taxonomy::{read_table, table_lines};
 use super::{Genre, GenreError, GenreShare, Guess, GuessShare};
-use voisin_base::regular_file;
 use voisin_base::text;
 
 const SHIPPED: &str = include_str!("../../../../data/genre-kin.tsv");
-/// Bytes of a user's own table.
-const LARGEST_TABLE: u64 = 1 << 20;
 /// Least probability of a first guess that is believed.
 const BELIEVED: f32 = 0.5;
 /// Share of a label's tracks that are taken for a genre where the genre is there.
@@ -31,22 +29,17 @@ impl KinStyles {
         let mut kin = Self(Vec::new());
         kin.extend_from_tsv(SHIPPED, Path::new("data/genre-kin.tsv"))?;
         if path.is_file() {
-            let text = regular_file::read_text(path, LARGEST_TABLE)
-                .map_err(|source| GenreError::Io { path: path.to_owned(), source })?;
-            kin.extend_from_tsv(&text, path)?;
+            kin.extend_from_tsv(&read_table(path)?, path)?;
         }
         Ok(kin)
     }
 
     fn extend_from_tsv(&mut self, table: &str, path: &Path) -> Result<(), GenreError> {
-        for (index, line) in table.trim_start_matches('\u{feff}').lines().enumerate() {
-            if line.trim().is_empty() || line.starts_with('#') {
-                continue;
-            }
+        for (number, line) in table_lines(table) {
             let styles: BTreeSet<String> =
                 line.split('\t').map(text::key).filter(|key| !key.is_empty()).collect();
             if styles.len() < 2 {
-                let (path, line) = (path.to_owned(), index + 1);
+                let (path, line) = (path.to_owned(), number);
                 return Err(GenreError::KinLine { path, line, styles: styles.len() });
             }
             self.0.push(styles);

@@ -13,8 +13,20 @@ use super::{Genre, GenreError, id3};
 use voisin_base::regular_file;
 use voisin_base::text::{self, clean};
 
-/// Bytes of a user's own synonyms.
+/// Bytes of a user's own table.
 const LARGEST_TABLE: u64 = 64 << 20;
+
+/// The text of a user's own table.
+pub(super) fn read_table(path: &Path) -> Result<String, GenreError> {
+    regular_file::read_text(path, LARGEST_TABLE)
+        .map_err(|source| GenreError::Io { path: path.to_owned(), source })
+}
+
+/// The lines of a table that say something, by their numbers from 1: no comments (`#`), no empty ones.
+pub(super) fn table_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let lines = (1..).zip(text.trim_start_matches('\u{feff}').lines());
+    lines.filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'))
+}
 
 /// Reads genre strings: separators, ID3 numbers, synonyms.
 #[derive(Debug, Clone)]
@@ -61,34 +73,29 @@ impl Taxonomy {
 
     /// Adds a user's synonyms to the shipped ones; the user's lines win.
     pub fn with_user_file(mut self, path: &Path) -> Result<Self, GenreError> {
-        let text = regular_file::read_text(path, LARGEST_TABLE)
-            .map_err(|source| GenreError::Io { path: path.to_owned(), source })?;
-        self.extend_from_tsv(&text, path)?;
+        self.extend_from_tsv(&read_table(path)?, path)?;
         Ok(self)
     }
 
     /// As [`Self::with_user_file`], from text.
     pub fn extend_from_tsv(&mut self, text: &str, path: &Path) -> Result<(), GenreError> {
-        for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
-            if line.trim().is_empty() || line.starts_with('#') {
-                continue;
-            }
+        for (number, line) in table_lines(text) {
             let fields: Vec<&str> = line.split('\t').map(str::trim).collect();
             let [spelling, genre] = fields[..] else {
                 return Err(GenreError::SynonymLine {
                     path: path.to_owned(),
-                    line: index + 1,
+                    line: number,
                     columns: fields.len(),
                 });
             };
             if spelling.is_empty() || genre.is_empty() {
-                return Err(GenreError::SynonymLine { path: path.to_owned(), line: index + 1, columns: 1 });
+                return Err(GenreError::SynonymLine { path: path.to_owned(), line: number, columns: 1 });
             }
             let meaning = if genre == "-" { Meaning::Nothing } else { Meaning::Genre(text::key(genre)) };
             let key = text::key(spelling);
             // Marks and control characters fold to nothing, which is the name of no genre.
             if key.is_empty() || matches!(&meaning, Meaning::Genre(meant) if meant.is_empty()) {
-                return Err(GenreError::SynonymLine { path: path.to_owned(), line: index + 1, columns: 1 });
+                return Err(GenreError::SynonymLine { path: path.to_owned(), line: number, columns: 1 });
             }
             Arc::make_mut(&mut self.synonyms).insert(key, meaning);
         }
@@ -100,20 +107,15 @@ impl Taxonomy {
     /// # Errors
     /// The file cannot be read; a line is not two genres.
     pub fn with_hierarchy(mut self, path: &Path) -> Result<Self, GenreError> {
-        let text = regular_file::read_text(path, LARGEST_TABLE)
-            .map_err(|source| GenreError::Io { path: path.to_owned(), source })?;
-        self.extend_hierarchy(&text, path)?;
+        self.extend_hierarchy(&read_table(path)?, path)?;
         Ok(self)
     }
 
     fn extend_hierarchy(&mut self, text: &str, path: &Path) -> Result<(), GenreError> {
-        for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
-            if line.trim().is_empty() || line.starts_with('#') {
-                continue;
-            }
+        for (number, line) in table_lines(text) {
             let genres: Vec<Option<Genre>> = line.split('\t').map(|name| self.genre(name)).collect();
             let [Some(part), Some(whole)] = genres.as_slice() else {
-                let (path, line) = (path.to_owned(), index + 1);
+                let (path, line) = (path.to_owned(), number);
                 return Err(GenreError::HierarchyLine {
                     path,
                     line,
