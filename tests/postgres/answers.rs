@@ -10,7 +10,7 @@ use serde_json::Value;
 use voisin::Engine;
 use voisin::{ContentId, TrackId};
 use voisin_library::{Library, OpenMode, TrackFilter, TrackTags, Vectors};
-use voisin_postgres::{BackendError, Effort, Place, Postgres, TrackStore};
+use voisin_postgres::{BackendError, Effort, Postgres, PostgresAddress, TrackStore};
 
 use super::common::{Sandbox, code, fine, json, text};
 use super::made::{DIMENSION, filters, model, synthetic};
@@ -112,7 +112,7 @@ fn one_server_answers_as_the_library_does() {
     assert_eq!(sent["added"], 10_000);
     assert!(sent["index_seconds"].as_f64().unwrap() > 0.0);
     let mut engine = Engine::open(&sandbox.path("library"), OpenMode::ReadWrite).unwrap();
-    let mut store = Postgres::open(&Place::parse(&server.url(), true).unwrap()).unwrap();
+    let mut store = Postgres::open(&PostgresAddress::parse(&server.url(), true).unwrap()).unwrap();
     compare(&mut engine, &mut store);
 
     // A server that was away is asked again without a word.
@@ -141,7 +141,8 @@ fn three_shards_answer_as_the_library_does() {
     assert!(shares.iter().sum::<usize>() == 10_000 && shares.iter().all(|&n| n > 3000), "{shares:?}");
     cluster.make_indexes();
     let mut engine = Engine::open(&sandbox.path("library"), OpenMode::ReadWrite).unwrap();
-    let mut store = Postgres::open(&Place::parse(&cluster.coordinator.url(), true).unwrap()).unwrap();
+    let mut store =
+        Postgres::open(&PostgresAddress::parse(&cluster.coordinator.url(), true).unwrap()).unwrap();
     assert_eq!(store.shards().len(), 3);
     compare(&mut engine, &mut store);
 
@@ -328,7 +329,7 @@ fn one_trait_two_stores() {
     local.set_model(&model()).unwrap();
     let mut engine = Engine::from_library(local);
     let mut postgres =
-        Postgres::open_or_create(&Place::parse(&server.url(), true).unwrap(), &model()).unwrap();
+        Postgres::open_or_create(&PostgresAddress::parse(&server.url(), true).unwrap(), &model()).unwrap();
     let stores: [&mut dyn TrackStore; 2] = [&mut engine, &mut postgres];
     for store in stores {
         store.upsert(&tracks).unwrap();

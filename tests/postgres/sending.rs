@@ -12,7 +12,7 @@ use rand::{Rng as _, SeedableRng as _};
 use serde_json::Value;
 use voisin::TrackId;
 use voisin_library::{Library, OpenMode, TrackFilter, TrackTags, TrackWindows};
-use voisin_postgres::{Effort, Place, Postgres, TrackStore as _};
+use voisin_postgres::{Effort, Postgres, PostgresAddress, TrackStore as _};
 
 use super::common::{Sandbox, code, fine, fine_json, json, noise_wav, six_tracks, text};
 use super::made::{DIMENSION, synthetic, track};
@@ -148,7 +148,7 @@ fn only_recentre_renews_the_mean() {
     let sent = push(&sandbox, &server, &["--recentre"]);
     assert_eq!((&sent["unchanged"], &sent["recentred"]), (&300.into(), &600.into()));
     assert_ne!(mean(), first);
-    let mut store = Postgres::open(&Place::parse(&url, true).unwrap()).unwrap();
+    let mut store = Postgres::open(&PostgresAddress::parse(&url, true).unwrap()).unwrap();
     let space = store.held_space();
     assert!(space.mean()[0] < -0.3, "{:?}", &space.mean()[..3]);
     // What is searched is what the raw vectors are relative to it.

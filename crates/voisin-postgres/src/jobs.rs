@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::server::Connection;
-use super::{Place, Result};
+use super::{PostgresAddress, Result};
 use voisin_library::{path_from_bytes, path_to_bytes};
 
 /// How often a file is tried that ends those who listen to it, or cannot be read at the moment.
@@ -73,7 +73,7 @@ impl Jobs {
     /// Opens the table, which is made where there is none.
     ///
     /// - `lease`: seconds after which a file that nobody finished goes to another worker
-    pub fn open(place: &Place, lease: f64) -> Result<Self> {
+    pub fn open(place: &PostgresAddress, lease: f64) -> Result<Self> {
         let mut connection = Connection::open(place)?;
         let process = std::process::id().to_string();
         let worker = connection.run(|tx| {

@@ -8,22 +8,22 @@
 
 #![forbid(unsafe_code)]
 
+mod address;
 pub mod ddl;
 mod error;
 mod filter;
 mod jobs;
 mod local;
 mod mirror;
-mod place;
 mod push;
 mod remote;
 mod row;
 mod server;
 
+pub use address::PostgresAddress;
 pub use error::BackendError;
 pub use jobs::{Job, JobCounts, JobOutcome, Jobs};
 pub use mirror::Mirror;
-pub use place::Place;
 pub use push::{PushEvent, PushOptions, PushSummary, pull, push, put};
 pub use remote::{Remote, TracksNeeded};
 pub use server::{Counts, IndexState, Postgres};

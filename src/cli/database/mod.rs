@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::Context as _;
-use voisin_postgres::{BackendError, IndexState, Mirror, Place, Postgres, Remote, TracksNeeded};
+use voisin_postgres::{BackendError, IndexState, Mirror, Postgres, PostgresAddress, Remote, TracksNeeded};
 
 use super::context::Context;
 use super::remote::{DatabaseAddress, RemoteLibrary};
@@ -32,13 +32,13 @@ pub(crate) use push::run as push;
 pub(crate) use worker::run as worker;
 
 /// The place that an option or the variable names.
-fn place(option: Option<&str>) -> anyhow::Result<Option<Place>> {
+fn place(option: Option<&str>) -> anyhow::Result<Option<PostgresAddress>> {
     let address = super::remote::database_address(option);
     address.as_ref().map(parse).transpose()
 }
 
-fn parse(address: &DatabaseAddress) -> anyhow::Result<Place> {
-    Ok(Place::parse(&address.text, address.on_command_line)?)
+fn parse(address: &DatabaseAddress) -> anyhow::Result<PostgresAddress> {
+    Ok(PostgresAddress::parse(&address.text, address.on_command_line)?)
 }
 
 /// A library in a database.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use serde::Serialize;
-use voisin_postgres::{Job, JobCounts, JobOutcome, Jobs, Place, Postgres, put};
+use voisin_postgres::{Job, JobCounts, JobOutcome, Jobs, Postgres, PostgresAddress, put};
 
 use super::place;
 use crate::audio;
@@ -208,7 +208,7 @@ enum Results {
 }
 
 impl Results {
-    fn open(embedder: &Embedder, place: &Place, args: &WorkerArgs) -> anyhow::Result<Self> {
+    fn open(embedder: &Embedder, place: &PostgresAddress, args: &WorkerArgs) -> anyhow::Result<Self> {
         let kind = args.identity.unwrap_or_default();
         if let Some(dir) = &args.output {
             columnar::make_folder(dir)?;

@@ -3,21 +3,21 @@
 use postgres::error::SqlState;
 use postgres::{Client, Transaction};
 
-use crate::place::causes;
-use crate::{BackendError, Place, Result};
+use crate::address::causes;
+use crate::{BackendError, PostgresAddress, Result};
 
 /// A connection to a server. Where it was lost it is made anew by the next question.
 pub(crate) struct Connection {
-    place: Place,
+    place: PostgresAddress,
     client: Option<Client>,
 }
 
 impl Connection {
-    pub(crate) fn open(place: &Place) -> Result<Self> {
+    pub(crate) fn open(place: &PostgresAddress) -> Result<Self> {
         Ok(Self { place: place.clone(), client: Some(place.connect()?) })
     }
 
-    pub(crate) fn place(&self) -> &Place {
+    pub(crate) fn place(&self) -> &PostgresAddress {
         &self.place
     }
 

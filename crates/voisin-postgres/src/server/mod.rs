@@ -13,7 +13,7 @@ use postgres::types::ToSql;
 
 use super::filter;
 use super::row::{TrackRow, vector_of};
-use super::{Effort, Place, Result, StoredTrack, TrackStore};
+use super::{Effort, PostgresAddress, Result, StoredTrack, TrackStore};
 use voisin::LibrarySpace;
 use voisin_base::track::{ContentId, TrackId};
 use voisin_index::Neighbor;
@@ -86,7 +86,7 @@ impl Postgres {
     }
 
     /// Where it is, without a password.
-    pub fn place(&self) -> &Place {
+    pub fn place(&self) -> &PostgresAddress {
         self.connection.place()
     }
 

@@ -6,7 +6,7 @@ use postgres::error::SqlState;
 use super::search::WIDEST;
 use super::{Connection, Postgres, SYNONYMS};
 use crate::ddl::{self, SCHEMA};
-use crate::{BackendError, Place, Result};
+use crate::{BackendError, PostgresAddress, Result};
 use voisin::{EngineError, check_model};
 use voisin_learn::genre::Taxonomy;
 use voisin_library::StoredModel;
@@ -16,16 +16,16 @@ const OLDEST_PGVECTOR: &str = "0.8.0";
 
 impl Postgres {
     /// Opens a library that is there.
-    pub fn open(place: &Place) -> Result<Self> {
+    pub fn open(place: &PostgresAddress) -> Result<Self> {
         Self::connect(place, None)
     }
 
     /// Opens a library to send tracks of this model to; its tables are made where there are none.
-    pub fn open_or_create(place: &Place, model: &StoredModel) -> Result<Self> {
+    pub fn open_or_create(place: &PostgresAddress, model: &StoredModel) -> Result<Self> {
         Self::connect(place, Some(model))
     }
 
-    fn connect(place: &Place, create: Option<&StoredModel>) -> Result<Self> {
+    fn connect(place: &PostgresAddress, create: Option<&StoredModel>) -> Result<Self> {
         let mut opened = Self {
             connection: Connection::open(place)?,
             model: StoredModel {

@@ -15,7 +15,7 @@ use voisin_base::directories;
 
 /// Where a library in PostgreSQL is.
 #[derive(Clone)]
-pub struct Place {
+pub struct PostgresAddress {
     config: Config,
     /// The address without a password, for messages.
     shown: String,
@@ -23,19 +23,19 @@ pub struct Place {
     root_certificates: Option<PathBuf>,
 }
 
-impl std::fmt::Debug for Place {
+impl std::fmt::Debug for PostgresAddress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.shown)
     }
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for PostgresAddress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.shown)
     }
 }
 
-impl Place {
+impl PostgresAddress {
     /// Reads an address as libpq writes it: `postgres://USER@HOST:PORT/DATABASE?sslmode=verify-full`.
     ///
     /// - `is_public`: it stands on the command line, where a password is refused
@@ -227,19 +227,19 @@ mod tests {
     #[test]
     fn passwords_are_refused_in_public_and_never_shown() {
         let secret = "postgres://me:s3cret@db.example:5433/music?sslmode=verify-full";
-        assert!(matches!(Place::parse(secret, true), Err(BackendError::Password)));
+        assert!(matches!(PostgresAddress::parse(secret, true), Err(BackendError::Password)));
         assert!(matches!(
-            Place::parse("postgres://me@db/music?password=s3cret", true),
+            PostgresAddress::parse("postgres://me@db/music?password=s3cret", true),
             Err(BackendError::Password)
         ));
         for text in
             [secret, "postgres://me:s3@cret:x@db.example/music", "postgres://db/music?password=s3cret"]
         {
-            let place = Place::parse(text, false).map(|place| format!("{place} {place:?}"));
+            let place = PostgresAddress::parse(text, false).map(|place| format!("{place} {place:?}"));
             let shown = place.unwrap_or_else(|error| error.to_string());
             assert!(!shown.contains("cret"), "{shown}");
         }
-        let place = Place::parse(secret, false).unwrap();
+        let place = PostgresAddress::parse(secret, false).unwrap();
         assert_eq!(place.to_string(), "postgres://me@db.example:5433/music?sslmode=verify-full");
         assert_eq!(place.config.get_ssl_mode(), SslMode::Require);
         assert_eq!(place.config.get_ports(), [5433]);
@@ -248,7 +248,7 @@ mod tests {
     #[test]
     fn addresses_that_make_no_sense_are_told() {
         for text in ["mysql://x/y", "music", "", "postgres://h/d?sslmode=maybe", "postgres://h:port/d"] {
-            let error = Place::parse(text, true).unwrap_err().to_string();
+            let error = PostgresAddress::parse(text, true).unwrap_err().to_string();
             assert!(error.contains("expected postgres://"), "{error}");
         }
     }
@@ -256,7 +256,8 @@ mod tests {
     #[test]
     fn options_reach_the_server() {
         let place =
-            Place::parse("postgres://u@h/d?options=-csearch_path%3Dmine&sslmode=disable", true).unwrap();
+            PostgresAddress::parse("postgres://u@h/d?options=-csearch_path%3Dmine&sslmode=disable", true)
+                .unwrap();
         assert_eq!(place.config.get_options(), Some("-csearch_path=mine"));
         assert_eq!(place.config.get_ssl_mode(), SslMode::Disable);
     }
