@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use crate::audio::probe_as;
-use crate::base::cue;
+use crate::base::cue::Place;
 use crate::base::text::with_causes;
 use crate::cli::Ending;
 use crate::cli::args::ReportFormat;
@@ -223,9 +223,7 @@ fn put_parts_in_place(
     let mut removed = 0;
     for path in in_parts {
         let Some(whole) = library.find_by_path(path)? else { continue };
-        let of_it = |file: &&FileRecord| {
-            cue::part(&file.path).is_some_and(|part| part.is_ok_and(|part| part.audio == *path))
-        };
+        let of_it = |file: &&FileRecord| Place::part(&file.path).is_some_and(|part| part.audio == *path);
         let parts: Vec<&FileRecord> = files.iter().filter(of_it).collect();
         let (shown, number) = (path.display(), count(parts.len() as u64, "part"));
         if run.dry_run {

@@ -9,7 +9,7 @@ use super::demux::{Demuxer, codec_name};
 use super::source::MediaBytes;
 use super::stream::Stream;
 use super::{AudioError, AudioInfo, Timeline, mkv, mp4, opus};
-use voisin_base::cue::{self, CuePart};
+use voisin_base::cue::{self, CuePart, Place};
 use voisin_base::track::ContentId;
 
 /// Of a raw MP3 or AAC stream, this share of the bytes must be packets: random bytes hold some by chance.
@@ -28,9 +28,9 @@ pub(super) fn probe_by(
     whole: impl Fn(&Path) -> Result<AudioInfo, AudioError>,
 ) -> Result<AudioInfo, AudioError> {
     let wrong = |error| AudioError::Sheet { path: path.to_owned(), reason: error };
-    match cue::part(path) {
-        Some(part) => probe_part(path, &part.map_err(|error| wrong(error.to_string()))?, kind, whole),
-        None if cue::is_sheet(path) && path.is_file() => {
+    match Place::of(path).map_err(|error| wrong(error.to_string()))? {
+        Place::Part(part) => probe_part(path, &part, kind, whole),
+        Place::File(path) if cue::is_sheet(path) && path.is_file() => {
             let fault = cue::read(path).map_or_else(Some, |sheet| {
                 let part = |part: &CuePart| {
                     let text =
@@ -42,7 +42,7 @@ pub(super) fn probe_by(
             let none = "a CUE sheet of which each file is one track: name the files".to_owned();
             Err(wrong(fault.map_or(none, |error| error.to_string())))
         }
-        None => whole(path),
+        Place::File(path) => whole(path),
     }
 }
 

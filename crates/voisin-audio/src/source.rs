@@ -7,7 +7,8 @@ use std::path::Path;
 use symphonia::core::io::MediaSource;
 
 use super::AudioError;
-use voisin_base::{cue, regular_file};
+use voisin_base::cue::Place;
+use voisin_base::regular_file;
 
 /// Opens a regular file.
 pub(super) fn open(path: &Path) -> Result<File, AudioError> {
@@ -40,8 +41,8 @@ impl MediaBytes {
     /// Opens a regular, non-empty file, or the one that a path below a CUE sheet means a part of.
     pub(super) fn open(path: &Path) -> Result<Self, AudioError> {
         let error = |source| AudioError::from_io(path, source);
-        let part = cue::part(path).transpose().map_err(error)?;
-        let path = part.as_ref().map_or(path, |part| part.audio.as_path());
+        let place = Place::of(path).map_err(error)?;
+        let path = place.audio();
         let mut file = open(path)?;
         let length = file.metadata().map_err(error)?.len();
         if length == 0 {

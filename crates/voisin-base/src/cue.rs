@@ -1,8 +1,8 @@
 //! CUE sheets: text files that say where the tracks of one long audio file begin, and what they are called.
 //!
 //! A part of a file has a path of its own below the sheet's, `album.cue/03` for TRACK 03. A FLAC file may hold a sheet itself;
-//! its parts lie below it, `album.flac/03`. Everything that reads audio or tags takes such a path; nothing else needs to know
-//! that there are parts.
+//! its parts lie below it, `album.flac/03`. Everything that reads audio or tags takes such a path, and asks a [`Place`] what
+//! it means.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -70,6 +70,51 @@ impl CuePart {
     }
 }
 
+/// What the path of a track means on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place<'a> {
+    /// A file of its own, whether it is there or not.
+    File(&'a Path),
+    /// A part of a longer file.
+    Part(Box<CuePart>),
+}
+
+impl<'a> Place<'a> {
+    /// Reads the sheet, if the path lies below one; looks at nothing else.
+    ///
+    /// # Errors
+    /// `NotFound`: the sheet has no such part, or its file is not there. `InvalidData`: the sheet makes no sense.
+    pub fn of(path: &'a Path) -> io::Result<Self> {
+        let Some(sheet) = above(path).filter(|sheet| sheet.is_file()) else { return Ok(Self::File(path)) };
+        let none = || io::Error::new(ErrorKind::NotFound, format!("{} has no such part", sheet.display()));
+        let name = path.file_name().unwrap_or_default();
+        let mut parts = read(sheet)?.parts.into_iter();
+        let part = parts.find(|part| *name == *format!("{:02}", part.number)).ok_or_else(none)?;
+        Ok(Self::Part(Box::new(part)))
+    }
+
+    /// The part that a path means; `None` of a file, and of a part that is not there.
+    pub fn part(path: &'a Path) -> Option<CuePart> {
+        match Self::of(path) {
+            Ok(Self::Part(part)) => Some(*part),
+            _ => None,
+        }
+    }
+
+    /// Whether there is a file, or a part of one, of this path.
+    pub fn exists(path: &'a Path) -> bool {
+        Self::of(path).is_ok_and(|place| place.audio().is_file())
+    }
+
+    /// The file whose bytes hold the audio.
+    pub fn audio(&self) -> &Path {
+        match self {
+            Self::File(path) => path,
+            Self::Part(part) => &part.audio,
+        }
+    }
+}
+
 /// What a sheet gives: parts of the files that are there, and the names of those that are not.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Sheet {
@@ -110,27 +155,9 @@ pub fn above(path: &Path) -> Option<&Path> {
     path.parent().filter(|above| is_sheet(above) || may_hold_sheet(above) && has_number())
 }
 
-/// The part that a path means, if it lies below a sheet.
-///
-/// # Errors
-/// `NotFound`: the sheet has no such part, or its file is not there. `InvalidData`: the sheet makes no sense.
-pub fn part(path: &Path) -> Option<io::Result<CuePart>> {
-    let sheet = above(path).filter(|sheet| sheet.is_file())?;
-    let none = || io::Error::new(ErrorKind::NotFound, format!("{} has no such part", sheet.display()));
-    Some(read(sheet).and_then(|read| {
-        let name = path.file_name().unwrap_or_default();
-        read.parts.into_iter().find(|part| *name == *format!("{:02}", part.number)).ok_or_else(none)
-    }))
-}
-
 /// The folder that a file lies in, or that of its sheet.
 pub fn folder(path: &Path) -> Option<&Path> {
     above(path).unwrap_or(path).parent()
-}
-
-/// Whether a path means a file, or a part of one.
-pub fn is_there(path: &Path) -> bool {
-    path.is_file() || matches!(part(path), Some(Ok(_)))
 }
 
 /// Reads a sheet. A file that is one track alone is no part of anything and left out.

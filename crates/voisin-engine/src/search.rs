@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use ndarray::{Array2, ArrayView2, Axis, aview1};
 
 use super::{Embedder, Engine, EngineError, LibrarySpace, WindowPlan};
-use voisin_base::cue;
+use voisin_base::cue::Place;
 use voisin_base::track::{TrackId, is_same_recording};
 use voisin_base::vector::dot;
 use voisin_encoder::Embedding;
@@ -113,7 +113,7 @@ impl Engine {
             }
             return self.seed_of(track);
         }
-        if cue::is_there(path) {
+        if Place::exists(path) {
             let info = voisin_audio::probe_as(path, self.library.content_kind()?)?;
             if let Some(track) = self.library.find_by_content(&info.content)? {
                 return self.seed_of_file(track, path);

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use voisin_base::artists::artists;
-use voisin_base::cue;
+use voisin_base::cue::{self, Place};
 use voisin_base::song::song;
 use voisin_base::text::fold;
 use voisin_base::track::TrackId;
@@ -99,7 +99,7 @@ impl TrackMeta {
 
     /// Which part of a longer file it is, if it is one.
     pub(crate) fn part(&self) -> Option<cue::CuePart> {
-        cue::part(self.system_path()).and_then(Result::ok)
+        Place::part(self.system_path())
     }
 
     /// Title, or the file's name without its extension.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::store::below;
 use super::{Library, LibraryError, Result, paths, stored_path};
-use voisin_base::cue;
+use voisin_base::cue::Place;
 
 /// What moving a folder changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +48,7 @@ impl Library {
                 return Err(LibraryError::Taken { path: target.clone() });
             }
         }
-        let found = files.iter().filter(|(_, target)| cue::is_there(target)).count();
+        let found = files.iter().filter(|(_, target)| Place::exists(target)).count();
         if found == 0 {
             return Err(LibraryError::NotMoved { files: files.len() as u64, new });
         }

@@ -13,7 +13,7 @@ use super::{
     Removed, Result, StoredFile, StoredModel, TrackTags, TrackWindows, WorkError, checksum, descriptors,
     fold, now, paths, read,
 };
-use voisin_base::cue;
+use voisin_base::cue::{self, Place};
 use voisin_base::track::TrackId;
 use voisin_base::vector::{NORM_TOLERANCE, norm};
 
@@ -255,11 +255,8 @@ pub(super) fn below(path: &Path) -> Result<(Vec<u8>, Vec<u8>, Vec<u8>)> {
 /// Whether there is certainly no file of this name.
 pub(super) fn is_gone(path: &Path) -> bool {
     use std::io::ErrorKind::{NotADirectory, NotFound};
-    let error = match cue::part(path) {
-        Some(part) => part.err(),
-        None => std::fs::metadata(path).err(),
-    };
-    error.is_some_and(|error| matches!(error.kind(), NotFound | NotADirectory))
+    let place = Place::of(path).and_then(|place| std::fs::metadata(place.audio()));
+    place.is_err_and(|error| matches!(error.kind(), NotFound | NotADirectory))
 }
 
 /// The highest folder on the way to this one, itself included, that is absent, or the one that is there and empty.

@@ -7,7 +7,7 @@ use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use voisin_base::artists::artists;
-use voisin_base::cue;
+use voisin_base::cue::{CuePart, Place};
 use voisin_base::key::MusicalKey;
 use voisin_base::song::song;
 use voisin_base::tags::TrackTags;
@@ -63,16 +63,16 @@ impl FileRecord {
     /// Reads size and modification time of a file (symbolic links are followed), or of a part of one, which a CUE sheet
     /// describes: it changes with its file and with the sheet.
     pub fn read(path: &Path) -> std::io::Result<Self> {
-        if let Some(part) = cue::part(path) {
-            return Self::of_part(&part?);
+        match Place::of(path)? {
+            Place::Part(part) => Self::of_part(&part),
+            Place::File(path) => {
+                let metadata = std::fs::metadata(path)?;
+                Ok(Self { path: path.to_path_buf(), size: metadata.len(), mtime_ns: mtime_ns(&metadata) })
+            }
         }
-        let metadata = std::fs::metadata(path)?;
-        Ok(Self { path: path.to_path_buf(), size: metadata.len(), mtime_ns: mtime_ns(&metadata) })
     }
-}
 
-impl FileRecord {
-    pub(super) fn of_part(part: &cue::CuePart) -> std::io::Result<Self> {
+    pub(super) fn of_part(part: &CuePart) -> std::io::Result<Self> {
         let (sheet, audio) = part.metadata()?;
         let mtime_ns = mtime_ns(&audio).wrapping_add(mtime_ns(&sheet));
         // It has no bytes of its own: whoever deletes it wins none.

@@ -9,7 +9,7 @@ use super::safe::table_path;
 use super::track::{lossy, print_files, title};
 use super::{Align, Table, clock, count};
 use crate::answers::list::{PageJson, TrackJson};
-use crate::base::cue;
+use crate::base::cue::Place;
 use crate::cli::args::{ListFormat, ListOutput, ReportFormat};
 use crate::engine::{GenreAnswer, SimilarTrack, StrongTags, TrackPage, meta};
 use crate::explore::TrackMeta;
@@ -218,7 +218,7 @@ struct PartJson {
 
 impl PartJson {
     fn of(path: &Path) -> Option<Self> {
-        let part = cue::part(path)?.ok()?;
+        let part = Place::part(path)?;
         let (from, to) = part.seconds();
         Some(Self { file: lossy(&part.audio), from, to })
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::write_tags::{self, TagTarget};
 use crate::audio::is_audio_candidate;
 use crate::audio::tags::TagField;
-use crate::base::cue;
+use crate::base::cue::Place;
 use crate::cli::add_files::is_unchanged;
 use crate::cli::args::ClassifyArgs;
 use crate::cli::context::Context;
@@ -222,7 +222,7 @@ fn first_guesses(
 }
 
 fn files_named(context: &Context, engine: Option<&Engine>, text: &OsString) -> anyhow::Result<Vec<PathBuf>> {
-    if engine.is_none() || cue::is_there(Path::new(text)) {
+    if engine.is_none() || Place::exists(Path::new(text)) {
         return Ok(vec![PathBuf::from(text)]);
     }
     let Some(engine) = engine else { anyhow::bail!("there is no library yet: expected the names of files") };

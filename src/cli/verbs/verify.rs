@@ -6,7 +6,7 @@ use ndarray::ArrayView1;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::base::cue;
+use crate::base::cue::Place;
 use crate::base::text::with_causes;
 use crate::cli::Ending;
 use crate::cli::args::{ReportFormat, VerifyArgs};
@@ -200,7 +200,7 @@ fn listen_again(context: &Context, engine: &Engine) -> anyhow::Result<Vec<CheckR
     let tracks = engine.library().tracks()?;
     let kind = engine.library().content_kind()?;
     let read = |track: &Track| {
-        let Some(file) = track.files.iter().find(|file| cue::is_there(&file.record.path)) else {
+        let Some(file) = track.files.iter().find(|file| Place::exists(&file.record.path)) else {
             return Again::Missing;
         };
         let path = &file.record.path;

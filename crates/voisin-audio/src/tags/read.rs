@@ -17,7 +17,7 @@ use crate::AudioError;
 use crate::demux::Demuxer;
 use crate::guard::guard;
 use crate::source::{open, read_up_to};
-use voisin_base::cue::{self, CuePart};
+use voisin_base::cue::{CuePart, Place};
 
 pub(super) fn options() -> ParseOptions {
     let mut options = ParseOptions::new();
@@ -26,8 +26,8 @@ pub(super) fn options() -> ParseOptions {
 
 pub(super) fn read_tags(path: &Path) -> Result<TrackTags, AudioError> {
     let io = |error| AudioError::from_io(path, error);
-    if let Some(part) = cue::part(path) {
-        return Ok(of_part(part.map_err(io)?));
+    if let Place::Part(part) = Place::of(path).map_err(io)? {
+        return Ok(of_part(*part));
     }
     let mut file = open(path)?;
     let mut head = [0; 4];
@@ -67,8 +67,8 @@ fn of_part(part: CuePart) -> TrackTags {
 /// The picture of the front, else the first one.
 pub(super) fn read_cover(path: &Path) -> Result<Option<Vec<u8>>, AudioError> {
     let io = |error| AudioError::from_io(path, error);
-    let part = cue::part(path).transpose().map_err(io)?;
-    let path = part.as_ref().map_or(path, |part| part.audio.as_path());
+    let place = Place::of(path).map_err(io)?;
+    let path = place.audio();
     let mut file = open(path)?;
     let found = id3::find(&mut file).map_err(io)?;
     let cover = guard(path, || {
@@ -82,7 +82,7 @@ pub(super) fn read_cover(path: &Path) -> Result<Option<Vec<u8>>, AudioError> {
 
 /// The works at `MusicBrainz` that a file says it is a recording of.
 pub(super) fn read_works(path: &Path) -> Result<Vec<String>, AudioError> {
-    if cue::part(path).is_some() {
+    if let Ok(Place::Part(_)) = Place::of(path) {
         return Ok(Vec::new());
     }
     let mut file = open(path)?;

@@ -24,7 +24,7 @@ use super::{TagEdit, TagField, WriteOptions, WriteOutcome, id3, ogg, riff};
 use crate::guard::guard;
 use crate::source::open;
 use crate::{AudioError, AudioInfo, probe};
-use voisin_base::cue;
+use voisin_base::cue::Place;
 
 pub(super) fn write(
     path: &Path,
@@ -38,7 +38,7 @@ pub(super) fn write(
     if let Some(edit) = edits.iter().find(|edit| !edit.values.iter().all(is_text)) {
         return Err(unwritable(&format!("its {} must be text", edit.field.name())));
     }
-    if cue::part(path).is_some() {
+    if !matches!(Place::of(path), Ok(Place::File(_))) {
         return Err(unwritable(
             "it is a part of a longer file, as a CUE sheet describes it: give the track a label by hand instead",
         ));

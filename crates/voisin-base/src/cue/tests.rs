@@ -28,9 +28,11 @@ fn a_sheet_gives_parts_with_times_and_names() {
     assert_eq!((two.artist.as_deref(), two.isrc.as_deref()), (Some("Various"), Some("USRC17607839")));
     assert_eq!((two.genre.as_deref(), two.date.as_deref()), (Some("Dub Techno"), Some("2003")));
     assert_eq!(two.path(), path.join("02"));
-    assert_eq!(part(&path.join("02")).unwrap().unwrap(), *two);
-    assert_eq!(part(&path.join("3")).unwrap().unwrap_err().kind(), ErrorKind::NotFound);
-    assert!(part(&folder.path().join("mix.wav")).is_none() && !is_there(&path.join("03")));
+    assert_eq!(Place::of(&path.join("02")).unwrap(), Place::Part(Box::new(two.clone())));
+    assert_eq!(Place::of(&path.join("3")).unwrap_err().kind(), ErrorKind::NotFound);
+    let audio = folder.path().join("mix.wav");
+    assert_eq!(Place::of(&audio).unwrap(), Place::File(&audio));
+    assert!(Place::exists(&audio) && Place::exists(&path.join("02")) && !Place::exists(&path.join("03")));
 }
 
 #[test]
@@ -174,7 +176,7 @@ fn a_flac_file_holds_a_sheet_of_its_own() {
             ((3 * 60 + 25) * 75 + 37, Some("USRC17607839"))
         );
         assert_eq!((&parts[1].audio, parts[1].path()), (&path, path.join("02")));
-        assert_eq!(part(&path.join("02")).unwrap().unwrap(), parts[1]);
+        assert_eq!(Place::part(&path.join("02")).unwrap(), parts[1]);
     }
     let nonsense = comments(&["CUESHEET=TRACK 01 AUDIO"]);
     let parts = parts_of(&flac(&[nonsense.clone(), block(&[(1, 0), (2, 9)])]));
@@ -186,8 +188,8 @@ fn a_flac_file_holds_a_sheet_of_its_own() {
     );
     assert_eq!(super::folder(&path.join("02")), Some(folder.path()));
     assert_eq!(super::folder(&path), Some(folder.path()));
-    assert_eq!(part(&path.join("03")).unwrap().unwrap_err().kind(), ErrorKind::NotFound);
-    assert!(part(&path).is_none() && part(&path.join("cover")).is_none());
+    assert_eq!(Place::of(&path.join("03")).unwrap_err().kind(), ErrorKind::NotFound);
+    assert!(Place::part(&path).is_none() && Place::part(&path.join("cover")).is_none());
     // No parts: nothing, one track, tracks that go backwards, and every head that ends too soon or lies.
     for file in [
         vec![],
