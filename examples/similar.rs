@@ -11,7 +11,7 @@ use std::sync::atomic::AtomicBool;
 
 use voisin::{
     AddOptions, DescriptorDepth, DeviceChoice, Embedder, Encoder, Engine, ModelRef, OpenMode, SimilarOptions,
-    WindowPlan, add, is_audio_candidate, scan,
+    add, is_audio_candidate, scan,
 };
 
 fn main() -> anyhow::Result<()> {
@@ -25,15 +25,7 @@ fn main() -> anyhow::Result<()> {
 
     // What is known and has not changed is passed over; a run that was stopped goes on where it was.
     let music = scan(&[folder.into()], &is_audio_candidate);
-    let options = AddOptions {
-        windows: WindowPlan::Spread(24),
-        force: false,
-        retry: false,
-        dry_run: false,
-        descriptors: DescriptorDepth::None,
-        update_descriptors: false,
-        threads: std::thread::available_parallelism()?.get(),
-    };
+    let options = AddOptions { descriptors: DescriptorDepth::None, ..AddOptions::default() };
     let stop = AtomicBool::new(false);
     let summary = add(engine.library_mut(), &embedder, &music.files, &options, &mut |_| {}, &stop)?;
     println!("{} added, {} failed", summary.added, summary.failed);

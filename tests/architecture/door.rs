@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use syn::punctuated::Punctuated;
 use syn::visit::{self, Visit};
 
 use crate::sources::{all_files, is_test, root};
@@ -46,6 +47,7 @@ fn the_door_has_no_more_items_than_decided() {
 #[derive(Default)]
 struct Public {
     types: BTreeSet<String>,
+    defaults: BTreeSet<String>,
     seen: BTreeMap<String, BTreeSet<String>>,
 }
 
@@ -58,6 +60,10 @@ impl<'ast> Visit<'ast> for Idents {
         self.0.insert(segment.ident.to_string());
         visit::visit_path_segment(self, segment);
     }
+}
+
+fn paths(input: syn::parse::ParseStream<'_>) -> syn::Result<Punctuated<syn::Path, syn::Token![,]>> {
+    Punctuated::parse_terminated(input)
 }
 
 fn is_hidden(attributes: &[syn::Attribute]) -> bool {
@@ -96,6 +102,14 @@ impl<'ast> Visit<'ast> for Public {
     fn visit_item_struct(&mut self, item: &'ast syn::ItemStruct) {
         if is_public(&item.vis) {
             self.types.insert(item.ident.to_string());
+            let derives = item.attrs.iter().filter(|attribute| attribute.path().is_ident("derive"));
+            if derives
+                .flat_map(|derive| derive.parse_args_with(paths))
+                .flatten()
+                .any(|path| path.is_ident("Default"))
+            {
+                self.defaults.insert(item.ident.to_string());
+            }
             self.note_fields(&item.ident.to_string(), &item.fields, false);
         }
     }
@@ -124,7 +138,10 @@ impl<'ast> Visit<'ast> for Public {
     fn visit_item_impl(&mut self, item: &'ast syn::ItemImpl) {
         let syn::Type::Path(owner) = &*item.self_ty else { return };
         let owner = owner.path.segments.last().unwrap().ident.to_string();
-        if item.trait_.is_some() {
+        if let Some((_, of, _)) = &item.trait_ {
+            if of.is_ident("Default") {
+                self.defaults.insert(owner);
+            }
             return;
         }
         for item in &item.items {
@@ -138,13 +155,34 @@ impl<'ast> Visit<'ast> for Public {
     }
 }
 
+impl Public {
+    fn read() -> Self {
+        let mut public = Self::default();
+        for file in all_files() {
+            public.visit_file(&syn::parse_file(&std::fs::read_to_string(file).unwrap()).unwrap());
+        }
+        public
+    }
+}
+
+#[test]
+fn options_at_the_door_have_defaults() {
+    const ENDINGS: [&str; 4] = ["Options", "Params", "Filter", "Query"];
+    let (public, door) = (Public::read(), door());
+    let (with, without): (Vec<&str>, Vec<&str>) = names(&door)
+        .into_iter()
+        .filter(|name| ENDINGS.iter().any(|ending| name.ends_with(ending)))
+        .partition(|name| public.defaults.contains(*name));
+    assert!(
+        with.contains(&"SimilarOptions") && with.contains(&"AddOptions"),
+        "the scan finds nothing: {with:?}"
+    );
+    assert!(without.is_empty(), "a new field of these would break whoever writes them out: {without:?}");
+}
+
 #[test]
 fn every_type_in_a_public_signature_can_be_named() {
-    let mut public = Public::default();
-    for file in all_files() {
-        public.visit_file(&syn::parse_file(&std::fs::read_to_string(file).unwrap()).unwrap());
-    }
-    let door = door();
+    let (public, door) = (Public::read(), door());
     let names: BTreeSet<&str> = names(&door).into_iter().collect();
     let mut missing = Vec::new();
     for name in &names {

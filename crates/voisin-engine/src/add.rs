@@ -44,6 +44,21 @@ pub struct AddOptions {
     pub threads: usize,
 }
 
+impl Default for AddOptions {
+    /// New and changed files only, on as many threads as the machine runs at once.
+    fn default() -> Self {
+        Self {
+            windows: WindowPlan::default(),
+            force: false,
+            retry: false,
+            dry_run: false,
+            descriptors: DescriptorDepth::default(),
+            update_descriptors: false,
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+        }
+    }
+}
+
 /// What happened to a file.
 #[derive(Debug)]
 pub enum Outcome {

@@ -42,6 +42,13 @@ pub enum WindowPlan {
     },
 }
 
+impl Default for WindowPlan {
+    /// The knee of the curve in BENCHMARKS.md.
+    fn default() -> Self {
+        Self::Spread(24)
+    }
+}
+
 impl WindowPlan {
     /// First samples of the windows of `length` samples in a track of `samples`, at `rate` Hz.
     pub(super) fn starts(self, samples: u64, length: usize, rate: u32) -> Vec<i64> {

@@ -13,8 +13,8 @@
 //! ```
 //! use std::sync::atomic::AtomicBool;
 //! use voisin::{
-//!     AddOptions, DescriptorDepth, DeviceChoice, Embedder, Encoder, Engine, ModelRef, OpenMode, SimilarOptions,
-//!     WindowPlan, add, is_audio_candidate, scan,
+//!     AddOptions, DeviceChoice, Embedder, Encoder, Engine, ModelRef, OpenMode, SimilarOptions, WindowPlan, add,
+//!     is_audio_candidate, scan,
 //! };
 //!
 //! let encoder = Encoder::load(&ModelRef::default(), &DeviceChoice::Cpu.resolve()?)?;
@@ -23,15 +23,7 @@
 //! let mut engine = Engine::open(folder.path(), OpenMode::Create)?;
 //!
 //! let music = scan(&["../../data/demo/library/metal".into()], &is_audio_candidate);
-//! let options = AddOptions {
-//!     windows: WindowPlan::Spread(2),
-//!     force: false,
-//!     retry: false,
-//!     dry_run: false,
-//!     descriptors: DescriptorDepth::Fast,
-//!     update_descriptors: false,
-//!     threads: 2,
-//! };
+//! let options = AddOptions { windows: WindowPlan::Spread(2), ..AddOptions::default() };
 //! let stop = AtomicBool::new(false);
 //! let summary = add(engine.library_mut(), &embedder, &music.files, &options, &mut |_| {}, &stop)?;
 //! assert_eq!(summary.added as usize, music.files.len());
@@ -197,7 +189,7 @@ mod workspace {
     pub use crate::genre::{GENRE_MODEL_FILE, GroupBy, RETRAIN_SHARE, SYNONYMS_FILE};
     pub use crate::keeper::IndexKeeper;
     pub use crate::listen::{FileListener, ListenEvent, audio_correlation, keep_songs, song_facts};
-    pub use crate::search::{DEFAULT_WINDOWS, track_number};
+    pub use crate::search::track_number;
     pub use crate::space::MeanSum;
     pub use crate::tagging::{TagChange, TagOutcome, TagResult, TagWish, write_tags};
     pub use crate::upgrade::{UpgradeProgress, upgrade};

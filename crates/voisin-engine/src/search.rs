@@ -311,8 +311,8 @@ impl Engine {
     pub fn windows_setting(&self) -> Result<WindowPlan, EngineError> {
         Ok(match self.library.setting(WINDOWS_SETTING)?.as_deref() {
             Some("all") => WindowPlan::All,
-            Some(number) => number.parse().map_or(DEFAULT_WINDOWS, WindowPlan::Spread),
-            None => DEFAULT_WINDOWS,
+            Some(number) => number.parse().map_or(WindowPlan::default(), WindowPlan::Spread),
+            None => WindowPlan::default(),
         })
     }
 
@@ -330,9 +330,6 @@ impl Engine {
 pub fn track_number(text: &str) -> Option<TrackId> {
     text.strip_prefix("id:")?.trim().parse().ok().map(TrackId)
 }
-
-/// Windows per track where nothing else is asked for: the knee of the curve in BENCHMARKS.md.
-pub const DEFAULT_WINDOWS: WindowPlan = WindowPlan::Spread(24);
 
 const WINDOWS_SETTING: &str = "windows";
 

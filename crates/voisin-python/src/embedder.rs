@@ -8,7 +8,7 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 
 use super::raised;
-use voisin::{DEFAULT_WINDOWS, FileEmbedding, WindowPlan};
+use voisin::{FileEmbedding, WindowPlan};
 use voisin_encoder::{DeviceChoice, Encoder, ModelRef, models_dir};
 
 /// Channels that an array may have: more are samples in the wrong place.
@@ -119,7 +119,7 @@ impl PyEmbedder {
         windows: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<PyEmbedding> {
         let sound = sound(audio, sr)?;
-        let plan = windows.map_or(Ok(DEFAULT_WINDOWS), plan)?;
+        let plan = windows.map_or(Ok(WindowPlan::default()), plan)?;
         let embedded = py.detach(|| match &sound {
             AudioArgument::File(path) => {
                 let info = voisin_audio::probe(path)?;

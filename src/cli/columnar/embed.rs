@@ -9,7 +9,7 @@ use crate::cli::args::{EmbedArgs, WindowCount};
 use crate::cli::context::Context;
 use crate::cli::render::{self, count};
 use crate::cli::{Ending, NothingFound};
-use crate::engine::{AddEvent, AddOptions, DEFAULT_WINDOWS, DescriptorDepth, Outcome, WindowPlan};
+use crate::engine::{AddEvent, AddOptions, Outcome, WindowPlan};
 use crate::library::scan::Scan;
 use voisin_parquet::{EmbedOptions, embed_to_parquet};
 
@@ -29,16 +29,14 @@ pub(crate) fn run(context: &Context, args: &EmbedArgs, found: &Scan) -> anyhow::
     let options = EmbedOptions {
         add: AddOptions {
             windows: match own.windows {
-                None => DEFAULT_WINDOWS,
+                None => WindowPlan::default(),
                 Some(WindowCount::All) => WindowPlan::All,
                 Some(WindowCount::Spread(n)) => WindowPlan::Spread(n),
             },
             force: args.force,
-            retry: false,
-            dry_run: false,
-            descriptors: own.descriptors.map_or(DescriptorDepth::Fast, Into::into),
-            update_descriptors: false,
+            descriptors: own.descriptors.map(Into::into).unwrap_or_default(),
             threads: context.threads(),
+            ..AddOptions::default()
         },
         per_file: own.per_file.map_or(PER_FILE, |n| n as usize),
         windows: !own.no_windows,

@@ -20,10 +20,7 @@ use crate::cli::context::Context;
 use crate::cli::named::named_paths;
 use crate::cli::render::{self, count};
 use crate::cli::{Ending, NothingFound};
-use crate::engine::{
-    AddEvent, AddOptions, DEFAULT_WINDOWS, DescriptorDepth, Embedder, Engine, Outcome, WindowPlan, add,
-    stored_model,
-};
+use crate::engine::{AddEvent, AddOptions, Embedder, Engine, Outcome, WindowPlan, add, stored_model};
 use crate::library::{FileRecord, Library, OpenMode, scan};
 use crate::track::ContentKind;
 
@@ -124,16 +121,13 @@ fn work(
 ) -> anyhow::Result<JobCounts> {
     let options = AddOptions {
         windows: match args.windows {
-            None => DEFAULT_WINDOWS,
+            None => WindowPlan::default(),
             Some(WindowCount::All) => WindowPlan::All,
             Some(WindowCount::Spread(n)) => WindowPlan::Spread(n),
         },
-        force: false,
-        retry: false,
-        dry_run: false,
-        descriptors: args.descriptors.map_or(DescriptorDepth::Fast, Into::into),
-        update_descriptors: false,
+        descriptors: args.descriptors.map(Into::into).unwrap_or_default(),
         threads: context.threads(),
+        ..AddOptions::default()
     };
     while !stop.load(Ordering::Relaxed) {
         let some = jobs.lease(args.batch)?;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::answer::{Finding, GenreAnswer};
-use crate::{DEFAULT_WINDOWS, Embedder, Engine, EngineError, WindowPlan};
+use crate::{Embedder, Engine, EngineError, WindowPlan};
 use voisin_learn::genre::{DefaultGenres, Genre, GenreError, Guess, LabelCount, Taxonomy, UnknownReason};
 
 /// Guesses genres by listening for the model's tags; answers "unknown" where the model has none.
@@ -87,7 +87,7 @@ impl Guesser {
             return Ok(None);
         }
         GenreError::check_among(among, genres.genres().map(|(genre, _)| genre))?;
-        let windows = engine.map_or(Ok(DEFAULT_WINDOWS), Engine::windows_setting)?;
+        let windows = engine.map_or(Ok(WindowPlan::default()), Engine::windows_setting)?;
         Ok(Some(Self { genres, embedder, windows, among: among.to_vec() }))
     }
 
