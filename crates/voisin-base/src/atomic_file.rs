@@ -9,14 +9,13 @@ use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use tempfile::{NamedTempFile, TempDir};
-
 use super::abandoned::{self, PREFIX, Unfinished};
 
 /// A file on its way to its name; dropped before [`commit`](Self::commit) it leaves nothing behind.
 #[derive(Debug)]
 pub struct AtomicFile {
-    file: NamedTempFile,
+    file: File,
+    path: PathBuf,
     target: PathBuf,
     _unfinished: Unfinished,
 }
@@ -31,39 +30,46 @@ impl AtomicFile {
     pub fn create_noted(target: &Path, note: &mut dyn FnMut(&Path)) -> io::Result<Self> {
         let extension = target.extension().map(|extension| format!(".{}", extension.to_string_lossy()));
         let suffix = extension.unwrap_or_default();
-        let name = format!("{PREFIX}{:016x}{suffix}", RandomState::new().build_hasher().finish());
-        note(&folder_of(target).join(&name));
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(&name).rand_bytes(0);
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt as _;
-            // The process's mask still applies.
-            builder.permissions(std::fs::Permissions::from_mode(0o666));
-        }
-        let file = builder.tempfile_in(folder_of(target))?;
+        let path = folder_of(target).join(random_name(PREFIX) + &suffix);
+        note(&path);
+        let file = File::options().read(true).write(true).create_new(true).open(&path)?;
         if cfg!(unix) {
-            abandoned::hold(file.as_file());
+            abandoned::hold(&file);
         }
-        Ok(Self { _unfinished: Unfinished::new(file.path()), file, target: target.to_owned() })
+        Ok(Self { _unfinished: Unfinished::new(&path), file, path, target: target.to_owned() })
     }
 
     /// The open file, to write to.
     pub fn file(&mut self) -> &mut File {
-        self.file.as_file_mut()
+        &mut self.file
     }
 
     /// The temporary name, for writers that open files themselves.
     pub fn path(&self) -> &Path {
-        self.file.path()
+        &self.path
     }
 
     /// Flushes the contents, gives the file its name, and flushes the folder. What was there before is replaced.
-    pub fn commit(self) -> io::Result<()> {
-        self.file.as_file().sync_all()?;
-        self.file.persist(&self.target).map_err(|error| error.error)?;
+    pub fn commit(mut self) -> io::Result<()> {
+        self.file.sync_all()?;
+        std::fs::rename(&self.path, &self.target)?;
+        // Nothing is left to remove.
+        self.path.clear();
         sync_folder(folder_of(&self.target))
     }
+}
+
+impl Drop for AtomicFile {
+    fn drop(&mut self) {
+        if !self.path.as_os_str().is_empty() {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// `prefix` and 64 random bits.
+fn random_name(prefix: &str) -> String {
+    format!("{prefix}{:016x}", RandomState::new().build_hasher().finish())
 }
 
 /// Writes a whole file.
@@ -83,20 +89,31 @@ pub fn rename(finished: &Path, target: &Path) -> io::Result<()> {
 /// A folder for temporary files; it goes when dropped.
 #[derive(Debug)]
 pub struct StagingFolder {
-    folder: TempDir,
+    path: PathBuf,
     _unfinished: Unfinished,
 }
 
 impl StagingFolder {
     /// Beside `target`, under a name that begins with `prefix`.
     pub fn beside(target: &Path, prefix: &str) -> io::Result<Self> {
-        let folder = tempfile::Builder::new().prefix(prefix).tempdir_in(folder_of(target))?;
-        Ok(Self { _unfinished: Unfinished::new(folder.path()), folder })
+        let path = folder_of(target).join(random_name(prefix));
+        #[cfg_attr(not(unix), expect(unused_mut))]
+        let mut builder = std::fs::DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(&path)?;
+        Ok(Self { _unfinished: Unfinished::new(&path), path })
     }
 
     /// The folder.
     pub fn path(&self) -> &Path {
-        self.folder.path()
+        &self.path
+    }
+}
+
+impl Drop for StagingFolder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.path);
     }
 }
 

@@ -86,6 +86,7 @@ impl Isa {
     }
 
     /// Floats in a register.
+    #[cfg(feature = "networks")]
     pub(super) fn lanes(self) -> usize {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
@@ -118,14 +119,10 @@ impl fmt::Debug for Isa {
 }
 
 /// `VOISIN_ISA` asks for what cannot be had.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IsaError {
     /// No instruction set has this name.
-    #[error(
-        "VOISIN_ISA: unknown instruction set {found:?}: expected {}; unset it to use the best this machine has",
-        .available.join(" or ")
-    )]
     Unknown {
         /// What it says.
         found: String,
@@ -133,10 +130,6 @@ pub enum IsaError {
         available: Vec<&'static str>,
     },
     /// This processor, or this build of voisin, lacks it.
-    #[error(
-        "VOISIN_ISA: this machine lacks {found}: expected {}; unset it to use the best this machine has",
-        .available.join(" or ")
-    )]
     Missing {
         /// Its name.
         found: &'static str,
@@ -144,6 +137,25 @@ pub enum IsaError {
         available: Vec<&'static str>,
     },
 }
+
+impl fmt::Display for IsaError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let available = match self {
+            Self::Unknown { found, available } => {
+                write!(f, "VOISIN_ISA: unknown instruction set {found:?}")?;
+                available
+            }
+            Self::Missing { found, available } => {
+                write!(f, "VOISIN_ISA: this machine lacks {found}")?;
+                available
+            }
+        };
+        let available = available.join(" or ");
+        write!(f, ": expected {available}; unset it to use the best this machine has")
+    }
+}
+
+impl std::error::Error for IsaError {}
 
 impl FromStr for Isa {
     type Err = IsaError;

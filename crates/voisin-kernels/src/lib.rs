@@ -10,14 +10,21 @@
     reason = "kernels must be inlined into the function that enables their features"
 )]
 
+#[cfg_attr(not(feature = "networks"), expect(dead_code, reason = "an index maps files alone"))]
 pub mod buffer;
+#[cfg(feature = "networks")]
 pub mod conv;
 pub mod dot;
 mod isa;
+#[cfg(feature = "networks")]
 pub mod lstm;
+#[cfg(feature = "networks")]
 pub mod musicnn;
+#[cfg(feature = "networks")]
 mod rows;
+#[cfg(feature = "networks")]
 pub mod simd;
+#[cfg(feature = "networks")]
 mod team;
 
 pub use isa::{Isa, IsaError, Precision, isa};
