@@ -136,8 +136,8 @@ pub use voisin_library::{
 
 // The index.
 pub use voisin_index::{
-    GraphBuilder, IndexError, IndexOptions, IndexStamp, IndexStats, ListStats, Neighbor, SearchMode,
-    SearchParams, SelfCheck, Subset, VectorIndex,
+    GraphBuilder, IndexError, IndexMetric, IndexOptions, IndexStamp, IndexStats, ListStats, Neighbor,
+    SearchMode, SearchParams, SelfCheck, Subset, VectorIndex,
 };
 
 // The parts joined: add, search.

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::lists::Lists;
 use super::segment::Segment;
-use super::types::{IndexStats, SearchMode, SearchParams, SelfCheck};
+use super::types::{IndexStats, Neighbor, SearchMode, SearchParams, SelfCheck};
 use super::{IndexError, VectorIndex};
 
 /// Similarities that differ by less are equal.
@@ -21,7 +21,7 @@ impl VectorIndex {
         let on_demand = if mapped { self.base.len() * self.codec.width } else { 0 };
         IndexStats {
             tracks: self.len(),
-            dimension: self.codec.dimension,
+            dimension: self.dimension(),
             mode: self.tuning.mode(self.lists.is_some(), graph.is_some()),
             ef: self.tuning.ef(10),
             lists: self.lists.as_ref().map(|_| self.tuning.list_stats()),
@@ -44,7 +44,8 @@ impl VectorIndex {
         let finds_itself = |&track: &_| -> Result<Option<_>, IndexError> {
             let (segment, slot) = self.slot(track).ok_or(IndexError::Unknown(track))?;
             let query = self.codec.query_at(&segment.codes, slot);
-            let own = segment.codes.similarity(self.isa, &query, slot);
+            let own = Neighbor { track, similarity: segment.codes.similarity(self.isa, &query, slot) };
+            let own = self.value(&query, &own);
             let found = self.search_query(&query, 10, &params)?;
             let there = found.iter().any(|neighbor| neighbor.track == track)
                 || found.len() == 10 && found.iter().all(|neighbor| neighbor.similarity >= own - EQUAL);

@@ -14,6 +14,7 @@ use std::sync::{Arc, OnceLock};
 use memmap2::{Mmap, MmapMut};
 use rayon::prelude::*;
 
+use super::metric::{IndexMetric, Sphere};
 use super::rotation::rotate;
 use voisin_kernels::Isa;
 use voisin_kernels::dot::{ALIGN, QueryCode};
@@ -89,6 +90,8 @@ impl std::ops::Deref for Plane {
 /// How vectors of one index are quantised.
 #[derive(Debug, Clone)]
 pub(crate) struct Codec {
+    pub(crate) space: Sphere,
+    /// Of lifted vectors.
     pub(crate) dimension: usize,
     /// Bytes of a row: the dimension rounded up.
     pub(crate) width: usize,
@@ -103,6 +106,10 @@ pub(crate) struct PreparedQuery {
     pub(crate) scale: f32,
     /// `⟨q, μ⟩ − |μ|²`
     pub(crate) offset: f32,
+    /// What makes an inner product of a cosine.
+    pub(crate) factor: f32,
+    /// The query itself, where distances are taken from it.
+    pub(crate) plain: Vec<f32>,
     /// Signs of the rotated components, 64 a word; made for the first scan.
     bits: OnceLock<Vec<u64>>,
 }
@@ -134,15 +141,15 @@ impl Codec {
         self.mean_norm2
     }
 
-    pub(crate) fn with_mean(mean: Vec<f32>) -> Self {
+    pub(crate) fn with_mean(space: Sphere, mean: Vec<f32>) -> Self {
         let dimension = mean.len();
         let mean_norm2 = mean.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
-        Self { dimension, width: dimension.next_multiple_of(ALIGN), mean, mean_norm2 }
+        Self { space, dimension, width: dimension.next_multiple_of(ALIGN), mean, mean_norm2 }
     }
 
-    /// Centres by the mean of `rows`.
-    pub(crate) fn fit<'a>(dimension: usize, rows: impl Iterator<Item = &'a [f32]>) -> Self {
-        let mut sum = vec![0_f64; dimension];
+    /// Centres by the mean of `rows`, which are lifted.
+    pub(crate) fn fit<'a>(space: Sphere, rows: impl Iterator<Item = &'a [f32]>) -> Self {
+        let mut sum = vec![0_f64; space.lifted_dimension()];
         let mut n = 0_usize;
         for row in rows {
             for (sum, &x) in sum.iter_mut().zip(row) {
@@ -150,7 +157,7 @@ impl Codec {
             }
             n += 1;
         }
-        Self::with_mean(sum.iter().map(|sum| (sum / n.max(1) as f64) as f32).collect())
+        Self::with_mean(space, sum.iter().map(|sum| (sum / n.max(1) as f64) as f32).collect())
     }
 
     /// Quantises `vector`, made exactly unit, into `width` signed bytes each; returns scale and `⟨x, μ⟩`.
@@ -192,9 +199,11 @@ impl Codec {
     }
 
     /// As [`Self::quantise`], in f32 and without a branch: a search waits for it.
-    pub(crate) fn query(&self, vector: &[f32]) -> PreparedQuery {
+    pub(crate) fn query(&self, query: &[f32]) -> PreparedQuery {
         /// x + this has x's nearest integer in its low bits.
         const ROUND: f32 = 12_582_912.;
+        let (lifted, factor) = self.space.lift_query(query);
+        let vector: &[f32] = &lifted;
         let to_unit = (1. / f64::from(sums(vector, vector).max(1e-30)).sqrt()) as f32;
         let mut centred = vec![0_f32; self.width];
         for ((y, &x), &mean) in centred.iter_mut().zip(vector).zip(&self.mean) {
@@ -212,11 +221,29 @@ impl Codec {
             *lo = low.to_bits() as i8;
         }
         let at_mean = f64::from(sums(vector, &self.mean)) * f64::from(to_unit);
-        Self::assemble(hi, lo, scale, (at_mean - self.mean_norm2) as f32)
+        let plain = if self.space.metric == IndexMetric::Euclidean { query.to_vec() } else { Vec::new() };
+        let prepared = Self::assemble(hi, lo, scale, (at_mean - self.mean_norm2) as f32);
+        PreparedQuery { factor: factor as f32, plain, ..prepared }
     }
 
-    /// The stored vector at `slot` as a query.
+    /// A search for the vector at `slot`.
     pub(crate) fn query_at(&self, codes: &Codes, slot: usize) -> PreparedQuery {
+        match self.space.metric {
+            IndexMetric::Cosine => self.stored_at(codes, slot),
+            _ => self.query(&self.lowered(codes, slot)),
+        }
+    }
+
+    /// The vector at `slot`, as it was given but for rounding, and at length 1 for cosines.
+    pub(crate) fn lowered(&self, codes: &Codes, slot: usize) -> Vec<f32> {
+        let mut vector = vec![0.; self.dimension];
+        self.decode(codes, slot, &mut vector);
+        self.space.lower(&mut vector);
+        vector
+    }
+
+    /// The stored vector at `slot` as a query for what it is itself, lifted.
+    pub(crate) fn stored_at(&self, codes: &Codes, slot: usize) -> PreparedQuery {
         let plane = |row: &[u8]| row.iter().map(|&x| (x ^ 0x80) as i8).collect();
         let meta = codes.meta[slot];
         let offset = (f64::from(meta.offset) - self.mean_norm2) as f32;
@@ -229,6 +256,8 @@ impl Codec {
             code: QueryCode { hi_sum: sum(&hi), lo_sum: sum(&lo), hi, lo },
             scale,
             offset,
+            factor: 1.,
+            plain: Vec::new(),
             bits: OnceLock::new(),
         }
     }

@@ -8,13 +8,10 @@ use voisin_base::track::TrackId;
 ///
 /// The index is a cache: after [`Damaged`](Self::Damaged), [`Version`](Self::Version),
 /// [`Stale`](Self::Stale) or [`OtherModel`](Self::OtherModel) build it again from the vectors.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum IndexError {
     /// A vector has another length than the index.
-    #[error(
-        "vector has {actual} dimensions, the index holds {expected}: embed it with the model of this index"
-    )]
     Dimension {
         /// Dimensions of the index.
         expected: usize,
@@ -22,25 +19,27 @@ pub enum IndexError {
         actual: usize,
     },
     /// A vector has a NaN or an infinite component.
-    #[error("vector{} has a component that is not finite (position {position}): leave this track out", label(*.track))]
     NotFinite {
         /// The track, if it has an id.
         track: Option<TrackId>,
         /// Position of the first such component.
         position: usize,
     },
-    /// A vector is not of unit norm.
-    #[error("vector{} has norm {norm}, expected 1 within {tolerance}: normalise it first", label(*.track))]
-    Norm {
+    /// A vector has no direction, which cosines are about.
+    NoDirection {
         /// The track, if it has an id.
         track: Option<TrackId>,
-        /// Its Euclidean norm.
-        norm: f64,
-        /// How far from 1 is accepted.
-        tolerance: f64,
+    },
+    /// A vector is much longer, or much farther from the others, than those that the index was built of.
+    TooFar {
+        /// The track.
+        track: TrackId,
+        /// Its distance from the middle of the index.
+        length: f64,
+        /// The largest that has a place.
+        limit: f64,
     },
     /// The number of ids and the number of vectors differ.
-    #[error("{ids} ids came with {vectors} vectors, expected one id per vector")]
     Count {
         /// Number of ids.
         ids: usize,
@@ -48,16 +47,12 @@ pub enum IndexError {
         vectors: usize,
     },
     /// A track is in the index already.
-    #[error("track {0} is in the index already: remove it first")]
     Duplicate(TrackId),
     /// A track is not in the index.
-    #[error("track {0} is not in the index: bring the index up to date with the library")]
     Unknown(TrackId),
     /// The instruction set asked for cannot be had.
-    #[error(transparent)]
-    Isa(#[from] voisin_kernels::IsaError),
+    Isa(voisin_kernels::IsaError),
     /// An option is outside its range.
-    #[error("index option {name} is {actual}, expected {expected}")]
     Option {
         /// The option's name.
         name: &'static str,
@@ -67,9 +62,6 @@ pub enum IndexError {
         actual: f64,
     },
     /// A graph search was asked of an index without a graph.
-    #[error(
-        "this index has no HNSW graph ({tracks} tracks, built from {graph_from} on): use another way of searching, or build with `graph_from: 0`"
-    )]
     NoGraph {
         /// Tracks in the index.
         tracks: usize,
@@ -77,9 +69,6 @@ pub enum IndexError {
         graph_from: usize,
     },
     /// A search of the lists was asked of an index without lists.
-    #[error(
-        "this index has no lists ({tracks} tracks, made from {lists_from} on): use the scan, or build with `lists_from: 0`"
-    )]
     NoLists {
         /// Tracks in the index.
         tracks: usize,
@@ -87,10 +76,8 @@ pub enum IndexError {
         lists_from: usize,
     },
     /// A prepared subset belongs to another state of the index.
-    #[error("the prepared subset is older than the index: prepare it again after inserting or removing")]
     SubsetOutdated,
     /// More vectors than the file format can number.
-    #[error("an index holds at most {limit} vectors, not {actual}")]
     TooMany {
         /// The limit.
         limit: usize,
@@ -98,7 +85,6 @@ pub enum IndexError {
         actual: usize,
     },
     /// The file is shorter, longer or different from what was written.
-    #[error("index file {} is damaged ({what}): rebuild it", .path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -106,7 +92,6 @@ pub enum IndexError {
         what: String,
     },
     /// The file has another format version.
-    #[error("index file {} has format {actual}, this voisin reads {expected}: rebuild it", .path.display())]
     Version {
         /// The file.
         path: PathBuf,
@@ -116,7 +101,6 @@ pub enum IndexError {
         actual: u32,
     },
     /// The file belongs to another generation of the library.
-    #[error("index file {} is of generation {actual}, the library is at {expected}: bring it up to date", .path.display())]
     Stale {
         /// The file.
         path: PathBuf,
@@ -126,7 +110,6 @@ pub enum IndexError {
         actual: u64,
     },
     /// The file holds another model's vectors.
-    #[error("index file {} was built by model {actual}, this library's vectors are from {expected}: rebuild it", .path.display())]
     OtherModel {
         /// The file.
         path: PathBuf,
@@ -136,13 +119,11 @@ pub enum IndexError {
         actual: String,
     },
     /// The file holds other vectors than the library.
-    #[error("index file {} was made of other vectors than this library holds: rebuild it", .path.display())]
     OtherVectors {
         /// The file.
         path: PathBuf,
     },
     /// The file could not be read or written.
-    #[error("{doing} index file {} failed", .path.display())]
     Io {
         /// The file.
         path: PathBuf,
@@ -151,6 +132,96 @@ pub enum IndexError {
         /// The system's reason.
         source: std::io::Error,
     },
+}
+
+impl std::fmt::Display for IndexError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Dimension { expected, actual } => write!(
+                f,
+                "vector has {actual} dimensions, the index holds {expected}: embed it with the model of this index"
+            ),
+            Self::NotFinite { track, position } => write!(
+                f,
+                "vector{} has a component that is not finite (position {position}): leave this track out",
+                label(*track)
+            ),
+            Self::NoDirection { track } => {
+                write!(f, "vector{} has length 0, expected a direction: leave it out", label(*track))
+            }
+            Self::TooFar { track, length, limit } => write!(
+                f,
+                "vector of track {track} is {length} from the middle of the index, which has room up to {limit}: \
+                 build the index again with it"
+            ),
+            Self::Count { ids, vectors } => {
+                write!(f, "{ids} ids came with {vectors} vectors, expected one id per vector")
+            }
+            Self::Duplicate(track) => write!(f, "track {track} is in the index already: remove it first"),
+            Self::Unknown(track) => {
+                write!(f, "track {track} is not in the index: bring the index up to date with the library")
+            }
+            Self::Isa(error) => error.fmt(f),
+            Self::Option { name, expected, actual } => {
+                write!(f, "index option {name} is {actual}, expected {expected}")
+            }
+            Self::NoGraph { tracks, graph_from } => write!(
+                f,
+                "this index has no HNSW graph ({tracks} tracks, built from {graph_from} on): use another way of \
+                 searching, or build with `graph_from: 0`"
+            ),
+            Self::NoLists { tracks, lists_from } => write!(
+                f,
+                "this index has no lists ({tracks} tracks, made from {lists_from} on): use the scan, or build with \
+                 `lists_from: 0`"
+            ),
+            Self::SubsetOutdated => f.write_str(
+                "the prepared subset is older than the index: prepare it again after inserting or removing",
+            ),
+            Self::TooMany { limit, actual } => {
+                write!(f, "an index holds at most {limit} vectors, not {actual}")
+            }
+            Self::Damaged { path, what } => {
+                write!(f, "index file {} is damaged ({what}): rebuild it", path.display())
+            }
+            Self::Version { path, expected, actual } => write!(
+                f,
+                "index file {} has format {actual}, this voisin reads {expected}: rebuild it",
+                path.display()
+            ),
+            Self::Stale { path, expected, actual } => write!(
+                f,
+                "index file {} is of generation {actual}, the library is at {expected}: bring it up to date",
+                path.display()
+            ),
+            Self::OtherModel { path, expected, actual } => write!(
+                f,
+                "index file {} was built by model {actual}, this library's vectors are from {expected}: rebuild it",
+                path.display()
+            ),
+            Self::OtherVectors { path } => write!(
+                f,
+                "index file {} was made of other vectors than this library holds: rebuild it",
+                path.display()
+            ),
+            Self::Io { path, doing, .. } => write!(f, "{doing} index file {} failed", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for IndexError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+impl From<voisin_kernels::IsaError> for IndexError {
+    fn from(error: voisin_kernels::IsaError) -> Self {
+        Self::Isa(error)
+    }
 }
 
 fn label(track: Option<TrackId>) -> String {

@@ -1,7 +1,6 @@
-//! Nearest-neighbour search over track vectors, from a hundred to millions of them.
+//! Nearest-neighbour search over vectors, from a hundred to millions of them.
 //!
-//! For: [`VectorIndex`], built from ids and unit vectors, searched by vector, saved as a cache of the library.
-//! Not for: storing vectors (the library does), audio, or anything a restart may not lose.
+//! For: [`VectorIndex`], built from ids and vectors, searched by vector, saved as a cache. Not for: storing vectors, audio, or anything a restart may not lose.
 //!
 //! Vectors are kept at 16 bits a component in two byte planes; all products are sums of integers, so every
 //! machine returns the same results. Four ways to search, chosen by measured cost or forced by [`SearchMode`]:
@@ -20,8 +19,7 @@
 //!
 //! ```
 //! use ndarray::array;
-//! use voisin_base::track::TrackId;
-//! use voisin_index::{IndexOptions, SearchParams, VectorIndex};
+//! use voisin_index::{IndexOptions, SearchParams, TrackId, VectorIndex};
 //!
 //! let ids = [TrackId(1), TrackId(2), TrackId(3)];
 //! let vectors = array![[1.0_f32, 0.0], [0.6, 0.8], [0.0, 1.0]];
@@ -39,9 +37,13 @@ mod builder;
 mod check;
 mod codes;
 mod error;
+mod fields;
 mod file;
 mod graph;
+#[cfg(feature = "hnsw_rs")]
+mod hnsw;
 mod lists;
+mod metric;
 mod persist;
 mod rotation;
 mod search;
@@ -54,23 +56,26 @@ mod tuning;
 mod types;
 mod ways;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2, aview1};
 use rayon::prelude::*;
 
-use voisin_base::track::TrackId;
-use voisin_base::vector::{self, NORM_TOLERANCE};
+pub use voisin_base::track::TrackId;
 
 use codes::{CodeSource, Codec, Codes};
 use graph::Graph;
 use lists::Lists;
+use metric::Sphere;
 use segment::Segment;
+use subset::Bitmap;
 use tuning::Tuning;
 use voisin_kernels::{Isa, isa};
 
 pub use error::IndexError;
+pub use metric::IndexMetric;
 pub use subset::Subset;
 pub use types::{
     GraphBuilder, IndexOptions, IndexStamp, IndexStats, IndexSummary, ListStats, Neighbor, SearchMode,
@@ -82,7 +87,7 @@ const MAX_VECTORS: usize = 1 << 31;
 /// Up to here sums of products stay within 32 bits, in every kernel and in the rotation.
 const MAX_DIMENSION: usize = 65_536;
 
-/// An index of unit vectors by track.
+/// An index of vectors by id.
 ///
 /// Shared freely between threads for searching; inserting and removing need exclusive access.
 pub struct VectorIndex {
@@ -106,7 +111,7 @@ pub struct VectorIndex {
 }
 
 impl VectorIndex {
-    /// Builds an index of `vectors` (`[ids.len(), dimension]`, unit rows), in parallel on rayon's current pool.
+    /// Builds an index of `vectors` (`[ids.len(), dimension]`, of any length), in parallel on rayon's current pool.
     ///
     /// Lists are made from [`IndexOptions::lists_from`] tracks on, a graph (and lists, if need be) from
     /// [`IndexOptions::graph_from`] on. The result depends only on the vectors and the options; with
@@ -135,14 +140,18 @@ impl VectorIndex {
         let vectors = vectors.as_standard_layout();
         let rows = vectors.as_slice().unwrap_or_default();
         let row = |i: usize| &rows[i * dimension..][..dimension];
-        (0..n).into_par_iter().try_for_each(|i| check_vector(Some(ids[i]), row(i), dimension))?;
+        let mut space = Sphere::fit(options.metric, dimension, [].into_iter());
+        (0..n).into_par_iter().try_for_each(|i| space.check(Some(ids[i]), row(i)))?;
         let mut order: Vec<usize> = (0..n).collect();
         order.sort_unstable_by_key(|&i| ids[i]);
         if let Some(pair) = order.windows(2).find(|pair| ids[pair[0]] == ids[pair[1]]) {
             return Err(IndexError::Duplicate(ids[pair[0]]));
         }
-        let codec = Codec::fit(dimension, order.iter().map(|&i| row(i)));
-        let codes = Codes::encode(&codec, n, |slot| row(order[slot]));
+        space = Sphere::fit(options.metric, dimension, order.iter().map(|&i| row(i)));
+        let lift = |&i: &usize| space.lift(ids[i], row(i));
+        let lifted: Vec<Cow<'_, [f32]>> = order.par_iter().map(lift).collect::<Result<_, _>>()?;
+        let codec = Codec::fit(space.clone(), lifted.iter().map(|row| &row[..]));
+        let codes = Codes::encode(&codec, n, |slot| &lifted[slot]);
         let ids = order.iter().map(|&i| ids[i]).collect();
         Self::finish(*options, codec, Segment::new(ids, codes))
     }
@@ -178,6 +187,11 @@ impl VectorIndex {
         }
     }
 
+    /// What the index was built with.
+    pub fn options(&self) -> IndexOptions {
+        self.options
+    }
+
     /// Number of tracks.
     pub fn len(&self) -> usize {
         self.base.live.count + self.tail.live.count
@@ -190,7 +204,7 @@ impl VectorIndex {
 
     /// Dimensions of the vectors.
     pub fn dimension(&self) -> usize {
-        self.codec.dimension
+        self.codec.space.dimension
     }
 
     /// Whether `track` is in the index.
@@ -214,12 +228,11 @@ impl VectorIndex {
         all
     }
 
-    /// The vector of `track` as the index holds it: each component within 5e-5 of the one given.
+    /// The vector of `track` as the index holds it, at length 1 for cosines: each component within 5e-5 of the one given
+    /// (of the longest vector's length for other metrics).
     pub fn vector(&self, track: TrackId) -> Option<Vec<f32>> {
         let (segment, slot) = self.slot(track)?;
-        let mut vector = vec![0.; self.codec.dimension];
-        self.codec.decode(&segment.codes, slot, &mut vector);
-        Some(vector)
+        Some(self.codec.lowered(&segment.codes, slot))
     }
 
     fn slot(&self, track: TrackId) -> Option<(&Segment, usize)> {
@@ -232,7 +245,8 @@ impl VectorIndex {
 
     /// Adds a track. Found by every search from now on.
     pub fn insert(&mut self, track: TrackId, vector: &[f32]) -> Result<(), IndexError> {
-        check_vector(Some(track), vector, self.codec.dimension)?;
+        self.codec.space.check(Some(track), vector)?;
+        let lifted = self.codec.space.lift(track, vector)?;
         if self.contains(track) {
             return Err(IndexError::Duplicate(track));
         }
@@ -240,7 +254,7 @@ impl VectorIndex {
         if self.base.len() + slot >= MAX_VECTORS {
             return Err(IndexError::TooMany { limit: MAX_VECTORS - 1, actual: self.base.len() + slot + 1 });
         }
-        self.tail.push(track, &self.codec, vector);
+        self.tail.push(track, &self.codec, &lifted);
         self.tail_slots.insert(track, slot as u32);
         self.version += 1;
         Ok(())
@@ -270,13 +284,28 @@ impl VectorIndex {
         }
     }
 
+    /// Those of `tracks` that are in the index, as a set for many searches with [`SearchParams::subset`].
+    pub fn subset_of(&self, tracks: &[TrackId]) -> Subset {
+        let (mut base, mut tail) = (Bitmap::empty(self.base.len()), Bitmap::empty(self.tail.len()));
+        for track in tracks {
+            if let Some(&slot) = self.tail_slots.get(track) {
+                tail.set(slot as usize);
+            } else if let Ok(slot) = self.base.ids.binary_search(track)
+                && self.base.live.contains(slot)
+            {
+                base.set(slot);
+            }
+        }
+        Subset { base, tail, version: self.version }
+    }
+
     /// All vectors as the index holds them, with their tracks in ascending order.
     pub fn vectors(&self) -> (Vec<TrackId>, Array2<f32>) {
         let tracks = self.tracks();
-        let mut vectors = Array2::zeros((tracks.len(), self.codec.dimension));
+        let mut vectors = Array2::zeros((tracks.len(), self.dimension()));
         for (track, mut row) in tracks.iter().zip(vectors.outer_iter_mut()) {
-            if let (Some((segment, slot)), Some(row)) = (self.slot(*track), row.as_slice_mut()) {
-                self.codec.decode(&segment.codes, slot, row);
+            if let Some((segment, slot)) = self.slot(*track) {
+                row.assign(&aview1(&self.codec.lowered(&segment.codes, slot)));
             }
         }
         (tracks, vectors)
@@ -291,20 +320,6 @@ fn check_options(options: &IndexOptions) -> Result<(), IndexError> {
     within("m", "4 to 32", 4. ..=32., options.m as f64)?;
     within("ef_construction", "16 to 2000", 16. ..=2000., options.ef_construction as f64)?;
     within("target_recall", "0 to 1", 0. ..=1., options.target_recall)
-}
-
-fn check_vector(track: Option<TrackId>, vector: &[f32], dimension: usize) -> Result<(), IndexError> {
-    if vector.len() != dimension {
-        return Err(IndexError::Dimension { expected: dimension, actual: vector.len() });
-    }
-    if let Some(position) = vector.iter().position(|x| !x.is_finite()) {
-        return Err(IndexError::NotFinite { track, position });
-    }
-    let norm = vector::norm(vector);
-    if (norm - 1.).abs() > NORM_TOLERANCE {
-        return Err(IndexError::Norm { track, norm, tolerance: NORM_TOLERANCE });
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -332,5 +347,121 @@ mod tests {
             let first = answers.next().unwrap();
             assert!(answers.all(|other| other == first), "{mode}");
         }
+    }
+
+    /// Vectors in groups, of lengths from a third to three times the mean, away from the origin.
+    fn of_all_lengths(n: usize, dimension: usize, seed: u64) -> Array2<f32> {
+        let mut rng = StdRng::seed_from_u64(3);
+        let centres = Array2::from_shape_simple_fn((40, dimension), || rng.random::<f32>() - 0.5);
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut all = Array2::zeros((n, dimension));
+        for (i, mut row) in all.outer_iter_mut().enumerate() {
+            let length = 3_f32.powf(2. * rng.random::<f32>() - 1.);
+            for (x, centre) in row.iter_mut().zip(centres.row(i % 40)) {
+                *x = 2. + length * (centre + 0.6 * (rng.random::<f32>() - 0.5));
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn every_metric_finds_what_comparing_all_finds() {
+        let (vectors, queries) = (of_all_lengths(6000, 40, 1), of_all_lengths(60, 40, 2));
+        let ids: Vec<TrackId> = (0..6000).map(|id| TrackId(3 * id)).collect();
+        for metric in IndexMetric::ALL {
+            let options = IndexOptions { metric, graph_from: 0, lists_from: 0, ..IndexOptions::default() };
+            let mut index =
+                VectorIndex::build(&ids[..5900], vectors.slice(ndarray::s![..5900, ..]), &options).unwrap();
+            for row in 5900..6000 {
+                index.insert(ids[row], &vectors.row(row).to_vec()).unwrap();
+            }
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("index.bin");
+            let stamp = IndexStamp { generation: 1, model_fingerprint: String::new(), dimension: 40 };
+            index.save(&path, &stamp).unwrap();
+            let opened = VectorIndex::load(&path, &stamp).unwrap();
+            assert_eq!(opened.options, options);
+            for mode in [SearchMode::Exact, SearchMode::Scan, SearchMode::Lists, SearchMode::Hnsw] {
+                let params = SearchParams { mode, ..SearchParams::default() };
+                let all = opened.search_batch(queries.view(), 10, &params).unwrap();
+                assert_eq!(all, index.search_batch(queries.view(), 10, &params).unwrap());
+                let mut right = 0;
+                for (query, found) in queries.outer_iter().zip(&all) {
+                    let value = |row: &ndarray::ArrayView1<'_, f32>| {
+                        let (mut product, mut square, mut distance) = (0_f64, 0_f64, 0_f64);
+                        for (&x, &q) in row.iter().zip(&query) {
+                            let (x, q) = (f64::from(x), f64::from(q));
+                            product += x * q;
+                            square += x * x;
+                            distance += (x - q) * (x - q);
+                        }
+                        let length = query.iter().map(|&q| f64::from(q).powi(2)).sum::<f64>();
+                        match metric {
+                            IndexMetric::Cosine => product / (square * length).sqrt(),
+                            IndexMetric::InnerProduct => product,
+                            IndexMetric::Euclidean => -distance.sqrt(),
+                        }
+                    };
+                    let mut truth: Vec<(f64, TrackId)> =
+                        vectors.outer_iter().zip(&ids).map(|(row, &id)| (value(&row), id)).collect();
+                    truth.sort_by(|a, b| b.0.total_cmp(&a.0));
+                    right += found
+                        .iter()
+                        .filter(|one| truth[..10].iter().any(|other| other.1 == one.track))
+                        .count();
+                    assert!(found.is_sorted_by(|a, b| a.similarity >= b.similarity));
+                    for one in found {
+                        let truth = value(&vectors.row(one.track.0 as usize / 3));
+                        let error = (f64::from(one.similarity) - truth).abs() / truth.abs().max(1.);
+                        assert!(error < 1e-4, "{metric} {mode}: {} {truth}", one.similarity);
+                    }
+                }
+                let least = if mode == SearchMode::Exact { 597 } else { 590 };
+                assert!(right >= least, "{metric} {mode}: {right} of 600");
+            }
+            let back = opened.vector(ids[5950]).unwrap();
+            let length = if metric == IndexMetric::Cosine {
+                voisin_base::vector::norm(&vectors.row(5950).to_vec())
+            } else {
+                1.
+            };
+            for (back, &x) in back.iter().zip(&vectors.row(5950)) {
+                assert!((f64::from(*back) * length - f64::from(x)).abs() < 1e-2, "{metric}: {back} {x}");
+            }
+            let check = opened.self_check(100).unwrap();
+            // A vector need not be among those that its product is largest with.
+            let lost = if metric == IndexMetric::InnerProduct { 6 } else { 0 };
+            assert!(check.lost.len() <= lost && check.recall_at_10 > 0.99, "{metric}: {check:?}");
+        }
+    }
+
+    #[test]
+    fn a_set_of_ids_filters_as_a_callback_does() {
+        let vectors = of_all_lengths(3000, 20, 5);
+        let ids: Vec<TrackId> = (0..3000).map(TrackId).collect();
+        let mut index = VectorIndex::build(
+            &ids[..2900],
+            vectors.slice(ndarray::s![..2900, ..]),
+            &IndexOptions::default(),
+        )
+        .unwrap();
+        (2900..3000).for_each(|row| index.insert(ids[row], &vectors.row(row).to_vec()).unwrap());
+        (0..3000).step_by(30).for_each(|id| assert!(index.remove(TrackId(id))));
+        let pass = |track: TrackId| track.0 % 7 == 0;
+        // Some twice, some that are not there.
+        let some: Vec<TrackId> = (0..900).rev().chain(0..10).map(|id| TrackId(7 * id)).collect();
+        let (set, by_callback) = (index.subset_of(&some), index.subset(&pass));
+        assert_eq!(set.len(), (0..3000).filter(|id| id % 7 == 0 && id % 30 != 0).count());
+        let search =
+            |params: SearchParams<'_>| index.search_batch(vectors.slice(ndarray::s![..50, ..]), 10, &params);
+        let found = search(SearchParams { subset: Some(&set), ..SearchParams::default() }).unwrap();
+        assert_eq!(
+            found,
+            search(SearchParams { subset: Some(&by_callback), ..SearchParams::default() }).unwrap()
+        );
+        assert_eq!(found, search(SearchParams { filter: Some(&pass), ..SearchParams::default() }).unwrap());
+        assert!(
+            found.iter().flatten().all(|one| pass(one.track)) && found.iter().all(|found| found.len() == 10)
+        );
     }
 }

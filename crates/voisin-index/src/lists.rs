@@ -14,6 +14,7 @@ use std::cell::RefCell;
 use rayon::prelude::*;
 
 use super::codes::{CodeSource, Codes, Plane, PreparedQuery};
+use super::metric::IndexMetric;
 use super::top::{Candidate, better};
 use voisin_base::random::hash;
 use voisin_kernels::Isa;
@@ -233,15 +234,19 @@ fn square(short: &Short) -> f32 {
     square as f32 * (short.factor * short.factor)
 }
 
-/// Blocks of centres: the score of a vector is its product with the centre less half the centre's square, which is
-/// highest for the nearest.
-fn centre_blocks(centres: &[Short]) -> Vec<u8> {
+/// Blocks of centres, each with an offset: the score of a vector is its product with the centre and that.
+fn centre_blocks(centres: &[Short], offset: impl Fn(usize) -> f32) -> Vec<u8> {
     let mut blocks = empty_blocks(centres.len());
     for (at, centre) in centres.iter().enumerate() {
         let block = &mut blocks[at / LANES * BLOCK_BYTES..][..BLOCK_BYTES];
-        write(block, at % LANES, &centre.code, centre.factor, -0.5 * square(centre), at as u32);
+        write(block, at % LANES, &centre.code, centre.factor, offset(at), at as u32);
     }
     blocks
+}
+
+/// Scores that are highest for the nearest centre.
+fn by_distance(centres: &[Short]) -> Vec<u8> {
+    centre_blocks(centres, |at| -0.5 * square(&centres[at]))
 }
 
 /// The nearest centre of each vector, lowest number first.
@@ -303,7 +308,7 @@ impl Lists {
         let n = source.codes.len();
         let directions = Directions::find(source);
         let short = |slot: usize, products: &mut Vec<i32>| {
-            let query = source.codec.query_at(source.codes, slot);
+            let query = source.codec.stored_at(source.codes, slot);
             directions.short(source.isa, &query.code, query.scale, products)
         };
         let vectors: Vec<Short> =
@@ -318,15 +323,25 @@ impl Lists {
         };
         let mut centres: Vec<Short> = (0..lists).map(first).collect();
         for _ in 0..ROUNDS {
-            let members = members(lists, &assign(source.isa, &centre_blocks(&centres), &sample));
+            let members = members(lists, &assign(source.isa, &by_distance(&centres), &sample));
             centres
                 .par_iter_mut()
                 .zip(&members)
                 .filter(|(_, members)| !members.is_empty())
                 .for_each(|(centre, members)| *centre = mean(&sample, members));
         }
-        let centres = centre_blocks(&centres);
-        let members = members(lists, &assign(source.isa, &centres, &vectors));
+        let members = members(lists, &assign(source.isa, &by_distance(&centres), &vectors));
+        let centres = match source.codec.space.metric {
+            IndexMetric::Cosine => by_distance(&centres),
+            // A query is not near the lifted vectors that it is to find: its product with the mean of some is the mean of
+            // its products with them.
+            IndexMetric::InnerProduct => centre_blocks(&centres, |_| 0.),
+            // That is less the farther they are from their mean, which says nothing of the one that is looked for.
+            IndexMetric::Euclidean => centre_blocks(&centres, |list| {
+                let squares: f32 = members[list].iter().map(|&slot| square(&vectors[slot as usize])).sum();
+                0.5 * (squares / members[list].len().max(1) as f32 - square(&centres[list])).max(0.)
+            }),
+        };
         let mut starts = Vec::with_capacity(lists + 1);
         let mut blocks = Vec::new();
         for members in &members {

@@ -10,13 +10,13 @@ use voisin_base::track::TrackId;
 use super::codes::PreparedQuery;
 use super::top::{Candidate, Top};
 use super::ways::Way;
-use super::{IndexError, Neighbor, SearchParams, VectorIndex, check_vector};
+use super::{IndexError, Neighbor, SearchParams, VectorIndex};
 
 /// Lists of so many bytes stay in a core's own cache: to read each once for many queries saves nothing then.
 const CACHED: usize = 2 << 20;
 
 impl VectorIndex {
-    /// The `k` tracks most similar to `query` (a unit vector): nearest first, equals by id, none twice.
+    /// The `k` tracks most similar to `query`: nearest first, equals by id, none twice.
     ///
     /// Fewer than `k` only if fewer tracks pass the filter.
     pub fn search(
@@ -25,7 +25,7 @@ impl VectorIndex {
         k: usize,
         params: &SearchParams<'_>,
     ) -> Result<Vec<Neighbor>, IndexError> {
-        check_vector(None, query, self.codec.dimension)?;
+        self.codec.space.check(None, query)?;
         self.search_query(&self.codec.query(query), k, params)
     }
 
@@ -54,13 +54,13 @@ impl VectorIndex {
     ) -> Result<Vec<Vec<Neighbor>>, IndexError> {
         let queries = queries.as_standard_layout();
         let dimension = queries.ncols();
-        if dimension != self.codec.dimension {
-            return Err(IndexError::Dimension { expected: self.codec.dimension, actual: dimension });
+        if dimension != self.dimension() {
+            return Err(IndexError::Dimension { expected: self.dimension(), actual: dimension });
         }
         let rows = queries.as_slice().unwrap_or_default();
         let search = |rows: &[f32]| {
             let rows = rows.chunks_exact(dimension);
-            rows.clone().try_for_each(|query| check_vector(None, query, dimension))?;
+            rows.clone().try_for_each(|query| self.codec.space.check(None, query))?;
             let queries: Vec<PreparedQuery> = rows.map(|query| self.codec.query(query)).collect();
             self.search_all(&queries, k, params)
         };
@@ -97,7 +97,7 @@ impl VectorIndex {
                         top
                     });
                     self.scan(&self.tail, query, &tail, k, &mut top);
-                    top.into_sorted()
+                    self.answers(query, top)
                 };
                 return Ok(queries.iter().zip(tops).map(finish).collect());
             }

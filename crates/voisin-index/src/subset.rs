@@ -20,6 +20,16 @@ impl Bitmap {
         Self { bytes, count: n }
     }
 
+    /// Room for `n` slots, none of them set.
+    pub(crate) fn empty(n: usize) -> Self {
+        Self { bytes: vec![0; n.div_ceil(8)], count: 0 }
+    }
+
+    pub(crate) fn set(&mut self, slot: usize) {
+        self.count += usize::from(!self.contains(slot));
+        self.bytes[slot / 8] |= 1 << (slot % 8);
+    }
+
     #[inline]
     pub(crate) fn contains(&self, slot: usize) -> bool {
         self.bytes[slot / 8] >> (slot % 8) & 1 == 1
@@ -29,8 +39,7 @@ impl Bitmap {
         if slot / 8 == self.bytes.len() {
             self.bytes.push(0);
         }
-        self.bytes[slot / 8] |= 1 << (slot % 8);
-        self.count += 1;
+        self.set(slot);
     }
 
     pub(crate) fn unset(&mut self, slot: usize) {
@@ -71,8 +80,8 @@ impl Bitmap {
     }
 }
 
-/// Tracks that pass a filter, found once for many searches: see
-/// [`VectorIndex::subset`](super::VectorIndex::subset).
+/// Tracks that pass a filter, a bitmap made once for many searches: see
+/// [`VectorIndex::subset`](super::VectorIndex::subset) and [`subset_of`](super::VectorIndex::subset_of).
 #[derive(Debug, Clone)]
 pub struct Subset {
     pub(crate) base: Bitmap,

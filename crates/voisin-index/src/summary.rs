@@ -44,7 +44,7 @@ impl VectorIndex {
         if let Some(tail) = &tail {
             stamp.generation = tail.generation;
         }
-        let width = (stamp.dimension as u64).next_multiple_of(ALIGN as u64);
+        let width = (header.space.lifted_dimension() as u64).next_multiple_of(ALIGN as u64);
         let (added, removed) = tail.map_or((0, 0), |tail| (tail.added, tail.removed));
         Ok(IndexSummary {
             stamp,
@@ -52,10 +52,10 @@ impl VectorIndex {
             // Without the second half, with a sign of each component for scans.
             resident: (length + header.n as u64 * width / 8).saturating_sub(header.n as u64 * width),
             tracks: (header.n + added).saturating_sub(removed),
-            mode: header.tuning.mode(header.lists.is_some(), header.has_graph()),
+            mode: header.tuning.mode(header.has_lists(), header.has_graph()),
             graph_from: header.options.graph_from,
             lists_from: header.options.lists_from,
-            lists: header.lists.as_ref().map(|_| header.tuning.list_stats()),
+            lists: header.has_lists().then(|| header.tuning.list_stats()),
             ef: header.has_graph().then(|| header.tuning.ef(10)),
             tail: added,
             tombstones: removed,

@@ -1,7 +1,7 @@
 //! What changed since the base was written: a small file beside it, rewritten at each save.
 //!
 //! ```text
-//! magic 8 · version u32 · header length u32 · header (JSON)
+//! magic 8 · version u32 · header length u32 · header ([fields](super::fields))
 //! removed slots u32 · ids i64 · scale, offset f32 · hi u8 [n, width] · lo u8 [n, width] · BLAKE3 of all before 32
 //! ```
 //!
@@ -10,12 +10,11 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
 use voisin_base::track::TrackId;
 
 use super::codes::Meta;
-use super::file::{Damage, OLDEST, VERSION, array, pairs, replace, words};
+use super::fields::{FieldResult, HeaderFields};
+use super::file::{Damage, VERSION, array, pairs, replace, words};
 use super::segment::Segment;
 use super::{IndexError, IndexStamp};
 
@@ -23,12 +22,30 @@ const MAGIC: &[u8; 8] = b"voisinTL";
 const PREFIX: usize = 16;
 const DIGEST: usize = 32;
 
-#[derive(Serialize, Deserialize)]
+#[derive(Default)]
 pub(crate) struct TailHeader {
-    base: [u8; DIGEST],
+    /// Digest of the base.
+    base: Vec<u8>,
     pub(crate) generation: u64,
     pub(crate) removed: usize,
     pub(crate) added: usize,
+}
+
+impl TailHeader {
+    fn pass(&mut self, fields: &mut HeaderFields<'_>) -> FieldResult {
+        fields.bytes(&mut self.base)?;
+        fields.number(&mut self.generation)?;
+        fields.number(&mut self.removed)?;
+        fields.number(&mut self.added)
+    }
+
+    fn read(damage: &Damage, bytes: &[u8]) -> Result<Self, IndexError> {
+        let mut header = Self::default();
+        match HeaderFields::read_all(bytes, |fields| header.pass(fields)) {
+            Some(()) => Ok(header),
+            None => Err(damage.error("fields of its header")),
+        }
+    }
 }
 
 /// Changes read back.
@@ -58,10 +75,14 @@ pub(crate) fn save(
     let removed: Vec<u32> =
         (0..base.len() as u32).filter(|&slot| !base.live.contains(slot as usize)).collect();
     let added: Vec<usize> = tail.live.slots().map(|slot| slot as usize).collect();
-    let header =
-        TailHeader { base: root, generation: stamp.generation, removed: removed.len(), added: added.len() };
+    let mut header = TailHeader {
+        base: root.to_vec(),
+        generation: stamp.generation,
+        removed: removed.len(),
+        added: added.len(),
+    };
     replace(&path_of(path), |file| {
-        let header = serde_json::to_vec(&header)?;
+        let header = HeaderFields::written(|fields| header.pass(fields))?;
         let mut bytes = Vec::new();
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&VERSION.to_le_bytes());
@@ -101,8 +122,7 @@ pub(crate) fn summary(path: &Path, root: [u8; DIGEST]) -> Result<Option<TailHead
     let header = length.and_then(|length| bytes.get(PREFIX..PREFIX.checked_add(length)?));
     let header =
         header.filter(|_| &bytes[..8] == MAGIC).ok_or_else(|| damage.error("not the tail of an index"))?;
-    let header: TailHeader =
-        serde_json::from_slice(header).map_err(|error| damage.error(format!("header: {error}")))?;
+    let header = TailHeader::read(&damage, header)?;
     Ok((header.base == root).then_some(header))
 }
 
@@ -126,7 +146,7 @@ pub(crate) fn load(
         return Err(damage.error("not the tail of an index"));
     }
     let version = u32::from_le_bytes(array(&bytes[8..12]));
-    if !(OLDEST..=VERSION).contains(&version) {
+    if version != VERSION {
         return Err(IndexError::Version { path: damage.0, expected: VERSION, actual: version });
     }
     if blake3::hash(&bytes[..body_end]).as_bytes() != &bytes[body_end..] {
@@ -134,8 +154,7 @@ pub(crate) fn load(
     }
     let body_start = PREFIX + u32::from_le_bytes(array(&bytes[12..16])) as usize;
     let header = bytes.get(PREFIX..body_start).filter(|_| body_start <= body_end).ok_or_else(short)?;
-    let header: TailHeader =
-        serde_json::from_slice(header).map_err(|error| damage.error(format!("header: {error}")))?;
+    let header = TailHeader::read(&damage, header)?;
     if header.base != root {
         return Ok(None);
     }

@@ -1,11 +1,11 @@
 //! How wide a search has to be, measured on the vectors themselves against the exact search.
 
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 
 use voisin_base::track::TrackId;
 
 use super::codes::{CodeSource, PreparedQuery};
+use super::fields::{FieldResult, HeaderFields};
 use super::graph::Graph;
 use super::lists::{Lists, Reach};
 use super::segment::{Budget, Segment, SignModel, rerank};
@@ -41,7 +41,7 @@ const WIDENINGS: usize = 12;
 const DEPTH: usize = 100;
 
 /// Widths for [`AT`] neighbours each.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Tuning {
     /// Candidates of a graph search.
     pub(crate) ef: [usize; 2],
@@ -52,15 +52,13 @@ pub(crate) struct Tuning {
     /// How far a similarity at 8 bits may be from the one at 16.
     pub(crate) error8: f32,
     /// Of a search of the lists.
-    #[serde(default)]
     lists: ListTuning,
     /// Whether a walk of the graph costs less than a search of the lists.
-    #[serde(default)]
     walks: bool,
 }
 
 /// What a search of the lists looks at for [`AT`] neighbours each, and how good that is.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 struct ListTuning {
     lists: [usize; 2],
     codes: [usize; 2],
@@ -94,6 +92,19 @@ impl Default for Tuning {
 impl Tuning {
     pub(crate) fn ef(&self, k: usize) -> usize {
         line(self.ef, k)
+    }
+
+    /// As a file has them.
+    pub(crate) fn pass(&mut self, fields: &mut HeaderFields<'_>) -> FieldResult {
+        let lists = &mut self.lists;
+        for widths in [&mut self.ef, &mut self.bits, &mut lists.lists, &mut lists.codes] {
+            fields.numbers(widths)?;
+        }
+        fields.single(&mut self.sign_error)?;
+        fields.single(&mut self.error8)?;
+        fields.real(&mut lists.recall)?;
+        fields.real(&mut lists.error)?;
+        fields.flag(&mut self.walks)
     }
 
     /// Whether these can be widths at all; for what is read from a file.

@@ -1,9 +1,8 @@
 //! What goes into a search and what comes out.
 
-use serde::{Deserialize, Serialize};
-
 use voisin_base::track::TrackId;
 
+use super::metric::IndexMetric;
 use super::subset::Subset;
 
 /// A track near the query.
@@ -12,7 +11,7 @@ pub struct Neighbor {
     /// The track.
     pub track: TrackId,
     /// Cosine similarity to the query, in [-1, 1]; higher is nearer. Within 5e-5 of 64-bit arithmetic; some 3e-6 at
-    /// 512 dimensions.
+    /// 512 dimensions. With [`IndexMetric::InnerProduct`] the product; with [`IndexMetric::Euclidean`] the distance, negative.
     pub similarity: f32,
 }
 
@@ -90,8 +89,10 @@ impl std::fmt::Debug for SearchParams<'_> {
 }
 
 /// How an index is built.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct IndexOptions {
+    /// What nearness means.
+    pub metric: IndexMetric,
     /// Half the links of a point, which are made up to a multiple of 16. 4 to 32.
     pub m: usize,
     /// Nearest vectors that a point's links are chosen among. 16 to 2 000.
@@ -100,46 +101,50 @@ pub struct IndexOptions {
     /// hundreds of thousands of tracks, and to build.
     pub graph_from: usize,
     /// Lists are made from this many tracks on; below, the scan is as fast and exact.
-    #[serde(default = "lists_from")]
     pub lists_from: usize,
     /// Recall@10 against the exact search that the default width of a search is chosen for. 0 to 1.
     ///
     /// 0.995 leaves room above 0.99.
     pub target_recall: f64,
     /// How a graph is built.
-    #[serde(default)]
     pub builder: GraphBuilder,
     /// Order of insertion of `hnsw_rs`. With one thread the same seed gives the same index.
     pub seed: u64,
 }
 
 /// How a graph is built.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum GraphBuilder {
     /// From the lists: quicker, and the same graph on any number of threads.
     #[default]
     Lists,
-    /// By `hnsw_rs` (Malkov and Yashunin 2018).
+    /// By `hnsw_rs` (Malkov and Yashunin 2018); with the feature of that name.
+    #[cfg(feature = "hnsw_rs")]
     HnswRs,
+}
+
+impl GraphBuilder {
+    /// All that this build has.
+    pub(crate) const ALL: &[Self] = &[
+        Self::Lists,
+        #[cfg(feature = "hnsw_rs")]
+        Self::HnswRs,
+    ];
 }
 
 impl Default for IndexOptions {
     fn default() -> Self {
         Self {
+            metric: IndexMetric::Cosine,
             m: 16,
             ef_construction: 200,
             graph_from: usize::MAX,
-            lists_from: lists_from(),
+            lists_from: 5000,
             target_recall: 0.995,
             builder: GraphBuilder::default(),
             seed: 1,
         }
     }
-}
-
-/// From so many tracks on, lists are faster than a scan.
-fn lists_from() -> usize {
-    5000
 }
 
 /// Which state of which library an index file belongs to.

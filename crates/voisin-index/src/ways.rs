@@ -5,9 +5,10 @@ use std::borrow::Cow;
 use super::codes::{CodeSource, PreparedQuery};
 use super::graph::Graph;
 use super::lists::{Lists, Reach};
+use super::metric::IndexMetric;
 use super::segment::{self, Segment};
 use super::subset::Bitmap;
-use super::top::{Candidate, Top, better};
+use super::top::{Candidate, Top, better, nearer};
 use super::{IndexError, Neighbor, SearchMode, SearchParams, VectorIndex};
 
 /// A walk costs about as much per candidate as scanning this many allowed vectors.
@@ -54,7 +55,7 @@ impl VectorIndex {
             Way::Exact => {
                 self.base.exact(self.isa, &self.codec, query, &base, &mut top);
                 self.tail.exact(self.isa, &self.codec, query, &tail, &mut top);
-                return Ok(top.into_sorted());
+                return Ok(self.answers(query, top));
             }
             Way::Lists(lists) => self.search_lists(lists, query, k, params, &base, &mut top),
             Way::Graph(graph, lists) => {
@@ -63,7 +64,31 @@ impl VectorIndex {
             Way::Scan => self.scan(&self.base, query, &base, k, &mut top),
         }
         self.scan(&self.tail, query, &tail, k, &mut top);
-        Ok(top.into_sorted())
+        Ok(self.answers(query, top))
+    }
+
+    /// What was found by cosines, as the metric says it.
+    pub(super) fn answers(&self, query: &PreparedQuery, top: Top) -> Vec<Neighbor> {
+        let mut found = top.into_sorted();
+        if self.options.metric != IndexMetric::Cosine {
+            for neighbor in &mut found {
+                neighbor.similarity = self.value(query, neighbor);
+            }
+            found.sort_unstable_by(nearer);
+        }
+        found
+    }
+
+    /// A cosine as the metric says it.
+    pub(super) fn value(&self, query: &PreparedQuery, found: &Neighbor) -> f32 {
+        match (self.options.metric, self.slot(found.track)) {
+            (IndexMetric::Euclidean, Some((segment, slot))) => {
+                let vector = self.codec.lowered(&segment.codes, slot);
+                let differences = vector.iter().zip(&query.plain).map(|(&x, &q)| f64::from(x) - f64::from(q));
+                -differences.map(|x| x * x).sum::<f64>().sqrt() as f32
+            }
+            _ => found.similarity * query.factor,
+        }
     }
 
     /// What a mode comes to in this index.

@@ -387,14 +387,23 @@ fn small_and_odd_indexes_answer() {
 }
 
 #[test]
-fn the_index_refuses_vectors_that_are_not_of_unit_norm() {
+fn the_index_refuses_vectors_that_have_no_direction() {
     let options = IndexOptions::default();
     let mut index = VectorIndex::build(&[TrackId(1)], ndarray::array![[0.6, 0.8]].view(), &options).unwrap();
     let id = TrackId(2);
     assert!(matches!(index.insert(id, &[1.]), Err(IndexError::Dimension { expected: 2, actual: 1 })));
     assert!(matches!(index.insert(id, &[f32::NAN, 0.]), Err(IndexError::NotFinite { position: 0, .. })));
-    assert!(matches!(index.insert(id, &[1., 1.]), Err(IndexError::Norm { .. })));
-    assert!(matches!(index.insert(id, &[0., 0.]), Err(IndexError::Norm { .. })));
+    assert!(matches!(index.insert(id, &[0., 0.]), Err(IndexError::NoDirection { track: Some(TrackId(2)) })));
+    // Of other lengths only the direction counts.
+    index.insert(id, &[3e-9, 3e-9]).unwrap();
+    let found = index.search(&[8e20, 6e20], 2, &SearchParams::default()).unwrap();
+    let cosines = [(0.8 + 0.6) * 0.5_f32.sqrt(), 0.96];
+    assert_eq!(found.iter().map(|one| one.track.0).collect::<Vec<_>>(), [2, 1]);
+    assert!(
+        found.iter().zip(cosines).all(|(one, cosine)| (one.similarity - cosine).abs() < 5e-5),
+        "{found:?}"
+    );
+    index.remove(id);
     let infinite = index.search(&[f32::INFINITY, 0.], 1, &SearchParams::default());
     assert!(matches!(infinite, Err(IndexError::NotFinite { .. })));
     let two = ndarray::array![[1_f32, 0.], [0., 1.]];

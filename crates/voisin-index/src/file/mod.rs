@@ -2,14 +2,13 @@
 //!
 //! ```text
 //! magic 8 · version u32 · header length u32 · body start u64 · BLAKE3 of the head 32
-//! header (JSON) · BLAKE3 of every MiB of the body · zeros to a multiple of 4 096
+//! header ([fields](super::fields)) · BLAKE3 of every MiB of the body · zeros to a multiple of 4 096
 //! body: mean f32 [d] · scale, offset f32 [n, 2] · ids i64 [n] · links u32 [n, stride] · starts of lists u32
 //!       zeros to 4 096
 //!       directions u8 [64, width] · blocks of centres · blocks of lists · hi u8 [n, width] · lo u8 [n, width]
 //! ```
 //!
-//! Links and lists are there or not. Version 1 had no lists, and is read as an index without. The graph of versions 1
-//! and 2, which was walked in another way, and the hub scales behind it are passed over.
+//! Links and lists are there or not. Other versions are not read: an index is built again.
 //!
 //! Little-endian. The head's digest covers every byte before the body but its own, so with the table every byte
 //! of the file is checked before it is trusted; then every number that is used as an index is checked again.
@@ -20,24 +19,22 @@ mod write;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
 pub use voisin_kernels::dot::short::{BLOCK_BYTES, LANES, SHORT};
 
 use super::codes::Codec;
+use super::fields::{FieldResult, HeaderFields};
 use super::graph::Graph;
 use super::lists::Lists;
+use super::metric::{IndexMetric, Sphere};
 use super::segment::Segment;
 use super::tuning::Tuning;
-use super::types::IndexOptions;
+use super::types::{GraphBuilder, IndexOptions};
 use super::{IndexError, IndexStamp, MAX_DIMENSION, MAX_VECTORS, check_options};
 
 pub(crate) use read::load;
 pub(crate) use write::{replace, save};
 
-pub(crate) const VERSION: u32 = 3;
-/// The oldest version that is read.
-pub(crate) const OLDEST: u32 = 1;
+pub(crate) const VERSION: u32 = 4;
 const MAGIC: &[u8; 8] = b"voisinIX";
 /// Before the header.
 pub(crate) const PREFIX: usize = 56;
@@ -46,55 +43,85 @@ const DIGEST: usize = 32;
 const CHUNK: usize = 1 << 20;
 pub(crate) const PAGE: usize = 4096;
 
-#[derive(Serialize, Deserialize)]
 pub(crate) struct Header {
     generation: u64,
     model_fingerprint: String,
     /// Whether nothing was in the tail when this file was written.
     pub(crate) complete: bool,
-    dimension: usize,
     pub(crate) n: usize,
     pub(crate) options: IndexOptions,
     pub(crate) tuning: Tuning,
-    /// Links of a slot.
-    #[serde(default)]
-    stride: Option<usize>,
-    #[serde(default)]
-    pub(crate) lists: Option<ListShape>,
-    /// A graph that is passed over.
-    #[serde(default, skip_serializing)]
-    graph: Option<OldGraphShape>,
-    /// Whether hub scales are passed over.
-    #[serde(default, skip_serializing)]
-    hubs: bool,
+    pub(crate) space: Sphere,
+    /// Links of a slot; 0: no graph.
+    stride: usize,
+    pub(crate) lists: ListShape,
+}
+
+impl Default for Header {
+    fn default() -> Self {
+        Self {
+            generation: 0,
+            model_fingerprint: String::new(),
+            complete: true,
+            n: 0,
+            options: IndexOptions::default(),
+            tuning: Tuning::default(),
+            space: Sphere { metric: IndexMetric::Cosine, dimension: 0, centre: Vec::new(), radius: 1. },
+            stride: 0,
+            lists: ListShape::default(),
+        }
+    }
 }
 
 impl Header {
     /// Whether there is a graph, which is over lists.
     pub(crate) fn has_graph(&self) -> bool {
-        self.stride.is_some() && self.lists.is_some()
+        self.stride > 0 && self.has_lists()
+    }
+
+    pub(crate) fn has_lists(&self) -> bool {
+        self.lists.lists > 0
     }
 
     pub(crate) fn stamp(&self) -> IndexStamp {
         IndexStamp {
             generation: self.generation,
             model_fingerprint: self.model_fingerprint.clone(),
-            dimension: self.dimension,
+            dimension: self.space.dimension,
         }
+    }
+
+    fn pass(&mut self, fields: &mut HeaderFields<'_>) -> FieldResult {
+        fields.number(&mut self.generation)?;
+        fields.text(&mut self.model_fingerprint)?;
+        fields.flag(&mut self.complete)?;
+        fields.number(&mut self.n)?;
+        let options = &mut self.options;
+        fields.one_of(&IndexMetric::ALL, &mut options.metric)?;
+        for number in
+            [&mut options.m, &mut options.ef_construction, &mut options.graph_from, &mut options.lists_from]
+        {
+            fields.number(number)?;
+        }
+        fields.real(&mut options.target_recall)?;
+        fields.one_of(GraphBuilder::ALL, &mut options.builder)?;
+        fields.number(&mut options.seed)?;
+        self.tuning.pass(fields)?;
+        self.space.metric = options.metric;
+        fields.number(&mut self.space.dimension)?;
+        fields.real(&mut self.space.radius)?;
+        let mut centre = self.space.centre.iter().flat_map(|x| x.to_le_bytes()).collect();
+        fields.bytes(&mut centre)?;
+        self.space.centre = floats(&centre);
+        fields.number(&mut self.stride)?;
+        fields.number(&mut self.lists.lists)?;
+        fields.number(&mut self.lists.blocks)?;
+        fields.single(&mut self.lists.step)
     }
 }
 
-/// The graph of versions 1 and 2.
-#[derive(Deserialize)]
-struct OldGraphShape {
-    stride: usize,
-    ranked: usize,
-    upper_stride: usize,
-    /// Points of each layer from 1 up.
-    upper: Vec<usize>,
-}
-
-#[derive(Serialize, Deserialize)]
+/// All zero: no lists.
+#[derive(Default)]
 pub(crate) struct ListShape {
     lists: usize,
     blocks: usize,
@@ -125,23 +152,16 @@ impl Sections {
             Some(std::mem::replace(&mut at, end)..end)
         };
         let n = header.n;
-        let mean = take(header.dimension, 4)?;
+        let dimension = header.space.lifted_dimension();
+        let mean = take(dimension, 4)?;
         let meta = take(n, 8)?;
         let ids = take(n, 8)?;
-        let links = take(n, header.stride.unwrap_or(0).checked_mul(4)?)?;
-        if let Some(old) = &header.graph {
-            take(n, old.stride.checked_mul(4)?)?;
-            take(old.ranked, 4)?;
-            for &size in &old.upper {
-                take(size, old.upper_stride.checked_mul(4)?)?;
-            }
-        }
-        take(if header.hubs { n } else { 0 }, 8)?;
-        let shape = header.lists.as_ref();
+        let links = take(n, header.stride.checked_mul(4)?)?;
+        let shape = header.has_lists().then_some(&header.lists);
         let starts = take(shape.map_or(0, |shape| shape.lists.saturating_add(1)), 4)?;
         let pad = starts.end.checked_next_multiple_of(PAGE)? - starts.end;
         take(pad, 1)?;
-        let width = header.dimension.checked_next_multiple_of(voisin_kernels::dot::ALIGN)?;
+        let width = dimension.checked_next_multiple_of(voisin_kernels::dot::ALIGN)?;
         let directions = take(if shape.is_some() { SHORT } else { 0 }, width)?;
         let centres = take(shape.map_or(0, |shape| shape.lists.div_ceil(LANES)), BLOCK_BYTES)?;
         let blocks = take(shape.map_or(0, |shape| shape.blocks), BLOCK_BYTES)?;
@@ -215,7 +235,7 @@ impl Damage {
 pub(crate) fn parse_head(damage: &Damage, head: &[u8]) -> Result<(Header, [u8; DIGEST]), IndexError> {
     damage.check(head.len() >= PREFIX && &head[..8] == MAGIC, "not an index file")?;
     let version = u32::from_le_bytes(array(&head[8..12]));
-    if !(OLDEST..=VERSION).contains(&version) {
+    if version != VERSION {
         return Err(IndexError::Version { path: damage.0.clone(), expected: VERSION, actual: version });
     }
     let header_len = u32::from_le_bytes(array(&head[12..16])) as usize;
@@ -223,9 +243,14 @@ pub(crate) fn parse_head(damage: &Damage, head: &[u8]) -> Result<(Header, [u8; D
     damage.check(body_start == head.len() && header_len <= head.len() - PREFIX, "cut in its head")?;
     let root: [u8; DIGEST] = array(&head[24..PREFIX]);
     damage.check(head_digest(head) == root, "checksum of its head")?;
-    let header: Header = serde_json::from_slice(&head[PREFIX..PREFIX + header_len])
-        .map_err(|error| damage.error(format!("header: {error}")))?;
-    damage.check((1..=MAX_DIMENSION).contains(&header.dimension), "dimension out of range")?;
+    let mut header = Header::default();
+    let whole = HeaderFields::read_all(&head[PREFIX..PREFIX + header_len], |fields| header.pass(fields));
+    damage.check(whole.is_some(), "fields of its header")?;
+    let dimension = header.space.dimension;
+    damage.check(
+        (1..=MAX_DIMENSION).contains(&dimension) && header.space.is_sane(),
+        "dimension out of range",
+    )?;
     damage.check(header.n < MAX_VECTORS, "number of vectors out of range")?;
     damage.check(header.tuning.is_sane(), "widths out of range")?;
     check_options(&header.options).map_err(|error| damage.error(error.to_string()))?;
@@ -241,6 +266,10 @@ pub(crate) fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
 
 pub(crate) fn words(bytes: &[u8]) -> Vec<u32> {
     bytes.chunks_exact(4).map(|word| u32::from_le_bytes(array(word))).collect()
+}
+
+pub(crate) fn floats(bytes: &[u8]) -> Vec<f32> {
+    bytes.chunks_exact(4).map(|word| f32::from_le_bytes(array(word))).collect()
 }
 
 pub(crate) fn pairs<T>(bytes: &[u8], make: impl Fn(f32, f32) -> T) -> Vec<T> {

@@ -17,8 +17,8 @@ use voisin_kernels::buffer::{fetch, let_go, map_file, read_file};
 pub use voisin_kernels::dot::short::{BLOCK_BYTES, LANES, NOBODY, read};
 
 use super::{
-    BaseFile, CHUNK, DIGEST, Damage, Header, ListShape, PAGE, PREFIX, Sections, array, pairs, parse_head,
-    words,
+    BaseFile, CHUNK, DIGEST, Damage, Header, ListShape, PAGE, PREFIX, Sections, array, floats, pairs,
+    parse_head, words,
 };
 
 /// Maps and checks the file at `path`: every byte by its digest, then every number by its range.
@@ -73,21 +73,22 @@ fn parse(
     let ids = body[sections.ids.clone()].chunks_exact(8).map(|id| TrackId(i64::from_le_bytes(array(id))));
     let ids: Vec<TrackId> = ids.collect();
     damage.check(ids.is_sorted_by(|a, b| a < b), "ids out of order")?;
-    let graph = match header.stride.filter(|_| header.has_graph()) {
-        None => None,
-        Some(stride) => Some(parse_graph(damage, header.n, stride, &body[sections.links.clone()])?),
-    };
+    let graph = header
+        .has_graph()
+        .then(|| parse_graph(damage, header.n, header.stride, &body[sections.links.clone()]))
+        .transpose()?;
     let plane = |range: &std::ops::Range<usize>| {
         Plane::Mapped(Arc::clone(map), body_start + range.start..body_start + range.end)
     };
-    let lists = match &header.lists {
-        None => None,
-        Some(shape) => Some(parse_lists(damage, header.n, shape, sections, body, plane(&sections.blocks))?),
-    };
-    let codec = Codec::with_mean(mean);
+    let lists = header
+        .has_lists()
+        .then(|| parse_lists(damage, header.n, &header.lists, sections, body, plane(&sections.blocks)))
+        .transpose()?;
+    let stamp = header.stamp();
+    let codec = Codec::with_mean(header.space, mean);
     let codes = Codes { width: codec.width, hi: plane(&sections.hi), lo: plane(&sections.lo), meta };
     Ok(BaseFile {
-        stamp: header.stamp(),
+        stamp,
         complete: header.complete,
         options: header.options,
         tuning: header.tuning,
@@ -107,7 +108,7 @@ fn parse_lists(
     body: &[u8],
     blocks: Plane,
 ) -> Result<Lists, IndexError> {
-    damage.check(shape.lists > 0 && (0. ..=1.).contains(&shape.step), "lists out of range")?;
+    damage.check((0. ..=1.).contains(&shape.step), "lists out of range")?;
     let starts = words(&body[sections.starts.clone()]);
     let whole = starts.first() == Some(&0) && starts.last().map(|&end| end as usize) == Some(shape.blocks);
     damage.check(whole && starts.is_sorted(), "starts of lists")?;
@@ -141,8 +142,4 @@ fn parse_graph(damage: &Damage, n: usize, stride: usize, links: &[u8]) -> Result
     let links = words(links);
     damage.check(links.par_iter().all(|&link| link == NONE || (link as usize) < n), "link out of range")?;
     Ok(Graph::new(stride, links))
-}
-
-fn floats(bytes: &[u8]) -> Vec<f32> {
-    bytes.chunks_exact(4).map(|word| f32::from_le_bytes(array(word))).collect()
 }

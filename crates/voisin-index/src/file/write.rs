@@ -5,6 +5,7 @@ use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use crate::IndexError;
+use crate::fields::HeaderFields;
 use voisin_base::atomic_file::AtomicFile;
 pub use voisin_kernels::dot::short::BLOCK_BYTES;
 
@@ -73,26 +74,24 @@ pub(crate) fn replace<T>(
 
 /// Saves a base; returns the digest of its head.
 pub(crate) fn save(path: &Path, parts: BaseParts<'_>) -> Result<[u8; DIGEST], IndexError> {
-    let header = Header {
+    let mut header = Header {
         generation: parts.stamp.generation,
         model_fingerprint: parts.stamp.model_fingerprint.clone(),
         complete: parts.complete,
-        dimension: parts.codec.dimension,
         n: parts.base.len(),
         options: *parts.options,
         tuning: parts.tuning,
-        stride: parts.graph.map(|graph| graph.stride),
-        lists: parts.lists.map(|lists| ListShape {
+        space: parts.codec.space.clone(),
+        stride: parts.graph.map_or(0, |graph| graph.stride),
+        lists: parts.lists.map_or(ListShape::default(), |lists| ListShape {
             lists: lists.len(),
             blocks: lists.blocks.len() / BLOCK_BYTES,
             step: lists.directions.step,
         }),
-        graph: None,
-        hubs: false,
     };
     replace(path, |file| {
         let sections = Sections::of(&header).ok_or(std::io::ErrorKind::FileTooLarge)?;
-        let header = serde_json::to_vec(&header)?;
+        let header = HeaderFields::written(|fields| header.pass(fields))?;
         let chunks = sections.end().div_ceil(CHUNK);
         let body_start = (PREFIX + header.len() + chunks * DIGEST).next_multiple_of(PAGE);
         file.seek(SeekFrom::Start(body_start as u64))?;
