@@ -1,6 +1,7 @@
 //! Nearest-neighbour search over vectors, from a hundred to millions of them.
 //!
-//! For: [`VectorIndex`], built from ids and vectors, searched by vector, saved as a cache. Not for: storing vectors, audio, or anything a restart may not lose.
+//! For: [`VectorIndex`], built from ids and vectors, searched by vector, saved as a cache; [`SharedIndex`], which threads
+//! search while others change it. Not for: storing vectors, audio, or anything a restart may not lose.
 //!
 //! Vectors are kept at 16 bits a component in two byte planes; all products are sums of integers, so every
 //! machine returns the same results. Four ways to search, chosen by measured cost or forced by [`SearchMode`]:
@@ -48,6 +49,7 @@ mod persist;
 mod rotation;
 mod search;
 mod segment;
+mod shared;
 mod subset;
 mod summary;
 mod tail_file;
@@ -60,7 +62,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-use ndarray::{Array2, ArrayView2, aview1};
+use ndarray::{Array2, ArrayView2, Axis, aview1};
 use rayon::prelude::*;
 
 pub use voisin_base::track::TrackId;
@@ -76,6 +78,7 @@ use voisin_kernels::{Isa, isa};
 
 pub use error::IndexError;
 pub use metric::IndexMetric;
+pub use shared::SharedIndex;
 pub use subset::Subset;
 pub use types::{
     GraphBuilder, IndexOptions, IndexStamp, IndexStats, IndexSummary, ListStats, Neighbor, SearchMode,
@@ -299,6 +302,18 @@ impl VectorIndex {
         Subset { base, tail, version: self.version }
     }
 
+    /// Every vector with its id, and these.
+    fn gathered(&self, ids: &[TrackId], vectors: ArrayView2<'_, f32>) -> Result<Gathered, IndexError> {
+        if self.is_empty() {
+            return Ok(Gathered { ids: ids.to_vec(), vectors: vectors.to_owned(), options: self.options });
+        }
+        let (mut all, mut rows) = self.vectors();
+        all.extend(ids);
+        let (expected, actual) = (self.dimension(), vectors.ncols());
+        rows.append(Axis(0), vectors).map_err(|_| IndexError::Dimension { expected, actual })?;
+        Ok(Gathered { ids: all, vectors: rows, options: self.options })
+    }
+
     /// All vectors as the index holds them, with their tracks in ascending order.
     pub fn vectors(&self) -> (Vec<TrackId>, Array2<f32>) {
         let tracks = self.tracks();
@@ -309,6 +324,19 @@ impl VectorIndex {
             }
         }
         (tracks, vectors)
+    }
+}
+
+/// What an index is built of.
+struct Gathered {
+    ids: Vec<TrackId>,
+    vectors: Array2<f32>,
+    options: IndexOptions,
+}
+
+impl Gathered {
+    fn build(&self) -> Result<VectorIndex, IndexError> {
+        VectorIndex::build(&self.ids, self.vectors.view(), &self.options)
     }
 }
 
