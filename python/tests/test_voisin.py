@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import pickle
 import subprocess
 import threading
 import time
@@ -154,12 +155,95 @@ def test_an_index_of_ones_own_vectors(tmp_path):
     assert index.search(queries[3], k=1)[0][0] == 1_000_000
     assert len(voisin.VectorIndex.load(tmp_path / "index.bin")) == 3000
     assert index.search(queries[:2], k=10**6)[0].shape == (2, 3000), "no more than there are"
-    with pytest.raises(ValueError, match="norm"):
-        voisin.VectorIndex(3 * vectors)
+    with pytest.raises(ValueError, match="length 0"):
+        voisin.VectorIndex(0 * vectors)
     with pytest.raises(ValueError, match="dimension"):
         index.search(np.zeros(7, np.float32))
     with pytest.raises(ValueError):
         voisin.VectorIndex(vectors, ids[:-1])
+
+
+def nearest(metric, vectors, query, k):
+    """Rows and values of the k nearest, by comparing with all."""
+    values = {
+        "cosine": vectors @ query / np.linalg.norm(vectors, axis=1) / np.linalg.norm(query),
+        "ip": vectors @ query,
+        "l2": -np.linalg.norm(vectors - query, axis=1),
+    }[metric]
+    order = np.argsort(-values, kind="stable")[:k]
+    return order, np.abs(values[order]) if metric == "l2" else values[order]
+
+
+@pytest.mark.parametrize("metric", ["cosine", "ip", "l2"])
+def test_an_index_has_the_metric_that_it_is_told(metric):
+    rng = np.random.default_rng(1)
+    vectors = (rng.normal(size=(2000, 24)) * rng.uniform(1, 9, (2000, 1)) + 2).astype(np.float32)
+    index = voisin.VectorIndex(vectors[:1500], metric=metric, target_recall=0.99)
+    index.add(np.arange(1500, 2000), vectors[1500:])
+    found, values = index.search(vectors[::50] + 0.1, 10)
+    truth = [nearest(metric, vectors, query, 10) for query in vectors[::50] + 0.1]
+    assert np.mean([len(set(a) & set(b)) for a, (b, _) in zip(found, truth)]) > 9.9
+    np.testing.assert_allclose(values[:, 0], [value[0] for _, value in truth], rtol=1e-3, atol=1e-3)
+    length = np.linalg.norm(vectors[1700]) if metric == "cosine" else 1
+    np.testing.assert_allclose(index.vector(1700) * length, vectors[1700], atol=0.01)
+    with pytest.raises(KeyError):
+        index.vector(2000)
+    assert index.options == {
+        "metric": metric, "graph": False, "m": 16, "ef_construction": 200, "target_recall": 0.99,
+    }
+    distances, ids = index.kneighbors(vectors[:5], 3)
+    by_search, values = index.search(vectors[:5], 3)
+    assert (ids == by_search).all()
+    np.testing.assert_allclose(distances, {"cosine": 1 - values, "ip": -values, "l2": values}[metric])
+
+
+def test_an_index_filters_by_ids_and_by_functions():
+    rng = np.random.default_rng(2)
+    vectors = rng.normal(size=(3000, 16)).astype(np.float32)
+    index = voisin.VectorIndex(vectors, np.arange(3000) * 2)
+    some = np.arange(0, 6000, 14)
+    found, _ = index.search(vectors[:40], 10, filter=some)
+    truth = [2 * (some // 2)[nearest("cosine", vectors[some // 2], query, 10)[0]] for query in vectors[:40]]
+    assert np.mean([len(set(a) & set(b)) for a, b in zip(found, truth)]) > 9.9
+    asked = []
+    by_function, _ = index.search(vectors[:40], 10, filter=lambda id: asked.append(id) or id % 14 == 0)
+    assert (by_function == found).all() and asked == list(range(0, 6000, 2))
+    assert index.search(vectors[0], 10, filter=[4, 6, 7, -1])[0].tolist() in ([4, 6], [6, 4])
+    assert index.search(vectors[:3], 10, filter=[])[0].shape == (3, 0)
+    with pytest.raises(ZeroDivisionError):
+        index.search(vectors[0], filter=lambda id: 1 / 0)
+
+
+def test_an_index_is_pickled_and_fitted():
+    rng = np.random.default_rng(3)
+    vectors = rng.normal(size=(6000, 20)).astype(np.float32)
+    index = voisin.VectorIndex(vectors, np.arange(6000) + 7, graph=True, m=8)
+    index.remove(7)
+    index.add(-3, vectors[0])
+    again = pickle.loads(pickle.dumps(index))
+    assert again.options == index.options and again.options["graph"] and (again.ids == index.ids).all()
+    for one, other in zip(again.search(vectors[:50], 10), index.search(vectors[:50], 10)):
+        assert (one == other).all()
+    assert again.search(vectors[0], 1)[0][0] == -3
+    empty = voisin.VectorIndex(metric="l2")
+    assert len(empty) == 0 and empty.search(np.zeros(1, np.float32))[0].shape == (0,)
+    assert empty.fit(vectors[:500]) is empty and (empty.ids == np.arange(500)).all()
+    distances, ids = empty.kneighbors(n_neighbors=4)
+    assert ids.shape == distances.shape == (500, 4) and (ids != np.arange(500)[:, None]).all()
+    truth = [nearest("l2", vectors[:500], vector, 5)[0][1:] for vector in vectors[:500]]
+    assert np.mean([len(set(a) & set(b)) for a, b in zip(ids, truth)]) > 3.95
+    assert (empty.kneighbors(n_neighbors=4, return_distance=False) == ids).all()
+    grown = voisin.VectorIndex()
+    grown.add(np.arange(5), vectors[:5])
+    grown.add(5, vectors[5])
+    assert grown.dimension == 20 and grown.search(vectors[5], 1)[0][0] == 5
+    with pytest.raises(ValueError, match="already"):
+        grown.add([9, 5], vectors[:2])
+    assert 9 not in grown
+    with pytest.raises(ValueError, match="metric"):
+        voisin.VectorIndex(metric="taxicab")
+    with pytest.raises(ValueError, match="target_recall"):
+        voisin.VectorIndex(vectors, target_recall=2)
 
 
 def test_other_threads_run_while_it_computes(embedder):

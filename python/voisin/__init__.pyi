@@ -1,9 +1,9 @@
 """Types of the package; the documentation of each class is in the classes themselves too."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Literal, TypeAlias, final
+from typing import Literal, TypeAlias, final, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -108,15 +108,45 @@ class Library:
 
 @final
 class VectorIndex:
-    def __new__(cls, vectors: ArrayLike, ids: ArrayLike | None = None) -> VectorIndex: ...
+    def __new__(
+        cls,
+        vectors: ArrayLike | None = None,
+        ids: ArrayLike | None = None,
+        *,
+        metric: Literal["cosine", "ip", "l2"] = "cosine",
+        graph: bool = False,
+        m: int = 16,
+        ef_construction: int = 200,
+        target_recall: float = 0.995,
+    ) -> VectorIndex: ...
     @staticmethod
     def load(path: str | PathLike[str]) -> VectorIndex: ...
     def save(self, path: str | PathLike[str]) -> None: ...
     def search(
-        self, queries: ArrayLike, k: int = 10, *, exact: bool = False, width: int | None = None
+        self,
+        queries: ArrayLike,
+        k: int = 10,
+        *,
+        exact: bool = False,
+        width: int | None = None,
+        filter: ArrayLike | Callable[[int], bool] | None = None,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]: ...
-    def add(self, id: int, vector: ArrayLike) -> None: ...
+    def add(self, ids: ArrayLike, vectors: ArrayLike) -> None: ...
     def remove(self, id: int) -> None: ...
+    def vector(self, id: int) -> NDArray[np.float32]: ...
+    def fit(self, X: ArrayLike, y: object = None) -> VectorIndex: ...
+    @overload
+    def kneighbors(
+        self, X: ArrayLike | None = None, n_neighbors: int = 5, return_distance: Literal[True] = True
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]: ...
+    @overload
+    def kneighbors(
+        self, X: ArrayLike | None = None, n_neighbors: int = 5, *, return_distance: Literal[False]
+    ) -> NDArray[np.int64]: ...
+    @property
+    def ids(self) -> NDArray[np.int64]: ...
+    @property
+    def options(self) -> dict[str, object]: ...
     @property
     def dimension(self) -> int: ...
     def __len__(self) -> int: ...

@@ -1,89 +1,170 @@
-//! The vector index alone: any unit vectors will do.
+//! The vector index alone: any vectors will do.
 
-use std::path::PathBuf;
-use std::sync::{PoisonError, RwLock};
+use std::path::{Path, PathBuf};
 
-use numpy::ndarray::{Array2, Axis};
+use numpy::ndarray::{Array2, ArrayView2, Axis, Ix2};
 use numpy::{
-    AllowTypeChange, IntoPyArray as _, PyArrayLike1, PyArrayLike2, PyArrayLikeDyn, PyArrayMethods as _,
+    AllowTypeChange, IntoPyArray as _, PyArray1, PyArray2, PyArrayLike1, PyArrayLike2, PyArrayLikeDyn,
+    PyArrayMethods as _,
 };
 use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyBytes, PyDict, PyTuple};
 
 use super::raised;
 use voisin_base::track::TrackId;
-use voisin_index::{IndexOptions, IndexStamp, SearchMode, SearchParams};
+use voisin_index::{
+    IndexError, IndexMetric, IndexOptions, IndexStamp, Neighbor, SearchMode, SearchParams, SharedIndex,
+    Subset, VectorIndex,
+};
 
 /// What an index of Python's is made of, as its file says.
 const ORIGIN: &str = "python";
+/// Files of a pickled index, in a folder of its own.
+const PICKLED: [&str; 2] = ["index.bin", "index.bin.tail"];
 
 /// A search index of vectors of any origin, without a library.
 ///
-/// VectorIndex(vectors, ids=None)
+/// VectorIndex(vectors=None, ids=None, *, metric="cosine", graph=False, m=16, ef_construction=200, target_recall=0.995)
 ///
-/// vectors: float32 [n, dimension], rows of length 1. ids: int64 [n], each once; the row numbers where none are given. Raises
-/// ValueError for other shapes and lengths. Searching, adding and removing may be done from any threads.
+/// vectors: float32 [n, dimension]; none: an empty index, which takes the dimension of what comes first. ids: int64 [n], each
+/// once; the row numbers where none are given. metric: "cosine" (lengths play no part; a vector of length 0 is a ValueError),
+/// "ip" (inner product) or "l2" (Euclidean distance). graph: an HNSW graph besides the lists, with 2 m links a vector (m: 4 to
+/// 32) chosen among ef_construction nearest (16 to 2 000). target_recall: recall@10 against comparing with all that searches
+/// are as wide as needed for, measured when the index is built. Raises ValueError for other shapes, ids twice and options out of
+/// range. Searching, adding and removing may be done from any threads at once. Pickles, with its vectors.
 #[pyclass(name = "VectorIndex", frozen, module = "voisin")]
 pub(super) struct PyVectorIndex {
-    inner: RwLock<voisin_index::VectorIndex>,
+    inner: SharedIndex,
+    options: IndexOptions,
+}
+
+/// Ids and values, [queries, k] each.
+type FoundArrays = (Array2<i64>, Array2<f32>);
+
+fn numbered(n: usize) -> Vec<TrackId> {
+    (0..n as i64).map(TrackId).collect()
+}
+
+/// Arrays of lists of neighbours.
+fn arrays(found: Vec<Vec<Neighbor>>) -> FoundArrays {
+    let k = found.iter().map(Vec::len).max().unwrap_or(0);
+    // All lists are as long as that, unless vectors were removed while a filter was made.
+    let mut ids = Array2::from_elem((found.len(), k), -1_i64);
+    let mut values = Array2::from_elem((found.len(), k), f32::NAN);
+    for (row, neighbors) in found.into_iter().enumerate() {
+        for (column, neighbor) in neighbors.into_iter().enumerate() {
+            ids[[row, column]] = neighbor.track.0;
+            values[[row, column]] = neighbor.similarity;
+        }
+    }
+    (ids, values)
+}
+
+/// One row or many, as rows, and whether it was one.
+fn rows<'a>(array: numpy::ndarray::ArrayViewD<'a, f32>, what: &str) -> PyResult<(ArrayView2<'a, f32>, bool)> {
+    let single = array.ndim() == 1;
+    let array = if single { array.insert_axis(Axis(0)) } else { array };
+    let rows = array.into_dimensionality::<Ix2>().map_err(|_| {
+        PyValueError::new_err(format!("{what}: expected the shape [dimension] or [n, dimension]"))
+    })?;
+    Ok((rows, single))
 }
 
 impl PyVectorIndex {
-    fn read<T>(&self, work: impl FnOnce(&voisin_index::VectorIndex) -> T) -> T {
-        work(&self.inner.read().unwrap_or_else(PoisonError::into_inner))
+    fn built(
+        py: Python<'_>,
+        options: IndexOptions,
+        ids: &[TrackId],
+        vectors: ArrayView2<'_, f32>,
+    ) -> PyResult<Self> {
+        let built = py.detach(|| VectorIndex::build(ids, vectors, &options)).map_err(raised)?;
+        Ok(Self { inner: SharedIndex::new(built), options })
     }
 
-    fn write<T>(&self, work: impl FnOnce(&mut voisin_index::VectorIndex) -> T) -> T {
-        work(&mut self.inner.write().unwrap_or_else(PoisonError::into_inner))
+    fn opened(py: Python<'_>, path: &Path) -> PyResult<Self> {
+        let (index, _) = py.detach(|| VectorIndex::open(path)).map_err(raised)?;
+        let options = index.options();
+        Ok(Self { inner: SharedIndex::new(index), options })
+    }
+
+    fn write(&self, py: Python<'_>, path: &Path) -> PyResult<()> {
+        let save = |index: &VectorIndex| {
+            let dimension = index.dimension();
+            let stamp = IndexStamp { generation: 0, model_fingerprint: ORIGIN.to_owned(), dimension };
+            index.save(path, &stamp)
+        };
+        py.detach(|| self.inner.with(save)).map_err(raised)
+    }
+
+    fn found(
+        &self,
+        rows: ArrayView2<'_, f32>,
+        k: usize,
+        params: &SearchParams<'_>,
+        pass: Option<&[TrackId]>,
+    ) -> Result<FoundArrays, IndexError> {
+        self.inner.with(|index| {
+            let subset = pass.map(|pass| index.subset_of(pass));
+            let most = subset.as_ref().map_or(index.len(), Subset::len);
+            let params = SearchParams { subset: subset.as_ref(), ..*params };
+            Ok(arrays(index.search_batch(rows, k.min(most), &params)?))
+        })
     }
 }
 
 #[pymethods]
 impl PyVectorIndex {
     #[new]
-    #[pyo3(signature = (vectors, ids = None))]
+    #[pyo3(signature = (
+        vectors = None, ids = None, *, metric = "cosine", graph = false, m = 16, ef_construction = 200, target_recall = 0.995
+    ))]
+    #[allow(clippy::too_many_arguments, reason = "by name, in Python")]
     fn new(
         py: Python<'_>,
-        vectors: PyArrayLike2<'_, f32, AllowTypeChange>,
+        vectors: Option<PyArrayLike2<'_, f32, AllowTypeChange>>,
         ids: Option<PyArrayLike1<'_, i64, AllowTypeChange>>,
+        metric: &str,
+        graph: bool,
+        m: usize,
+        ef_construction: usize,
+        target_recall: f64,
     ) -> PyResult<Self> {
-        let vectors = vectors.as_array();
-        let ids: Vec<TrackId> = match ids {
-            Some(ids) => ids.as_array().iter().map(|&id| TrackId(id)).collect(),
-            None => (0..vectors.nrows() as i64).map(TrackId).collect(),
+        let options = IndexOptions {
+            metric: metric.parse().map_err(PyValueError::new_err)?,
+            graph_from: if graph { 0 } else { usize::MAX },
+            m,
+            ef_construction,
+            target_recall,
+            ..IndexOptions::default()
         };
-        let built = py.detach(|| voisin_index::VectorIndex::build(&ids, vectors, &IndexOptions::default()));
-        Ok(Self { inner: RwLock::new(built.map_err(raised)?) })
+        let none = Array2::zeros((0, 1));
+        let vectors = vectors.as_ref().map_or(none.view(), |vectors| vectors.as_array());
+        let ids = match ids {
+            Some(ids) => ids.as_array().iter().map(|&id| TrackId(id)).collect(),
+            None => numbered(vectors.nrows()),
+        };
+        Self::built(py, options, &ids, vectors)
     }
 
     /// Opens an index that was saved.
     #[staticmethod]
     fn load(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
-        let opened = py.detach(|| voisin_index::VectorIndex::open(&path));
-        Ok(Self { inner: RwLock::new(opened.map_err(raised)?.0) })
+        Self::opened(py, &path)
     }
 
     /// Writes the index to a file, whole or not at all.
     fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
-        py.detach(|| {
-            self.read(|index| {
-                let stamp = IndexStamp {
-                    generation: 0,
-                    model_fingerprint: ORIGIN.to_owned(),
-                    dimension: index.dimension(),
-                };
-                index.save(&path, &stamp)
-            })
-        })
-        .map_err(raised)
+        self.write(py, &path)
     }
 
     /// The k nearest of each query, nearest first: (ids, similarities), int64 and float32, both [queries, k].
     ///
-    /// queries: float32 [queries, dimension], rows of length 1, or one of [dimension], for which both answers are [k]. k is at
-    /// most the number of vectors. exact: compare with all. width: candidates that are kept; more is slower and finds more.
-    #[pyo3(signature = (queries, k = 10, *, exact = false, width = None))]
+    /// queries: float32 [queries, dimension], or one of [dimension], for which both answers are [k]. k is at most the number of
+    /// vectors that pass. similarities: cosines, inner products, or for "l2" distances, smallest first. exact: compare with all.
+    /// width: lists (with a graph: candidates) that are looked at; more is slower and finds more. filter: only these, an array of
+    /// ids or a function that is told each id once and says whether it passes.
+    #[pyo3(signature = (queries, k = 10, *, exact = false, width = None, filter = None))]
     fn search<'py>(
         &self,
         py: Python<'py>,
@@ -91,69 +172,170 @@ impl PyVectorIndex {
         k: usize,
         exact: bool,
         width: Option<usize>,
+        filter: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyTuple>> {
-        let queries = queries.as_array();
-        let single = queries.ndim() == 1;
-        let rows = match queries.ndim() {
-            1 => queries.insert_axis(Axis(0)),
-            _ => queries,
-        };
-        let rows = rows.into_dimensionality::<numpy::ndarray::Ix2>().map_err(|_| {
-            PyValueError::new_err("queries: expected the shape [dimension] or [queries, dimension]")
-        })?;
-        let (n, mode) = (rows.nrows(), if exact { SearchMode::Exact } else { SearchMode::Auto });
-        let (ids, similarities) = py
-            .detach(|| {
-                self.read(|index| {
-                    let params = SearchParams { mode, ef: width, ..SearchParams::default() };
-                    let k = k.min(index.len());
-                    let found = index.search_batch(rows, k, &params)?;
-                    // A list is short only where there is no more: never, without a filter.
-                    let mut ids = Array2::from_elem((n, k), -1_i64);
-                    let mut similarities = Array2::from_elem((n, k), f32::NAN);
-                    for (row, neighbors) in found.into_iter().enumerate() {
-                        for (column, neighbor) in neighbors.into_iter().enumerate() {
-                            ids[[row, column]] = neighbor.track.0;
-                            similarities[[row, column]] = neighbor.similarity;
-                        }
+        let (rows, single) = rows(queries.as_array(), "queries")?;
+        let pass = match filter {
+            None => None,
+            Some(function) if function.is_callable() => {
+                let all = py.detach(|| self.inner.with(VectorIndex::tracks));
+                let mut pass = Vec::new();
+                for track in all {
+                    if function.call1((track.0,))?.is_truthy()? {
+                        pass.push(track);
                     }
-                    Ok((ids, similarities))
-                })
-            })
-            .map_err(|error: voisin_index::IndexError| raised(error))?;
-        let k = [ids.ncols()];
-        let (ids, similarities) = (ids.into_pyarray(py), similarities.into_pyarray(py));
-        if single {
-            return (ids.reshape(k)?, similarities.reshape(k)?).into_pyobject(py);
+                }
+                Some(pass)
+            }
+            Some(ids) => {
+                let ids: PyArrayLike1<'py, i64, AllowTypeChange> = ids.extract()?;
+                Some(ids.as_array().iter().map(|&id| TrackId(id)).collect::<Vec<_>>())
+            }
+        };
+        let mode = if exact { SearchMode::Exact } else { SearchMode::Auto };
+        let params = SearchParams { mode, ef: width, ..SearchParams::default() };
+        let found = py.detach(|| self.found(rows, k, &params, pass.as_deref()));
+        let (ids, mut values) = found.map_err(raised)?;
+        if self.options.metric == IndexMetric::Euclidean {
+            values.mapv_inplace(|value| -value);
         }
-        (ids, similarities).into_pyobject(py)
+        let k = [ids.ncols()];
+        let (ids, values) = (ids.into_pyarray(py), values.into_pyarray(py));
+        if single {
+            return (ids.reshape(k)?, values.reshape(k)?).into_pyobject(py);
+        }
+        (ids, values).into_pyobject(py)
     }
 
-    /// Puts a vector in, float32 [dimension], of length 1; raises ValueError where the id is taken.
-    fn add(&self, py: Python<'_>, id: i64, vector: PyArrayLike1<'_, f32, AllowTypeChange>) -> PyResult<()> {
-        let vector = vector.as_array().to_vec();
-        py.detach(|| self.write(|index| index.insert(TrackId(id), &vector))).map_err(raised)
+    /// Puts vectors in: one, an id and float32 [dimension], or many, int64 [n] and float32 [n, dimension]; all of them or none.
+    /// Raises ValueError where an id is taken. Builds again where that makes searches cheaper.
+    fn add(
+        &self,
+        py: Python<'_>,
+        ids: PyArrayLikeDyn<'_, i64, AllowTypeChange>,
+        vectors: PyArrayLikeDyn<'_, f32, AllowTypeChange>,
+    ) -> PyResult<()> {
+        let (rows, _) = rows(vectors.as_array(), "vectors")?;
+        let ids: Vec<TrackId> = ids.as_array().iter().map(|&id| TrackId(id)).collect();
+        py.detach(|| self.inner.add(&ids, rows)).map_err(raised)
     }
 
     /// Takes a vector out; raises KeyError where there is none of this id.
     fn remove(&self, py: Python<'_>, id: i64) -> PyResult<()> {
-        if py.detach(|| self.write(|index| index.remove(TrackId(id)))) {
+        if py.detach(|| self.inner.remove(TrackId(id))) {
             return Ok(());
         }
         Err(PyKeyError::new_err(id))
     }
 
+    /// The vector of an id, float32 [dimension], as the index holds it (16 bits a component; at length 1 for cosines); raises
+    /// KeyError where there is none.
+    fn vector<'py>(&self, py: Python<'py>, id: i64) -> PyResult<Bound<'py, PyArray1<f32>>> {
+        let vector = py.detach(|| self.inner.with(|index| index.vector(TrackId(id))));
+        vector.map(|vector| vector.into_pyarray(py)).ok_or_else(|| PyKeyError::new_err(id))
+    }
+
+    /// All ids, ascending, int64 [n].
+    #[getter]
+    fn ids<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
+        let all = py.detach(|| self.inner.with(VectorIndex::tracks));
+        all.into_iter().map(|track| track.0).collect::<Vec<_>>().into_pyarray(py)
+    }
+
+    /// What the index was built with.
+    #[getter]
+    fn options<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let options = PyDict::new(py);
+        options.set_item("metric", self.options.metric.name())?;
+        options.set_item("graph", self.options.graph_from == 0)?;
+        options.set_item("m", self.options.m)?;
+        options.set_item("ef_construction", self.options.ef_construction)?;
+        options.set_item("target_recall", self.options.target_recall)?;
+        Ok(options)
+    }
+
     /// Numbers of a vector.
     #[getter]
     fn dimension(&self, py: Python<'_>) -> usize {
-        py.detach(|| self.read(voisin_index::VectorIndex::dimension))
+        py.detach(|| self.inner.with(VectorIndex::dimension))
+    }
+
+    /// As scikit-learn's estimators: builds again of these vectors alone, with row numbers for ids. Returns the index.
+    #[pyo3(signature = (X, y = None))]
+    #[expect(non_snake_case, reason = "as scikit-learn calls it")]
+    fn fit<'py>(
+        this: Bound<'py, Self>,
+        X: PyArrayLike2<'py, f32, AllowTypeChange>,
+        y: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, Self>> {
+        let _ = y;
+        let (py, inner, vectors) = (this.py(), this.get(), X.as_array());
+        let ids = numbered(vectors.nrows());
+        let built = py.detach(|| VectorIndex::build(&ids, vectors, &inner.options));
+        inner.inner.replace(built.map_err(raised)?);
+        Ok(this)
+    }
+
+    /// As scikit-learn's NearestNeighbors: (distances, ids), both [queries, n_neighbors], or ids alone.
+    ///
+    /// X: queries; none: every vector, itself left out, in the order of ids. Distances are 1 - cosine, the inner product's
+    /// negative, or Euclidean.
+    #[pyo3(signature = (X = None, n_neighbors = 5, return_distance = true))]
+    #[expect(non_snake_case, reason = "as scikit-learn calls it")]
+    fn kneighbors<'py>(
+        &self,
+        py: Python<'py>,
+        X: Option<PyArrayLike2<'py, f32, AllowTypeChange>>,
+        n_neighbors: usize,
+        return_distance: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let params = SearchParams::default();
+        let found = match &X {
+            Some(queries) => {
+                let queries = queries.as_array();
+                py.detach(|| self.found(queries, n_neighbors, &params, None))
+            }
+            None => py.detach(|| self.inner.with(|index| Ok(arrays(index.knn_graph(n_neighbors, &params)?)))),
+        };
+        let (ids, mut values) = found.map_err(raised)?;
+        let cosine = self.options.metric == IndexMetric::Cosine;
+        values.mapv_inplace(|value| if cosine { 1. - value } else { -value });
+        let ids: Bound<'py, PyArray2<i64>> = ids.into_pyarray(py);
+        if return_distance {
+            return Ok((values.into_pyarray(py), ids).into_pyobject(py)?.into_any());
+        }
+        Ok(ids.into_any())
+    }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        let folder = tempfile::tempdir()?;
+        self.write(py, &folder.path().join(PICKLED[0]))?;
+        let read = |name: &str| match std::fs::read(folder.path().join(name)) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            read => read.map(Some),
+        };
+        let [base, tail] = PICKLED.map(read);
+        let bytes = |bytes: Option<Vec<u8>>| bytes.map(|bytes| PyBytes::new(py, &bytes));
+        let unpickle = py.get_type::<Self>().getattr("_unpickle")?;
+        (unpickle, (bytes(base?), bytes(tail?))).into_pyobject(py)
+    }
+
+    #[staticmethod]
+    fn _unpickle(py: Python<'_>, base: &[u8], tail: Option<&[u8]>) -> PyResult<Self> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join(PICKLED[0]);
+        std::fs::write(&path, base)?;
+        if let Some(tail) = tail {
+            std::fs::write(folder.path().join(PICKLED[1]), tail)?;
+        }
+        Self::opened(py, &path)
     }
 
     fn __len__(&self, py: Python<'_>) -> usize {
-        py.detach(|| self.read(voisin_index::VectorIndex::len))
+        py.detach(|| self.inner.with(VectorIndex::len))
     }
 
     fn __contains__(&self, py: Python<'_>, id: i64) -> bool {
-        py.detach(|| self.read(|index| index.contains(TrackId(id))))
+        py.detach(|| self.inner.with(|index| index.contains(TrackId(id))))
     }
 }
