@@ -4,6 +4,7 @@
 //! damaged or of another model. Nothing here prints.
 
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use voisin_base::text::with_causes;
 use voisin_base::track::TrackId;
@@ -11,6 +12,7 @@ use voisin_encoder::{ModelRef, Parts};
 use voisin_index::{IndexError, IndexOptions, IndexStamp, VectorIndex};
 use voisin_library::{Library, LibraryError, OpenMode, StoredModel, Track, stored_path};
 
+use crate::genre::KnownFilters;
 use crate::space;
 use crate::{EngineError, LibrarySpace};
 
@@ -83,6 +85,7 @@ pub struct Engine {
     /// The space that its vectors are in; as meaningless.
     pub(crate) space: LibrarySpace,
     pub(crate) listener: Option<IndexListener>,
+    pub(crate) known_filters: Mutex<KnownFilters>,
 }
 
 impl Engine {
@@ -95,7 +98,8 @@ impl Engine {
     pub fn from_library(library: Library) -> Self {
         let stamp = IndexStamp { generation: 0, model_fingerprint: String::new(), dimension: 0 };
         let space = LibrarySpace::new(Vec::new(), "");
-        Self { library, index: None, stamp, space, listener: None }
+        let known_filters = Mutex::default();
+        Self { library, index: None, stamp, space, listener: None, known_filters }
     }
 
     /// Calls `listener` whenever the index was made ready for use or could not be kept, until another one is set.

@@ -150,6 +150,12 @@ impl Library {
         self.pragma("data_version")
     }
 
+    /// Two numbers of which one changes whenever this connection or another committed a change.
+    #[doc(hidden)]
+    pub fn state(&self) -> Result<(i64, u64)> {
+        Ok((self.data_version()?, self.connection.total_changes()))
+    }
+
     /// Keeps at most so many KiB of the database's pages in this connection's own memory.
     #[doc(hidden)]
     pub fn limit_page_cache(&self, kibibytes: u32) -> Result<()> {

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
+use std::time::SystemTime;
 
 use ndarray::Array2;
 
@@ -20,6 +22,47 @@ const HIERARCHY_FILE: &str = "genre-hierarchy.tsv";
 
 /// Setting of a library: where its labels come from.
 const SOURCE_SETTING: &str = "labels";
+
+/// Filters whose tracks are kept.
+const MOST_KNOWN: usize = 16;
+
+/// What the tracks that fit a filter depend on.
+#[derive(Debug, PartialEq)]
+struct FilterState {
+    library: (i64, u64),
+    source: LabelSource,
+    /// Length and time of the user's tables.
+    tables: [Option<(u64, SystemTime)>; 2],
+}
+
+/// Tracks that fit filters, in one state of the library: a bit each.
+#[derive(Debug, Default)]
+pub(crate) struct KnownFilters {
+    of: Option<FilterState>,
+    /// The one that was asked for last is last.
+    sets: Vec<(TrackFilter, TrackSet)>,
+}
+
+impl KnownFilters {
+    fn get(&mut self, state: &FilterState, filter: &TrackFilter) -> Option<TrackSet> {
+        if self.of.as_ref() != Some(state) {
+            *self = Self::default();
+        }
+        let at = self.sets.iter().position(|(known, _)| known == filter)?;
+        self.sets[at..].rotate_left(1);
+        self.sets.last().map(|(_, set)| set.clone())
+    }
+
+    fn put(&mut self, state: FilterState, filter: &TrackFilter, set: &TrackSet) {
+        if self.of.as_ref() != Some(&state) {
+            *self = Self { of: Some(state), sets: Vec::new() };
+        }
+        if self.sets.len() == MOST_KNOWN {
+            self.sets.remove(0);
+        }
+        self.sets.push((filter.clone(), set.clone()));
+    }
+}
 
 /// Where genres come from.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -346,6 +389,33 @@ impl Engine {
     /// # Errors
     /// No track has a genre that the filter names; labels cannot be read.
     pub fn matching(&self, filter: &TrackFilter) -> Result<Option<TrackSet>, EngineError> {
+        let state = if filter.is_empty() { None } else { self.filter_state(filter)? };
+        let Some(state) = state else { return self.matching_now(filter) };
+        let known = || self.known_filters.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(set) = known().get(&state, filter) {
+            return Ok(Some(set));
+        }
+        let found = self.matching_now(filter)?;
+        if let Some(set) = &found {
+            known().put(state, filter, set);
+        }
+        Ok(found)
+    }
+
+    /// All that decides what fits a filter; `None` where that is in files of anybody's, or in a model.
+    fn filter_state(&self, filter: &TrackFilter) -> Result<Option<FilterState>, EngineError> {
+        let source = self.label_source();
+        if !filter.words.is_empty() || matches!(source, LabelSource::File(_)) {
+            return Ok(None);
+        }
+        let tables = [SYNONYMS_FILE, HIERARCHY_FILE].map(|name| {
+            let table = std::fs::metadata(self.library.dir().join(name)).ok()?;
+            Some((table.len(), table.modified().ok()?))
+        });
+        Ok(Some(FilterState { library: self.library.state()?, source, tables }))
+    }
+
+    fn matching_now(&self, filter: &TrackFilter) -> Result<Option<TrackSet>, EngineError> {
         let rest = TrackFilter {
             genres: Vec::new(),
             exclude_genres: Vec::new(),
@@ -539,6 +609,50 @@ mod tests {
             let Ok(read) = text.parse::<LabelSource>();
             assert_eq!((&read, read.to_string()), (&source, text.to_owned()));
         }
+    }
+
+    #[test]
+    fn a_filter_is_found_anew_after_every_change() {
+        use voisin_library::testing::{library, track};
+        let dir = tempfile::tempdir().unwrap();
+        let mut library = library(dir.path(), 2);
+        let new = |seed, genre: &str| {
+            let mut new = track(seed, vec![0.6, 0.8], 0);
+            new.tags.genres = vec![genre.to_owned()];
+            new
+        };
+        library.insert_track(&new(1, "Jazz")).unwrap();
+        library.insert_track(&new(2, "Rock")).unwrap();
+        let mut engine = Engine::from_library(library);
+        let jazz = TrackFilter { genres: vec!["jazz".to_owned()], ..TrackFilter::default() };
+        let found = |engine: &Engine| -> Vec<i64> {
+            let set = engine.matching(&jazz).unwrap().unwrap();
+            assert_eq!(Some(&set), engine.matching(&jazz).unwrap().as_ref());
+            assert_eq!(Some(&set), engine.matching_now(&jazz).unwrap().as_ref());
+            set.to_vec().into_iter().map(|track| track.0).collect()
+        };
+        assert_eq!(found(&engine), [1]);
+        // By this connection, by another one, and in a table beside the database.
+        engine.library.insert_track(&new(3, "Jazz")).unwrap();
+        assert_eq!(found(&engine), [1, 3]);
+        let mut other =
+            voisin_library::Library::open(dir.path(), voisin_library::OpenMode::ReadWrite).unwrap();
+        other.set_labels(&[new(2, "").audio.content], Some("Jazz")).unwrap();
+        assert_eq!(found(&engine), [1, 2, 3]);
+        other.insert_track(&new(4, "Bebop")).unwrap();
+        assert_eq!(found(&engine), [1, 2, 3]);
+        std::fs::write(dir.path().join(SYNONYMS_FILE), "bebop\tJazz\n").unwrap();
+        assert_eq!(found(&engine), [1, 2, 3, 4]);
+        let salsa = TrackFilter { genres: vec!["salsa".to_owned()], ..TrackFilter::default() };
+        assert!(engine.matching(&salsa).is_err() && engine.matching(&salsa).is_err());
+        // Only so many are kept, and the one that was asked for last is.
+        for year in 0..40 {
+            let from = TrackFilter { year_from: Some(1900 + year), ..TrackFilter::default() };
+            engine.matching(&from).unwrap();
+            assert_eq!(found(&engine), [1, 2, 3, 4]);
+        }
+        let known = engine.known_filters.lock().unwrap();
+        assert_eq!((known.sets.len(), &known.sets[MOST_KNOWN - 1].0), (MOST_KNOWN, &jazz));
     }
 
     #[test]
