@@ -1,34 +1,39 @@
 #!/usr/bin/env python3
-"""Compares voisin's lists, graph and scan with SymphonyQG and RaBitQ (rabitqlib), VSAG, FAISS, hnswlib, ScaNN, USearch and SVS, in one interleaved run.
+"""Compares voisin's lists, graph and scan with other libraries', in one interleaved run.
 
     cargo build --release --example bench_index
-    python scripts/bench_index_rivals.py DIR [--rounds 5] [--venv FOLDER] [--only rabitqlib,scann,...] [--recall .95,.99,.999]
+    python scripts/bench_index_rivals.py DIR [--rounds 5] [--venv FOLDER] [--only rabitqlib,scann,...] [--recall .95,.99,.999] [--k 10] [--curves FILE.svg]
 
 DIR holds base.npy, queries.npy, truth.npy (float32 unit vectors; exact neighbours by dot product).
-The rivals are installed with pip into FOLDER (default: .venv-rivals); those that cannot be are left
-out and named. Each is built on two threads with several sets of parameters; for each set and each
-recall@10 asked for, the narrowest search that reaches it is found, then all are timed in turn,
+The rivals are SymphonyQG and RaBitQ's lists (rabitqlib), Glass, VSAG, LoRANN, FAISS, ScaNN, hnswlib,
+USearch and SVS. They are installed with pip into FOLDER (default: .venv-rivals); those that cannot be
+are left out and named. Glass is built from its sources, beforehand: pip install "pybind11<2.14", then
+pip install --no-build-isolation . in their python/. NGT is missing: its wheel opens the quantised
+graphs of NGT-QG and cannot make them. Each is built on two threads with several sets of parameters; for each set and each
+recall@k asked for, the narrowest search that reaches it is found, then all are timed in turn,
 ROUNDS times, on one thread: one query at a time, and all queries in one call. Queries per second of
 processor time, and by the clock in brackets, medians; each set is printed with its parameters and
 version. voisin's lists are built for each recall and searched as narrowly as reaches it, its graph,
 like the rivals, is built once; the scan, and the lists a second time, run with their default
-settings. Last, for each recall, the better of voisin's ways against the best rival.
+settings. Then, for each recall, the better of voisin's ways against the best rival. With --curves,
+last, recall and speed at all widths, of voisin's ways and of each rival's best set, drawn.
 """
 import argparse, importlib.metadata, json, os, statistics, subprocess, sys, time, warnings
 
 p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 p.add_argument("dir"); p.add_argument("--rounds", type=int, default=5); p.add_argument("--venv", default=".venv-rivals")
-p.add_argument("--only", default="rabitqlib,vsag,faiss,scann,hnswlib,usearch,svs"); p.add_argument("--recall", default=".99", help="recalls@10, ascending, with commas")
+p.add_argument("--only", default="rabitqlib,glass,vsag,lorann,faiss,scann,hnswlib,usearch,svs"); p.add_argument("--recall", default=".99", help="recalls, ascending, with commas")
+p.add_argument("--k", type=int, default=10, help="neighbours, up to 100"); p.add_argument("--curves")
 p.add_argument("--binary", default="target/release/examples/bench_index"); p.add_argument("--threads", type=int, default=2)
 p.add_argument("--quick", action="store_true", help="one set of parameters for each rival: those that were best before")
-a = p.parse_args(); D, K = a.dir, 10; TARGETS = [float(x) for x in a.recall.split(",")]
-PACKAGES = {"rabitqlib": "rabitqlib", "vsag": "pyvsag", "faiss": "faiss-cpu", "scann": "scann", "hnswlib": "hnswlib", "usearch": "usearch", "svs": "scalable-vs"}
+a = p.parse_args(); D, K = a.dir, a.k; TARGETS = [float(x) for x in a.recall.split(",")]
+PACKAGES = {"rabitqlib": "rabitqlib", "glass": "glass", "lorann": "lorann", "vsag": "pyvsag", "faiss": "faiss-cpu", "scann": "scann", "hnswlib": "hnswlib", "usearch": "usearch", "svs": "scalable-vs"}
 python = os.path.join(os.path.abspath(a.venv), "bin", "python")
 if os.path.abspath(sys.executable) != python:
     if not os.path.exists(python): subprocess.check_call([sys.executable, "-m", "venv", a.venv])
-    subprocess.check_call([python, "-m", "pip", "install", "-q", "numpy"])
+    subprocess.check_call([python, "-m", "pip", "install", "-q", "numpy", *(["matplotlib"] if a.curves else [])])
     for name in a.only.split(","):
-        if subprocess.call([python, "-m", "pip", "install", "-q", PACKAGES[name]]): print(f"{name}: cannot be installed here")
+        if name != "glass" and subprocess.call([python, "-m", "pip", "install", "-q", PACKAGES[name]]): print(f"{name}: cannot be installed here")
     os.execv(python, [python, *sys.argv])
 
 os.environ.setdefault("OMP_NUM_THREADS", "1"); os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2"); warnings.filterwarnings("ignore")
@@ -50,7 +55,7 @@ class Built:
 class Rival:
     """One set of parameters: `search(index, queries, width)` returns ids. `widths`: by recall, the narrowest that reaches it, and what it finds."""
     def __init__(self, name, label, built, search, widths, alone=None):
-        self.name, self.label, self.built, self.search, self.widths, left = name, label, built, search, {}, iter(widths)
+        self.name, self.label, self.built, self.search, self.widths, self.all = name, label, built, search, {}, [w for w in widths]; left = iter(self.all)
         self.one_by_one = alone or (lambda index, q, w: [search(index, q[i:i + 1], w) for i in range(len(q))])
         self.rates, found, width = {}, 0, None
         for target in TARGETS:
@@ -64,8 +69,8 @@ class Rival:
                 self.rates.setdefault((target, kind), []).append((len(queries) / (time.process_time() - cpu), len(queries) / (time.perf_counter() - wall)))
 
 
-PROBES = [2, 4, 6, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 72, 80, 96, 112, 128, 160, 192, 256, 320, 400, 500]
-WIDTHS = [16, 20, 24, 28, 32, 40, 48, 56, 64, 72, 80, 96, 112, 128, 160, 192, 256, 384, 512]
+PROBES = [2, 4, 6, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 72, 80, 96, 112, 128, 160, 192, 256, 320, 400, 500, 640, 800, 1000, 1300, 1700]
+WIDTHS = [width for width in [16, 20, 24, 28, 32, 40, 48, 56, 64, 72, 80, 96, 112, 128, 160, 192, 256, 320, 384, 512, 640, 768, 1024] if width >= K]
 
 
 def rabitqlib_rivals():
@@ -73,7 +78,37 @@ def rabitqlib_rivals():
     def ids(found): return np.asarray(next(part for part in found if np.asarray(part).dtype.kind in "iu"))
     for degree in (32, 64):
         def make(): i = rabitqlib.SymqgIndex(d, degree, "ip"); i.build(base, 200, a.threads); return i
-        yield Rival("SymphonyQG", f"degree {degree}, ef_construction 200", Built(make), lambda i, q, w: ids(i.search_batch(q, K, w, 1)), [*WIDTHS, 768, 1024])
+        yield Rival("SymphonyQG", f"degree {degree}, ef_construction 200", Built(make), lambda i, q, w: ids(i.search_batch(q, K, w, 1)), WIDTHS)
+    import faiss
+    lists = int(4 * n ** .5); kmeans = faiss.Kmeans(d, lists, niter=10, spherical=True, seed=1)
+    for bits in [5] if a.quick else [4, 5, 7]:
+        def make():
+            faiss.omp_set_num_threads(a.threads); kmeans.train(base); own = kmeans.index.search(base, 1)[1][:, 0].astype(np.uint32); faiss.omp_set_num_threads(1)
+            i = rabitqlib.IvfIndex(d, n, lists, bits, "ip"); i.build(base, kmeans.centroids, own, a.threads); return i
+        yield Rival("RaBitQ", f"IVF{lists}, {bits} bits", Built(make), lambda i, q, w: ids(i.search(q, K, w, True, 1)), PROBES)
+
+
+def glass_rivals():
+    import glass
+    for degree, codes in [(32, "SQ4U"), (32, "SQ8U")] if a.quick else [(32, "SQ4U"), (32, "SQ8U"), (48, "SQ4U"), (48, "SQ8U")]:
+        def make():
+            glass.set_num_threads(a.threads); graph = glass.Index("HNSW", "IP", "SQ8U", degree, 200).build(base)
+            s = glass.Searcher(graph, base, "IP", codes, "FP16"); s.set_ef(max(64, K)); s.optimize(1); glass.set_num_threads(1); return s
+        def search(s, q, w): s.set_ef(w); return s.batch_search(q, K, 1)[0]
+        def alone(s, q, w): s.set_ef(w); return [s.search(x, K) for x in q]
+        yield Rival("Glass", f"HNSW degree {degree}, {codes}, FP16", Built(make), search, WIDTHS, alone)
+
+
+def lorann_rivals():
+    import lorann
+    for lists, to, rank in [(1024, 256, 32)] if a.quick else [(512, 128, 32), (1024, 256, 32), (1024, 128, 32)]:
+        def make():
+            i = lorann.LorannIndex(base, min(lists, n // 32), to if to < d else None, 8, rank, 5, lorann.IP); i.build(n_threads=a.threads); return i
+        built = Built(make)
+        for reorder in (4, 10):
+            def search(i, q, w, more=reorder * K): return np.asarray(i.search(q, K, w, more, n_threads=1))
+            def alone(i, q, w, more=reorder * K): return [i.search(x, K, w, more) for x in q]
+            yield Rival("LoRANN", f"{lists} lists, {to} dimensions, rank {rank}, {reorder} k reordered", built, search, PROBES, alone)
 
 
 def vsag_rivals():
@@ -161,7 +196,7 @@ class Voisin:
     """One way of searching. Width 0 is the one that was fitted when the index was built."""
     name = "voisin"
     def __init__(self, mode, graph_from, widths, targets=TARGETS, label=""):
-        self.mode, self.label, self.rates, self.widths, self.processes, file = mode, mode + label, {}, {}, {}, f"{D}/rivals-{mode}.bin"
+        self.all = widths; self.mode, self.label, self.rates, self.widths, self.processes, file = mode, mode + label, {}, {}, {}, f"{D}/rivals-{mode}.bin"
         for target in targets:
             if target == targets[0] or mode == "lists":  # lists are measured for a recall when they are built
                 process = Process(a.threads); built = process("build", graph_from, 16, 200, 0, target if widths[0] and mode == "lists" else "-")
@@ -183,7 +218,7 @@ class Voisin:
 print(f"{D}: {n} x {d}, {len(queries)} queries, load {os.getloadavg()[0]:.1f}", flush=True)
 fitted = [Voisin("lists", "-", [0], [0.], ", fitted width"), Voisin("scan", "-", [0], [0.])]; ours = [Voisin("lists", "-", PROBES), Voisin("hnsw", 0, WIDTHS)]; rivals = []
 print(f"  {ours[-1].stats}", flush=True)
-for name, of in (("rabitqlib", rabitqlib_rivals), ("vsag", vsag_rivals), ("faiss", faiss_rivals), ("scann", scann_rivals), ("hnswlib", hnswlib_rivals), ("usearch", usearch_rivals), ("svs", svs_rivals)):
+for name, of in (("rabitqlib", rabitqlib_rivals), ("glass", glass_rivals), ("lorann", lorann_rivals), ("vsag", vsag_rivals), ("faiss", faiss_rivals), ("scann", scann_rivals), ("hnswlib", hnswlib_rivals), ("usearch", usearch_rivals), ("svs", svs_rivals)):
     if name not in a.only.split(","): continue
     try:
         print(f"  {PACKAGES[name]} {importlib.metadata.version(PACKAGES[name])}", flush=True)
@@ -207,9 +242,44 @@ def show(one, target):
 print(f"{'queries/s of processor time (by the clock)':60} {'recall':>6} {'alone':>16} {'batch':>16} {'build s (cpu)':>14}")
 for one in fitted: show(one, 0.)
 for target in TARGETS:
-    print(f"recall@10 of {target} or more")
+    print(f"recall@{K} of {target} or more")
     reach = lambda some: [one for one in some if target in one.widths]
     for one in (*reach(ours), *sorted(reach(rivals), key=lambda r: -rate(r, target, "batch"))): show(one, target)
     if reach(ours) and reach(rivals):
         alone, batch = (max(rate(r, target, kind) for r in reach(ours)) / max(rate(r, target, kind) for r in reach(rivals)) for kind in ("alone", "batch"))
         print(f"voisin against the best rival at {target}, processor time: alone {alone:.2f} x, in batches {batch:.2f} x")
+
+
+def curve(one):
+    """Recall, and queries/s alone and in batches, at every width from a recall of 0.8 to one of 0.9995."""
+    points = []
+    for width in one.all:
+        if one.name == "voisin":
+            one.ask("search", TARGETS[-1], width, f"{D}/found.npy"); found = recall(np.load(f"{D}/found.npy"))
+        else: found = recall(one.search(one.built.index, queries, width))
+        if found < .8: continue
+        one.rates, one.widths = {}, {TARGETS[-1]: (width, found)}
+        for _ in range(min(3, a.rounds)): one.time()
+        points.append((found, *(rate(one, TARGETS[-1], kind) for kind in ("alone", "batch"))))
+        if found > .9995: break
+    return points
+
+
+if a.curves:
+    import matplotlib; matplotlib.use("svg"); matplotlib.rcParams["svg.hashsalt"] = "voisin"; import matplotlib.pyplot as plt
+    best = {}
+    for one in rivals:
+        target = max(one.widths); key = target, rate(one, target, "batch")
+        if key > best.get(one.name, ((0, 0),))[0]: best[one.name] = key, one
+    figure, panes = plt.subplots(1, 2, figsize=(10, 4.2), sharey=True)
+    for at, one in enumerate([*ours, *(one for _, one in best.values())]):
+        points = curve(one); label = one.name + (f", {one.mode.replace('hnsw', 'graph')}" if one.name == "voisin" else "")
+        print(label, [tuple(round(x, 4) for x in point) for point in points], flush=True)
+        for kind, pane in enumerate(panes):
+            style = {"color": ["#d62728", "#1f77b4"][at], "linewidth": 2.2} if at < 2 else {"color": plt.cm.Greys(.9 - .08 * at), "linestyle": ["-", "--", ":", "-."][at % 4], "linewidth": 1.2}
+            pane.plot([1 - point[0] for point in points], [point[1 + kind] for point in points], label=label, marker=".", **style)
+    for pane, title in zip(panes, ("one query at a time", "1 000 queries in one call")):
+        pane.set(xscale="log", yscale="log", title=title, xlabel=f"recall@{K}"); pane.invert_xaxis(); pane.grid(alpha=.3, which="both")
+        pane.set_xticks([.2, .1, .05, .02, .01, .005, .001], [".8", ".9", ".95", ".98", ".99", ".995", ".999"]); pane.minorticks_off()
+    panes[0].set_ylabel("queries/s of processor time, one thread"); panes[1].legend(fontsize=8); figure.tight_layout()
+    figure.savefig(a.curves, metadata={"Date": None, "Creator": None})

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use super::codes::{CodeSource, Plane, PreparedQuery};
 use super::lists::{BLOCK_BYTES, LANES, Lists, Scored, ShortQuery, empty_blocks};
-use super::top::Candidate;
+use super::top::{Candidate, descending, similarity};
 use voisin_kernels::Isa;
 use voisin_kernels::dot::short;
 
@@ -43,10 +43,7 @@ type Pooled = u64;
 
 #[inline]
 fn pooled((similarity, slot): Candidate) -> Pooled {
-    let bits = similarity.to_bits();
-    // Of positive numbers larger bits are larger, of negative ones smaller; and nearest comes first.
-    let ascending = bits ^ ((bits as i32 >> 31) as u32 | 1 << 31);
-    u64::from(!ascending) << 32 | u64::from(slot) << 1
+    u64::from(descending(similarity)) << 32 | u64::from(slot) << 1
 }
 
 #[inline]
@@ -55,9 +52,7 @@ fn slot_of(pooled: Pooled) -> u32 {
 }
 
 fn candidate(pooled: Pooled) -> Candidate {
-    let ascending = !((pooled >> 32) as u32);
-    let bits = ascending ^ (!(ascending as i32 >> 31) as u32 | 1 << 31);
-    (f32::from_bits(bits), slot_of(pooled))
+    (similarity((pooled >> 32) as u32), slot_of(pooled))
 }
 
 /// Memory of a walk, kept per thread.

@@ -15,7 +15,7 @@ use rayon::prelude::*;
 
 use super::codes::{CodeSource, Codes, Plane, PreparedQuery};
 use super::metric::IndexMetric;
-use super::top::{Candidate, better};
+use super::top::{Candidate, better, keep_best};
 use voisin_base::random::hash;
 use voisin_kernels::Isa;
 pub use voisin_kernels::dot::short::{
@@ -37,6 +37,8 @@ const LEAST: usize = 32;
 const LISTS: f64 = 6.;
 /// A vector that is handed on to 8 bits costs about as much as so many compared by their short codes.
 const HANDED_ON_COST: usize = 16;
+/// Blocks at the start of a list that are asked for while the list before it is compared.
+const FIRST_BLOCKS: usize = 3;
 /// Centres compared in one call.
 const CENTRE_BLOCKS: usize = 16;
 
@@ -73,6 +75,11 @@ pub(crate) struct Lists {
 struct ListBuffers {
     pool: BestScored,
     ranked: BestScored,
+    /// Of a batch, one for each query.
+    pools: Vec<BestScored>,
+    /// Lists with the queries that ask for them, as they come and by list.
+    asked: Vec<(u32, u32)>,
+    by_list: Vec<(u32, u32)>,
     slots: Vec<u32>,
     products: Vec<i32>,
     similarities: Vec<f32>,
@@ -90,11 +97,12 @@ pub(crate) struct BestScored {
     found: Vec<Scored>,
     /// What is below it cannot be among the best.
     limit: f32,
+    keys: Vec<u64>,
 }
 
 impl Default for BestScored {
     fn default() -> Self {
-        Self { most: 0, found: Vec::new(), limit: f32::NEG_INFINITY }
+        Self { most: 0, found: Vec::new(), limit: f32::NEG_INFINITY, keys: Vec::new() }
     }
 }
 
@@ -114,8 +122,7 @@ impl BestScored {
 
     fn cut(&mut self) {
         if self.found.len() > self.most {
-            self.found.select_nth_unstable_by(self.most - 1, better);
-            self.found.truncate(self.most);
+            keep_best(&mut self.found, self.most, &mut self.keys);
             self.limit = self.found[self.most - 1].0;
         }
     }
@@ -437,7 +444,15 @@ impl Lists {
             self.rank(isa, &short, reach.lists, &mut buffers.ranked);
             // One more, for the one that is left out.
             buffers.pool.clear(reach.codes + usize::from(skip.is_some()));
-            for &(_, list) in &buffers.ranked.found {
+            let ranked = &buffers.ranked.found;
+            for (at, &(_, list)) in ranked.iter().enumerate() {
+                // The kernel asks ahead inside a list.
+                if let Some(&(_, next)) = ranked.get(at + 1) {
+                    let next = self.starts[next as usize] as usize * BLOCK_BYTES;
+                    (0..FIRST_BLOCKS * BLOCK_BYTES)
+                        .step_by(64)
+                        .for_each(|line| Isa::prefetch(&self.blocks, next + line));
+                }
                 buffers.pool.compare(isa, self.list(list), &short);
             }
             self.finish(isa, codes, query, skip, buffers, then)
@@ -478,9 +493,14 @@ impl Lists {
     ) -> Vec<R> {
         BUFFERS.with_borrow_mut(|buffers| {
             let shorts: Vec<ShortQuery> = queries.iter().map(|query| self.short(isa, query)).collect();
-            let mut pools = vec![BestScored::default(); queries.len()];
+            // Kept from batch to batch: fresh memory costs as much as comparing.
+            let mut pools = std::mem::take(&mut buffers.pools);
+            let mut asked = std::mem::take(&mut buffers.asked);
+            let mut by_list = std::mem::take(&mut buffers.by_list);
+            pools.resize_with(queries.len().max(pools.len()), BestScored::default);
             // For each list, who asks for it: the nearest list of each query goes first, so that limits are soon high.
-            let mut asked: Vec<(u32, u32)> = Vec::with_capacity(queries.len() * reach.lists.min(self.len()));
+            asked.clear();
+            let mut ends = vec![0_u32; self.len() + 1];
             for (at, (short, pool)) in shorts.iter().zip(&mut pools).enumerate() {
                 self.rank(isa, short, reach.lists, &mut buffers.ranked);
                 pool.clear(reach.codes);
@@ -488,17 +508,30 @@ impl Lists {
                 if let Some(&(_, nearest)) = ranked.next() {
                     pool.compare(isa, self.list(nearest), short);
                 }
-                asked.extend(ranked.map(|&(_, list)| (list, at as u32)));
+                for &(_, list) in ranked {
+                    asked.push((list, at as u32));
+                    ends[list as usize + 1] += 1;
+                }
             }
-            asked.sort_unstable();
-            for &(list, at) in &asked {
+            (1..ends.len()).for_each(|list| ends[list] += ends[list - 1]);
+            by_list.clear();
+            by_list.resize(asked.len(), (0, 0));
+            for &one in &asked {
+                let place = &mut ends[one.0 as usize];
+                by_list[*place as usize] = one;
+                *place += 1;
+            }
+            for &(list, at) in &by_list {
                 pools[at as usize].compare(isa, self.list(list), &shorts[at as usize]);
             }
-            let answer = |(at, pool): (usize, BestScored)| {
-                buffers.pool = pool;
-                self.finish(isa, codes, &queries[at], None, buffers, |found| then(at, found))
-            };
-            pools.into_iter().enumerate().map(answer).collect()
+            let mut answers = Vec::with_capacity(queries.len());
+            for (at, query) in queries.iter().enumerate() {
+                std::mem::swap(&mut buffers.pool, &mut pools[at]);
+                answers.push(self.finish(isa, codes, query, None, buffers, |found| then(at, found)));
+                std::mem::swap(&mut buffers.pool, &mut pools[at]);
+            }
+            (buffers.pools, buffers.asked, buffers.by_list) = (pools, asked, by_list);
+            answers
         })
     }
 

@@ -12,7 +12,7 @@
 use std::borrow::Cow;
 
 use voisin_base::track::TrackId;
-use voisin_base::vector::{NORM_TOLERANCE, norm};
+use voisin_base::vector::{NORM_TOLERANCE, dot_in_lanes, norm};
 
 use super::IndexError;
 
@@ -140,7 +140,7 @@ impl Sphere {
         }
         let needs_direction =
             self.metric == IndexMetric::Cosine || self.metric == IndexMetric::InnerProduct && track.is_none();
-        if needs_direction && !norm(vector).is_normal() {
+        if needs_direction && !is_about_1(vector) && !norm(vector).is_normal() {
             return Err(IndexError::NoDirection { track });
         }
         Ok(())
@@ -196,12 +196,17 @@ impl Sphere {
     }
 }
 
+/// Whether a vector's length is 1 within [`NORM_TOLERANCE`], by single precision: a search waits for it.
+fn is_about_1(vector: &[f32]) -> bool {
+    (dot_in_lanes::<f32, 16>(vector, vector) - 1.).abs() <= NORM_TOLERANCE as f32
+}
+
 /// A vector of length 1 as it is, any other made one.
 fn at_length_1(vector: &[f32]) -> Cow<'_, [f32]> {
-    let norm = norm(vector);
-    if (norm - 1.).abs() <= NORM_TOLERANCE {
+    if is_about_1(vector) {
         return vector.into();
     }
+    let norm = norm(vector);
     vector.iter().map(|&x| (f64::from(x) / norm) as f32).collect::<Vec<_>>().into()
 }
 

@@ -302,7 +302,7 @@ pub(crate) fn rerank(
     exact: impl Fn(usize) -> (f32, TrackId),
 ) -> Option<usize> {
     const FIRST: usize = 64;
-    let first = ranked.len().min(FIRST.max(2 * top.k()));
+    let first = ranked.len().min(FIRST.max(top.k() + top.k() / 4));
     if first < ranked.len() {
         ranked.select_nth_unstable_by(first, better);
     }

@@ -27,7 +27,7 @@ const FIRST_SHARE: f64 = 0.97;
 const HANDED_ON: f64 = 0.9995;
 /// A candidate of a walk, whose links are compared, costs about as much as so many vectors of the lists.
 const FOLLOWED_COST: usize = 100;
-/// Ranks are measured in a quarter of the lists, but in so many at least.
+/// Ranks are measured in a quarter of the lists, but in so many at least; in all where that does not meet the target.
 const RANKED_LISTS: usize = 400;
 /// Numbers of lists tried: each about a twelfth more than the one before.
 const MORE_LISTS: f64 = 1.08;
@@ -206,14 +206,15 @@ fn measure_lists(
     tuning: &mut Tuning,
 ) {
     let list_of = lists.list_of(source.codes.len());
-    let nearest = lists.len().div_ceil(4).max(RANKED_LISTS);
-    let ranks = |trial: &TuningQuery| {
-        let query = source.codec.query_at(source.codes, trial.slot as usize);
-        lists.ranks(source.isa, &query, trial.slot, &trial.nearest[..AT[1]], &list_of, nearest)
+    let aim = target + ABOVE * (1. - target);
+    let ranks = |nearest: usize| -> Vec<Vec<(usize, usize)>> {
+        let of = |trial: &TuningQuery| {
+            let query = source.codec.query_at(source.codes, trial.slot as usize);
+            lists.ranks(source.isa, &query, trial.slot, &trial.nearest[..AT[1]], &list_of, nearest)
+        };
+        trials.par_iter().map(of).collect()
     };
-    let ranks: Vec<Vec<(usize, usize)>> = trials.par_iter().map(ranks).collect();
-    for (at, k) in AT.into_iter().enumerate() {
-        let aim = target + ABOVE * (1. - target);
+    let cheapest = |ranks: &[Vec<(usize, usize)>], k: usize| {
         let needed = (aim * (trials.len() * k) as f64).ceil() as usize;
         let mut best: Option<(usize, Reach)> = None;
         let mut tried = 1_usize;
@@ -232,8 +233,18 @@ fn measure_lists(
             }
             tried = (tried + 1).max((tried as f64 * MORE_LISTS) as usize);
         }
+        best.map(|best| best.1)
+    };
+    let nearest = lists.len().div_ceil(4).max(RANKED_LISTS);
+    let known = ranks(nearest);
+    let mut reaches = AT.map(|k| cheapest(&known, k));
+    if reaches.contains(&None) && nearest < lists.len() {
+        let known = ranks(lists.len());
+        reaches = AT.map(|k| cheapest(&known, k));
+    }
+    for (at, k) in AT.into_iter().enumerate() {
         let everything = Reach { lists: lists.len(), codes: source.codes.len() };
-        let mut reach = best.map_or(everything, |best| best.1);
+        let mut reach = reaches[at].unwrap_or(everything);
         for _ in 0..WIDENINGS {
             let search = |query: &PreparedQuery, slot: u32, then: &mut dyn FnMut(&mut [Candidate])| {
                 lists.nearest(source.isa, source.codes, query, reach, Some(slot), then);

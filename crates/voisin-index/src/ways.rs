@@ -9,6 +9,8 @@ use super::metric::IndexMetric;
 use super::segment::{self, Segment};
 use super::subset::Bitmap;
 use super::top::{Candidate, Top, better, nearer};
+use voisin_kernels::Isa;
+
 use super::{IndexError, Neighbor, SearchMode, SearchParams, VectorIndex};
 
 /// A walk costs about as much per candidate as scanning this many allowed vectors.
@@ -235,7 +237,10 @@ impl VectorIndex {
             &mut passing,
             self.tuning.error8,
             top,
-            |slot| self.base.codes.prefetch_low(slot),
+            |slot| {
+                self.base.codes.prefetch_low(slot);
+                Isa::prefetch(&self.base.ids, slot);
+            },
             |slot| (self.base.codes.similarity(self.isa, query, slot), self.base.ids[slot]),
         );
         match (last, within) {
