@@ -12,7 +12,7 @@ use voisin_encoder::{ModelRef, Parts};
 use voisin_index::{IndexError, IndexOptions, IndexStamp, VectorIndex};
 use voisin_library::{Library, LibraryError, OpenMode, StoredModel, Track, stored_path};
 
-use crate::genre::KnownFilters;
+use crate::known_filters::KnownFilters;
 use crate::space;
 use crate::{EngineError, LibrarySpace};
 

@@ -92,6 +92,7 @@ mod export;
 mod foreign;
 mod genre;
 mod keeper;
+mod known_filters;
 mod list;
 mod listen;
 mod mix;

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
-use std::time::SystemTime;
 
 use ndarray::Array2;
 
 use super::evidence::Evidence;
 use super::path_table::PathTable;
+use crate::known_filters::FilterState;
 use crate::{Engine, EngineError, Seed};
 use voisin_base::cue;
 use voisin_base::track::{ContentId, TrackId};
@@ -22,47 +22,6 @@ const HIERARCHY_FILE: &str = "genre-hierarchy.tsv";
 
 /// Setting of a library: where its labels come from.
 const SOURCE_SETTING: &str = "labels";
-
-/// Filters whose tracks are kept.
-const MOST_KNOWN: usize = 16;
-
-/// What the tracks that fit a filter depend on.
-#[derive(Debug, PartialEq)]
-struct FilterState {
-    library: (i64, u64),
-    source: LabelSource,
-    /// Length and time of the user's tables.
-    tables: [Option<(u64, SystemTime)>; 2],
-}
-
-/// Tracks that fit filters, in one state of the library: a bit each.
-#[derive(Debug, Default)]
-pub(crate) struct KnownFilters {
-    of: Option<FilterState>,
-    /// The one that was asked for last is last.
-    sets: Vec<(TrackFilter, TrackSet)>,
-}
-
-impl KnownFilters {
-    fn get(&mut self, state: &FilterState, filter: &TrackFilter) -> Option<TrackSet> {
-        if self.of.as_ref() != Some(state) {
-            *self = Self::default();
-        }
-        let at = self.sets.iter().position(|(known, _)| known == filter)?;
-        self.sets[at..].rotate_left(1);
-        self.sets.last().map(|(_, set)| set.clone())
-    }
-
-    fn put(&mut self, state: FilterState, filter: &TrackFilter, set: &TrackSet) {
-        if self.of.as_ref() != Some(&state) {
-            *self = Self { of: Some(state), sets: Vec::new() };
-        }
-        if self.sets.len() == MOST_KNOWN {
-            self.sets.remove(0);
-        }
-        self.sets.push((filter.clone(), set.clone()));
-    }
-}
 
 /// Where genres come from.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -412,7 +371,7 @@ impl Engine {
             let table = std::fs::metadata(self.library.dir().join(name)).ok()?;
             Some((table.len(), table.modified().ok()?))
         });
-        Ok(Some(FilterState { library: self.library.state()?, source, tables }))
+        Ok(Some(FilterState { library: self.library.state()?, source: source.to_string(), tables }))
     }
 
     fn matching_now(&self, filter: &TrackFilter) -> Result<Option<TrackSet>, EngineError> {
@@ -652,7 +611,7 @@ mod tests {
             assert_eq!(found(&engine), [1, 2, 3, 4]);
         }
         let known = engine.known_filters.lock().unwrap();
-        assert_eq!((known.sets.len(), &known.sets[MOST_KNOWN - 1].0), (MOST_KNOWN, &jazz));
+        assert_eq!((known.len(), known.last()), (16, Some(&jazz)));
     }
 
     #[test]
