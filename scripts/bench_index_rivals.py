@@ -266,20 +266,21 @@ def curve(one):
 
 
 if a.curves:
-    import matplotlib; matplotlib.use("svg"); matplotlib.rcParams["svg.hashsalt"] = "voisin"; import matplotlib.pyplot as plt
+    import matplotlib; matplotlib.use("svg"); matplotlib.rcParams.update({"svg.hashsalt": "voisin", "svg.fonttype": "none"}); import matplotlib.pyplot as plt
     best = {}
     for one in rivals:
         target = max(one.widths); key = target, rate(one, target, "batch")
         if key > best.get(one.name, ((0, 0),))[0]: best[one.name] = key, one
-    figure, panes = plt.subplots(1, 2, figsize=(10, 4.2), sharey=True)
+    figure, panes = plt.subplots(1, 2, figsize=(11.5, 4.2), sharey=True)
     for at, one in enumerate([*ours, *(one for _, one in best.values())]):
         points = curve(one); label = one.name + (f", {one.mode.replace('hnsw', 'graph')}" if one.name == "voisin" else "")
         print(label, [tuple(round(x, 4) for x in point) for point in points], flush=True)
         for kind, pane in enumerate(panes):
-            style = {"color": ["#d62728", "#1f77b4"][at], "linewidth": 2.2} if at < 2 else {"color": plt.cm.Greys(.9 - .08 * at), "linestyle": ["-", "--", ":", "-."][at % 4], "linewidth": 1.2}
+            style = {"color": ["#d62728", "#1f77b4"][at], "linewidth": 2.2} if at < 2 else {"color": plt.cm.Greys(.95 - .06 * at), "linestyle": ["-", "--", ":", "-."][at % 4], "linewidth": 1.2}
             pane.plot([1 - point[0] for point in points], [point[1 + kind] for point in points], label=label, marker=".", **style)
     for pane, title in zip(panes, ("one query at a time", "1 000 queries in one call")):
         pane.set(xscale="log", yscale="log", title=title, xlabel=f"recall@{K}"); pane.invert_xaxis(); pane.grid(alpha=.3, which="both")
         pane.set_xticks([.2, .1, .05, .02, .01, .005, .001], [".8", ".9", ".95", ".98", ".99", ".995", ".999"]); pane.minorticks_off()
-    panes[0].set_ylabel("queries/s of processor time, one thread"); panes[1].legend(fontsize=8); figure.tight_layout()
+    panes[0].set_ylabel("queries/s of processor time, one thread"); panes[1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1, .5)); figure.tight_layout()
     figure.savefig(a.curves, metadata={"Date": None, "Creator": None})
+    text = open(a.curves).read(); open(a.curves, "w").write(" ".join(text.split()) + "\n")  # one line: a picture, no text to compare

@@ -1,7 +1,7 @@
 //! The fields of a header, told once for writing and for reading: little-endian numbers of 64 bits, and bytes behind
 //! their number.
 
-/// HeaderFields on their way into a file, or out of one.
+/// Fields on their way into a file, or out of one.
 pub(crate) enum HeaderFields<'a> {
     Write(Vec<u8>),
     /// What is left to read.
