@@ -10,8 +10,7 @@ use super::EngineError;
 use super::descriptors::{self, DescriptorDepth};
 use voisin_audio::{self, AudioInfo, DecodeReport, WindowResampler};
 use voisin_encoder::{Embedding, Encoder, Parts};
-use voisin_features::{MelConfig, MelFrontEnd, Scratch, windows};
-use voisin_learn::genre::{add_window, is_steady};
+use voisin_features::{MelConfig, MelFrontEnd, Scratch, SpectralChange, windows};
 use voisin_library::Descriptors;
 
 /// Spectrograms that are encoded together at least; bounds the memory of a file with many windows.
@@ -77,6 +76,8 @@ pub struct FileEmbedding {
     pub report: DecodeReport,
     /// What was measured besides, where that was asked for.
     pub descriptors: Option<Descriptors>,
+    /// Whether its sound hardly changes, where that was asked for ([`Embedder::embed_seed`]).
+    pub is_steady: Option<bool>,
 }
 
 impl FileEmbedding {
@@ -120,6 +121,13 @@ struct Reading {
     margin: usize,
     /// For each network, the first of the samples that it needs, and what brings a window to its rate.
     ears: Vec<(usize, Option<WindowResampler>)>,
+}
+
+/// What is measured besides.
+struct Besides<'a> {
+    depth: DescriptorDepth,
+    /// Where to put what tells whether the sound changes, if that is wanted.
+    change: Option<&'a mut Option<SpectralChange>>,
 }
 
 /// What is listened to.
@@ -222,6 +230,16 @@ impl Embedder {
         self.embed_measured(path, info, plan, DescriptorDepth::None, stop)
     }
 
+    /// As [`embed`](Self::embed), and hears whether the sound changes.
+    pub fn embed_seed(
+        &self,
+        path: &Path,
+        info: &AudioInfo,
+        plan: WindowPlan,
+    ) -> Result<FileEmbedding, EngineError> {
+        self.embed_sound(Sound::File(path), info, plan, DescriptorDepth::None, true, None)
+    }
+
     /// As [`embed`](Self::embed), and measures tempo, key and loudness from the same decoding.
     pub fn embed_measured(
         &self,
@@ -231,7 +249,7 @@ impl Embedder {
         depth: DescriptorDepth,
         stop: Option<&AtomicBool>,
     ) -> Result<FileEmbedding, EngineError> {
-        self.embed_sound(Sound::File(path), info, plan, depth, stop)
+        self.embed_sound(Sound::File(path), info, plan, depth, false, stop)
     }
 
     /// As [`embed`](Self::embed), of mono samples in memory, full scale ±1.
@@ -245,7 +263,7 @@ impl Embedder {
         stop: Option<&AtomicBool>,
     ) -> Result<FileEmbedding, EngineError> {
         let info = AudioInfo::of_samples(samples.len(), sample_rate);
-        self.embed_sound(Sound::Samples(samples), &info, plan, DescriptorDepth::None, stop)
+        self.embed_sound(Sound::Samples(samples), &info, plan, DescriptorDepth::None, false, stop)
     }
 
     fn embed_sound(
@@ -254,18 +272,23 @@ impl Embedder {
         info: &AudioInfo,
         plan: WindowPlan,
         depth: DescriptorDepth,
+        hears_change: bool,
         stop: Option<&AtomicBool>,
     ) -> Result<FileEmbedding, EngineError> {
         let _span = tracing::info_span!("embed").entered();
         let mut rows: Vec<f32> = Vec::new();
-        let (starts, report, descriptors) = self.each_batch(sound, info, plan, depth, stop, |mels, n| {
-            rows.extend(self.encoder.encode_each(mels, n)?.iter());
-            Ok(())
-        })?;
+        let mut change = None;
+        let besides = Besides { depth, change: hears_change.then_some(&mut change) };
+        let (starts, report, descriptors) =
+            self.each_batch(sound, info, plan, besides, stop, |mels, n| {
+                rows.extend(self.encoder.encode_each(mels, n)?.iter());
+                Ok(())
+            })?;
         let windows = Array2::from_shape_vec((starts.len(), self.encoder.manifest().dimension), rows)
             .map_err(|_| EngineError::Shape)?;
         let vector = self.parts.pool(windows.view())?;
-        Ok(FileEmbedding { vector, windows, starts, report, descriptors })
+        let is_steady = change.as_ref().map(SpectralChange::is_steady);
+        Ok(FileEmbedding { vector, windows, starts, report, descriptors, is_steady })
     }
 
     /// Only measures tempo, key and loudness, just as [`embed_measured`](Self::embed_measured) does.
@@ -294,24 +317,18 @@ impl Embedder {
         plan: WindowPlan,
     ) -> Result<(Vec<f32>, bool), EngineError> {
         let mut sums = vec![0.0f64; self.encoder.tags()];
-        let mut directions = Vec::new();
-        let (starts, ..) =
-            self.each_batch(Sound::File(path), info, plan, DescriptorDepth::None, None, |mels, n| {
-                let heard = self.encoder.encode_each_with_tags(mels, n)?;
-                heard
-                    .embeddings
-                    .rows()
-                    .into_iter()
-                    .for_each(|row| add_window(&mut directions, row.iter().copied()));
-                for row in heard.logits.rows() {
-                    for (sum, &x) in sums.iter_mut().zip(row) {
-                        *sum += f64::from(x);
-                    }
+        let mut change = None;
+        let besides = Besides { depth: DescriptorDepth::None, change: Some(&mut change) };
+        let (starts, ..) = self.each_batch(Sound::File(path), info, plan, besides, None, |mels, n| {
+            for row in self.encoder.encode_each_with_tags(mels, n)?.logits.rows() {
+                for (sum, &x) in sums.iter_mut().zip(row) {
+                    *sum += f64::from(x);
                 }
-                Ok(())
-            })?;
+            }
+            Ok(())
+        })?;
         let logits = sums.iter().map(|sum| (sum / starts.len() as f64) as f32).collect();
-        Ok((logits, is_steady(&directions, starts.len())))
+        Ok((logits, change.is_some_and(|change| change.is_steady())))
     }
 
     /// Decodes the windows of a file, and hands their spectrograms to `encode` in batches: for each network `[n, cells]`,
@@ -324,7 +341,7 @@ impl Embedder {
         sound: Sound<'_>,
         info: &AudioInfo,
         plan: WindowPlan,
-        depth: DescriptorDepth,
+        besides: Besides<'_>,
         stop: Option<&AtomicBool>,
         mut encode: impl FnMut(&[&[f32]], usize) -> Result<(), EngineError>,
     ) -> Result<(Vec<f32>, DecodeReport, Option<Descriptors>), EngineError> {
@@ -341,6 +358,7 @@ impl Embedder {
         }
         let starts = plan.starts(samples, length, rate);
 
+        let mut change = besides.change.map(|at| at.insert(SpectralChange::new(rate)));
         // No window's answer depends on where a batch is cut.
         let group: usize = self.ears.iter().fold(1, |group, ear| least_common_multiple(group, ear.every));
         let together = BATCH.max(self.encoder.preferred_batch()).next_multiple_of(group);
@@ -363,6 +381,9 @@ impl Embedder {
             if fault.is_some() || (!keeps_silence && windows::is_near_silent(window)) {
                 return;
             }
+            if let Some(change) = &mut change {
+                change.hear(window);
+            }
             let _span = tracing::info_span!("mel").entered();
             batch.push(heard);
             kept.push(starts[i] as f32 / rate as f32);
@@ -370,7 +391,7 @@ impl Embedder {
                 fault = flush(&mut batch).err();
             }
         };
-        let (report, measured) = reading.windows(sound, info, &starts, depth, &mut listen)?;
+        let (report, measured) = reading.windows(sound, info, &starts, besides.depth, &mut listen)?;
         if let Some(error) = fault {
             return Err(error);
         }

@@ -3,7 +3,7 @@
 //! Whether anything is near at all is another question. Beside noise, too, something lies nearest, and where the mean is
 //! taken off, no farther than music from music: the form of [`Standing::far`] was chosen on music and on noise that the
 //! library lacked (`scripts/far_figures.py`). It compares vectors as they are stored, with several neighbours, and hears
-//! whether the sound changes at all.
+//! whether the sound changes at all: what does not is like nothing but what does not either.
 
 use std::collections::HashMap;
 
@@ -20,8 +20,6 @@ use voisin_library::{OpenMode, TrackSet, fold};
 const SAMPLE: usize = 1000;
 /// Tracks with a neighbour by another artist that it takes to say what a similarity comes to.
 const LEAST: usize = 20;
-/// Those that it takes to say whether sound that never changes is like what is here.
-const LEAST_STEADY: usize = 2;
 /// Neighbours that are looked at for those by other artists.
 const REACH: usize = 64;
 /// Neighbours by other artists whose mean similarity tells what stands apart.
@@ -32,11 +30,9 @@ const RENEWAL_SHARE: f64 = 0.05;
 const FAR_BELOW: u8 = 5;
 /// From this share on it is close.
 const CLOSE_FROM: u8 = 50;
-/// What never changes is nothing like music unless it is nearer to what is here than this share of the tracks are.
-const STEADY_BELOW: u8 = 50;
 
 /// How near the tracks of a library have others by another artist, as percentiles from 0 to 100; empty where fewer than
-/// [`LEAST`] or [`LEAST_STEADY`] have.
+/// [`LEAST`] have.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Nearness {
     /// The space that it was measured in.
@@ -79,6 +75,7 @@ pub struct Standing {
     share: Option<u8>,
     /// Similarity of the nearest by another artist.
     nearest: Option<f32>,
+    /// It hardly changes from beginning to end, and most of what is around it does.
     is_steady: bool,
     is_filtered: bool,
 }
@@ -106,22 +103,19 @@ impl Standing {
 
     /// One sentence where nothing that may be answered is much like what was asked with.
     pub fn far(&self) -> Option<String> {
-        let share = self.share?;
-        let is_small = self.nearness.nearest.is_empty();
         let nothing = if self.is_filtered {
             "nothing that fits is much like this"
         } else {
             "nothing here is much like this"
         };
-        match share {
-            ..STEADY_BELOW if self.is_steady && (is_small || share >= FAR_BELOW) => {
-                Some(format!("{nothing}: it hardly changes from beginning to end, as a tone or noise"))
-            }
-            _ if is_small => None,
+        if self.is_steady {
+            return Some(format!("{nothing}: it hardly changes from beginning to end, as a tone or noise"));
+        }
+        match self.share? {
             // Few tracks fit, and one of them is near: the others beside it say nothing of that one.
             _ if self.is_filtered && self.nearest_is_close() => None,
             0 => Some(format!("{nothing}: next to none of your tracks is as far from all others")),
-            1..FAR_BELOW => {
+            share @ 1..FAR_BELOW => {
                 Some(format!("{nothing}: only {share} % of your tracks are as far from all others"))
             }
             _ => None,
@@ -134,8 +128,8 @@ fn percentile(points: &[f32], value: f32) -> u8 {
     points.partition_point(|point| *point <= value).saturating_sub(1).min(100) as u8
 }
 
-/// Percentiles from 0 to 100 of at least so many values; of fewer, none.
-fn percentiles(mut values: Vec<f32>, least: usize) -> Vec<f32> {
+/// Percentiles from 0 to 100 of [`LEAST`] values at least; of fewer, none.
+fn percentiles(mut values: Vec<f32>) -> Vec<f32> {
     values.sort_by(f32::total_cmp);
     let last = values.len().saturating_sub(1);
     let at = |percent: usize| {
@@ -143,7 +137,7 @@ fn percentiles(mut values: Vec<f32>, least: usize) -> Vec<f32> {
         let (below, part) = (place.floor() as usize, place.fract());
         values[below] + part * (values[last.min(below + 1)] - values[below])
     };
-    if values.len() < least { Vec::new() } else { (0..=100).map(at).collect() }
+    if values.len() < LEAST { Vec::new() } else { (0..=100).map(at).collect() }
 }
 
 /// Artists by track, read as they are needed.
@@ -201,12 +195,17 @@ impl Engine {
         let mut raw = vec![0.0; query.ncols()];
         seeds.iter().for_each(|seed| raw.iter_mut().zip(&seed.vector).for_each(|(sum, value)| *sum += value));
         make_unit(&mut raw);
-        let around = self.around(&raw, &others)?;
+        let around = self.around(&raw, &others)?.filter(|_| !nearness.around.is_empty());
+        let around_it = &others[..others.len().min(AROUND)];
+        let mut steady = 0;
+        for near in around_it.iter().filter(|_| is_steady) {
+            steady += usize::from(self.is_track_steady(near.track)?);
+        }
         Ok(Some(Standing {
             share: around.map(|around| percentile(&nearness.around, around)),
             nearest: others.first().map(|near| near.similarity),
             nearness,
-            is_steady,
+            is_steady: is_steady && 2 * steady < around_it.len(),
             is_filtered: allowed.is_some(),
         }))
     }
@@ -272,8 +271,8 @@ impl Engine {
             space: self.stamp.model_fingerprint.clone(),
             generation: self.stamp.generation,
             tracks: tracks.len() as u64,
-            nearest: percentiles(nearest, LEAST),
-            around: percentiles(around, LEAST_STEADY),
+            nearest: percentiles(nearest),
+            around: percentiles(around),
         })
     }
 
@@ -387,7 +386,14 @@ mod tests {
     }
 
     fn outside(vector: Vec<f32>) -> Seed {
-        Seed { track: None, path: "x.wav".into(), is_named_file: true, vector, windows: None }
+        Seed {
+            track: None,
+            path: "x.wav".into(),
+            is_named_file: true,
+            vector,
+            windows: None,
+            is_steady: None,
+        }
     }
 
     #[test]
@@ -453,48 +459,34 @@ mod tests {
     }
 
     #[test]
-    fn steady_sound_is_far_unless_the_library_is_full_of_it() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut engine = engine(dir.path(), 60);
-        let steady = |vector: &[f32]| Seed {
-            windows: Some(Array2::from_shape_fn((12, DIMENSION), |(_, column)| vector[column])),
-            ..outside(vector.to_vec())
-        };
+    fn steady_sound_is_far_in_libraries_of_any_size_unless_what_is_near_is_steady() {
         let far = |engine: &mut Engine, seed| {
-            engine.standing(&[seed], &SimilarOptions::default()).unwrap().unwrap().far()
+            let standing = engine.standing(&[seed], &SimilarOptions::default()).unwrap();
+            standing.and_then(|standing| standing.far()).unwrap_or_default()
         };
-        let mut middle = vec![0.02; DIMENSION];
-        middle[1] = 1.0;
-        make_unit(&mut middle);
-        assert_eq!(far(&mut engine, steady(&middle)), None, "in the midst of a style");
-        let mut rng = Random::new(8);
-        let at_the_edge = (0..200).map(|_| about(2, &mut rng)).find(|vector| {
-            let standing = engine.standing(&[outside(vector.clone())], &SimilarOptions::default());
-            standing.unwrap().unwrap().share.is_some_and(|share| (10..40).contains(&share))
-        });
-        let at_the_edge = at_the_edge.unwrap();
-        assert_eq!(far(&mut engine, outside(at_the_edge.clone())), None);
-        let said = far(&mut engine, steady(&at_the_edge)).unwrap();
-        assert!(said.ends_with("it hardly changes from beginning to end, as a tone or noise"), "{said}");
-    }
-
-    #[test]
-    fn steady_sound_is_far_in_a_small_library_too() {
-        let mut rng = Random::new(8);
-        let noise = about(5, &mut rng);
-        let steady = |vector: &[f32]| Seed {
-            windows: Some(Array2::from_shape_fn((12, DIMENSION), |(_, column)| vector[column])),
-            ..outside(vector.to_vec())
-        };
-        for artists in [1, 5] {
+        for artists in [1, 5, 60] {
             let dir = tempfile::tempdir().unwrap();
-            let mut small = engine(dir.path(), artists);
-            let standing = small.standing(&[steady(&noise)], &SimilarOptions::default()).unwrap().unwrap();
-            let said = standing.far().unwrap();
+            let mut engine = engine(dir.path(), artists);
+            let mut middle = vec![0.02; DIMENSION];
+            middle[0] = 1.0;
+            make_unit(&mut middle);
+            let changing = outside(middle.clone());
+            let steady = Seed { is_steady: Some(true), ..changing.clone() };
+            assert_eq!(far(&mut engine, changing), "", "in the midst of a style");
+            let said = far(&mut engine, steady.clone());
             assert!(said.ends_with("it hardly changes from beginning to end, as a tone or noise"), "{said}");
-            assert_eq!((standing.percentile(0.5), standing.closeness(0.5)), (None, None));
-            // Nothing is known of what changes.
-            assert!(small.standing(&[outside(noise.clone())], &SimilarOptions::default()).unwrap().is_none());
+            let standing = engine.standing(std::slice::from_ref(&steady), &SimilarOptions::default());
+            assert_eq!(standing.unwrap().unwrap().percentile(0.5).is_some(), artists == 60);
+            // Ten tracks about it whose windows are all the same, and one of them asked for by its number.
+            for seed in 500..510 {
+                engine.library_mut().insert_track(&track(seed, middle.clone(), 12)).unwrap();
+            }
+            let mut apart = middle.clone();
+            apart[7] += 0.1;
+            make_unit(&mut apart);
+            assert_eq!(far(&mut engine, Seed { vector: apart, ..steady }), "", "{artists}");
+            let of_it = engine.seed_of(engine.library().track_ids().unwrap().pop().unwrap()).unwrap();
+            assert!(engine.is_steady(&of_it).unwrap());
         }
     }
 

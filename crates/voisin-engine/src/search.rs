@@ -30,6 +30,8 @@ pub struct Seed {
     pub vector: Vec<f32>,
     /// Window vectors of a file that is not in the library, as the encoder gave them; the library keeps the others.
     pub windows: Option<ndarray::Array2<f32>>,
+    /// Whether the sound of a file that is not in the library hardly changes; of the others their windows tell.
+    pub is_steady: Option<bool>,
 }
 
 /// What is looked for, and how.
@@ -118,13 +120,14 @@ impl Engine {
             if let Some(track) = self.library.find_by_content(&info.content)? {
                 return self.seed_of_file(track, path);
             }
-            let embedding = embedder()?.embed(path, &info, self.windows_setting()?, None)?;
+            let embedding = embedder()?.embed_seed(path, &info, self.windows_setting()?)?;
             return Ok(Seed {
                 track: None,
                 path: path.to_owned(),
                 is_named_file: true,
                 vector: embedding.vector.into_vec(),
                 windows: Some(embedding.windows),
+                is_steady: embedding.is_steady,
             });
         }
         match self.library.resolve(text, 10)? {
@@ -152,6 +155,7 @@ impl Engine {
             is_named_file: false,
             vector: self.vector(track)?,
             windows: None,
+            is_steady: None,
         })
     }
 
@@ -347,6 +351,7 @@ impl LibrarySpace {
             path: seed.path.clone(),
             vector: self.centre(&seed.vector),
             windows: None,
+            is_steady: None,
             ..*seed
         };
         seeds.iter().map(centred).collect()
@@ -473,7 +478,14 @@ mod tests {
     use super::*;
 
     fn seed(vector: Vec<f32>) -> Seed {
-        Seed { track: None, path: PathBuf::new(), is_named_file: false, vector, windows: None }
+        Seed {
+            track: None,
+            path: PathBuf::new(),
+            is_named_file: false,
+            vector,
+            windows: None,
+            is_steady: None,
+        }
     }
 
     #[test]

@@ -22,6 +22,7 @@
     reason = "what is not inlined into the functions that enable vector instructions would run without them"
 )]
 
+mod change;
 mod compress;
 mod config;
 mod constant_q;
@@ -36,6 +37,7 @@ mod tempo;
 mod views;
 pub mod windows;
 
+pub use change::SpectralChange;
 pub use config::{Compression, Hann, MelConfig, MelNorm, MelScale, OpenL3Variant, Spectrum};
 pub use descriptors::{DESCRIPTOR_HOP, DESCRIPTOR_RATE, DescriptorSet};
 pub use front_end::{MelFrontEnd, MelSpectrogram, Scratch};

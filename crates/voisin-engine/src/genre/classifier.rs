@@ -14,10 +14,11 @@ use crate::search::stacked;
 use crate::{Embedder, Engine, EngineError, Seed};
 use voisin_base::remedy::Remedy;
 use voisin_base::text::with_causes;
+use voisin_base::track::TrackId;
 use voisin_index::SearchMode;
 use voisin_learn::genre::{
     Familiarity, GenreError, GenreModel, LabelCount, Nesting, PredictOptions, Priors, Taxonomy,
-    UnknownReason, VoteOptions, Votes, add_window, is_steady,
+    UnknownReason, VoteOptions, Votes, is_steady,
 };
 use voisin_library::{Library, OpenMode};
 
@@ -418,18 +419,20 @@ impl Labelled {
 }
 
 impl Engine {
-    /// Whether a track never changes, as a tone or noise.
+    /// Whether a track never changes, as a tone or noise: by its sound, or by the windows that the library has.
     pub fn is_steady(&self, seed: &Seed) -> Result<bool, EngineError> {
-        let kept = match (&seed.windows, seed.track) {
-            (None, Some(track)) => {
-                self.library.windows(track)?.map(|windows| windows.vectors.mapv(f32::from))
-            }
-            _ => None,
-        };
-        let Some(windows) = seed.windows.as_ref().or(kept.as_ref()) else { return Ok(false) };
-        let mut directions = Vec::new();
-        windows.rows().into_iter().for_each(|row| add_window(&mut directions, row.iter().copied()));
-        Ok(is_steady(&directions, windows.nrows()))
+        match (seed.is_steady, seed.track) {
+            (Some(is_steady), _) => Ok(is_steady),
+            (None, Some(track)) => self.is_track_steady(track),
+            (None, None) => Ok(false),
+        }
+    }
+
+    pub(crate) fn is_track_steady(&self, track: TrackId) -> Result<bool, EngineError> {
+        Ok(self
+            .library
+            .windows(track)?
+            .is_some_and(|windows| is_steady(windows.vectors.mapv(f32::from).view())))
     }
 }
 

@@ -164,6 +164,7 @@ impl LabelledTracks {
             is_named_file: false,
             vector: vector.to_vec(),
             windows: None,
+            is_steady: None,
         })
         .collect()
     }

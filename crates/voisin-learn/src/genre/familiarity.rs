@@ -98,19 +98,12 @@ pub fn certainty(share: f32) -> f32 {
 
 /// Whether sound hardly changes from window to window, as a tone or noise: music does.
 ///
-/// - `sum`: of the windows' vectors, each scaled to length 1; `windows`: how many
-pub fn is_steady(sum: &[f64], windows: usize) -> bool {
-    let n = windows as f64;
-    let mean_cosine = (sum.iter().map(|v| v * v).sum::<f64>() - n) / (n * (n - 1.0));
-    windows >= STEADY_WINDOWS && 1.0 - mean_cosine < f64::from(STEADY_BELOW)
-}
-
-/// Adds a window's vector to a sum for [`is_steady`].
-pub fn add_window(sum: &mut Vec<f64>, window: impl IntoIterator<Item = f32>) {
-    let values: Vec<f64> = window.into_iter().map(f64::from).collect();
-    let length = values.iter().map(|v| v * v).sum::<f64>().sqrt().max(1e-12);
-    sum.resize(values.len(), 0.0);
-    sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += value / length);
+/// - `windows`: `[windows, dimension]`
+pub fn is_steady(windows: ArrayView2<f32>) -> bool {
+    let n = windows.nrows() as f64;
+    let sum = unit_rows(windows.to_owned()).mapv(f64::from).sum_axis(Axis(0));
+    let mean_cosine = (sum.dot(&sum) - n) / (n * (n - 1.0));
+    windows.nrows() >= STEADY_WINDOWS && 1.0 - mean_cosine < f64::from(STEADY_BELOW)
 }
 
 #[cfg(test)]
@@ -179,13 +172,11 @@ mod tests {
     fn sound_without_change_is_steady() {
         let steady = |noise: f32, n: usize| {
             let mut rng = StdRng::seed_from_u64(9);
-            let mut sum = Vec::new();
-            for _ in 0..n {
-                add_window(&mut sum, (0..50).map(|j| (j % 7) as f32 + noise * (rng.random::<f32>() - 0.5)));
-            }
-            is_steady(&sum, n)
+            let windows =
+                Array2::from_shape_fn((n, 50), |(_, j)| (j % 7) as f32 + noise * (rng.random::<f32>() - 0.5));
+            is_steady(windows.view())
         };
         assert!(steady(0.0, 10) && steady(0.5, 10) && !steady(5.0, 10));
-        assert!(!steady(0.0, 5) && !is_steady(&[], 0));
+        assert!(!steady(0.0, 5) && !steady(0.0, 0));
     }
 }

@@ -1,0 +1,136 @@
+//! How much a sound changes, however loud it is: music does, while noise, tones and clicks keep one spectrum.
+
+use super::spectra::Spectra;
+
+/// Seconds of a block.
+const BLOCK_SECONDS: f64 = 0.256;
+const BANDS: usize = 24;
+/// Bands are as wide as on the mel scale, up to this frequency.
+const HIGHEST_HZ: f64 = 8000.0;
+/// Blocks so many decibels below the loudest do not count: the silence between clicks is no part of them.
+const RANGE_DB: usize = 40;
+/// Levels are told apart by one decibel, from this one on.
+const LOWEST_DB: f64 = -160.0;
+const LEVELS: usize = 200;
+/// A sound that changes less than this is steady: half of the least that is found in the demo's music.
+const STEADY_BELOW: f64 = 0.027;
+
+/// Hears a sound piece by piece, and tells how much its spectrum changes.
+pub struct SpectralChange {
+    spectra: Spectra,
+    /// The band of each bin; the last ones have none.
+    bands: Vec<usize>,
+    /// For each level, how many blocks there were, and the sum of their spectra's shapes.
+    levels: Vec<(f64, [f64; BANDS])>,
+}
+
+impl SpectralChange {
+    /// - `rate`: Hz of all that is heard
+    pub fn new(rate: u32) -> Self {
+        let spectra = Spectra::of_seconds(BLOCK_SECONDS, f64::from(rate));
+        let mel = |hz: f64| (1.0 + hz / 700.0).ln();
+        let hz = |bin: usize| bin as f64 * f64::from(rate) / spectra.size() as f64;
+        let band = |bin| (BANDS as f64 * mel(hz(bin)) / mel(HIGHEST_HZ)) as usize;
+        let bands = (0..=spectra.size() / 2).map(band).take_while(|band| *band < BANDS).collect();
+        Self { spectra, bands, levels: vec![(0.0, [0.0; BANDS]); LEVELS] }
+    }
+
+    /// - `samples`: mono; pieces shorter than a block are not heard
+    pub fn hear(&mut self, samples: &[f32]) {
+        let size = self.spectra.size();
+        for start in (0..=samples.len().saturating_sub(size)).step_by(size / 2) {
+            let mut powers = [0.0f64; BANDS];
+            let amplitudes = self.spectra.of(&samples[start..]);
+            for (&band, &amplitude) in self.bands.iter().zip(amplitudes) {
+                powers[band] += f64::from(amplitude).powi(2);
+            }
+            let power: f64 = powers.iter().sum();
+            let level = 10.0 * (power / (size as f64).powi(2)).log10() - LOWEST_DB;
+            if samples.len() < size || level < 0.0 {
+                continue;
+            }
+            let (blocks, shapes) = &mut self.levels[(level as usize).min(LEVELS - 1)];
+            *blocks += 1.0;
+            shapes.iter_mut().zip(powers).for_each(|(sum, own)| *sum += (own / power).sqrt());
+        }
+    }
+
+    /// How far the shapes of the blocks' spectra lie from their mean, from 0, where all are the same, to 1; `None` of silence.
+    fn value(&self) -> Option<f64> {
+        let loudest = self.levels.iter().rposition(|(blocks, _)| *blocks > 0.0)?;
+        let heard = &self.levels[loudest.saturating_sub(RANGE_DB)..=loudest];
+        let blocks: f64 = heard.iter().map(|(blocks, _)| blocks).sum();
+        let mean = |band: usize| heard.iter().map(|(_, shapes)| shapes[band]).sum::<f64>() / blocks;
+        Some(1.0 - (0..BANDS).map(|band| mean(band).powi(2)).sum::<f64>())
+    }
+
+    /// Whether what was heard hardly changes from beginning to end, as noise, a tone or clicks; not of silence.
+    pub fn is_steady(&self) -> bool {
+        self.value().is_some_and(|value| value < STEADY_BELOW)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::f32::consts::TAU;
+
+    use super::*;
+    use voisin_base::random::Random;
+
+    const RATE: usize = 16_000;
+
+    fn change(sound: impl FnMut(usize) -> f32) -> SpectralChange {
+        let samples: Vec<f32> = (0..12 * RATE).map(sound).collect();
+        let mut change = SpectralChange::new(RATE as u32);
+        samples.chunks(3 * RATE).for_each(|piece| change.hear(piece));
+        change
+    }
+
+    #[test]
+    fn noise_tones_and_clicks_are_steady_whenever_they_sound() {
+        let mut rng = Random::new(1);
+        let mut noise = |_| rng.f32() - 0.5;
+        assert!(change(&mut noise).is_steady());
+        let mut level = 0.0;
+        assert!(
+            change(|i| {
+                level = 0.99 * level + 0.1 * noise(i);
+                level
+            })
+            .is_steady(),
+            "brown"
+        );
+        assert!(change(|i| noise(i) * i as f32 / (12 * RATE) as f32).is_steady(), "rising");
+        let tone = |hz: f32, i: usize| (TAU * hz * i as f32 / RATE as f32).sin();
+        for level in [0.5, 0.001] {
+            assert!(change(|i| level * tone(440.0, i)).is_steady());
+        }
+        for a_second in [1, 2, 8] {
+            let clicks = change(|i| f32::from(u8::from(i % (RATE / a_second) == 0)));
+            assert!(clicks.is_steady(), "{a_second}");
+        }
+        let mut rng = Random::new(2);
+        assert!(change(|_| f32::from(u8::from(rng.f32() < 1e-4))).is_steady(), "now and then");
+    }
+
+    #[test]
+    fn changing_sound_is_not_steady() {
+        let tone = |hz: f32, i: usize| (TAU * hz * i as f32 / RATE as f32).sin();
+        // four tones, two a second
+        let tune = change(|i| tone([262.0, 330.0, 392.0, 523.0][i * 2 / RATE % 4], i));
+        assert!(!tune.is_steady() && tune.value().is_some_and(|value| value < 1.0));
+        // a quarter of noise and then a tone
+        let mut rng = Random::new(3);
+        assert!(!change(|i| if i < 3 * RATE { rng.f32() - 0.5 } else { tone(440.0, i) }).is_steady());
+    }
+
+    #[test]
+    fn silence_and_short_pieces_are_nothing() {
+        assert_eq!(change(|_| 0.0).value(), None);
+        let mut change = SpectralChange::new(48_000);
+        change.hear(&[0.5; 100]);
+        change.hear(&vec![f32::NAN; 48_000]);
+        assert_eq!(change.value(), None);
+        assert!(!change.is_steady());
+    }
+}
