@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""How genres that a library lacks are answered: scripts/open_set_figures.py VOISIN MUSIC [--library DIR]
+"""How genres that a library lacks are answered: scripts/open_set_figures.py VOISIN MUSIC [--library DIR] [--lot LOT]
 
 VOISIN is the program, MUSIC a folder with one folder of files for each genre and tracks.tsv beside them (emotify-dev).
-Each part of PARTS is left out of the labels in its turn, with its kin, and all tracks are asked of neighbours and of a
+Each part of PARTS (with --lot, each kin of that lot in scripts/kin_styles.tsv, whose folders MUSIC holds) is left out of the labels in its turn, with its kin, and all tracks are asked of neighbours and of a
 trained head. Printed per part: the share of what was left out that is called unknown, the share that is named at 85 % and
-more (of neighbours: of the votes), and the share of labelled tracks that is called unknown. --library keeps (or finds) the
+more (of neighbours: of the votes), and the share of labelled tracks that is called unknown; then their means over what was left out with its kin. --library keeps (or finds) the
 library that MUSIC was added to.
 
     scripts/open_set_figures.py --fit VOISIN TAGGRAMS
@@ -53,25 +53,44 @@ def share(chosen):
     return sum(chosen) / max(1, len(chosen))
 
 
-def figures(program, music, library):
+def of_lot(music, lot):
+    """Genres of a lot's files, and its parts: the genres of each kin."""
+    with open(pathlib.Path(__file__).parent / "kin_styles.tsv", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file, delimiter="\t") if row["lot"] == lot]
+    files = [(path.relative_to(music).as_posix(), row["genre"]) for row in rows for path in (music / row["folder"]).iterdir()]
+    return dict(files), [sorted({row["genre"] for row in rows if row["kin"] == kin}) for kin in sorted({row["kin"] for row in rows})]
+
+
+def figures(program, music, library, lot):
     if not any(library.glob("*")):
         run(program, "--library", library, "add", music)
-    with open(music / "tracks.tsv", encoding="utf-8") as file:
-        genres = {row["file"]: row["genre"] for row in csv.DictReader(file, delimiter="\t")}
+    if lot:
+        genres, parts = of_lot(music, lot)
+    else:
+        parts = PARTS
+        with open(music / "tracks.tsv", encoding="utf-8") as file:
+            genres = {row["file"]: row["genre"] for row in csv.DictReader(file, delimiter="\t")}
+    means = collections.defaultdict(list)
     print("left out         who         unknown  named >= 85 %  known lost")
-    for left in PARTS:
+    for left in parts:
         table = library.parent / "labels.csv"
         known = {name: genre for name, genre in genres.items() if genre not in left}
         table.write_text("path,genre\n" + "".join(f"{name},{genre}\n" for name, genre in known.items()), encoding="utf-8")
         run(program, "--library", library, "train", "genre", "--label-from", table)
         for who, more in [("neighbours", ["-k", "15"]), ("head", [])]:
             said = json.loads(run(program, "--library", library, "classify", "--all", "--format", "json", *more))["items"]
-            of = [(genres["/".join(pathlib.Path(a["path"]).parts[-2:])], a) for a in said]
+            of = [(genres.get("/".join(pathlib.Path(a["path"]).parts[-2:])), a) for a in said]
+            of = [(genre, a) for genre, a in of if genre]
             foreign = [a for genre, a in of if genre in left]
             own = [a for genre, a in of if genre not in left]
             sure = share(a["genre"] is not None and a["probability"] >= SURE for a in foreign)
-            print(f"{'+'.join(left):16} {who:10} {share(a['genre'] is None for a in foreign):8.3f} {sure:14.3f}"
-                  f" {share(a['genre'] is None for a in own):11.3f}")
+            line = share(a["genre"] is None for a in foreign), sure, share(a["genre"] is None for a in own)
+            if not any(set(left) < set(other) for other in parts):
+                means[who].append(line)
+            print(f"{'+'.join(left):16} {who:10} {line[0]:8.3f} {line[1]:14.3f} {line[2]:11.3f}", flush=True)
+    for who, lines in means.items():
+        line = [sum(column) / len(column) for column in zip(*lines)]
+        print(f"{'mean, with kin':16} {who:10} {line[0]:8.3f} {line[1]:14.3f} {line[2]:11.3f}")
 
 
 def key(name):
@@ -170,14 +189,13 @@ def main():
     arguments = sys.argv[1:]
     if len(arguments) == 3 and arguments[0] == "--fit":
         return fit(arguments[1], pathlib.Path(arguments[2]))
-    if len(arguments) == 4 and arguments[2] == "--library":
-        return figures(arguments[0], pathlib.Path(arguments[1]), pathlib.Path(arguments[3]))
-    if len(arguments) != 2:
+    options = dict(zip(arguments[2::2], arguments[3::2]))
+    if len(arguments) < 2 or len(arguments) % 2 or not set(options) <= {"--library", "--lot"}:
         sys.exit(__doc__)
     with tempfile.TemporaryDirectory() as folder:
-        library = pathlib.Path(folder) / "library"
-        library.mkdir()
-        return figures(arguments[0], pathlib.Path(arguments[1]), library)
+        library = pathlib.Path(options.get("--library", pathlib.Path(folder) / "library"))
+        library.mkdir(exist_ok=True)
+        return figures(arguments[0], pathlib.Path(arguments[1]), library, options.get("--lot"))
 
 
 if __name__ == "__main__":
