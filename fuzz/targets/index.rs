@@ -14,13 +14,13 @@ use voisin_index::{IndexStamp, SearchMode, SearchParams, VectorIndex};
 static FILE: LazyLock<PathBuf> = LazyLock::new(|| voisin_fuzz::scratch().join("index.bin"));
 
 const PREFIX: usize = 56;
-const CHUNK: usize = 1 << 20;
+const PIECE: usize = 1 << 14;
 
 fn word(bytes: &[u8], at: usize) -> usize {
     bytes.get(at..at + 4).map_or(0, |word| u32::from_le_bytes(word.try_into().expect("four")) as usize)
 }
 
-/// Digests of the body's chunks and of the head.
+/// Digests of the body's pieces and of the head.
 fn sign_base(base: &mut [u8]) -> Option<[u8; 32]> {
     if base.len() < PREFIX {
         return None;
@@ -30,7 +30,7 @@ fn sign_base(base: &mut [u8]) -> Option<[u8; 32]> {
         return None;
     }
     let table: Vec<u8> =
-        base[body..].chunks(CHUNK).flat_map(|chunk| *blake3::hash(chunk).as_bytes()).collect();
+        base[body..].chunks(PIECE).flat_map(|piece| *blake3::hash(piece).as_bytes()).collect();
     base.get_mut(PREFIX + header..PREFIX + header + table.len())?.copy_from_slice(&table);
     let mut hasher = blake3::Hasher::new();
     hasher.update(&base[..24]).update(&base[PREFIX..body]);
@@ -73,6 +73,15 @@ fuzz_target!(|bytes: &[u8]| {
         let _ = std::fs::remove_file(&beside);
     } else {
         std::fs::write(&beside, &tail).expect("room in memory");
+    }
+    if let Ok(stamp) = VectorIndex::summary(&FILE).map(|summary| summary.stamp)
+        && let Ok((index, _)) = VectorIndex::load_any_generation(&FILE, &stamp)
+    {
+        // Checked as it is read: what is wrong is told, or not come upon.
+        let query = vec![1.; index.dimension()];
+        for mode in [SearchMode::Exact, SearchMode::Scan, SearchMode::Auto] {
+            let _ = index.search(&query, 10, &SearchParams { mode, ..SearchParams::default() });
+        }
     }
     let Ok((mut index, stamp)) = VectorIndex::open(&FILE) else { return };
     let _ = index.stats();

@@ -194,13 +194,20 @@ impl Engine {
         }
     }
 
-    /// Loads the index, brings it up to date with the library, and keeps it on disk.
+    /// Loads the index, every byte of it checked, brings it up to date with the library, and keeps it on disk.
     ///
     /// A library that cannot be written is searched all the same: its index then lives in memory only.
     pub fn refresh_index(&mut self) -> Result<IndexRefresh, EngineError> {
+        self.ready_index(true)
+    }
+
+    /// As [`refresh_index`](Self::refresh_index).
+    ///
+    /// - `whole`: what a search reads is checked now, not as it is read
+    fn ready_index(&mut self, whole: bool) -> Result<IndexRefresh, EngineError> {
         let model = self.model()?;
         let path = self.index_path();
-        let (index, refresh) = match self.load_and_catch_up(&path, &model) {
+        let (index, refresh) = match self.load_and_catch_up(&path, &model, whole) {
             Ok((index, stamp, space, refresh)) => {
                 (self.stamp, self.space) = (stamp, space);
                 (index, refresh)
@@ -218,10 +225,7 @@ impl Engine {
                 let reason = "similarity is relative to another mean now".to_owned();
                 return self.build_index(IndexRefresh::Built { reason, unusable: false });
             }
-            Err(EngineError::Index(reason)) => {
-                let refresh = IndexRefresh::Built { reason: with_causes(&reason), unusable: true };
-                return self.build_index(refresh);
-            }
+            Err(EngineError::Index(reason)) => return self.replace_index(&reason),
             Err(error) => return Err(error),
         };
         if refresh != IndexRefresh::Loaded {
@@ -232,14 +236,39 @@ impl Engine {
         Ok(refresh)
     }
 
+    /// Builds anew an index that is of no use.
+    fn replace_index(&mut self, reason: &IndexError) -> Result<IndexRefresh, EngineError> {
+        self.build_index(IndexRefresh::Built { reason: with_causes(reason), unusable: true })
+    }
+
+    /// Asks, with an index that is checked as it is read; where it turns out to be damaged, again with a new one.
+    pub(crate) fn with_index<T>(
+        &mut self,
+        ask: impl Fn(&mut Self) -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
+        self.space()?;
+        let answer = ask(self);
+        match self.loaded_index().intact() {
+            Ok(()) => answer,
+            Err(reason) => {
+                self.replace_index(&reason)?;
+                ask(self)
+            }
+        }
+    }
+
     fn load_and_catch_up(
         &self,
         path: &Path,
         model: &StoredModel,
+        whole: bool,
     ) -> Result<(VectorIndex, IndexStamp, LibrarySpace, IndexRefresh), EngineError> {
         let kept = LibrarySpace::kept(&self.library)?;
         let expected = stamp(model, kept.as_ref());
         let (mut index, generation) = VectorIndex::load_any_generation(path, &expected)?;
+        if whole {
+            index.check()?;
+        }
         // One state of the library, whatever other processes commit meanwhile.
         let _snapshot = self.library.snapshot()?;
         let stale = |expected| IndexError::Stale { path: path.to_owned(), expected, actual: generation };
@@ -309,7 +338,7 @@ impl Engine {
                 return Ok(generation);
             }
         }
-        let (index, stamp, space, _) = self.load_and_catch_up(&self.index_path(), &model)?;
+        let (index, stamp, space, _) = self.load_and_catch_up(&self.index_path(), &model, true)?;
         (self.index, self.stamp, self.space) = (Some(index), stamp, space);
         Ok(self.stamp.generation)
     }
@@ -340,6 +369,7 @@ impl Engine {
         }
         for track in sample {
             let (Some(held), Some(expected)) = (index.vector(track), self.library.vector(track)?) else {
+                index.intact()?;
                 return Err(other().into());
             };
             let difference =
@@ -352,10 +382,12 @@ impl Engine {
         Ok(())
     }
 
-    /// The index; loaded and brought up to date at its first use.
+    /// The index; loaded, checked and brought up to date at its first use.
     pub fn index(&mut self) -> Result<&VectorIndex, EngineError> {
-        if self.index.is_none() {
-            self.refresh_index()?;
+        match self.index.as_ref().map(VectorIndex::check) {
+            Some(Ok(())) => {}
+            Some(Err(reason)) => _ = self.replace_index(&reason)?,
+            None => _ = self.refresh_index()?,
         }
         Ok(self.loaded_index())
     }
@@ -367,7 +399,9 @@ impl Engine {
 
     /// The space that the index's vectors are in, and what is searched for is to be in.
     pub fn space(&mut self) -> Result<&LibrarySpace, EngineError> {
-        self.index()?;
+        if self.index.is_none() {
+            self.ready_index(false)?;
+        }
         Ok(&self.space)
     }
 

@@ -136,7 +136,7 @@ impl Engine {
     ///
     /// Shorter than asked for where the library has no more that fit.
     pub fn mix(&mut self, seeds: &[Seed], options: &MixOptions) -> Result<Vec<SimilarTrack>, EngineError> {
-        let candidates = self.candidates(seeds, options)?;
+        let candidates = self.with_index(|engine| engine.candidates(seeds, options))?;
         let mut chosen = choose(candidates, options, options.limit);
         chosen.sort_by(|a, b| {
             b.near.similarity.total_cmp(&a.near.similarity).then(a.track.id.cmp(&b.track.id))

@@ -166,6 +166,10 @@ impl Engine {
         seeds: &[Seed],
         options: &SimilarOptions,
     ) -> Result<Option<Standing>, EngineError> {
+        self.with_index(|engine| engine.stand(seeds, options))
+    }
+
+    fn stand(&mut self, seeds: &[Seed], options: &SimilarOptions) -> Result<Option<Standing>, EngineError> {
         if self.library.mean()?.is_some_and(|mean| mean.is_fixed) {
             return Ok(None);
         }

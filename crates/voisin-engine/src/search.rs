@@ -174,6 +174,14 @@ impl Engine {
         seeds: &[Seed],
         options: &SimilarOptions,
     ) -> Result<Vec<SimilarTrack>, EngineError> {
+        self.with_index(|engine| engine.find_similar(seeds, options))
+    }
+
+    fn find_similar(
+        &mut self,
+        seeds: &[Seed],
+        options: &SimilarOptions,
+    ) -> Result<Vec<SimilarTrack>, EngineError> {
         let allowed = self.allowed(options)?;
         let found: Vec<(Neighbor, Option<f32>)> = if options.unlike.is_empty() {
             let (seeds, query) = self.space()?.query(seeds)?;
@@ -240,9 +248,10 @@ impl Engine {
         mode: SearchMode,
     ) -> Result<Vec<Neighbor>, EngineError> {
         let allowed = self.matching(filter)?;
-        self.index()?;
         let query = aview1(query).insert_axis(Axis(0));
-        let found = self.search_until_all(query, limit, mode, allowed.as_ref(), |_, found| Ok(found))?;
+        let all = |_, found| Ok(found);
+        let found =
+            self.with_index(|engine| engine.search_until_all(query, limit, mode, allowed.as_ref(), all))?;
         Ok(found.into_iter().next().unwrap_or_default())
     }
 
@@ -302,6 +311,7 @@ impl Engine {
         let misses_lists = mode == SearchMode::Lists && index.stats().lists.is_none();
         if misses_graph || misses_lists {
             // There is no graph by default, and a small library has no lists: what was asked for is built in memory.
+            index.check()?;
             let (ids, vectors) = index.vectors();
             let (graph_from, lists_from) = if misses_graph { (0, usize::MAX) } else { (usize::MAX, 0) };
             let options = IndexOptions { graph_from, lists_from, ..IndexOptions::default() };

@@ -113,6 +113,15 @@ impl Engine {
         options: &SimilarOptions,
         steering: &Steering,
     ) -> Result<(Vec<SimilarTrack>, Steered), EngineError> {
+        self.with_index(|engine| engine.steer(seeds, options, steering))
+    }
+
+    fn steer(
+        &mut self,
+        seeds: &[Seed],
+        options: &SimilarOptions,
+        steering: &Steering,
+    ) -> Result<(Vec<SimilarTrack>, Steered), EngineError> {
         let allowed = self.allowed(options)?;
         let (seeds, query) = self.space()?.query(seeds)?;
         let query = query.as_slice();

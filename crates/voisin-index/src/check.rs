@@ -16,7 +16,7 @@ impl VectorIndex {
         let graph = self.graph.as_ref();
         let held = |segment: &Segment| segment.len() * (2 * self.codec.width + 8 + 8);
         let links = graph.map_or(0, |graph| 4 * graph.links.len() + graph.block_bytes());
-        let mapped = self.base.codes.is_mapped();
+        let mapped = self.base.codes.file().is_some();
         let bytes = held(&self.base) + held(&self.tail) + links + self.lists.as_ref().map_or(0, Lists::bytes);
         let on_demand = if mapped { self.base.len() * self.codec.width } else { 0 };
         IndexStats {

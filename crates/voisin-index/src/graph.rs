@@ -99,27 +99,29 @@ impl Graph {
     }
 
     fn blocks(&self, lists: &Lists) -> &[u8] {
-        self.blocks.get_or_init(|| {
-            let codes = lists.codes_by_slot(self.len());
-            let step = self.stride / LANES * BLOCK_BYTES;
-            let mut plane = Plane::zeroed(self.len() * step);
-            let write = |(slot, blocks): (usize, &mut [u8])| {
-                blocks.copy_from_slice(&empty_blocks(self.stride));
-                for (at, &link) in self.linked(slot).iter().enumerate() {
-                    let (code, scale, offset) = &codes[link as usize];
-                    let block = &mut blocks[at / LANES * BLOCK_BYTES..][..BLOCK_BYTES];
-                    short::write(block, at % LANES, code, *scale, *offset, link);
+        self.blocks
+            .get_or_init(|| {
+                let codes = lists.codes_by_slot(self.len());
+                let step = self.stride / LANES * BLOCK_BYTES;
+                let mut plane = Plane::zeroed(self.len() * step);
+                let write = |(slot, blocks): (usize, &mut [u8])| {
+                    blocks.copy_from_slice(&empty_blocks(self.stride));
+                    for (at, &link) in self.linked(slot).iter().enumerate() {
+                        let (code, scale, offset) = &codes[link as usize];
+                        let block = &mut blocks[at / LANES * BLOCK_BYTES..][..BLOCK_BYTES];
+                        short::write(block, at % LANES, code, *scale, *offset, link);
+                    }
+                };
+                let rows = &mut plane.as_mut()[..self.len() * step];
+                if rayon::current_thread_index().is_none() {
+                    rows.par_chunks_exact_mut(step.max(1)).enumerate().for_each(write);
+                } else {
+                    // A worker that waits may take up another search, which would wait for these blocks: for ever.
+                    rows.chunks_exact_mut(step.max(1)).enumerate().for_each(write);
                 }
-            };
-            let rows = &mut plane.as_mut()[..self.len() * step];
-            if rayon::current_thread_index().is_none() {
-                rows.par_chunks_exact_mut(step.max(1)).enumerate().for_each(write);
-            } else {
-                // A worker that waits may take up another search, which would wait for these blocks: for ever.
-                rows.chunks_exact_mut(step.max(1)).enumerate().for_each(write);
-            }
-            plane
-        })
+                plane
+            })
+            .raw()
     }
 
     /// The best `ef` slots found for `query` by short code, with their similarities at 8 bits, in no order; `skip` is

@@ -232,10 +232,11 @@ impl VectorIndex {
     }
 
     /// The vector of `track` as the index holds it, at length 1 for cosines: each component within 5e-5 of the one given
-    /// (of the longest vector's length for other metrics).
+    /// (of the longest vector's length for other metrics). `None` where there is none, or not whole in the index's file.
     pub fn vector(&self, track: TrackId) -> Option<Vec<f32>> {
         let (segment, slot) = self.slot(track)?;
-        Some(self.codec.lowered(&segment.codes, slot))
+        let vector = self.codec.lowered(&segment.codes, slot);
+        self.intact().is_ok().then_some(vector)
     }
 
     fn slot(&self, track: TrackId) -> Option<(&Segment, usize)> {

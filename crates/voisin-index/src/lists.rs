@@ -68,6 +68,7 @@ pub(crate) struct Lists {
     pub(crate) starts: Vec<u32>,
     /// Blocks of the vectors.
     pub(crate) blocks: Plane,
+    pub(crate) vectors: usize,
 }
 
 /// Buffers of a search, kept per thread.
@@ -309,6 +310,30 @@ fn count(n: usize) -> usize {
     ((LISTS * (n as f64).sqrt()) as usize).min(n / LEAST).max(1)
 }
 
+/// Whether what stands in blocks can be scales, offsets, and names of `n` vectors that are `new`.
+fn are_places(blocks: &[u8], n: usize, mut new: impl FnMut(usize) -> bool) -> bool {
+    blocks.chunks_exact(BLOCK_BYTES).all(|block| {
+        (0..LANES).all(|lane| {
+            let (scale, offset, name) = read(block, lane);
+            if name == NOBODY {
+                return scale == 0. && offset == f32::NEG_INFINITY;
+            }
+            (name as usize) < n && new(name as usize) && scale.abs() <= 100. && offset.abs() <= 100.
+        })
+    })
+}
+
+/// Whether there is one place for each of the names 0 to n - 1; for what is read from a file.
+pub(crate) fn are_all_places(blocks: &[u8], n: usize) -> bool {
+    let mut seen = vec![false; n];
+    let mut left = n;
+    let sane = are_places(blocks, n, |name| {
+        left = left.wrapping_sub(1);
+        !std::mem::replace(&mut seen[name], true)
+    });
+    sane && left == 0
+}
+
 impl Lists {
     /// Groups all vectors, in parallel on rayon's current pool; the result does not depend on its size.
     pub(crate) fn build(source: CodeSource<'_>) -> Self {
@@ -362,7 +387,12 @@ impl Lists {
             }
         }
         starts.push((blocks.len() / BLOCK_BYTES) as u32);
-        Self { directions, centres, starts, blocks: Plane::pages(&blocks) }
+        Self { directions, centres, starts, blocks: Plane::pages(&blocks), vectors: n }
+    }
+
+    /// Whether every vector has one place in the blocks, with numbers that can be; for what is read from a file.
+    pub(crate) fn has_every_vector(&self) -> bool {
+        are_all_places(self.blocks.raw(), self.vectors)
     }
 
     /// Number of lists.
@@ -384,7 +414,9 @@ impl Lists {
 
     fn list(&self, list: u32) -> &[u8] {
         let (from, to) = (self.starts[list as usize] as usize, self.starts[list as usize + 1] as usize);
-        &self.blocks[from * BLOCK_BYTES..to * BLOCK_BYTES]
+        self.blocks.sane_part(from * BLOCK_BYTES..to * BLOCK_BYTES, |blocks| {
+            are_places(blocks, self.vectors, |_| true)
+        })
     }
 
     pub(crate) fn short(&self, isa: Isa, query: &PreparedQuery) -> ShortQuery {
@@ -418,7 +450,7 @@ impl Lists {
     /// Code, scale and offset of each slot, of `n`.
     pub(crate) fn codes_by_slot(&self, n: usize) -> Vec<([i8; SHORT], f32, f32)> {
         let mut codes = vec![([0; SHORT], 0., f32::NEG_INFINITY); n];
-        for block in self.blocks.chunks_exact(BLOCK_BYTES) {
+        for block in self.blocks.raw().chunks_exact(BLOCK_BYTES) {
             for lane in 0..LANES {
                 let (scale, offset, name) = read(block, lane);
                 if let Some(to) = codes.get_mut(name as usize) {
@@ -451,7 +483,7 @@ impl Lists {
                     let next = self.starts[next as usize] as usize * BLOCK_BYTES;
                     (0..FIRST_BLOCKS * BLOCK_BYTES)
                         .step_by(64)
-                        .for_each(|line| Isa::prefetch(&self.blocks, next + line));
+                        .for_each(|line| Isa::prefetch(self.blocks.raw(), next + line));
                 }
                 buffers.pool.compare(isa, self.list(list), &short);
             }
@@ -585,7 +617,7 @@ impl Lists {
 
     /// Slots in the order of lists: neighbours are near each other.
     pub(crate) fn order(&self) -> Vec<u32> {
-        let places = self.blocks.chunks_exact(BLOCK_BYTES);
+        let places = self.blocks.raw().chunks_exact(BLOCK_BYTES);
         let names = places.flat_map(|block| (0..LANES).map(move |lane| read(block, lane).2));
         names.filter(|&name| name != NOBODY).collect()
     }

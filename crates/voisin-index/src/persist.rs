@@ -4,6 +4,8 @@ use std::path::Path;
 
 use voisin_base::atomic_file;
 
+use super::file::CheckedFile;
+use super::lists::Lists;
 use super::{IndexError, IndexStamp, VectorIndex, file, tail_file};
 
 /// A tail of more than this share of the tracks is built in.
@@ -37,6 +39,7 @@ impl VectorIndex {
             graph: self.graph.as_ref(),
             lists: self.lists.as_ref(),
         };
+        self.check()?;
         atomic_file::remove_abandoned(path);
         let root = file::save(path, parts)?;
         *saved = Some(root);
@@ -58,6 +61,7 @@ impl VectorIndex {
     /// [`IndexError::OtherModel`], [`IndexError::Stale`], [`IndexError::Dimension`], [`IndexError::Io`].
     pub fn load(path: &Path, expected: &IndexStamp) -> Result<Self, IndexError> {
         let (index, generation) = Self::load_any_generation(path, expected)?;
+        index.check()?;
         if generation != expected.generation {
             let (expected, actual) = (expected.generation, generation);
             return Err(IndexError::Stale { path: path.to_owned(), expected, actual });
@@ -66,9 +70,10 @@ impl VectorIndex {
     }
 
     /// [`load`](Self::load), but of any generation, which is returned: an older index can be brought up to date with
-    /// [`insert`](Self::insert) and [`remove`](Self::remove).
+    /// [`insert`](Self::insert) and [`remove`](Self::remove). Of the vectors, only what a search reads is checked, as it
+    /// is read, until [`check`](Self::check) is called; a search that came upon damage returns [`IndexError::Damaged`].
     pub fn load_any_generation(path: &Path, expected: &IndexStamp) -> Result<(Self, u64), IndexError> {
-        let (index, stamp) = Self::open(path)?;
+        let (index, stamp) = Self::open_unchecked(path)?;
         if stamp.model_fingerprint != expected.model_fingerprint {
             return Err(IndexError::OtherModel {
                 path: path.to_owned(),
@@ -82,8 +87,36 @@ impl VectorIndex {
         Ok((index, stamp.generation))
     }
 
-    /// Opens the index at `path` whatever it belongs to, and says what that is.
+    /// Opens the index at `path` whatever it belongs to, and says what that is. Every byte is checked first.
     pub fn open(path: &Path) -> Result<(Self, IndexStamp), IndexError> {
+        let (index, stamp) = Self::open_unchecked(path)?;
+        index.check()?;
+        Ok((index, stamp))
+    }
+
+    /// Checks every byte that was not checked yet, in parallel on rayon's current pool.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`]
+    pub fn check(&self) -> Result<(), IndexError> {
+        let Some(file) = self.base.codes.file().filter(|file| !file.is_whole()) else { return Ok(()) };
+        if file.check_long(0..file.bytes().len()) && self.lists.as_ref().is_none_or(Lists::has_every_vector) {
+            file.set_whole();
+        } else {
+            file.set_damaged("places in lists");
+        }
+        file.intact()
+    }
+
+    /// Whether all that was read of its file so far was as it was written; an index that was built is.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`]
+    pub fn intact(&self) -> Result<(), IndexError> {
+        self.base.codes.file().map_or(Ok(()), CheckedFile::intact)
+    }
+
+    fn open_unchecked(path: &Path) -> Result<(Self, IndexStamp), IndexError> {
         let loaded = file::load(path)?;
         let mut stamp = loaded.stamp;
         let isa = voisin_kernels::isa()?;
@@ -113,6 +146,10 @@ impl VectorIndex {
                     index.tail.pushed(track);
                 }
             }
+        }
+        // A graph's blocks are made of those of all lists.
+        if index.graph.is_some() {
+            index.check()?;
         }
         Ok((index, stamp))
     }

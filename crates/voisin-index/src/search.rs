@@ -99,7 +99,8 @@ impl VectorIndex {
                     self.scan(&self.tail, query, &tail, k, &mut top);
                     self.answers(query, top)
                 };
-                return Ok(queries.iter().zip(tops).map(finish).collect());
+                let found = queries.iter().zip(tops).map(finish).collect();
+                return self.intact().map(|()| found);
             }
         }
         queries.iter().map(|query| self.search_query(query, k, params)).collect()
@@ -151,6 +152,7 @@ impl VectorIndex {
     /// The `k` nearest other tracks of every track, in the order of [`tracks`](Self::tracks); in parallel on
     /// rayon's current pool. The same answers as [`search_track`](Self::search_track).
     pub fn knn_graph(&self, k: usize, params: &SearchParams<'_>) -> Result<Vec<Vec<Neighbor>>, IndexError> {
+        self.check()?;
         let tracks = self.tracks();
         let mut order: Vec<usize> = (0..tracks.len()).collect();
         if let Way::Lists(lists) = self.way(params.mode)? {

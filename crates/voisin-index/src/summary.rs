@@ -10,8 +10,8 @@ use super::file::{self, Damage, array};
 use super::types::IndexSummary;
 use super::{IndexError, VectorIndex, tail_file};
 
-/// Heads are smaller than this: the header and 32 bytes for each MiB of vectors.
-const LARGEST_HEAD: u64 = 64 << 20;
+/// Heads are smaller than this: the header and 32 bytes for each 16 KiB of vectors.
+const LARGEST_HEAD: u64 = 1 << 30;
 
 impl VectorIndex {
     /// What the index at `path` is, from its head and that of its tail; the vectors are neither read nor checked.

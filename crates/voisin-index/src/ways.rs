@@ -57,7 +57,8 @@ impl VectorIndex {
             Way::Exact => {
                 self.base.exact(self.isa, &self.codec, query, &base, &mut top);
                 self.tail.exact(self.isa, &self.codec, query, &tail, &mut top);
-                return Ok(self.answers(query, top));
+                let found = self.answers(query, top);
+                return self.intact().map(|()| found);
             }
             Way::Lists(lists) => self.search_lists(lists, query, k, params, &base, &mut top),
             Way::Graph(graph, lists) => {
@@ -66,7 +67,8 @@ impl VectorIndex {
             Way::Scan => self.scan(&self.base, query, &base, k, &mut top),
         }
         self.scan(&self.tail, query, &tail, k, &mut top);
-        Ok(self.answers(query, top))
+        let found = self.answers(query, top);
+        self.intact().map(|()| found)
     }
 
     /// What was found by cosines, as the metric says it.

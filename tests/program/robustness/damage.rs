@@ -27,6 +27,7 @@ fn a_damaged_index_is_built_anew_and_said_in_one_line() {
     let version = [&good[..8], &7_u32.to_le_bytes(), &good[12..]].concat();
     for (bytes, what) in [
         (flipped(good.len() - 100), "checksum"),
+        (flipped(good.len() - 8 * 256 - 100), "checksum"),
         (flipped(40), "checksum of its head"),
         (flipped(100), "checksum of its head"),
         (good[..good.len() / 2].to_vec(), "another length"),

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! magic 8 · version u32 · header length u32 · body start u64 · BLAKE3 of the head 32
-//! header ([fields](super::fields)) · BLAKE3 of every MiB of the body · zeros to a multiple of 4 096
+//! header ([fields](super::fields)) · BLAKE3 of every 16 KiB of the body · zeros to a multiple of 4 096
 //! body: mean f32 [d] · scale, offset f32 [n, 2] · ids i64 [n] · links u32 [n, stride] · starts of lists u32
 //!       zeros to 4 096
 //!       directions u8 [64, width] · blocks of centres · blocks of lists · hi u8 [n, width] · lo u8 [n, width]
@@ -11,8 +11,10 @@
 //! Links and lists are there or not. Other versions are not read: an index is built again.
 //!
 //! Little-endian. The head's digest covers every byte before the body but its own, so with the table every byte
-//! of the file is checked before it is trusted; then every number that is used as an index is checked again.
+//! of the file is checked before it is trusted; then every number that is used as an index is checked again. Up to the
+//! blocks of lists that is done on opening; beyond, for all at once or for what a search reads.
 
+mod checked;
 mod read;
 mod write;
 
@@ -31,6 +33,7 @@ use super::tuning::Tuning;
 use super::types::{GraphBuilder, IndexOptions};
 use super::{IndexError, IndexStamp, MAX_DIMENSION, MAX_VECTORS, check_options};
 
+pub(crate) use checked::CheckedFile;
 pub(crate) use read::load;
 pub(crate) use write::{replace, save};
 
@@ -40,7 +43,7 @@ const MAGIC: &[u8; 8] = b"voisinIX";
 pub(crate) const PREFIX: usize = 56;
 const DIGEST: usize = 32;
 /// Bytes of the body per entry of the table of digests.
-const CHUNK: usize = 1 << 20;
+const PIECE: usize = 1 << 14;
 pub(crate) const PAGE: usize = 4096;
 
 pub(crate) struct Header {

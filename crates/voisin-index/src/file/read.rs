@@ -1,27 +1,26 @@
-//! Reading: the file is mapped, every byte is held against its digest, then every number against its range.
+//! Reading: the file is mapped; what is read of it is held against its digests, then every number against its range.
 
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-use memmap2::Mmap;
 use rayon::prelude::*;
 
 use crate::IndexError;
 use crate::codes::{Codec, Codes, Meta, Plane};
 use crate::graph::{Graph, NONE};
-use crate::lists::{Directions, Lists};
+use crate::lists::{Directions, Lists, are_all_places};
 use crate::segment::Segment;
 use voisin_base::track::TrackId;
-use voisin_kernels::buffer::{fetch, let_go, map_file, read_file};
-pub use voisin_kernels::dot::short::{BLOCK_BYTES, LANES, NOBODY, read};
+use voisin_kernels::buffer::{map_file, read_file};
+use voisin_kernels::dot::short::LANES;
 
 use super::{
-    BaseFile, CHUNK, DIGEST, Damage, Header, ListShape, PAGE, PREFIX, Sections, array, floats, pairs,
-    parse_head, words,
+    BaseFile, CheckedFile, DIGEST, Damage, Header, ListShape, PAGE, PIECE, PREFIX, Sections, array, floats,
+    pairs, parse_head, words,
 };
 
-/// Maps and checks the file at `path`: every byte by its digest, then every number by its range.
+/// Maps the file at `path`, and checks what all searches need: every byte by its digest, then every number by its range.
 pub(crate) fn load(path: &Path) -> Result<BaseFile, IndexError> {
     let io = |doing| move |source| IndexError::Io { path: path.to_owned(), doing, source };
     let file = File::open(path).map_err(io("opening"))?;
@@ -29,31 +28,22 @@ pub(crate) fn load(path: &Path) -> Result<BaseFile, IndexError> {
     let damage = Damage(path.to_owned());
     damage.check(length >= PAGE as u64, "shorter than its head")?;
     // While searches go on, a newer index takes this one's place.
-    let map = if cfg!(windows) { read_file(&file) } else { map_file(&file) };
-    let map = Arc::new(map.map_err(io("mapping"))?);
+    let map = if cfg!(windows) { read_file(&file) } else { map_file(&file) }.map_err(io("mapping"))?;
     let body_start = usize::try_from(u64::from_le_bytes(array(&map[16..24]))).unwrap_or(usize::MAX);
     let (header, root) = parse_head(&damage, &map[..body_start.clamp(PREFIX, map.len())])?;
     let header_len = u32::from_le_bytes(array(&map[12..16])) as usize;
     let sections = Sections::of(&header).ok_or_else(|| damage.error("sizes out of range"))?;
     damage.check(map.len() - body_start == sections.end(), "another length than its header says")?;
-    let table = PREFIX + header_len..PREFIX + header_len + sections.end().div_ceil(CHUNK) * DIGEST;
+    let table = PREFIX + header_len..PREFIX + header_len + sections.end().div_ceil(PIECE) * DIGEST;
     damage.check(table.end <= body_start, "cut in its table of checksums")?;
-    let body = &map[body_start..];
-    let chunks = body.par_chunks(CHUNK).zip(map[table].par_chunks_exact(DIGEST));
-    let intact = chunks.enumerate().all(|(at, (chunk, digest))| {
-        let part = body_start + at * CHUNK..body_start + at * CHUNK + chunk.len();
-        fetch(&map, &part);
-        let same = blake3::hash(chunk).as_bytes() == digest;
-        // A search reads the second half of its best vectors alone.
-        if at * CHUNK >= sections.lo.start {
-            let_go(&map, &part);
-        }
-        same
-    });
-    damage.check(intact, "checksum")?;
-    let parsed = parse(&damage, header, &sections, &map, body_start, root)?;
-    // What stands before the blocks has been copied.
-    let_go(&map, &(0..body_start + sections.blocks.start));
+    let kept = sections.blocks.end..sections.lo.start;
+    let file = Arc::new(CheckedFile::new(path.to_owned(), map, body_start, table, kept));
+    // What is copied; the rest as it is read.
+    let read_now = 0..sections.blocks.start;
+    file.check_long(read_now.clone());
+    file.intact()?;
+    let parsed = parse(&damage, header, &sections, &file, root)?;
+    file.release(read_now);
     Ok(parsed)
 }
 
@@ -61,11 +51,10 @@ fn parse(
     damage: &Damage,
     header: Header,
     sections: &Sections,
-    map: &Arc<Mmap>,
-    body_start: usize,
+    file: &Arc<CheckedFile>,
     root: [u8; DIGEST],
 ) -> Result<BaseFile, IndexError> {
-    let body = &map[body_start..];
+    let body = file.bytes();
     let mean = floats(&body[sections.mean.clone()]);
     damage.check(mean.iter().all(|x| x.abs() <= 1.01), "mean out of range")?;
     let meta = pairs(&body[sections.meta.clone()], |scale, offset| Meta { scale, offset });
@@ -77,9 +66,7 @@ fn parse(
         .has_graph()
         .then(|| parse_graph(damage, header.n, header.stride, &body[sections.links.clone()]))
         .transpose()?;
-    let plane = |range: &std::ops::Range<usize>| {
-        Plane::Mapped(Arc::clone(map), body_start + range.start..body_start + range.end)
-    };
+    let plane = |range: &std::ops::Range<usize>| Plane::Mapped(Arc::clone(file), range.clone());
     let lists = header
         .has_lists()
         .then(|| parse_lists(damage, header.n, &header.lists, sections, body, plane(&sections.blocks)))
@@ -112,28 +99,10 @@ fn parse_lists(
     let starts = words(&body[sections.starts.clone()]);
     let whole = starts.first() == Some(&0) && starts.last().map(|&end| end as usize) == Some(shape.blocks);
     damage.check(whole && starts.is_sorted(), "starts of lists")?;
-    // What stands in each place: sane numbers, and the names 0 to n - 1, each once.
-    let names = |blocks: &[u8], n: usize| {
-        let mut seen = vec![false; n];
-        let mut left = n;
-        let sane = blocks.chunks_exact(BLOCK_BYTES).all(|block| {
-            (0..LANES).all(|lane| {
-                let (scale, offset, name) = read(block, lane);
-                if name == NOBODY {
-                    return scale == 0. && offset == f32::NEG_INFINITY;
-                }
-                left = left.wrapping_sub(1);
-                let new = seen.get_mut(name as usize).is_some_and(|seen| !std::mem::replace(seen, true));
-                new && scale.abs() <= 100. && offset.abs() <= 100.
-            })
-        });
-        sane && left == 0
-    };
     let centres = body[sections.centres.clone()].to_vec();
-    damage.check(names(&centres, shape.lists), "centres of lists")?;
-    damage.check(names(&blocks, n), "places in lists")?;
+    damage.check(are_all_places(&centres, shape.lists), "centres of lists")?;
     let directions = Directions { rows: body[sections.directions.clone()].to_vec(), step: shape.step };
-    Ok(Lists { directions, centres, starts, blocks })
+    Ok(Lists { directions, centres, starts, blocks, vectors: n })
 }
 
 fn parse_graph(damage: &Damage, n: usize, stride: usize, links: &[u8]) -> Result<Graph, IndexError> {

@@ -19,7 +19,7 @@ fn sign(bytes: &mut [u8]) {
         return;
     }
     let table: Vec<u8> =
-        bytes[body_start..].chunks(CHUNK).flat_map(|chunk| *blake3::hash(chunk).as_bytes()).collect();
+        bytes[body_start..].chunks(PIECE).flat_map(|chunk| *blake3::hash(chunk).as_bytes()).collect();
     if PREFIX + header_len + table.len() <= body_start {
         bytes[PREFIX + header_len..][..table.len()].copy_from_slice(&table);
     }
@@ -56,6 +56,57 @@ fn a_flipped_byte_in_any_section_is_told() {
             assert!(matches!(error, Some(IndexError::Damaged { .. })), "byte {at}: {error:?}");
         }
     }
+}
+
+#[test]
+fn a_search_of_what_is_checked_as_it_is_read_is_right_or_says_that_the_file_is_damaged() {
+    let mut rng = StdRng::seed_from_u64(9);
+    let vectors = vectors(&mut rng, 6000, 70);
+    let ids: Vec<TrackId> = (0..6000).map(TrackId).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("index.bin");
+    let stamp = IndexStamp { generation: 1, model_fingerprint: "x".into(), dimension: 70 };
+    let options = IndexOptions { lists_from: 0, ..IndexOptions::default() };
+    let whole = VectorIndex::build(&ids, vectors.view(), &options).unwrap();
+    whole.save(&path, &stamp).unwrap();
+    let good = std::fs::read(&path).unwrap();
+    let body_start = u64::from_le_bytes(array(&good[16..24])) as usize;
+    let (header, _) = parse_head(&Damage(path.clone()), &good[..body_start]).unwrap();
+    let Sections { blocks, hi, lo, .. } = Sections::of(&header).unwrap();
+    let of_lists = blocks.clone();
+    let narrow = SearchParams { mode: SearchMode::Lists, ef: Some(3), ..SearchParams::default() };
+    let (mut right, mut told) = (0, 0);
+    for section in [blocks, hi, lo] {
+        for _ in 0..20 {
+            let mut bad = good.clone();
+            bad[body_start + rng.random_range(section.clone())] ^= 1 << rng.random_range(0..8);
+            std::fs::write(&path, &bad).unwrap();
+            let (index, _) = VectorIndex::load_any_generation(&path, &stamp).unwrap();
+            for row in [5, 700, 5900] {
+                let query = vectors.row(row).to_vec();
+                match index.search(&query, 3, &narrow) {
+                    Ok(found) => {
+                        assert_eq!(found, whole.search(&query, 3, &narrow).unwrap());
+                        assert_eq!(index.vector(ids[row]), whole.vector(ids[row]));
+                        right += 1;
+                    }
+                    Err(IndexError::Damaged { .. }) => told += 1,
+                    Err(other) => panic!("{other}"),
+                }
+            }
+            let params = SearchParams { mode: SearchMode::Exact, ..SearchParams::default() };
+            let all = index.search_batch(vectors.slice(ndarray::s![..4, ..]), 6000, &params);
+            assert!(section == of_lists || matches!(all, Err(IndexError::Damaged { .. })));
+            assert!(matches!(index.check(), Err(IndexError::Damaged { .. })));
+            assert!(matches!(index.knn_graph(2, &narrow), Err(IndexError::Damaged { .. })));
+            assert!(index.save(&folder.path().join("other"), &stamp).is_err());
+        }
+    }
+    assert!(right > 30 && told > 30, "{right} right, {told} told");
+    std::fs::write(&path, &good).unwrap();
+    let (index, _) = VectorIndex::load_any_generation(&path, &stamp).unwrap();
+    index.check().unwrap();
+    assert_eq!(index.vectors(), whole.vectors());
 }
 
 /// Runs for `VOISIN_FUZZ_SECONDS`, two by default.
@@ -102,6 +153,12 @@ fn forged_files_with_right_checksums_are_refused_or_searched() {
             sign(&mut bad);
         }
         std::fs::write(&path, &bad).unwrap();
+        let query = vec![1.; 20];
+        if let Ok((index, _)) = VectorIndex::load_any_generation(&path, &stamp) {
+            for mode in [SearchMode::Scan, SearchMode::Lists] {
+                let _ = index.search(&query, 10, &SearchParams { mode, ..SearchParams::default() });
+            }
+        }
         let Ok((index, _)) = VectorIndex::open(&path) else {
             refused += 1;
             continue;

@@ -10,37 +10,37 @@ use voisin_base::atomic_file::AtomicFile;
 pub use voisin_kernels::dot::short::BLOCK_BYTES;
 
 use super::{
-    BaseParts, CHUNK, DIGEST, Header, ListShape, MAGIC, PAGE, PREFIX, Sections, VERSION, head_digest,
+    BaseParts, DIGEST, Header, ListShape, MAGIC, PAGE, PIECE, PREFIX, Sections, VERSION, head_digest,
 };
 
 /// Writes and hashes the body.
 struct HashingWriter<W> {
     out: W,
     hasher: blake3::Hasher,
-    in_chunk: usize,
+    in_piece: usize,
     table: Vec<u8>,
 }
 
 impl<W: Write> HashingWriter<W> {
     fn write(&mut self, mut bytes: &[u8]) -> std::io::Result<()> {
         while !bytes.is_empty() {
-            let (now, later) = bytes.split_at(bytes.len().min(CHUNK - self.in_chunk));
+            let (now, later) = bytes.split_at(bytes.len().min(PIECE - self.in_piece));
             self.out.write_all(now)?;
             self.hasher.update(now);
-            self.in_chunk += now.len();
-            if self.in_chunk == CHUNK {
-                self.end_chunk();
+            self.in_piece += now.len();
+            if self.in_piece == PIECE {
+                self.end_piece();
             }
             bytes = later;
         }
         Ok(())
     }
 
-    fn end_chunk(&mut self) {
-        if self.in_chunk > 0 {
+    fn end_piece(&mut self) {
+        if self.in_piece > 0 {
             self.table.extend_from_slice(self.hasher.finalize().as_bytes());
             self.hasher.reset();
-            self.in_chunk = 0;
+            self.in_piece = 0;
         }
     }
 
@@ -92,13 +92,13 @@ pub(crate) fn save(path: &Path, parts: BaseParts<'_>) -> Result<[u8; DIGEST], In
     replace(path, |file| {
         let sections = Sections::of(&header).ok_or(std::io::ErrorKind::FileTooLarge)?;
         let header = HeaderFields::written(|fields| header.pass(fields))?;
-        let chunks = sections.end().div_ceil(CHUNK);
-        let body_start = (PREFIX + header.len() + chunks * DIGEST).next_multiple_of(PAGE);
+        let pieces = sections.end().div_ceil(PIECE);
+        let body_start = (PREFIX + header.len() + pieces * DIGEST).next_multiple_of(PAGE);
         file.seek(SeekFrom::Start(body_start as u64))?;
         let out = BufWriter::with_capacity(1 << 20, &mut *file);
-        let mut body = HashingWriter { out, hasher: blake3::Hasher::new(), in_chunk: 0, table: Vec::new() };
+        let mut body = HashingWriter { out, hasher: blake3::Hasher::new(), in_piece: 0, table: Vec::new() };
         write_body(&mut body, parts, &sections)?;
-        body.end_chunk();
+        body.end_piece();
         body.out.flush()?;
         let table = std::mem::take(&mut body.table);
         drop(body);
@@ -136,8 +136,8 @@ fn write_body<W: Write>(
     if let Some(lists) = parts.lists {
         body.write(&lists.directions.rows)?;
         body.write(&lists.centres)?;
-        body.write(&lists.blocks)?;
+        body.write(lists.blocks.raw())?;
     }
-    body.write(&codes.hi[..codes.len() * codes.width])?;
-    body.write(&codes.lo[..codes.len() * codes.width])
+    body.write(&codes.hi.raw()[..codes.len() * codes.width])?;
+    body.write(&codes.lo.raw()[..codes.len() * codes.width])
 }

@@ -1,0 +1,131 @@
+//! A mapped file whose body is held against its digests: all of it, or piece by piece as it is read.
+
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+use memmap2::Mmap;
+use rayon::prelude::*;
+
+use super::{DIGEST, Damage, PIECE};
+use crate::IndexError;
+use voisin_kernels::buffer::{fetch, let_go};
+
+/// Pieces that are brought into memory together when all are checked.
+const TOGETHER: usize = 64;
+
+/// Bytes are where the body has them.
+pub(crate) struct CheckedFile {
+    path: PathBuf,
+    map: Mmap,
+    /// Where the body begins.
+    body: usize,
+    /// Digests of its pieces.
+    table: Range<usize>,
+    /// From here on the body need not stay in memory once it was checked.
+    on_demand: usize,
+    /// A bit for each piece that is as it was written.
+    sound: Vec<AtomicU64>,
+    /// All are, and what is in them.
+    is_whole: AtomicBool,
+    /// What was found otherwise.
+    damage: OnceLock<&'static str>,
+}
+
+impl CheckedFile {
+    pub(super) fn new(
+        path: PathBuf,
+        map: Mmap,
+        body: usize,
+        table: Range<usize>,
+        kept: Range<usize>,
+    ) -> Self {
+        let words = table.len().div_ceil(64 * DIGEST);
+        let file = Self {
+            path,
+            map,
+            body,
+            table,
+            on_demand: kept.end,
+            sound: std::iter::repeat_with(AtomicU64::default).take(words).collect(),
+            is_whole: AtomicBool::new(false),
+            damage: OnceLock::new(),
+        };
+        // Single rows of vectors are read, here and there.
+        file.release(kept.start..file.bytes().len());
+        file
+    }
+
+    /// The body, checked or not.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.map[self.body..]
+    }
+
+    /// Whether nothing is left to check.
+    #[inline]
+    pub(crate) fn is_whole(&self) -> bool {
+        self.is_whole.load(Relaxed)
+    }
+
+    /// Everything was checked, beyond what digests tell.
+    pub(crate) fn set_whole(&self) {
+        self.is_whole.store(true, Relaxed);
+    }
+
+    /// Keeps in mind that something in the file is not as it was written.
+    pub(crate) fn set_damaged(&self, what: &'static str) {
+        let _ = self.damage.set(what);
+    }
+
+    /// Whether all that was read was as it was written.
+    pub(crate) fn intact(&self) -> Result<(), IndexError> {
+        match self.damage.get() {
+            Some(what) => Err(Damage(self.path.clone()).error(*what)),
+            None => Ok(()),
+        }
+    }
+
+    /// Lets go of the memory of a part.
+    pub(super) fn release(&self, part: Range<usize>) {
+        let_go(&self.map, &(self.body + part.start..self.body + part.end));
+    }
+
+    /// Whether a part is as its digests say; what is not is kept in mind.
+    #[inline]
+    pub(crate) fn check(&self, part: Range<usize>) -> bool {
+        self.is_whole() || (part.start / PIECE..part.end.div_ceil(PIECE)).all(|piece| self.check_piece(piece))
+    }
+
+    fn check_piece(&self, piece: usize) -> bool {
+        let (word, bit) = (&self.sound[piece / 64], 1 << (piece % 64));
+        if word.load(Relaxed) & bit != 0 {
+            return true;
+        }
+        let body = self.bytes();
+        let bytes = &body[piece * PIECE..body.len().min((piece + 1) * PIECE)];
+        let is_sound =
+            blake3::hash(bytes).as_bytes() == &self.map[self.table.clone()][piece * DIGEST..][..DIGEST];
+        if is_sound {
+            word.fetch_or(bit, Relaxed);
+        } else {
+            self.set_damaged("checksum");
+        }
+        is_sound
+    }
+
+    /// As [`check`](Self::check), of a long part: in parallel on rayon's current pool.
+    pub(crate) fn check_long(&self, part: Range<usize>) -> bool {
+        let pieces = part.start / PIECE..part.end.div_ceil(PIECE);
+        pieces.clone().into_par_iter().step_by(TOGETHER).all(|first| {
+            let end = pieces.end.min(first + TOGETHER);
+            let (from, to) = (first * PIECE, self.bytes().len().min(end * PIECE));
+            fetch(&self.map, &(self.body + from..self.body + to));
+            let are_sound = (first..end).all(|piece| self.check_piece(piece));
+            if from >= self.on_demand {
+                self.release(from..to);
+            }
+            are_sound
+        })
+    }
+}
