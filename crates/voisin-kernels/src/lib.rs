@@ -21,7 +21,7 @@ pub mod lstm;
 #[cfg(feature = "networks")]
 pub mod musicnn;
 #[cfg(feature = "networks")]
-mod rows;
+pub mod rows;
 #[cfg(feature = "networks")]
 pub mod simd;
 #[cfg(feature = "networks")]

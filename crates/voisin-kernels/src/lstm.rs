@@ -1,64 +1,18 @@
 //! A long short-term memory (Hochreiter and Schmidhuber, 1997) and its gradients.
 //!
-//! Gates stand in PyTorch's order: input, forget, new, output. All products are those of [`rows`]; what an example
+//! Gates stand in PyTorch's order: input, forget, new, output. All products are those of [`rows`](crate::rows); what an example
 //! becomes does not depend on the others of a batch, nor on the number of threads. For: layers in training.
 
 use rayon::prelude::*;
 
 use crate::Isa;
-use crate::buffer::Buffer;
-use crate::rows::{self, Rows};
+use crate::rows::Panels;
 use crate::simd::{Work, vectorised};
 
 /// Gates of a unit.
 const GATES: usize = 4;
 /// Numbers that [`Lstm::forward`] keeps of a unit and step: state, cell, gates.
 pub const KEPT: usize = 2 + GATES;
-
-/// A matrix that rows are multiplied by, in panels of two registers.
-struct Panels {
-    isa: Isa,
-    inner: usize,
-    /// With the zeros that fill the last panel.
-    outputs: usize,
-    matrix: Buffer,
-    bias: Vec<f32>,
-}
-
-impl Panels {
-    /// `value(inner, output)` for each place.
-    fn new(isa: Isa, inner: usize, outputs: usize, value: impl Fn(usize, usize) -> f32) -> Self {
-        let width = 2 * isa.lanes();
-        let wide = outputs.next_multiple_of(width);
-        let mut matrix = Buffer::zeroed(inner * wide);
-        let panels = matrix.as_mut_slice()[..inner * wide].chunks_exact_mut(inner * width);
-        for (panel, values) in panels.enumerate() {
-            let first = panel * width;
-            for (from, values) in values.chunks_exact_mut(width).enumerate() {
-                for (output, to) in (first..outputs).zip(values) {
-                    *to = value(from, output);
-                }
-            }
-        }
-        Self { isa, inner, outputs: wide, matrix, bias: vec![0.0; wide] }
-    }
-
-    /// Products of rows that begin `stride` apart; `out` takes as many rows as it has room for.
-    fn multiply(&self, input: &[f32], stride: usize, out: &mut [f32]) {
-        let job = Rows {
-            input,
-            stride,
-            inner: self.inner,
-            matrix: self.matrix.as_slice(),
-            bias: &self.bias,
-            bias_row: &vec![0; out.len() / self.outputs],
-            norm: None,
-            residual: None,
-            outputs: self.outputs,
-        };
-        rows::rows(self.isa, &job, out);
-    }
-}
 
 /// A layer, and how long its signals are.
 #[derive(Debug, Clone, Copy)]

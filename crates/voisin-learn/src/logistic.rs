@@ -2,9 +2,12 @@
 //! (Alain and Bengio, "Understanding intermediate layers using linear classifier probes", 2016), and an algorithm of
 //! the laboratory.
 
-use ndarray::{Array1, Array2, ArrayView2, Axis};
+use ndarray::{Array1, Array2, ArrayView2, Axis, s};
 
 use serde::{Deserialize, Serialize};
+
+use voisin_kernels::rows::{self, Panels, WIDTH};
+use voisin_kernels::{Isa, isa};
 
 use super::optimise::{fista, lbfgs};
 use super::{FittedClassifier, Standardiser, Tensors, mean_absolute, softmax};
@@ -13,6 +16,8 @@ use crate::metrics::argmax;
 /// Steps of the minimisers, at most.
 const MOST_STEPS: usize = 500;
 const MOST_SPARSE_STEPS: usize = 2000;
+/// Rows whose loss is measured while they are in a core's cache.
+const TOGETHER: usize = 96;
 
 /// What of the weights counts against them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,15 +130,21 @@ pub(crate) fn log_softmax(logits: &mut Array2<f32>) {
 /// Rows and targets, to be fitted at one penalty after the other.
 pub(crate) struct Regression<'a> {
     standard: Standardiser,
+    /// Standardised rows, `[n, d]` and zeros up to a multiple of [`WIDTH`] columns.
     rows: Array2<f32>,
+    columns: usize,
     targets: ArrayView2<'a, f32>,
+    isa: Isa,
 }
 
 impl<'a> Regression<'a> {
     /// - `x`: `[n, d]`; `targets`: `[n, classes]`, rows sum to 1
     pub(crate) fn new(x: ArrayView2<f32>, targets: ArrayView2<'a, f32>) -> Self {
-        let (standard, rows) = Standardiser::fit(x);
-        Self { standard, rows, targets }
+        let (standard, close) = Standardiser::fit(x);
+        let (n, columns) = close.dim();
+        let mut rows = Array2::zeros((n, columns.next_multiple_of(WIDTH).max(WIDTH)));
+        rows.slice_mut(s![.., ..columns]).assign(&close);
+        Self { standard, rows, columns, targets, isa: isa().unwrap_or(Isa::PORTABLE) }
     }
 
     /// Minimises `Σ -ln p(target) + penalty · |W|² / 2` (biases are free) by L-BFGS, as scikit-learn does with
@@ -157,11 +168,11 @@ impl<'a> Regression<'a> {
     }
 
     fn numbers(&self) -> usize {
-        self.targets.ncols() * (self.rows.ncols() + 1)
+        self.targets.ncols() * (self.columns + 1)
     }
 
     fn parts(&self, values: &[f64]) -> (Array2<f32>, Array1<f32>) {
-        let (classes, d) = (self.targets.ncols(), self.rows.ncols());
+        let (classes, d) = (self.targets.ncols(), self.columns);
         let narrow = |part: &[f64]| part.iter().map(|&w| w as f32).collect::<Vec<f32>>();
         let (weight, bias) = values.split_at(classes * d);
         let weight = Array2::from_shape_vec((classes, d), narrow(weight)).expect("classes × d values");
@@ -177,22 +188,43 @@ impl<'a> Regression<'a> {
     /// the minimisers' own scales fit any number of them.
     fn loss(&self, penalty: f64, values: &[f64]) -> (f64, Vec<f64>) {
         let n = self.rows.nrows().max(1) as f64;
+        let (classes, d, wide) = (self.targets.ncols(), self.columns, self.rows.ncols());
         let (weight, bias) = self.parts(values);
-        let mut slope = self.rows.dot(&weight.t()) + &bias;
-        let mut loss = 0.0f64;
-        for (mut row, target) in slope.outer_iter_mut().zip(self.targets.outer_iter()) {
-            let most = row.fold(f32::NEG_INFINITY, |m, &v| m.max(v));
-            let said: f32 = row.iter().zip(target).map(|(v, t)| (v - most) * t).sum();
-            row.mapv_inplace(|v| (v - most).exp());
-            let sum = row.sum();
-            loss += f64::from(sum.ln() - said);
-            row.iter_mut().zip(target).for_each(|(v, t)| *v = *v / sum - t);
+        let panels = Panels::new(self.isa, d, classes, |from, to| weight[[to, from]]);
+        let (mut logits, mut slopes) = (vec![0.0; TOGETHER * panels.width()], vec![0.0; classes * TOGETHER]);
+        let mut pulled = vec![0.0; classes * wide];
+        let (mut loss, mut gradient) = (0.0f64, vec![0.0f64; values.len()]);
+        let rows = self.rows.as_slice().expect("rows as they were made");
+        let blocks = rows.chunks(TOGETHER * wide).zip(self.targets.axis_chunks_iter(Axis(0), TOGETHER));
+        for (block, targets) in blocks {
+            let together = targets.nrows();
+            let logits = &mut logits[..together * panels.width()];
+            panels.multiply(block, wide, logits);
+            let slopes = &mut slopes[..classes * together];
+            for (at, (row, target)) in
+                logits.chunks_exact_mut(panels.width()).zip(targets.outer_iter()).enumerate()
+            {
+                let row = &mut row[..classes];
+                row.iter_mut().zip(&bias).for_each(|(v, bias)| *v += bias);
+                let most = row.iter().fold(f32::NEG_INFINITY, |m, &v| m.max(v));
+                let said: f32 = row.iter().zip(target).map(|(v, t)| (v - most) * t).sum();
+                row.iter_mut().for_each(|v| *v = (*v - most).exp());
+                let sum: f32 = row.iter().sum();
+                loss += f64::from(sum.ln() - said);
+                for (class, (v, t)) in row.iter().zip(target).enumerate() {
+                    slopes[class * together + at] = v / sum - t;
+                    gradient[classes * d + class] += f64::from(v / sum - t);
+                }
+            }
+            rows::multiply(self.isa, slopes, block, wide, &mut pulled);
+            for (sums, pulled) in gradient.chunks_exact_mut(d.max(1)).zip(pulled.chunks_exact(wide)) {
+                sums.iter_mut().zip(pulled).for_each(|(sum, &g)| *sum += f64::from(g));
+            }
         }
         let weights = &values[..weight.len()];
         let squares: f64 = weights.iter().map(|w| w * w).sum();
-        let pulled = slope.t().dot(&self.rows);
-        let pulled = pulled.iter().zip(weights).map(|(&g, w)| (f64::from(g) + penalty * w) / n);
-        let gradient = pulled.chain(slope.sum_axis(Axis(0)).iter().map(|&g| f64::from(g) / n)).collect();
+        gradient.iter_mut().zip(weights).for_each(|(g, w)| *g += penalty * w);
+        gradient.iter_mut().for_each(|g| *g /= n);
         ((loss + 0.5 * penalty * squares) / n, gradient)
     }
 }
@@ -241,6 +273,27 @@ mod tests {
             let from = regression.at(penalty * 30.0, None);
             let again = regression.at(penalty, Some(&from));
             assert!((objective(&again, &x, &t, penalty) - least).abs() < 1e-3 * least);
+        }
+    }
+
+    #[test]
+    fn rows_are_the_same_however_they_lie_in_memory() {
+        // 32 columns, a multiple of the registers, in more rows than one block
+        let mut random = StdRng::seed_from_u64(4);
+        let x = Array2::from_shape_fn((250, 32), |(i, j)| {
+            random.random::<f32>() + if i % 3 == j % 3 { 0.4 } else { 0.0 }
+        });
+        let t = Array2::from_shape_fn((250, 3), |(i, c)| if i % 3 == c { 1.0 } else { 0.0 });
+        let columns_first = x.t().to_owned();
+        let fit = Logistic::fit(x.view(), t.view(), 3.0);
+        assert_eq!(Logistic::fit(columns_first.t(), t.view(), 3.0), fit);
+        let least = objective(&fit, &x, &t, 3.0);
+        for column in 0..32 {
+            for step in [-0.02, 0.02] {
+                let mut moved = fit.clone();
+                moved.weight[[1, column]] += step;
+                assert!(objective(&moved, &x, &t, 3.0) > least, "{column}");
+            }
         }
     }
 

@@ -5,6 +5,9 @@ use std::cmp::Ordering;
 use ndarray::{ArrayView2, Axis};
 use rayon::prelude::*;
 
+use voisin_kernels::rows::Panels;
+use voisin_kernels::{Isa, isa};
+
 /// A row of the reference and its cosine similarity to the query, higher is nearer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Near {
@@ -30,43 +33,70 @@ pub fn nearest(
     k: usize,
     allowed: impl Fn(usize, usize) -> bool + Sync,
 ) -> Vec<Vec<Near>> {
-    // the reference is packed once a block: larger blocks spend less on it
-    const BLOCK: usize = 256;
-    let transposed = reference.t();
+    // products of so many stay in a core's cache
+    const QUERIES: usize = 48;
+    const REFERENCES: usize = 1024;
+    let isa = isa().unwrap_or(Isa::PORTABLE);
+    let d = reference.ncols();
+    let parts: Vec<ArrayView2<f32>> = reference.axis_chunks_iter(Axis(0), REFERENCES).collect();
+    let pack = |part: &ArrayView2<f32>| Panels::new(isa, d, part.nrows(), |from, to| part[[to, from]]);
+    let packed: Vec<Panels> = parts.par_iter().map(pack).collect();
     let blocks: Vec<(usize, ArrayView2<f32>)> =
-        queries.axis_chunks_iter(Axis(0), BLOCK).enumerate().map(|(i, b)| (i * BLOCK, b)).collect();
+        queries.axis_chunks_iter(Axis(0), QUERIES).enumerate().map(|(i, b)| (i * QUERIES, b)).collect();
     blocks
         .into_par_iter()
         .flat_map_iter(|(first, block)| {
-            let similarities = block.dot(&transposed);
-            let allowed = &allowed;
-            let lists: Vec<Vec<Near>> = similarities
-                .outer_iter()
-                .enumerate()
-                .map(|(i, row)| top(row.iter().copied(), k, |r| allowed(first + i, r)))
-                .collect();
-            lists
+            let asked = block.as_standard_layout();
+            let asked = asked.as_slice().unwrap_or_default();
+            let mut lists = vec![NearestRows::new(k); block.nrows()];
+            let mut products = Vec::new();
+            for (at, (part, packed)) in parts.iter().zip(&packed).enumerate() {
+                products.resize(block.nrows() * packed.width(), 0.0);
+                packed.multiply(asked, d, &mut products);
+                for (i, (list, products)) in
+                    lists.iter_mut().zip(products.chunks_exact(packed.width())).enumerate()
+                {
+                    for (row, &similarity) in (at * REFERENCES..).zip(&products[..part.nrows()]) {
+                        list.offer(Near { row, similarity }, |row| allowed(first + i, row));
+                    }
+                }
+            }
+            lists.into_iter().map(NearestRows::finish)
         })
         .collect()
 }
 
-/// The `k` largest allowed values with their positions, largest first.
-fn top(values: impl Iterator<Item = f32>, k: usize, allowed: impl Fn(usize) -> bool) -> Vec<Near> {
-    let mut kept: Vec<Near> = Vec::with_capacity(2 * k + 1);
-    let mut floor = f32::NEG_INFINITY;
-    for (row, similarity) in values.enumerate() {
-        if similarity > floor && allowed(row) {
-            kept.push(Near { row, similarity });
-            if kept.len() > 2 * k {
-                kept.select_nth_unstable_by(k, nearer);
-                kept.truncate(k);
-                floor = kept.iter().map(|n| n.similarity).fold(f32::INFINITY, f32::min);
+/// The `k` nearest of what is offered.
+#[derive(Clone)]
+struct NearestRows {
+    k: usize,
+    kept: Vec<Near>,
+    /// What is not above it is not among them.
+    floor: f32,
+}
+
+impl NearestRows {
+    fn new(k: usize) -> Self {
+        Self { k, kept: Vec::with_capacity(2 * k + 1), floor: f32::NEG_INFINITY }
+    }
+
+    fn offer(&mut self, near: Near, allowed: impl Fn(usize) -> bool) {
+        if near.similarity > self.floor && allowed(near.row) {
+            self.kept.push(near);
+            if self.kept.len() > 2 * self.k {
+                self.kept.select_nth_unstable_by(self.k, nearer);
+                self.kept.truncate(self.k);
+                self.floor = self.kept.iter().map(|n| n.similarity).fold(f32::INFINITY, f32::min);
             }
         }
     }
-    kept.sort_unstable_by(nearer);
-    kept.truncate(k);
-    kept
+
+    /// Nearest first.
+    fn finish(mut self) -> Vec<Near> {
+        self.kept.sort_unstable_by(nearer);
+        self.kept.truncate(self.k);
+        self.kept
+    }
 }
 
 #[cfg(test)]
