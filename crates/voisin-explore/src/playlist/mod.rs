@@ -154,15 +154,12 @@ pub fn playlist(
     while list.wants_more() && idle < pools.len() {
         let pool = &mut pools[turn % sources.len()];
         turn += 1;
-        match pool.take(&list, options.diversity, reach) {
+        match pool.take(vectors, &list, opening, reach) {
             Some((row, similarity)) => {
                 idle = 0;
                 let seed = pool.seed;
                 if !list.push(row, seed, similarity) {
                     break;
-                }
-                if options.diversity > 0.0 {
-                    pools.iter_mut().for_each(|pool| pool.chosen(vectors, row));
                 }
             }
             None => idle += 1,
@@ -320,40 +317,74 @@ impl<'a> PlaylistBuilder<'a> {
 /// Candidates of one seed.
 struct CandidatePool {
     seed: usize,
-    /// Row, similarity to the seed, largest similarity to a track of the list; nearest first.
-    candidates: Vec<(usize, f32, f32)>,
+    /// Row and similarity to the seed, nearest first.
+    candidates: Vec<(usize, f32)>,
+    /// How many of them were looked at.
+    seen: usize,
+    /// Those of them that the list admits.
+    near: Vec<PlaylistCandidate>,
+}
+
+/// A track that may come next.
+struct PlaylistCandidate {
+    row: usize,
+    similarity: f32,
+    /// Largest similarity to the first `compared` entries of the list.
+    repeated: f32,
+    compared: usize,
 }
 
 impl CandidatePool {
     fn new(vectors: ArrayView2<'_, f32>, seed: usize, least: f32, usable: impl Fn(usize) -> bool) -> Self {
         let similarities = vectors.dot(&vectors.row(seed));
-        let mut candidates: Vec<(usize, f32, f32)> = similarities
+        let mut candidates: Vec<(usize, f32)> = similarities
             .iter()
             .enumerate()
             .filter(|&(row, &s)| s >= least && usable(row))
-            .map(|(row, &s)| (row, s, f32::NEG_INFINITY))
+            .map(|(row, &s)| (row, s))
             .collect();
         candidates.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-        Self { seed, candidates }
+        Self { seed, candidates, seen: 0, near: Vec::new() }
     }
 
-    /// The best of the `reach` nearest candidates that the list admits; farther ones follow as those are taken.
-    fn take(&mut self, list: &PlaylistBuilder<'_>, diversity: f32, reach: usize) -> Option<(usize, f32)> {
-        self.candidates.retain(|c| list.admits(c.0));
-        let score = |c: &(usize, f32, f32)| {
-            let repeated = if c.2.is_finite() { c.2 } else { 0.0 };
-            (1.0 - diversity) * c.1 - diversity * repeated
-        };
-        let near = self.candidates.iter().take(reach);
-        // Of equals the nearest, which come first.
-        let best = near.rev().max_by(|a, b| score(a).total_cmp(&score(b)))?;
-        Some((best.0, best.1))
-    }
-
-    fn chosen(&mut self, vectors: ArrayView2<'_, f32>, row: usize) {
-        for candidate in &mut self.candidates {
-            candidate.2 = candidate.2.max(vectors.row(candidate.0).dot(&vectors.row(row)));
+    /// The best of the `reach` nearest candidates that the list admits; farther ones follow as those are taken. What the
+    /// list refuses once it refuses for good.
+    ///
+    /// - `opening`: entries that nothing is compared with
+    fn take(
+        &mut self,
+        vectors: ArrayView2<'_, f32>,
+        list: &PlaylistBuilder<'_>,
+        opening: usize,
+        reach: usize,
+    ) -> Option<(usize, f32)> {
+        self.near.retain(|candidate| list.admits(candidate.row));
+        while let Some(&(row, similarity)) =
+            self.candidates.get(self.seen).filter(|_| self.near.len() < reach)
+        {
+            self.seen += 1;
+            if list.admits(row) {
+                let repeated = f32::NEG_INFINITY;
+                self.near.push(PlaylistCandidate { row, similarity, repeated, compared: opening });
+            }
         }
+        let diversity = list.options.diversity;
+        if diversity > 0.0 {
+            for candidate in &mut self.near {
+                for entry in &list.entries[candidate.compared..] {
+                    let similarity = vectors.row(candidate.row).dot(&vectors.row(entry.row));
+                    candidate.repeated = candidate.repeated.max(similarity);
+                }
+                candidate.compared = list.entries.len();
+            }
+        }
+        let score = |candidate: &PlaylistCandidate| {
+            let repeated = if candidate.repeated.is_finite() { candidate.repeated } else { 0.0 };
+            (1.0 - diversity) * candidate.similarity - diversity * repeated
+        };
+        // Of equals the nearest, which come first.
+        let best = self.near.iter().rev().max_by(|a, b| score(a).total_cmp(&score(b)))?;
+        Some((best.row, best.similarity))
     }
 }
 
