@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ndarray::Array2;
 use rand::rngs::StdRng;
@@ -24,23 +24,26 @@ fn a_push_that_is_killed_ends_in_the_same_tables() {
     let Some(programs) = programs() else { return };
     let sandbox = sandbox_with(6000);
     let (whole, killed) = (Server::start(&programs), Server::start(&programs));
+    let begun = Instant::now();
     push(&sandbox, &whole, &[]);
+    let long = begun.elapsed();
     let url = killed.url();
     let mut random = StdRng::seed_from_u64(3);
     let mut kills = 0;
-    for round in 0..20 {
+    for _ in 0..20 {
         let mut child = sandbox
             .command(["push", "--to", &url])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        std::thread::sleep(Duration::from_millis(random.random_range(20..900)));
-        kills += u32::from(child.try_wait().unwrap().is_none());
+        std::thread::sleep(long.mul_f64(random.random_range(0.05..0.8)));
+        let is_over = child.try_wait().unwrap().is_some();
+        kills += u32::from(!is_over);
         let _ = child.kill();
         child.wait().unwrap();
-        if round == 9 {
-            // Half-way everything goes, so that there is something to interrupt again.
+        if is_over {
+            // Everything goes, so that there is something to interrupt again.
             killed.psql(
                 "drop table if exists voisin_track, voisin_state, voisin_source, voisin_setting, voisin_gone, voisin_mean",
                 &[],
