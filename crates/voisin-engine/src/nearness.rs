@@ -390,14 +390,7 @@ mod tests {
     }
 
     fn outside(vector: Vec<f32>) -> Seed {
-        Seed {
-            track: None,
-            path: "x.wav".into(),
-            is_named_file: true,
-            vector,
-            windows: None,
-            is_steady: None,
-        }
+        Seed { path: "x.wav".into(), is_named_file: true, ..Seed::of_vector(vector) }
     }
 
     #[test]

@@ -34,6 +34,16 @@ pub struct Seed {
     pub is_steady: Option<bool>,
 }
 
+impl Seed {
+    /// A vector alone, of no track and no file.
+    ///
+    /// - `vector`: raw, unit norm
+    pub fn of_vector(vector: Vec<f32>) -> Self {
+        let path = PathBuf::new();
+        Self { track: None, path, is_named_file: false, vector, windows: None, is_steady: None }
+    }
+}
+
 /// What is looked for, and how.
 #[derive(Debug, Clone)]
 pub struct SimilarOptions {
@@ -122,12 +132,11 @@ impl Engine {
             }
             let embedding = embedder()?.embed_seed(path, &info, self.windows_setting()?)?;
             return Ok(Seed {
-                track: None,
                 path: path.to_owned(),
                 is_named_file: true,
-                vector: embedding.vector.into_vec(),
                 windows: Some(embedding.windows),
                 is_steady: embedding.is_steady,
+                ..Seed::of_vector(embedding.vector.into_vec())
             });
         }
         match self.library.resolve(text, 10)? {
@@ -149,14 +158,7 @@ impl Engine {
     /// A track of the library as a seed.
     pub fn seed_of(&self, track: TrackId) -> Result<Seed, EngineError> {
         let path = self.library.track(track)?.path;
-        Ok(Seed {
-            track: Some(track),
-            path,
-            is_named_file: false,
-            vector: self.vector(track)?,
-            windows: None,
-            is_steady: None,
-        })
+        Ok(Seed { track: Some(track), path, ..Seed::of_vector(self.vector(track)?) })
     }
 
     /// A track of the library as a seed, named by a file of it: one of the library's, or any other with its audio.
@@ -487,20 +489,9 @@ impl<'a> ArtistLimit<'a> {
 mod tests {
     use super::*;
 
-    fn seed(vector: Vec<f32>) -> Seed {
-        Seed {
-            track: None,
-            path: PathBuf::new(),
-            is_named_file: false,
-            vector,
-            windows: None,
-            is_steady: None,
-        }
-    }
-
     #[test]
     fn several_seeds_meet_in_the_middle() {
-        let middle = mean(&[seed(vec![1.0, 0.0]), seed(vec![0.0, 1.0])]).unwrap();
+        let middle = mean(&[Seed::of_vector(vec![1.0, 0.0]), Seed::of_vector(vec![0.0, 1.0])]).unwrap();
         let half = std::f32::consts::FRAC_1_SQRT_2;
         assert!((middle.as_slice()[0] - half).abs() < 1e-6 && (middle.as_slice()[1] - half).abs() < 1e-6);
     }
@@ -508,7 +499,7 @@ mod tests {
     #[test]
     fn opposite_seeds_are_refused() {
         assert!(matches!(
-            mean(&[seed(vec![1.0, 0.0]), seed(vec![-1.0, 0.0])]),
+            mean(&[Seed::of_vector(vec![1.0, 0.0]), Seed::of_vector(vec![-1.0, 0.0])]),
             Err(EngineError::SeedsCancel)
         ));
         assert!(matches!(mean(&[]), Err(EngineError::NoSeeds)));
@@ -568,7 +559,7 @@ mod tests {
     fn seeds_of_another_length_say_which_was_expected() {
         let dir = tempfile::tempdir().unwrap();
         let mut engine = engine(dir.path());
-        let (known, long) = (engine.seed_of(TrackId(1)).unwrap(), seed(vec![0.6, 0.8, 0.0]));
+        let (known, long) = (engine.seed_of(TrackId(1)).unwrap(), Seed::of_vector(vec![0.6, 0.8, 0.0]));
         let options = SimilarOptions { limit: 5, unlike: vec![long.clone()], ..SimilarOptions::default() };
         let mut collection = engine.collection().unwrap();
         for error in [
@@ -577,7 +568,7 @@ mod tests {
         ] {
             assert_eq!(error.to_string(), "vector has dimension 3, the library's model has 2");
         }
-        collection.take_in(&[seed(vec![0.6, 0.8])]).unwrap();
+        collection.take_in(&[Seed::of_vector(vec![0.6, 0.8])]).unwrap();
         let expected = engine.space().unwrap().centre(&[0.6, 0.8]);
         assert_eq!((collection.vectors.nrows(), collection.vectors.row(0).to_vec()), (61, expected));
     }

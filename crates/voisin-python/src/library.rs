@@ -140,14 +140,7 @@ impl SeedArgument {
                 }
                 let mut vector = vector.clone();
                 voisin_base::vector::make_unit(&mut vector);
-                Ok(Seed {
-                    track: None,
-                    path: PathBuf::new(),
-                    is_named_file: false,
-                    vector,
-                    windows: None,
-                    is_steady: None,
-                })
+                Ok(Seed::of_vector(vector))
             }
         }
     }

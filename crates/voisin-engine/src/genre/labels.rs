@@ -161,10 +161,7 @@ impl LabelledTracks {
         rows.map(|((&id, facts), vector)| Seed {
             track: Some(id),
             path: facts.path.clone(),
-            is_named_file: false,
-            vector: vector.to_vec(),
-            windows: None,
-            is_steady: None,
+            ..Seed::of_vector(vector.to_vec())
         })
         .collect()
     }
