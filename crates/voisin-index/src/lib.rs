@@ -37,6 +37,7 @@
 mod builder;
 mod check;
 mod codes;
+mod directions;
 mod error;
 mod fields;
 mod file;

@@ -34,26 +34,21 @@ pub(crate) struct CheckedFile {
 }
 
 impl CheckedFile {
-    pub(super) fn new(
-        path: PathBuf,
-        map: Mmap,
-        body: usize,
-        table: Range<usize>,
-        kept: Range<usize>,
-    ) -> Self {
+    /// - `rows`: where the rows of vectors begin that stay in memory, and where those do that need not
+    pub(super) fn new(path: PathBuf, map: Mmap, body: usize, table: Range<usize>, rows: [usize; 2]) -> Self {
         let words = table.len().div_ceil(64 * DIGEST);
         let file = Self {
             path,
             map,
             body,
             table,
-            on_demand: kept.end,
+            on_demand: rows[1],
             sound: std::iter::repeat_with(AtomicU64::default).take(words).collect(),
             is_whole: AtomicBool::new(false),
             damage: OnceLock::new(),
         };
-        // Single rows of vectors are read, here and there.
-        file.release(kept.start..file.bytes().len());
+        // Single rows are read, here and there.
+        file.release(rows[0]..file.bytes().len());
         file
     }
 

@@ -8,8 +8,9 @@ use rayon::prelude::*;
 
 use crate::IndexError;
 use crate::codes::{Codec, Codes, Meta, Plane};
+use crate::directions::Directions;
 use crate::graph::{Graph, NONE};
-use crate::lists::{Directions, Lists, are_all_places};
+use crate::lists::{Lists, are_all_places};
 use crate::segment::Segment;
 use voisin_base::track::TrackId;
 use voisin_kernels::buffer::{map_file, read_file};
@@ -36,8 +37,8 @@ pub(crate) fn load(path: &Path) -> Result<BaseFile, IndexError> {
     damage.check(map.len() - body_start == sections.end(), "another length than its header says")?;
     let table = PREFIX + header_len..PREFIX + header_len + sections.end().div_ceil(PIECE) * DIGEST;
     damage.check(table.end <= body_start, "cut in its table of checksums")?;
-    let kept = sections.blocks.end..sections.lo.start;
-    let file = Arc::new(CheckedFile::new(path.to_owned(), map, body_start, table, kept));
+    let rows = [sections.hi.start, sections.lo.start];
+    let file = Arc::new(CheckedFile::new(path.to_owned(), map, body_start, table, rows));
     // What is copied; the rest as it is read.
     let read_now = 0..sections.blocks.start;
     file.check_long(read_now.clone());
