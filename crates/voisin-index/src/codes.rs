@@ -15,7 +15,7 @@ use std::sync::{Arc, OnceLock};
 use memmap2::MmapMut;
 use rayon::prelude::*;
 
-use super::file::CheckedFile;
+use super::checked_file::CheckedFile;
 use super::metric::{IndexMetric, Sphere};
 use super::rotation::rotate;
 use voisin_kernels::Isa;

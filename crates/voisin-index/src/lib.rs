@@ -36,6 +36,7 @@
 
 mod builder;
 mod check;
+mod checked_file;
 mod codes;
 mod directions;
 mod error;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use voisin_base::atomic_file;
 
-use super::file::CheckedFile;
+use super::checked_file::CheckedFile;
 use super::lists::Lists;
 use super::{IndexError, IndexStamp, VectorIndex, file, tail_file};
 

@@ -14,7 +14,6 @@
 //! of the file is checked before it is trusted; then every number that is used as an index is checked again. Up to the
 //! blocks of lists that is done on opening; beyond, for all at once or for what a search reads.
 
-mod checked;
 mod read;
 mod write;
 
@@ -23,6 +22,7 @@ use std::path::{Path, PathBuf};
 
 pub use voisin_kernels::dot::short::{BLOCK_BYTES, LANES, SHORT};
 
+use super::checked_file::{CheckedFile, DIGEST, PIECE};
 use super::codes::Codec;
 use super::fields::{FieldResult, HeaderFields};
 use super::graph::Graph;
@@ -33,7 +33,6 @@ use super::tuning::Tuning;
 use super::types::{GraphBuilder, IndexOptions};
 use super::{IndexError, IndexStamp, MAX_DIMENSION, MAX_VECTORS, check_options};
 
-pub(crate) use checked::CheckedFile;
 pub(crate) use read::load;
 pub(crate) use write::{replace, save};
 
@@ -41,9 +40,6 @@ pub(crate) const VERSION: u32 = 4;
 const MAGIC: &[u8; 8] = b"voisinIX";
 /// Before the header.
 pub(crate) const PREFIX: usize = 56;
-const DIGEST: usize = 32;
-/// Bytes of the body per entry of the table of digests.
-const PIECE: usize = 1 << 14;
 pub(crate) const PAGE: usize = 4096;
 
 pub(crate) struct Header {

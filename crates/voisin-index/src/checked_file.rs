@@ -8,10 +8,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use memmap2::Mmap;
 use rayon::prelude::*;
 
-use super::{DIGEST, Damage, PIECE};
-use crate::IndexError;
+use super::IndexError;
 use voisin_kernels::buffer::{fetch, let_go};
 
+/// Bytes of a piece, which has a digest of its own.
+pub(crate) const PIECE: usize = 1 << 14;
+/// Bytes of a digest.
+pub(crate) const DIGEST: usize = 32;
 /// Pieces that are brought into memory together when all are checked.
 const TOGETHER: usize = 64;
 
@@ -35,7 +38,7 @@ pub(crate) struct CheckedFile {
 
 impl CheckedFile {
     /// - `rows`: where the rows of vectors begin that stay in memory, and where those do that need not
-    pub(super) fn new(path: PathBuf, map: Mmap, body: usize, table: Range<usize>, rows: [usize; 2]) -> Self {
+    pub(crate) fn new(path: PathBuf, map: Mmap, body: usize, table: Range<usize>, rows: [usize; 2]) -> Self {
         let words = table.len().div_ceil(64 * DIGEST);
         let file = Self {
             path,
@@ -76,13 +79,13 @@ impl CheckedFile {
     /// Whether all that was read was as it was written.
     pub(crate) fn intact(&self) -> Result<(), IndexError> {
         match self.damage.get() {
-            Some(what) => Err(Damage(self.path.clone()).error(*what)),
+            Some(&what) => Err(IndexError::Damaged { path: self.path.clone(), what: what.to_owned() }),
             None => Ok(()),
         }
     }
 
     /// Lets go of the memory of a part.
-    pub(super) fn release(&self, part: Range<usize>) {
+    pub(crate) fn release(&self, part: Range<usize>) {
         let_go(&self.map, &(self.body + part.start..self.body + part.end));
     }
 
