@@ -43,10 +43,47 @@ impl Engine {
     /// The track to go on after is no longer in the library.
     pub fn list(&self, query: &TrackQuery) -> Result<TrackPage, EngineError> {
         let _snapshot = self.library().snapshot()?;
+        let matching = self.matching(&query.filter)?;
+        if let Some(page) = self.first_page(query, matching.as_ref())? {
+            return Ok(page);
+        }
         let sorted = self.library().sorted(query.sort, query.descending)?;
         let has_words = !query.words.trim().is_empty();
         let texts = if has_words { self.library().search_texts()? } else { SearchTexts::default() };
-        self.list_of(query, &sorted, &texts, self.matching(&query.filter)?.as_ref())
+        self.list_of(query, &sorted, &texts, matching.as_ref())
+    }
+
+    /// The page, where an index has its tracks in this order; `None`: all have to be put in order.
+    fn first_page(
+        &self,
+        query: &TrackQuery,
+        matching: Option<&TrackSet>,
+    ) -> Result<Option<TrackPage>, EngineError> {
+        let Some(limit) = query.limit.filter(|limit| *limit > 0 && query.words.trim().is_empty()) else {
+            return Ok(None);
+        };
+        let library = self.library();
+        let tracks = library.status()?.tracks as usize;
+        let total = matching.map_or(tracks, TrackSet::len);
+        // Along the index one of `tracks / total` fits: that many reads must be few beside reading all.
+        if total <= limit || limit.saturating_mul(tracks / total) > tracks / 8 {
+            return Ok(None);
+        }
+        // One more than the page holds, so that another page is known to follow.
+        let (sort, descending, after) = (query.sort, query.descending, query.after);
+        let fits = |id| matching.is_none_or(|set| set.contains(id));
+        let Some(mut ids) = library.first_sorted(sort, descending, after, limit + 1, fits)? else {
+            return Ok(None);
+        };
+        ids.truncate(limit);
+        let next = ids.last().copied();
+        Ok(Some(TrackPage { total, next, ..self.page_of(&ids)? }))
+    }
+
+    fn page_of(&self, ids: &[TrackId]) -> Result<TrackPage, EngineError> {
+        let mut tracks = self.library().tracks_by_id(ids)?;
+        self.label(&mut tracks)?;
+        Ok(TrackPage { tracks, descriptors: self.library().descriptors(ids)?, total: 0, next: None })
     }
 
     /// As [`list`](Self::list), where order and words are known from a question before.
@@ -61,7 +98,6 @@ impl Engine {
         texts: &SearchTexts,
         matching: Option<&TrackSet>,
     ) -> Result<TrackPage, EngineError> {
-        let library = self.library();
         // Before anything is left out: the last track of a page need not fit any more.
         let skipped = match query.after {
             None => 0,
@@ -80,9 +116,7 @@ impl Engine {
         let limit = query.limit.unwrap_or(usize::MAX);
         let next = if ids.len() > limit { limit.checked_sub(1).map(|last| ids[last]) } else { None };
         ids.truncate(limit);
-        let mut tracks = library.tracks_by_id(&ids)?;
-        self.label(&mut tracks)?;
-        Ok(TrackPage { tracks, descriptors: library.descriptors(&ids)?, total, next })
+        Ok(TrackPage { total, next, ..self.page_of(&ids)? })
     }
 
     /// Puts the genres of the library's label source where the tags' own are.
@@ -92,5 +126,47 @@ impl Engine {
             track.tags.genres = own.iter().map(ToString::to_string).collect();
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use voisin_library::testing::{library, track};
+
+    #[test]
+    fn pages_follow_each_other_with_an_index_as_without_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut library = library(dir.path(), 2);
+        for seed in 0..120_u64 {
+            let mut new = track(seed, vec![0.6, 0.8], 0);
+            // The last ten by artist have none, and are not in the index.
+            new.tags.artist = (seed % 12 > 0).then(|| format!("Artist {}", seed * 7 % 11));
+            new.tags.title = Some(format!("Title {}", seed * 31 % 120));
+            new.tags.year = Some(if seed % 2 == 0 { 1990 } else { 1970 });
+            library.insert_track(&new).unwrap();
+        }
+        let engine = Engine::from_library(library);
+        let ids = |page: &TrackPage| page.tracks.iter().map(|track| track.id).collect::<Vec<TrackId>>();
+        for (descending, year) in [(false, None), (true, None), (false, Some(1990)), (true, Some(1990))] {
+            let filter = TrackFilter { year_from: year, year_to: year, ..TrackFilter::default() };
+            let all = TrackQuery { filter, descending, ..TrackQuery::default() };
+            let expected = engine.list(&all).unwrap();
+            assert_eq!(expected.next, None);
+            let (mut seen, mut after) = (Vec::new(), None);
+            loop {
+                let query = TrackQuery { limit: Some(2), after, ..all.clone() };
+                let page = engine.list(&query).unwrap();
+                assert_eq!(page.total, expected.total);
+                seen.extend(ids(&page));
+                after = page.next;
+                if after.is_none() {
+                    break;
+                }
+            }
+            assert_eq!(seen, ids(&expected));
+            let unknown = TrackQuery { limit: Some(2), after: Some(TrackId(999)), ..all };
+            assert!(engine.list(&unknown).is_err());
+        }
     }
 }

@@ -2,8 +2,8 @@
 
 use std::cmp::Ordering;
 
-use rusqlite::Row;
 use rusqlite::types::ValueRef;
+use rusqlite::{OptionalExtension, Row};
 
 use super::{Library, Result, fold};
 use voisin_base::track::TrackId;
@@ -128,30 +128,195 @@ impl Key {
     }
 }
 
+/// What each track is sorted by; its first file's tags are its own.
+const SORTED_FROM: &str = "FROM audio a
+     LEFT JOIN files f ON f.id = (SELECT min(id) FROM files WHERE track = a.id)
+     LEFT JOIN tags t ON t.file = f.id LEFT JOIN descriptors d ON d.track = a.id";
+
+/// A track, and what it is sorted by.
+struct Sortable {
+    id: TrackId,
+    keys: Vec<Key>,
+}
+
+impl Sortable {
+    fn read(row: &Row<'_>, by: SortBy) -> rusqlite::Result<Self> {
+        let keys = (1..=by.columns().len()).map(|at| Key::read(row, at));
+        Ok(Self { id: TrackId(row.get(0)?), keys: keys.collect::<rusqlite::Result<_>>()? })
+    }
+
+    fn compare(&self, other: &Self, by: SortBy, descending: bool) -> Ordering {
+        let keys = self.keys.iter().zip(&other.keys).map(|(a, b)| a.compare(b, descending));
+        let ids = self.id.cmp(&other.id);
+        let ids = if by == SortBy::Id && descending { ids.reverse() } else { ids };
+        keys.fold(Ordering::Equal, Ordering::then).then(ids)
+    }
+}
+
 impl Library {
     /// Every track of the library in order; equal ones by id. Names compare without regard to case and accents.
     #[doc(hidden)]
     pub fn sorted(&self, by: SortBy, descending: bool) -> Result<Vec<TrackId>> {
         let columns: String = by.columns().iter().map(|column| format!(", {column}")).collect();
-        let sql = format!(
-            "SELECT a.id{columns} FROM audio a
-             LEFT JOIN files f ON f.id = (SELECT min(id) FROM files WHERE track = a.id)
-             LEFT JOIN tags t ON t.file = f.id LEFT JOIN descriptors d ON d.track = a.id"
-        );
-        let rows = self.connection.prepare(&sql).and_then(|mut statement| {
-            let rows = statement.query_map([], |row| {
-                let keys = (1..=by.columns().len()).map(|at| Key::read(row, at));
-                Ok((TrackId(row.get(0)?), keys.collect::<rusqlite::Result<Vec<Key>>>()?))
-            })?;
+        let rows = self.connection.prepare(&format!("SELECT a.id{columns} {SORTED_FROM}"));
+        let rows = rows.and_then(|mut statement| {
+            let rows = statement.query_map([], |row| Sortable::read(row, by))?;
             rows.collect::<rusqlite::Result<Vec<_>>>()
         });
         let mut rows = self.sql(rows)?;
-        let by_id = by == SortBy::Id && descending;
-        rows.sort_by(|(a, a_keys), (b, b_keys)| {
-            let keys = a_keys.iter().zip(b_keys).map(|(a, b)| a.compare(b, descending));
-            let ids = if by_id { b.cmp(a) } else { a.cmp(b) };
-            keys.fold(Ordering::Equal, Ordering::then).then(ids)
+        rows.sort_by(|a, b| a.compare(b, by, descending));
+        Ok(rows.into_iter().map(|row| row.id).collect())
+    }
+
+    /// The first `count` of the [`sorted`](Self::sorted) tracks that fit, read along an index no further than
+    /// they go; only those after a track, if one is given. `None` where no index has this order, or where
+    /// the tracks in it do not suffice: those without an artist are not.
+    #[doc(hidden)]
+    pub fn first_sorted(
+        &self,
+        by: SortBy,
+        descending: bool,
+        after: Option<TrackId>,
+        count: usize,
+        fits: impl Fn(TrackId) -> bool,
+    ) -> Result<Option<Vec<TrackId>>> {
+        if by != SortBy::Artist {
+            return Ok(None);
+        }
+        let Some(id) = after else {
+            return self.sql(self.along_artists(descending, None, count, fits));
+        };
+        let columns = by.columns().join(", ");
+        let sql = format!("SELECT a.id, {columns} {SORTED_FROM} WHERE a.id = ?1");
+        let last = self.connection.query_row(&sql, [id.0], |row| Sortable::read(row, by)).optional();
+        match self.sql(last)? {
+            Some(last) if !matches!(last.keys[0], Key::Missing) => {
+                self.sql(self.along_artists(descending, Some(&last), count, fits))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn along_artists(
+        &self,
+        descending: bool,
+        after: Option<&Sortable>,
+        count: usize,
+        fits: impl Fn(TrackId) -> bool,
+    ) -> rusqlite::Result<Option<Vec<TrackId>>> {
+        let by = SortBy::Artist;
+        let mut statement = self.connection.prepare(&by_artist(descending, after.is_some()))?;
+        let start = after.and_then(|after| match &after.keys[0] {
+            Key::Text(text) => Some(String::from_utf8_lossy(text)),
+            Key::Missing | Key::Number(_) => None,
         });
-        Ok(rows.into_iter().map(|(id, _)| id).collect())
+        let mut rows = statement.query(rusqlite::params_from_iter(start))?;
+        let (mut found, mut of_one) = (Vec::new(), Vec::<Sortable>::new());
+        loop {
+            let next = rows.next()?.map(|row| Sortable::read(row, by)).transpose()?;
+            let goes_on = next.as_ref().is_some_and(|next| {
+                of_one.first().is_none_or(|one| one.keys[0].compare(&next.keys[0], false).is_eq())
+            });
+            if !goes_on {
+                // All of one artist are there: what else they are sorted by is not in the index.
+                of_one.sort_by(|a, b| a.compare(b, by, descending));
+                found.extend(of_one.drain(..).map(|row| row.id));
+            }
+            if found.len() >= count {
+                found.truncate(count);
+                return Ok(Some(found));
+            }
+            let Some(next) = next else { return Ok(None) };
+            let is_after = after.is_none_or(|after| after.compare(&next, by, descending).is_lt());
+            if is_after && fits(next.id) {
+                of_one.push(next);
+            }
+        }
+    }
+}
+
+/// Tracks by artist, as the index `tags_by_artist` has them: each by its first file's tags.
+fn by_artist(descending: bool, from_one: bool) -> String {
+    let columns = SortBy::Artist.columns().join(", ");
+    let artist = SortBy::Artist.columns()[0];
+    let (at_least, order) = if descending { ("<=", "DESC") } else { (">=", "ASC") };
+    let from = if from_one { format!("AND {artist} {at_least} ?1") } else { String::new() };
+    // A cross join reads its tables in this order.
+    format!(
+        "SELECT f.track, {columns} FROM tags t CROSS JOIN files f ON f.id = t.file
+         WHERE {artist} IS NOT NULL {from}
+         AND NOT EXISTS (SELECT 1 FROM files o WHERE o.track = f.track AND o.id < f.id)
+         ORDER BY {artist} {order}"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{library, track};
+
+    #[test]
+    fn the_first_tracks_are_read_along_the_index_in_the_order_of_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut library = library(dir.path(), 2);
+        let artists = [
+            Some("Björk"),
+            Some("bjork"),
+            None,
+            Some("ABBA"),
+            Some("Zz Top"),
+            Some("ÅBBA"),
+            Some(""),
+            Some("ﬁne"),
+        ];
+        for seed in 1..=60_u64 {
+            let mut new = track(seed, vec![0.6, 0.8], 0);
+            new.tags.artist = artists[seed as usize * 7 % 8].map(str::to_owned);
+            new.tags.album_artist = (seed % 5 == 0).then(|| "Mud".to_owned());
+            new.tags.album = (seed % 3 > 0).then(|| format!("Album {}", seed % 4));
+            new.tags.track_number = (seed % 4 > 0).then_some((60 - seed) as u32);
+            library.insert_track(&new).unwrap();
+        }
+        // A second file of a track says otherwise, and does not count.
+        let mut second = track(3, vec![0.6, 0.8], 0);
+        second.file.path = "/m/other.ogg".into();
+        second.tags.artist = Some("AAA".into());
+        library.attach_file(TrackId(3), &second.file, &second.tags).unwrap();
+        let mut compared = 0;
+        for descending in [false, true] {
+            let all = library.sorted(SortBy::Artist, descending).unwrap();
+            assert_eq!(all.len(), 60);
+            for after in [None, Some(0), Some(7), Some(20), Some(57)] {
+                let rest = &all[after.map_or(0, |at| at + 1)..];
+                for count in [1, 4, 17] {
+                    let fits = |id: TrackId| id.0 % 4 != 1;
+                    let expected: Vec<TrackId> =
+                        rest.iter().copied().filter(|id| fits(*id)).take(count).collect();
+                    let after = after.map(|at| all[at]);
+                    let found = library.first_sorted(SortBy::Artist, descending, after, count, fits).unwrap();
+                    compared += usize::from(found.is_some());
+                    if let Some(found) = found {
+                        assert_eq!(found, expected, "{descending} {after:?} {count}");
+                    } else {
+                        assert!(after == Some(all[57]), "{descending} {after:?} {count}");
+                    }
+                }
+            }
+        }
+        assert_eq!(compared, 24);
+        for (descending, from_one) in [(false, false), (true, false), (false, true), (true, true)] {
+            let sql = format!("EXPLAIN QUERY PLAN {}", by_artist(descending, from_one));
+            let mut statement = library.connection.prepare(&sql).unwrap();
+            let start = from_one.then_some("abba");
+            let rows = statement.query_map(rusqlite::params_from_iter(start), |row| row.get(3)).unwrap();
+            let plan: Vec<String> = rows.collect::<rusqlite::Result<_>>().unwrap();
+            assert!(plan[0].contains("USING INDEX tags_by_artist"), "{plan:?}");
+            assert!(!plan.iter().any(|step| step.contains("TEMP B-TREE")), "{plan:?}");
+        }
+        assert_eq!(
+            library.first_sorted(SortBy::Artist, false, Some(TrackId(99)), 1, |_| true).unwrap(),
+            None
+        );
+        assert_eq!(library.first_sorted(SortBy::Title, false, None, 1, |_| true).unwrap(), None);
     }
 }
