@@ -179,8 +179,8 @@ probability        calibrated: of answers at 80 %, four in five are right
 head               a classifier trained on your genres by \"voisin train genre\"
 neighbours         the labelled tracks that sound most alike; their genres vote
 together, fused    head and neighbours as one answer
-novelty            \"stranger than 48 %\": nearly half of the library's tracks
-                   are nearer to the rest
+novelty            \"stranger than 48 %\": nearly half of the labelled tracks
+                   are more familiar: nearer to the rest, of surer genre
 artists left out   judged by models that never heard the artist: what to expect
                    of new music
 calibration error  how far a probability is from how often it comes true, in

@@ -160,7 +160,7 @@ fn print_prediction(prediction: &GenrePrediction, evidence: &[Evidence]) -> anyh
     if prediction.held_out {
         line("  it trained the head: this is what was learnt without its artist")?;
     }
-    line(&format!("  stranger than {} of the library's own tracks", percent(prediction.novelty)))?;
+    line(&format!("  stranger than {} of the labelled tracks", percent(prediction.novelty)))?;
     let voters = count(prediction.votes.count as u64, "labelled track");
     let weight: f32 = evidence.iter().map(|voter| voter.weight).sum();
     line(&format!(

@@ -6,7 +6,7 @@ use super::evidence::Evidence;
 use crate::Seed;
 use voisin_base::track::TrackId;
 use voisin_learn::genre::{
-    FOREIGN_BELOW, Genre, GenrePrediction, GenreShare, Guess, LabelCount, UnknownReason, Votes, certainty,
+    Familiar, Genre, GenrePrediction, GenreShare, Guess, LabelCount, UnknownReason, Votes,
 };
 
 /// The genre of one track, with reasons.
@@ -23,7 +23,7 @@ pub struct GenreAnswer {
     /// How much of the library is labelled (with the genres that were allowed): what the answer rests on, or why it is
     /// none of the library's own.
     pub labelled: LabelCount,
-    /// How usual it is among the labelled tracks to be as far from the others as this one is, above 0 to 1.
+    /// Share of the labelled tracks that are no more familiar than this one, above 0 to 1.
     pub familiar: Option<f32>,
     /// The genre that it sounds like, by the first guess, where the labels have it neither by name nor by kin, and how
     /// likely that is.
@@ -175,17 +175,14 @@ impl GenreAnswer {
     ///
     /// - `sounds_like`: the genre that it sounds like and that the labels lack
     /// - `threshold`: the least probability of a head that is an answer
-    pub(super) fn judge(&mut self, share: f32, sounds_like: Option<GenreShare>, threshold: f32) {
-        self.familiar = Some(share);
+    pub(super) fn judge(&mut self, familiar: Familiar, sounds_like: Option<GenreShare>, threshold: f32) {
+        self.familiar = Some(familiar.share);
         self.sounds_like = sounds_like;
         match &mut self.finding {
-            Finding::Head { prediction, .. } => prediction.doubt(share, threshold),
+            Finding::Head { prediction, .. } => prediction.doubt(familiar, threshold),
             Finding::Vote { votes, .. } => {
-                let factor = certainty(share);
-                votes.shares.iter_mut().for_each(|genre| genre.share *= factor);
-                if share < FOREIGN_BELOW {
-                    self.rejected = Some(UnknownReason::Novel);
-                }
+                votes.shares.iter_mut().for_each(|genre| genre.share *= familiar.certainty());
+                self.rejected = familiar.unknown();
             }
             _ => {}
         }

@@ -161,7 +161,8 @@ pub struct Labelled {
     /// Those with genres that are allowed.
     count: LabelCount,
     voice: Voice,
-    familiarity: Box<Familiarity>,
+    /// `None` where only some genres are allowed.
+    familiarity: Option<Box<Familiarity>>,
     lacking: Option<Box<Lacking>>,
     other_artists: bool,
 }
@@ -326,8 +327,8 @@ impl Labelled {
     ) -> Result<Self, EngineError> {
         let among = engine.taxonomy()?.named(&options.among);
         let count = tracks.label_count(&among);
-        let familiarity = Box::new(Familiarity::of(&tracks.set()));
-        let lacking = Lacking::of(engine, &tracks)?.map(Box::new);
+        let is_limited = !among.is_empty();
+        let lacking = if is_limited { None } else { Lacking::of(engine, &tracks)?.map(Box::new) };
         let voice = if let Some(head) = head {
             let model = up_to_date(engine, head, &tracks, tell).model.with_voters(&tracks.set())?;
             GenreError::check_among(&among, model.genres().iter())?;
@@ -340,7 +341,7 @@ impl Labelled {
                 }
                 tell(GenreNews::ShareForPrecision(precision));
             }
-            if !among.is_empty() {
+            if is_limited {
                 tracks.keep_among(&among)?;
             }
             engine.refresh_index()?;
@@ -351,10 +352,20 @@ impl Labelled {
                 options: vote_options(options.neighbours),
                 mode: options.mode,
                 least_share: options.precision.unwrap_or(0.0),
-                is_limited: !among.is_empty(),
+                is_limited,
             }
         };
-        Ok(Self { tracks, count, voice, familiarity, lacking, other_artists: options.other_artists })
+        let other_artists = options.other_artists;
+        let mut labelled = Self { tracks, count, voice, familiarity: None, lacking, other_artists };
+        if !is_limited {
+            let probabilities = |rows: &[usize]| -> Result<Vec<f32>, EngineError> {
+                let seeds = rows.iter().map(|&row| labelled.tracks.seed(row)).collect();
+                Ok(labelled.ask(engine, seeds)?.iter().map(GenreAnswer::probability).collect())
+            };
+            let familiarity = Familiarity::of(&labelled.tracks.set(), probabilities)?;
+            labelled.familiarity = Some(Box::new(familiarity));
+        }
+        Ok(labelled)
     }
 
     /// The labelled tracks that are asked.
@@ -375,22 +386,21 @@ impl Labelled {
         // a label is its owner's word that it is music
         let steady = |(seed, row): (&Seed, &Option<usize>)| Ok(row.is_none() && engine.is_steady(seed)?);
         let steady: Vec<bool> = seeds.iter().zip(&rows).map(steady).collect::<Result<_, EngineError>>()?;
-        let (threshold, is_limited) = match &self.voice {
-            Voice::Head { model, options } => {
-                (options.precision.map_or(0.0, |p| model.threshold(p)), !options.among.is_empty())
-            }
-            Voice::Vote { is_limited, .. } => (0.0, *is_limited),
+        let threshold = match &self.voice {
+            Voice::Head { model, options } => options.precision.map_or(0.0, |p| model.threshold(p)),
+            Voice::Vote { .. } => 0.0,
         };
-        let sounds_like = match self.lacking.as_ref().filter(|_| !is_limited) {
+        let sounds_like = match &self.lacking {
             Some(lacking) => lacking.of_seeds(engine, &seeds)?,
             None => vec![None; seeds.len()],
         };
         let mut answers = self.ask(engine, seeds)?;
-        if !is_limited {
-            let shares = self.familiarity.shares(vectors.view(), &groups);
-            let judged = answers.iter_mut().zip(shares).zip(sounds_like).zip(steady);
-            for (((answer, share), sounds_like), is_steady) in judged {
-                answer.judge(share, sounds_like, threshold);
+        if let Some(familiarity) = &self.familiarity {
+            let probabilities: Vec<f32> = answers.iter().map(GenreAnswer::probability).collect();
+            let familiar = familiarity.judge(vectors.view(), &groups, &probabilities);
+            let judged = answers.iter_mut().zip(familiar).zip(sounds_like).zip(steady);
+            for (((answer, familiar), sounds_like), is_steady) in judged {
+                answer.judge(familiar, sounds_like, threshold);
                 if is_steady {
                     answer.reject(UnknownReason::Steady);
                 }

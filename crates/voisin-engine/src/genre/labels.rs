@@ -157,13 +157,15 @@ impl LabelledTracks {
 
     /// Every track as a seed, in the order of the ids.
     pub fn seeds(&self) -> Vec<Seed> {
-        let rows = self.ids.iter().zip(&self.facts).zip(self.vectors.outer_iter());
-        rows.map(|((&id, facts), vector)| Seed {
-            track: Some(id),
-            path: facts.path.clone(),
-            ..Seed::of_vector(vector.to_vec())
-        })
-        .collect()
+        (0..self.ids.len()).map(|row| self.seed(row)).collect()
+    }
+
+    pub(super) fn seed(&self, row: usize) -> Seed {
+        Seed {
+            track: Some(self.ids[row]),
+            path: self.facts[row].path.clone(),
+            ..Seed::of_vector(self.vectors.row(row).to_vec())
+        }
     }
 
     /// The voters with what is shown of them, in the same order.

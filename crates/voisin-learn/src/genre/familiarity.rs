@@ -1,44 +1,84 @@
 //! Whether a track is like the labelled ones at all: what the library lacks must not be called one of its genres.
 //!
-//! The form was chosen on music left out with its kin, see `scripts/open_set_figures.py`: the mean cosine to the nearest
-//! labelled tracks by other artists, of vectors as they are stored. Bringing them into the space of the genres, or taking
-//! the mean off, hides what is foreign: both keep only what tells the library's own tracks apart.
+//! Three things speak for that: a near labelled track by another artist, ten of them, and a probable genre. Each is held
+//! against the same of the labelled tracks themselves, as a share of them, and the product of the three shares once more.
+//! The form was chosen on music left out with its kin, see `scripts/open_set_figures.py`. Vectors are compared as they are
+//! stored: bringing them into the space of the genres, or taking the mean off, hides what is foreign, since both keep only
+//! what tells the library's own tracks apart.
 
 use ndarray::{Array2, ArrayView2, Axis};
 
-use super::{LabelledVectors, Near, data::thinned, nearest::nearest, space::unit_rows};
+use super::{LabelledVectors, Near, UnknownReason, data::thinned, nearest::nearest, space::unit_rows};
 
-/// Nearest labelled tracks that count.
-const NEAREST: usize = 10;
+/// Nearest labelled tracks whose mean cosine counts, each for itself.
+const NEAREST: [usize; 2] = [1, 10];
 /// Labelled tracks that are compared with, at most.
 const REFERENCE: usize = 4000;
 /// Labelled tracks whose own familiarity is measured, at most.
 const OWN: usize = 1000;
-/// A track is foreign that fewer than this share of the labelled tracks are as far from the others: so many known ones are
-/// called unknown by mistake. With those whose first guess is a genre that the labels lack ([`super::PresentGenres`]) a tenth
-/// may be: fitted by `scripts/open_set_figures.py --fit`.
-pub const FOREIGN_BELOW: f32 = 0.08;
+/// A track is foreign that fewer than this share of the labelled tracks are as foreign as: so many known ones are called
+/// unknown by mistake. With those whose first guess is a genre that the labels lack ([`super::PresentGenres`]) a tenth may
+/// be: fitted by `scripts/open_set_figures.py --fit`.
+const FOREIGN_BELOW: f32 = 0.08;
 /// Probabilities of tracks less familiar than this fall in proportion: fitted by `scripts/open_set_figures.py --fit`.
-const DOUBT_BELOW: f32 = 0.25;
+const DOUBT_BELOW: f32 = 0.35;
 /// Mean distance (1 - cosine) between a track's windows below which it is a tone or noise: half of the least that is found
 /// in the demo's music.
 const STEADY_BELOW: f32 = 0.024;
 /// Windows that it takes to say so: those of a few seconds of music overlap too far to differ.
 const STEADY_WINDOWS: usize = 6;
 
-/// How near the labelled tracks of a library are to each other, against which others are held.
+/// What speaks for a track: cosines to the nearest, as [`NEAREST`] says, then the probability of its genre.
+type Pleas = [f32; NEAREST.len() + 1];
+
+/// How familiar the labelled tracks of a library are to each other, against which others are held.
 #[derive(Debug, Clone)]
 pub struct Familiarity {
     /// Unit rows.
     reference: Array2<f32>,
     groups: Vec<usize>,
-    /// Nearness of the labelled tracks to those by other artists, ascending.
-    own: Vec<f32>,
+    /// Of labelled tracks, each ascending.
+    own: [Vec<f32>; NEAREST.len() + 1],
+    /// Products of their shares, ascending.
+    joint: Vec<f32>,
+}
+
+/// How familiar a track is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Familiar {
+    /// Share of the labelled tracks that are no more familiar than this one, above 0 to 1.
+    pub share: f32,
+    /// Whether its distance to the labelled tracks speaks against it more than the probability of its genre.
+    pub is_distant: bool,
+}
+
+impl Familiar {
+    /// Where nothing can be said.
+    const YES: Self = Self { share: 1.0, is_distant: false };
+
+    /// Why it is unknown, if it is.
+    pub fn unknown(self) -> Option<UnknownReason> {
+        let reason = if self.is_distant { UnknownReason::Novel } else { UnknownReason::Unsure };
+        (self.share < FOREIGN_BELOW).then_some(reason)
+    }
+
+    /// What is left of its probability: a part, from 0 to 1.
+    pub fn certainty(self) -> f32 {
+        (self.share / DOUBT_BELOW).min(1.0)
+    }
 }
 
 impl Familiarity {
     /// Of the labelled tracks among these.
-    pub fn of(set: &LabelledVectors) -> Self {
+    ///
+    /// - `ask`: is given rows of some of them; the probability of the genre of each, as others will be asked
+    ///
+    /// # Errors
+    /// Those of `ask`.
+    pub fn of<E>(
+        set: &LabelledVectors,
+        ask: impl FnOnce(&[usize]) -> Result<Vec<f32>, E>,
+    ) -> Result<Self, E> {
         let mut labelled: Vec<usize> =
             (0..set.labels.len()).filter(|&row| !set.labels[row].is_empty()).collect();
         // By their vectors: the same some of them stand for all, whatever numbers a library gave its tracks.
@@ -55,45 +95,76 @@ impl Familiarity {
         let mut familiarity = Self {
             reference: unit_rows(set.vectors.select(Axis(0), &rows)),
             groups: groups_of(&rows),
-            own: Vec::new(),
+            own: Default::default(),
+            joint: Vec::new(),
         };
         let groups: Vec<Option<usize>> = groups_of(&judged).into_iter().map(Some).collect();
-        let near = familiarity.nearness(set.vectors.select(Axis(0), &judged), &groups);
-        familiarity.own = near.into_iter().flatten().collect();
-        familiarity.own.sort_by(f32::total_cmp);
-        familiarity
+        let probabilities = ask(&judged)?;
+        let vectors = set.vectors.select(Axis(0), &judged);
+        let pleas: Vec<Pleas> =
+            familiarity.pleas(vectors, &groups, &probabilities).into_iter().flatten().collect();
+        for (at, own) in familiarity.own.iter_mut().enumerate() {
+            own.extend(pleas.iter().map(|pleas| pleas[at]));
+            own.sort_by(f32::total_cmp);
+        }
+        familiarity.joint = pleas.iter().map(|pleas| familiarity.product(pleas)).collect();
+        familiarity.joint.sort_by(f32::total_cmp);
+        Ok(familiarity)
     }
 
-    /// Mean cosine of each row to the nearest labelled tracks outside its group; `None` where there are none.
-    fn nearness(&self, rows: Array2<f32>, groups: &[Option<usize>]) -> Vec<Option<f32>> {
+    /// What speaks for each row, of labelled tracks outside its group; `None` where there are none.
+    fn pleas(
+        &self,
+        rows: Array2<f32>,
+        groups: &[Option<usize>],
+        probabilities: &[f32],
+    ) -> Vec<Option<Pleas>> {
         let rows = unit_rows(rows);
         let other = |q: usize, r: usize| groups[q] != Some(self.groups[r]);
-        let lists = nearest(rows.view(), self.reference.view(), NEAREST, other);
-        let mean = |list: &Vec<Near>| {
-            (!list.is_empty())
-                .then(|| list.iter().map(|near| near.similarity).sum::<f32>() / list.len() as f32)
+        let lists = nearest(rows.view(), self.reference.view(), NEAREST[1], other);
+        let mean = |list: &[Near]| list.iter().map(|near| near.similarity).sum::<f32>() / list.len() as f32;
+        let of = |(list, probability): (&Vec<Near>, &f32)| {
+            let [nearest, around] = NEAREST.map(|most| mean(&list[..list.len().min(most)]));
+            (!list.is_empty()).then_some([nearest, around, *probability])
         };
-        lists.iter().map(mean).collect()
+        lists.iter().zip(probabilities).map(of).collect()
     }
 
-    /// How usual it is among the labelled tracks to be as far from the others as each row is, above 0 to 1; 1 where
-    /// nothing can be said.
+    fn shares_of(&self, pleas: &Pleas) -> Pleas {
+        std::array::from_fn(|at| share_up_to(&self.own[at], pleas[at]))
+    }
+
+    fn product(&self, pleas: &Pleas) -> f32 {
+        self.shares_of(pleas).iter().product()
+    }
+
+    /// How familiar each row is.
     ///
     /// - `groups`: of rows that are labelled tracks themselves, as they were given
-    pub fn shares(&self, rows: ArrayView2<f32>, groups: &[Option<usize>]) -> Vec<f32> {
-        let share = |near: Option<f32>| {
-            near.map_or(1.0, |near| {
-                let as_far = self.own.partition_point(|own| *own <= near);
-                (1 + as_far) as f32 / (1 + self.own.len()) as f32
+    /// - `probabilities`: of the genre of each
+    pub fn judge(
+        &self,
+        rows: ArrayView2<f32>,
+        groups: &[Option<usize>],
+        probabilities: &[f32],
+    ) -> Vec<Familiar> {
+        let of = |pleas: Option<Pleas>| {
+            pleas.map_or(Familiar::YES, |pleas| {
+                let [nearest, around, sure] = self.shares_of(&pleas);
+                Familiar {
+                    share: share_up_to(&self.joint, self.product(&pleas)),
+                    is_distant: nearest.min(around) <= sure,
+                }
             })
         };
-        self.nearness(rows.to_owned(), groups).into_iter().map(share).collect()
+        self.pleas(rows.to_owned(), groups, probabilities).into_iter().map(of).collect()
     }
 }
 
-/// What is left of a probability, of a track so familiar: a part, from 0 to 1.
-pub fn certainty(share: f32) -> f32 {
-    (share / DOUBT_BELOW).min(1.0)
+/// Share of ascending values, and this one among them, that are no greater.
+fn share_up_to(ascending: &[f32], value: f32) -> f32 {
+    let no_greater = ascending.partition_point(|own| *own <= value);
+    (1 + no_greater) as f32 / (1 + ascending.len()) as f32
 }
 
 /// Whether sound hardly changes from window to window, as a tone or noise: music does.
@@ -122,6 +193,23 @@ mod tests {
         })
     }
 
+    /// Probabilities of tracks whose genre is as sure as these, from 0.5 to nearly 1.
+    fn sure(n: usize) -> Vec<f32> {
+        (0..n).map(|i| 0.5 + (i * 37 % n) as f32 / (2 * n) as f32).collect()
+    }
+
+    fn of(set: &LabelledVectors) -> Familiarity {
+        // by their numbers, so that the order of tracks does not matter
+        let ask = |rows: &[usize]| {
+            let all = sure(set.ids.len());
+            Ok::<_, std::convert::Infallible>(
+                rows.iter().map(|&row| all[set.ids[row].0 as usize % all.len()]).collect(),
+            )
+        };
+        let Ok(familiarity) = Familiarity::of(set, ask);
+        familiarity
+    }
+
     #[test]
     fn strangers_are_less_familiar_than_nearly_all_labelled_tracks() {
         let vectors = ndarray::concatenate![Axis(0), around(0, 60, 1), around(1, 60, 2), around(5, 6, 3)];
@@ -135,21 +223,26 @@ mod tests {
         };
         let labels: Vec<Vec<Genre>> = (0..126).map(genre).collect();
         let set = LabelledVectors { ids: &ids, vectors: vectors.view(), labels: &labels, groups: &groups };
-        let known = Familiarity::of(&set);
-        let foreign = |rows: Array2<f32>| {
-            let shares = known.shares(rows.view(), &vec![None; rows.nrows()]);
-            shares.iter().filter(|share| **share < FOREIGN_BELOW).count() as f64 / shares.len() as f64
+        let known = of(&set);
+        let foreign = |rows: Array2<f32>, probability: f32| {
+            let n = rows.nrows();
+            let judged = known.judge(rows.view(), &vec![None; n], &vec![probability; n]);
+            judged.iter().filter(|judged| judged.unknown().is_some()).count() as f64 / n as f64
         };
-        assert!(foreign(around(5, 50, 4)) > 0.95 && foreign(around(0, 200, 5)) < 0.2);
+        assert!(foreign(around(5, 50, 4), 0.9) > 0.95 && foreign(around(0, 200, 5), 0.9) < 0.2);
+        // as near, and of no genre
+        let unsure = known.judge(around(0, 50, 5).view(), &[None; 50], &[0.1; 50]);
+        assert!(unsure.iter().filter(|judged| judged.share < 0.35).count() > 25);
+        assert!(foreign(around(0, 200, 5), 0.1) > 2.0 * foreign(around(0, 200, 5), 0.9));
         // the labelled tracks themselves, their own artists left out: so many, by what the words mean
         let own: Vec<Option<usize>> = groups[..120].iter().copied().map(Some).collect();
-        let shares = known.shares(vectors.slice(ndarray::s![..120, ..]), &own);
-        let lost = shares.iter().filter(|share| **share < FOREIGN_BELOW).count();
+        let judged = known.judge(vectors.slice(ndarray::s![..120, ..]), &own, &sure(126)[..120]);
+        let lost = judged.iter().filter(|judged| judged.unknown().is_some()).count();
         assert!((8..=11).contains(&lost), "{lost}");
         // four tracks are too few to call anything foreign
         let few = set.select(&[0, 3, 60, 63]);
-        let shares = Familiarity::of(&few.set()).shares(around(5, 5, 6).view(), &[None; 5]);
-        assert!(shares.iter().all(|share| *share >= FOREIGN_BELOW), "{shares:?}");
+        let judged = of(&few.set()).judge(around(5, 5, 6).view(), &[None; 5], &[0.1; 5]);
+        assert!(judged.iter().all(|judged| judged.unknown().is_none()), "{judged:?}");
     }
 
     #[test]
@@ -163,9 +256,9 @@ mod tests {
         let backwards: Vec<usize> = (0..n).rev().collect();
         let turned = set.select(&backwards);
         let some = around(3, 20, 8);
-        let shares = |set: &LabelledVectors| Familiarity::of(set).shares(some.view(), &[None; 20]);
-        assert_eq!(shares(&set), shares(&turned.set()));
-        assert!(Familiarity::of(&set).own.len() < n);
+        let judged = |set: &LabelledVectors| of(set).judge(some.view(), &[None; 20], &[0.5; 20]);
+        assert_eq!(judged(&set), judged(&turned.set()));
+        assert!(of(&set).joint.len() < n);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{FOREIGN_BELOW, FusionPart, Genre, GenreShare, Votes, certainty};
+use super::{Familiar, FusionPart, Genre, GenreShare, UnknownReason, Votes};
 
 /// What the engine says of one track.
 #[derive(Debug, Clone, Serialize)]
@@ -26,7 +26,7 @@ pub struct GenrePrediction {
     pub held_out: bool,
     /// Why the answer is unknown.
     pub unknown: Option<UnknownReason>,
-    /// Share of the collection's own tracks that lie nearer to the rest than this track does, in [0, 1].
+    /// Share of the labelled tracks that are more familiar than this one, in [0, 1], see [`Familiar`].
     pub novelty: f32,
     /// Novelty without bounds: 0 an average track, larger is stranger; ranks tracks by how unknown they look.
     pub novelty_score: f32,
@@ -46,20 +46,16 @@ pub struct GenrePrediction {
 impl GenrePrediction {
     /// Calls it unknown, or lowers its probability, where it is less familiar than most of what is labelled.
     ///
-    /// - `share`: of the labelled tracks that are as far from the others
     /// - `threshold`: the least probability that is an answer
-    pub fn doubt(&mut self, share: f32, threshold: f32) {
-        self.novelty = 1.0 - share;
-        let factor = certainty(share);
+    #[doc(hidden)]
+    pub fn doubt(&mut self, familiar: Familiar, threshold: f32) {
+        self.novelty = 1.0 - familiar.share;
+        let factor = familiar.certainty();
         self.probability *= factor;
         self.probabilities.iter_mut().for_each(|genre| genre.share *= factor);
         self.confidence = self.confidence.min(Confidence::of(self.probability));
-        let reason = match self.unknown {
-            _ if share < FOREIGN_BELOW => Some(UnknownReason::Novel),
-            None if self.probability < threshold => Some(UnknownReason::Unsure),
-            reason => reason,
-        };
-        self.reject(reason);
+        let unsure = (self.probability < threshold).then_some(UnknownReason::Unsure);
+        self.reject(familiar.unknown().or(self.unknown).or(unsure));
     }
 
     /// Calls it unknown, if there is a reason.
@@ -110,41 +106,6 @@ impl GenrePrediction {
         match self.unknown {
             Some(reason) => reason.sentence(&kin, None),
             None => format!("{}, {}; {}", self.words, self.confidence, self.agreement),
-        }
-    }
-}
-
-/// Why an answer is unknown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum UnknownReason {
-    /// Farther from everything than the collection's own tracks are from each other.
-    Novel,
-    /// The probability is too low for the precision asked for.
-    Unsure,
-    /// It never changes: a tone or noise.
-    Steady,
-    /// It sounds like a genre that the labels lack.
-    Lacking,
-}
-
-impl UnknownReason {
-    /// In words, with the genres that it is nearest to.
-    ///
-    /// - `sounds_like`: a genre that the labels lack
-    pub fn sentence(self, kin: &[&str], sounds_like: Option<&Genre>) -> String {
-        let kin_list = kin.join(", ");
-        match (self, sounds_like) {
-            (Self::Steady, _) => {
-                format!("unknown: it hardly changes, as a tone or noise; nearest to {kin_list}")
-            }
-            (_, Some(genre)) => {
-                format!("unknown: sounds like {genre}, which your labels lack; nearest of yours: {kin_list}")
-            }
-            (Self::Unsure, None) => format!("unknown: too unsure to say; perhaps {}", kin.join(" or ")),
-            (Self::Novel | Self::Lacking, None) => {
-                format!("unknown: unlike anything labelled here; nearest to {kin_list}")
-            }
         }
     }
 }
