@@ -32,7 +32,7 @@ use std::str::FromStr;
 
 use crate::cli::render::screen::Colour;
 use crate::encoder::{CpuPath, DeviceChoice, Precision};
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::builder::{PathBufValueParser, PossibleValue, PossibleValuesParser, TypedValueParser, ValueParser};
 use clap::{Args, Parser, Subcommand, ValueHint};
 
 pub(crate) use backend::{EvalIndexArgs, PullArgs, PushArgs, WorkerArgs};
@@ -156,9 +156,22 @@ pub(crate) fn command() -> clap::Command {
         });
         hidden.mut_subcommands(shorten)
     }
+    fn with_paths_on_disk(command: clap::Command) -> clap::Command {
+        let checked = command.mut_args(|option| {
+            // By how they print: a parser of an option's own gives paths too, and stays.
+            let is_path =
+                format!("{:?}", option.get_value_parser()) == format!("{:?}", ValueParser::path_buf());
+            if is_path {
+                option.value_parser(PathBufValueParser::new().try_map(units::on_disk))
+            } else {
+                option
+            }
+        });
+        checked.mut_subcommands(with_paths_on_disk)
+    }
     let mut command = <Cli as clap::CommandFactory>::command();
     command.build();
-    command.mut_subcommands(shorten)
+    with_paths_on_disk(command.mut_subcommands(shorten))
 }
 
 /// `voisin help terms`.

@@ -34,9 +34,24 @@ impl FromStr for Shard {
     }
 }
 
+/// A path; the address of an object store or a web server would become a folder called `s3:`.
+pub(super) fn on_disk(path: PathBuf) -> Result<PathBuf, String> {
+    let scheme = path.to_str().and_then(|text| text.split_once("://")).map(|(scheme, _)| scheme);
+    let is_scheme = |scheme: &&str| {
+        scheme.len() > 1 && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+    };
+    match scheme.filter(is_scheme) {
+        None => Ok(path),
+        Some(_) => Err(format!(
+            "expected a path on this machine, found the address {}: mount it, or copy what is there",
+            path.display()
+        )),
+    }
+}
+
 /// The name of a file to write, which must have this ending.
 pub(super) fn with_ending(text: &str, ending: &str) -> Result<PathBuf, String> {
-    let path = PathBuf::from(text);
+    let path = on_disk(PathBuf::from(text))?;
     if path.extension().is_some_and(|found| found.eq_ignore_ascii_case(ending)) {
         Ok(path)
     } else {

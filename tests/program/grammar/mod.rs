@@ -102,6 +102,22 @@ fn mistakes_have_one_style() {
             "list --name Evening",
             "--name is for playlists, expected with it --format m3u8, xspf or jspf, found --format table",
         ),
+        (
+            "export s3://bucket/x",
+            "<DIR>: expected a path on this machine, found the address s3://bucket/x: mount it, or copy what is there; see \"voisin export --help\"",
+        ),
+        (
+            "add gs://bucket/music",
+            "[PATH]...: expected a path on this machine, found the address gs://bucket/music: mount it, or copy what is there; see \"voisin add --help\"",
+        ),
+        (
+            "eval genre --report http://host/x.html",
+            "--report: expected a path on this machine, found the address http://host/x.html: mount it, or copy what is there; see \"voisin eval genre --help\"",
+        ),
+        (
+            "--library s3://bucket/x status",
+            "--library: expected a path on this machine, found the address s3://bucket/x: mount it, or copy what is there; see \"voisin status --help\"",
+        ),
         ("path", "expected <A>, <B>, found nothing; see \"voisin path --help\""),
         ("path id:1 id:1", "path: expected stops that are different tracks, found the same track twice"),
         (
