@@ -26,7 +26,8 @@ fn push_and_pull_refuse_unfit_servers_and_libraries() {
     let first = sandbox.run(push_there);
     let said = text(&first.stderr);
     assert!(code(&first) == 0 && said.contains("maintenance_work_mem is 1 MB"), "{said}");
-    assert!(said.contains("--index-memory 2"), "{said}");
+    assert!(said.contains("--index-memory 3"), "{said}");
+    assert!(said.contains("hnsw graph no longer fits into maintenance_work_mem after"), "{said}");
     let before = server.tables();
 
     // A library of another model, of the same length and of another one; there it has a schema of its own.

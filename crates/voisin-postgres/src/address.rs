@@ -1,9 +1,10 @@
 //! Addresses of PostgreSQL, and how they are connected to: passwords from files, encryption with the server's name checked.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use postgres::config::{Host, SslMode};
+use postgres::error::DbError;
 use postgres::{Client, Config, NoTls};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -21,6 +22,17 @@ pub struct PostgresAddress {
     shown: String,
     /// A file of certificates to trust instead of the system's.
     root_certificates: Option<PathBuf>,
+    notices: Notices,
+}
+
+/// What a server said beside its answers.
+#[derive(Clone, Default)]
+struct Notices(Arc<Mutex<Vec<String>>>);
+
+impl Notices {
+    fn hear(&self, notice: &DbError) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(notice.message().to_owned());
+    }
 }
 
 impl std::fmt::Debug for PostgresAddress {
@@ -93,7 +105,15 @@ impl PostgresAddress {
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(std::time::Duration::from_secs(10));
         }
-        Ok(Self { config, shown, root_certificates })
+        let notices = Notices::default();
+        let heard = notices.clone();
+        config.notice_callback(move |notice| heard.hear(&notice));
+        Ok(Self { config, shown, root_certificates, notices })
+    }
+
+    /// What the server said beside its answers since this was asked last.
+    pub(super) fn take_notices(&self) -> Vec<String> {
+        std::mem::take(&mut *self.notices.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Connects.

@@ -57,6 +57,7 @@ pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> 
     let console = context.console;
     let mut store = Postgres::open_or_create(&place, &model)?;
     let mut progress = |event: PushEvent| match event {
+        PushEvent::Notice(text) => console.warn(&format!("{place}: {text}")),
         PushEvent::Sent { done, of } => console.note(&format!("{} of {}", grouped(done), count(of, "track"))),
         PushEvent::Indexing { needed, given } => {
             let [needed_mb, given_mb] = [needed, given].map(|bytes| grouped(bytes.div_ceil(1 << 20)));
