@@ -8,11 +8,14 @@ Each task gives a batch of paths to the program `voisin` (built with the feature
 must the music and the output folder under the same paths. A batch ends in tracks-*.parquet and failures-*.parquet, each
 there whole or not at all, under names that follow from its paths: a task that is run again, as when its node was lost,
 replaces its own files, so no track is there twice. Files that the folder has, of the same size and time, are left out.
-Exit code: 0 all is well, 1 some files failed. Needs ray and pyarrow.
+A batch whose program dies, or does not account for each of its files, is tried three times; then it is told, and the others
+go on. --embed takes its value behind an equals sign: --embed='--no-windows'.
+Exit code: 0 all is well, 1 some files failed, 2 some batches did. Needs ray and pyarrow.
 """
-import argparse, glob, hashlib, os, pathlib, shutil, subprocess, sys, tempfile
+import argparse, glob, hashlib, os, pathlib, shutil, subprocess, sys, tempfile, uuid
 
 AUDIO = {".mp3", ".m4a", ".mp4", ".aac", ".flac", ".ogg", ".oga", ".opus", ".wav", ".aif", ".aiff", ".caf", ".mkv", ".mka", ".webm"}
+ATTEMPTS = 3
 
 
 def arguments():
@@ -50,23 +53,35 @@ def known_files(output):
     return known
 
 
-def listen(batch, output, binary, options, threads):
+def listen(batch, output, run, binary, options, threads):
+    """Has a batch of paths listened to; how many tracks and failures there are, or why that went wrong each time."""
+    for _ in range(ATTEMPTS):
+        try:
+            return listen_once(batch, output, run, binary, options, threads), None
+        except (OSError, RuntimeError) as error:
+            problem = str(error)
+    return (0, 0), problem
+
+
+def listen_once(batch, output, run, binary, options, threads):
     """Runs the program on a batch of paths, and gives its files their names; how many tracks and failures there are."""
     import pyarrow.parquet as pq
     name = hashlib.sha256(b"\0".join(batch)).hexdigest()[:16]
-    with tempfile.TemporaryDirectory(prefix=".voisin-ray-", dir=output) as scratch:
+    with tempfile.TemporaryDirectory(prefix=f".voisin-ray-{run}-", dir=output) as scratch:
         command = [binary, "embed", "-", "--format", "parquet", "--per-file", str(len(batch)), "--quiet",
                    "--threads", str(threads), "--output", scratch, *options]
         done = subprocess.run(command, input=b"\0".join(batch) + b"\0", capture_output=True)
         if done.returncode not in (0, 1):
-            raise RuntimeError(f"{' '.join(command)}: {done.stderr.decode(errors='replace')}")
-        counts = []
-        for kind in ("tracks", "failures"):
-            made, target = glob.glob(f"{glob.escape(scratch)}/{kind}-*.parquet"), output / f"{kind}-{name}.parquet"
-            assert len(made) <= 1, made
-            counts.append(pq.read_metadata(made[0]).num_rows if made else 0)
-            if made:
-                os.replace(made[0], target)
+            raise RuntimeError(f"{binary} ended with {done.returncode}: {done.stderr.decode(errors='replace')[-2000:]}")
+        made = {kind: glob.glob(f"{glob.escape(scratch)}/{kind}-*.parquet") for kind in ("tracks", "failures")}
+        counts = [sum(pq.read_metadata(file).num_rows for file in files) for files in made.values()]
+        # A file with a cue sheet has a row for each part.
+        if sum(counts) < len(batch) or any(len(files) > 1 for files in made.values()):
+            raise RuntimeError(f"{binary}: expected a track or a failure for each of {len(batch)} files, found {sum(counts)}")
+        for kind, files in made.items():
+            target = output / f"{kind}-{name}.parquet"
+            if files:
+                os.replace(files[0], target)
             else:
                 target.unlink(missing_ok=True)
     return counts
@@ -90,16 +105,23 @@ def main():
     # A node that is lost gives its batches back; they are tried elsewhere for as long as it takes.
     task = ray.remote(listen).options(num_cpus=a.cpus, num_gpus=a.gpus, max_retries=-1, retry_exceptions=False)
     threads = max(1, int(a.cpus))
-    waiting = [task.remote(todo[at:at + a.batch], a.output.absolute(), a.binary, options, threads)
+    run = uuid.uuid4().hex[:8]
+    waiting = [task.remote(todo[at:at + a.batch], a.output.absolute(), run, a.binary, options, threads)
                for at in range(0, len(todo), a.batch)]
-    tracks = failures = done = 0
+    tracks = failures = done = lost = 0
     while waiting:
         ready, waiting = ray.wait(waiting)
-        for t, f in ray.get(ready):
+        for (t, f), problem in ray.get(ready):
             tracks, failures, done = tracks + t, failures + f, done + 1
+            if problem:
+                lost += 1
+                print(f"a batch failed {ATTEMPTS} times: {problem}", file=sys.stderr, flush=True)
         print(f"{done} batches, {len(waiting)} to go: {tracks} files, {failures} failures", file=sys.stderr, flush=True)
-    print(f"{tracks} files and {failures} failures in {a.output}, {len(known)} there already")
-    return 1 if failures else 0
+    for left in glob.glob(f"{glob.escape(str(a.output))}/.voisin-ray-{run}-*"):
+        shutil.rmtree(left, ignore_errors=True)
+    unheard = f"; {lost} batches failed: run this again" if lost else ""
+    print(f"{tracks} files and {failures} failures in {a.output}, {len(known)} there already{unheard}")
+    return 2 if lost else 1 if failures else 0
 
 
 if __name__ == "__main__":

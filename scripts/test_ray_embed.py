@@ -3,7 +3,8 @@
 
     cargo build --release --features parquet && python scripts/test_ray_embed.py [--binary target/release/voisin]
 
-The vectors must be those of one process, bit for bit, no track may be there twice, and failures must be kept.
+The vectors must be those of one process, bit for bit, no track may be there twice, and failures must be kept. A program
+that dies on one file, and one that writes nothing, cost their batches alone and are told.
 Needs ray and pyarrow.
 """
 import argparse, collections, glob, os, pathlib, shutil, subprocess, sys, tempfile, threading, time
@@ -59,6 +60,17 @@ with tempfile.TemporaryDirectory() as work:
     assert len(rows(work / "many", "tracks")) == len(files) - 1 and len(rows(work / "many", "failures")) == 1
     again = subprocess.run(command, capture_output=True, text=True)
     assert again.returncode == 0 and "0 files and 0 failures" in again.stdout, again
-    assert not list((work / "many").glob(".voisin-ray-*")) or killed
+    assert not list((work / "many").glob(".voisin-ray-*")), "litter"
+
+    dies = work / "dies"
+    dies.write_text(f"#!/bin/bash\nlist=$(mktemp)\ncat > $list\ngrep -q bad.mp3 $list && kill -9 $$\n{binary} \"$@\" < $list\n")
+    for program, text, heard in [(dies, "ended with -9", range(len(files) - 3, len(files))), ("/bin/true", "each of 3 files, found 0", [0])]:
+        os.chmod(dies, 0o755)
+        output = work / f"of-{pathlib.Path(program).name}"
+        wrong = [*command[:command.index("--binary")], "--binary", program, "--output", output, music]
+        run = subprocess.run(wrong, capture_output=True, text=True)
+        assert run.returncode == 2 and text in run.stderr and "run this again" in run.stdout, run
+        assert len(rows(output, "tracks")) in heard, run
+        assert not list(output.glob(".voisin-ray-*")), "litter"
     cluster.shutdown()
 print(f"{len(files)} files on three nodes, one killed: as one process, bit for bit")
