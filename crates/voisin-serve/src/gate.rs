@@ -13,7 +13,8 @@ use futures_util::{StreamExt as _, stream};
 use super::cached::{packed, takes_gzip};
 use super::devices::Rights;
 use super::guard::{
-    BODY_TIME, LONGEST_BODY, LONGEST_FILE, LONGEST_SESSION, LONGEST_URI, PATIENCE, PATIENCE_FOR_FILES, Peer,
+    BODY_TIME, LONGEST_BODY, LONGEST_FILE, LONGEST_SESSION, LONGEST_URI, LocalAddress, PATIENCE,
+    PATIENCE_FOR_FILES, Peer,
 };
 use super::listen::HttpConnection;
 use super::problem::Problem;
@@ -151,7 +152,7 @@ fn check(state: &Shared, request: &Request) -> Result<(Option<HeaderValue>, Righ
         return Err(Problem::request(StatusCode::URI_TOO_LONG, expected, format!("{length} bytes")));
     }
     let peer = request.extensions().get::<Peer>().copied().unwrap_or(Peer::Unix);
-    let host = guard.check_host(headers, uri, peer)?;
+    let host = guard.check_host(headers, uri, request.extensions().get::<LocalAddress>().copied())?;
     let origin = guard.check_origin(headers, &host)?;
     if method == Method::OPTIONS && origin.is_some() {
         return Ok((origin, Rights::Listen));

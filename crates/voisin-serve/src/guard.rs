@@ -39,15 +39,20 @@ pub(super) enum Peer {
     Unix,
 }
 
+/// The address of this machine that a connection was made to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct LocalAddress(pub(super) IpAddr);
+
+/// Among the hosts: every address, where those that clients use are not this machine's own, as behind a container's port.
+const EVERY_ADDRESS: &str = "0.0.0.0";
+
 /// The rules of this server.
 #[derive(Debug, Default)]
 pub(super) struct Guard {
     /// `None`: no token is asked for.
     pub(super) token: Option<Token>,
-    /// Names and addresses besides the loopback's, in lower case.
+    /// Names and addresses besides its own addresses, in lower case.
     pub(super) hosts: Vec<String>,
-    /// Whether every address is one of this server's: behind an address stands no name that somebody made to point here.
-    pub(super) any_address: bool,
     pub(super) devices: Devices,
     /// Origins besides the server's own.
     pub(super) origins: Vec<String>,
@@ -90,33 +95,47 @@ pub(super) fn own_names(name: &str) -> Vec<String> {
 impl Guard {
     /// Whether a request for this host is meant for this server: any other one may be a page of a stranger whose name was
     /// made to point here (DNS rebinding).
-    fn knows_host(&self, host: &str) -> bool {
+    ///
+    /// - `local`: the address that the connection was made to
+    fn knows_host(&self, host: &str, local: Option<IpAddr>) -> bool {
         let Some(name) = name_of_host(host) else { return false };
         let name = name.to_ascii_lowercase();
+        let knows = |host: &str| self.hosts.iter().any(|known| known == host);
         name == "localhost"
-            || name
-                .parse::<IpAddr>()
-                .is_ok_and(|address| self.any_address || address.to_canonical().is_loopback())
-            || self.hosts.contains(&name)
+            || knows(&name)
+            || name.parse::<IpAddr>().is_ok_and(|address| {
+                let address = address.to_canonical();
+                address.is_loopback() || local == Some(address) || knows(EVERY_ADDRESS)
+            })
     }
 
-    pub(super) fn check_host(&self, headers: &HeaderMap, uri: &Uri, peer: Peer) -> Result<String, Problem> {
+    /// The host that a request is for, if it is this server's.
+    ///
+    /// - `local`: the address that the connection was made to; `None` for a socket's file
+    pub(super) fn check_host(
+        &self,
+        headers: &HeaderMap,
+        uri: &Uri,
+        local: Option<LocalAddress>,
+    ) -> Result<String, Problem> {
         let mut named = headers.get_all(header::HOST).iter();
         let (host, more) = (named.next(), named.next());
         let Some(host) = host.filter(|_| more.is_none()).and_then(|host| host.to_str().ok()) else {
             return Err(Problem::bad("one Host header", if more.is_some() { "several" } else { "none" }));
         };
         let foreign = uri.authority().map(axum::http::uri::Authority::as_str).filter(|named| *named != host);
-        if peer == Peer::Unix && foreign.is_none() {
+        if local.is_none() && foreign.is_none() {
             return Ok(host.to_owned());
         }
-        match foreign.or(Some(host)).filter(|host| !self.knows_host(host)) {
+        let local = local.map(|local| local.0);
+        match foreign.or(Some(host)).filter(|host| !self.knows_host(host, local)) {
             None if foreign.is_none() => Ok(host.to_owned()),
             None => Err(Problem::bad("one host", "two different ones")),
             Some(host) => Err(Problem::new(
                 StatusCode::FORBIDDEN,
                 format!("this server does not answer for the host {host:?}"),
-                "ask for 127.0.0.1 or localhost, or have the server started with this host allowed",
+                "ask for localhost or the address that reaches it, or have the server started with this host allowed \
+                 (--allow-host)",
             )),
         }
     }
@@ -237,7 +256,7 @@ mod tests {
             "music.lan",
             "MUSIC.LAN:80",
         ] {
-            assert!(guard.knows_host(host), "{host}");
+            assert!(guard.knows_host(host, None), "{host}");
         }
         for host in [
             "127.evil.com",
@@ -268,22 +287,36 @@ mod tests {
             "127.0.0.1/",
             "localhost\t",
         ] {
-            assert!(!guard.knows_host(host), "{host:?}");
+            assert!(!guard.knows_host(host, None), "{host:?}");
+            assert!(!guard.knows_host(host, Some([10, 0, 0, 2].into())), "{host:?}");
         }
     }
 
     #[test]
-    fn in_the_network_at_home_addresses_are_answered_for_and_foreign_names_are_not() {
-        let guard = Guard { any_address: true, hosts: own_names("NAS.example.org"), ..Guard::default() };
-        for host in ["192.168.1.10:8766", "[fd00::1]:8766", "10.0.0.2", "nas", "nas.local", "Nas.fritz.box:1"]
-        {
-            assert!(guard.knows_host(host), "{host}");
+    fn in_the_network_at_home_own_addresses_are_answered_for_and_foreign_hosts_are_not() {
+        let guard = Guard { hosts: own_names("NAS.example.org"), ..Guard::default() };
+        let local = |text: &str| Some(text.parse::<IpAddr>().unwrap());
+        for (host, to) in [
+            ("192.168.1.10:8766", "192.168.1.10"),
+            ("[fd00::1]:8766", "fd00::1"),
+            ("[FD00:0::1]", "fd00::1"),
+            ("[::ffff:10.0.0.2]", "10.0.0.2"),
+        ] {
+            assert!(guard.knows_host(host, local(to)), "{host}");
+            assert!(!guard.knows_host(host, local("192.168.1.11")), "{host}");
+            assert!(!guard.knows_host(host, None), "{host}");
         }
-        assert!(guard.knows_host("nas.example.org"));
+        for host in ["nas", "nas.local", "Nas.fritz.box:1", "nas.example.org"] {
+            assert!(guard.knows_host(host, local("192.168.1.10")), "{host}");
+        }
         for host in ["nas.evil.com", "evil.local", "192.168.1.10.evil.com", "nas.local.evil.com", "local", ""]
         {
-            assert!(!guard.knows_host(host), "{host}");
+            assert!(!guard.knows_host(host, local("192.168.1.10")), "{host}");
         }
+        // A container, whose ports are reached by addresses that are another machine's.
+        let contained = Guard { hosts: vec![EVERY_ADDRESS.to_owned()], ..Guard::default() };
+        assert!(contained.knows_host("192.168.1.10:8766", local("172.17.0.2")));
+        assert!(!contained.knows_host("nas.lan", local("172.17.0.2")));
         assert!(own_names("").is_empty() && own_names("a/b").is_empty());
     }
 

@@ -146,7 +146,7 @@ pub struct Options {
     pub token: Option<Token>,
     /// Host names that it answers for besides its own.
     pub hosts: Vec<String>,
-    /// The name of this machine, where it answers for that and every address too.
+    /// The name of this machine, where it answers for that too.
     pub lan: Option<String>,
     /// Pages of other origins that may ask it.
     pub origins: Vec<String>,
@@ -203,7 +203,6 @@ pub fn serve(
     let guard = Guard {
         token: options.token,
         hosts: own.into_iter().chain(options.hosts.iter().map(|host| host.to_ascii_lowercase())).collect(),
-        any_address: options.lan.is_some(),
         origins: options.origins,
         base_path: options.base_path,
         ..Guard::default()

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::ServeError;
-use super::guard::Peer;
+use super::guard::{LocalAddress, Peer};
 
 /// Open connections; for one more the oldest that has not shown the token is closed, else the longest idle.
 const MOST_CONNECTIONS: usize = 512;
@@ -211,8 +211,11 @@ pub(super) async fn serve(listener: Listener, router: Router, stop: watch::Recei
                 accepted = tcp.accept() => match accepted {
                     Ok((stream, peer)) => {
                         let _ = stream.set_nodelay(true);
-                        let ip: IpAddr = peer.ip().to_canonical();
-                        start(&mut tasks, &open, stream, Peer::Address(ip), &router, &stop);
+                        let peer = Peer::Address(peer.ip().to_canonical());
+                        // A connection that is gone already has none.
+                        let Ok(local) = stream.local_addr() else { continue };
+                        let local = Some(LocalAddress(local.ip().to_canonical()));
+                        start(&mut tasks, &open, stream, (peer, local), &router, &stop);
                     }
                     // No file descriptor is free, most likely: one will be.
                     Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
@@ -222,7 +225,7 @@ pub(super) async fn serve(listener: Listener, router: Router, stop: watch::Recei
             #[cfg(unix)]
             Listener::Unix(unix, _) => tokio::select! {
                 accepted = unix.accept() => match accepted {
-                    Ok((stream, _)) => start(&mut tasks, &open, stream, Peer::Unix, &router, &stop),
+                    Ok((stream, _)) => start(&mut tasks, &open, stream, (Peer::Unix, None), &router, &stop),
                     Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
                 },
                 () = raised(&mut waits) => break,
@@ -238,7 +241,7 @@ fn start(
     tasks: &mut JoinSet<()>,
     open: &Arc<Open>,
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    peer: Peer,
+    (peer, local): (Peer, Option<LocalAddress>),
     router: &Router,
     stop: &watch::Receiver<bool>,
 ) {
@@ -249,6 +252,9 @@ fn start(
         let of = Arc::clone(&connection);
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(peer);
+            if let Some(local) = local {
+                request.extensions_mut().insert(local);
+            }
             request.extensions_mut().insert(Arc::clone(&of));
             let of = Arc::clone(&of);
             of.busy.fetch_add(1, Ordering::Relaxed);

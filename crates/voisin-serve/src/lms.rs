@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, Extension, Request, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderValue, Method, Response, header};
 use axum::middleware::{self, Next};
 use axum::response::IntoResponse as _;
@@ -18,7 +18,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
 use super::ask;
-use super::guard::{Guard, LONGEST_BODY, PATIENCE, Peer};
+use super::guard::{Guard, LONGEST_BODY, LocalAddress, PATIENCE};
 use super::problem::Problem;
 use super::state::{RequestContext, Shared, lock};
 use super::upstream::{ServerAddress, Upstream};
@@ -139,14 +139,10 @@ pub(super) fn router(state: &Shared, folders: &[PathBuf]) -> Router {
 }
 
 /// Lets in who asks this machine by its own name, and no page of a stranger.
-async fn check(
-    State(mixer): State<Arc<Mixer>>,
-    Extension(peer): Extension<Peer>,
-    request: Request,
-    next: Next,
-) -> Response<Body> {
+async fn check(State(mixer): State<Arc<Mixer>>, request: Request, next: Next) -> Response<Body> {
     let guard = &mixer.guard;
-    let host = guard.check_host(request.headers(), request.uri(), peer);
+    let local = request.extensions().get::<LocalAddress>().copied();
+    let host = guard.check_host(request.headers(), request.uri(), local);
     if let Err(problem) = host.and_then(|host| guard.check_origin(request.headers(), &host)) {
         return problem.into_response();
     }

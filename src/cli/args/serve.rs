@@ -40,12 +40,12 @@ pub(crate) struct ServeArgs {
         hide_env = true
     )]
     pub(crate) listen: Vec<Listen>,
-    /// Let other machines of this network in: listen on all of this machine's addresses, and answer for them and its name
+    /// Let other machines of this network in: listen on all of this machine's addresses, and answer for its name too
     /// [variable: `VOISIN_SERVE_LAN`]
     #[arg(long, conflicts_with = "no_token", env = "VOISIN_SERVE_LAN", hide_env = true)]
     pub(crate) lan: bool,
-    /// Answer for this host name or address too; those of this machine itself always (several: all of them) [variable:
-    /// `VOISIN_SERVE_ALLOW_HOST`, with commas]
+    /// Answer for this host name or address too, this machine's own addresses always; 0.0.0.0: for every address, as a
+    /// container must (several: all of them) [variable: `VOISIN_SERVE_ALLOW_HOST`, with commas]
     #[arg(
         long,
         value_name = "HOST",
