@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -50,8 +50,12 @@ impl Server {
         let mut command = sandbox.command(all);
         // What comes next is the nearest here, unless a test is about mixes.
         command.env("VOISIN_SERVE_MIX", "variety=0");
-        command.envs(variables.iter().copied()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut process = command.spawn().expect("it starts");
+        command.envs(variables.iter().copied());
+        Self::started(sandbox, command).expect("it starts")
+    }
+
+    fn started(sandbox: &Sandbox, mut command: Command) -> std::io::Result<Self> {
+        let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let line = lines.next().expect("it says where it listens").unwrap();
         assert!(
@@ -68,7 +72,26 @@ impl Server {
             }
         });
         let token = fs::read_to_string(sandbox.path("library/serve.token")).unwrap_or_default();
-        Self { process, address: address.parse().unwrap(), token: token.trim().to_owned(), lines, said }
+        let token = token.trim().to_owned();
+        Ok(Self { process, address: address.parse().unwrap(), token, lines, said })
+    }
+
+    /// With a library that it cannot write, and no token; `None` where it cannot be started as somebody who cannot.
+    #[cfg(unix)]
+    pub(crate) fn start_reading(sandbox: &Sandbox) -> Option<Self> {
+        use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+        let set = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        set(&sandbox.path(""), 0o755);
+        let library = sandbox.path("library");
+        fs::read_dir(&library).unwrap().for_each(|file| set(&file.unwrap().path(), 0o444));
+        set(&library, 0o555);
+        let mut command = sandbox.command(["serve", "--listen", "127.0.0.1:0", "--verbose", "--no-token"]);
+        command.env("VOISIN_SERVE_MIX", "variety=0");
+        // Root may write anywhere.
+        if fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0) {
+            std::os::unix::process::CommandExt::uid(&mut command, 65_534);
+        }
+        Self::started(sandbox, command).ok()
     }
 
     pub(crate) fn connect(&self) -> TcpStream {

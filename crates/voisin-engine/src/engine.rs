@@ -175,7 +175,12 @@ impl Engine {
         let vectors = self.library.vectors()?;
         let (space, generation) = LibrarySpace::settle(&mut self.library, &vectors)?;
         let values = space.centre_rows(vectors.values);
-        let index = VectorIndex::build(&vectors.ids, values.view(), &IndexOptions::default())?;
+        let mut options = IndexOptions::default();
+        if self.library.mode() == OpenMode::ReadOnly {
+            // It cannot be kept: lists take longer to make than a scan of this process saves.
+            options.lists_from = usize::MAX;
+        }
+        let index = VectorIndex::build(&vectors.ids, values.view(), &options)?;
         self.stamp = IndexStamp { generation, ..stamp(&model, Some(&space)) };
         self.space = space;
         self.keep(&index, &self.stamp);
@@ -317,6 +322,8 @@ impl Engine {
     /// Brings the index in memory up to date with the library, for a process that answers for long: the first time it is
     /// loaded, afterwards only what changed is put in. Nothing is written. Returns the generation that searches see.
     ///
+    /// A library that cannot be written, and whose index cannot be used, is read into memory and scanned.
+    ///
     /// # Errors
     /// [`EngineError::Index`] where there is no index that can be used, and it has to be built
     /// ([`refresh_index`](Self::refresh_index)), which takes long in a large library.
@@ -338,8 +345,15 @@ impl Engine {
                 return Ok(generation);
             }
         }
-        let (index, stamp, space, _) = self.load_and_catch_up(&self.index_path(), &model, true)?;
-        (self.index, self.stamp, self.space) = (Some(index), stamp, space);
+        match self.load_and_catch_up(&self.index_path(), &model, true) {
+            Err(EngineError::Index(_)) if self.library.mode() == OpenMode::ReadOnly => {
+                self.refresh_index()?;
+            }
+            loaded => {
+                let (index, stamp, space, _) = loaded?;
+                (self.index, self.stamp, self.space) = (Some(index), stamp, space);
+            }
+        }
         Ok(self.stamp.generation)
     }
 

@@ -395,17 +395,37 @@ mod tests {
         let generation = engine.library().generation().unwrap();
         let other = StoredMean { values: vec![0.1; DIMENSION], tracks: 40, generation, is_fixed: true };
         engine.library_mut().set_mean(&other).unwrap();
-        assert!(matches!(follower.follow(), Err(EngineError::Index(_))));
+        let mut writer = Engine::open(dir.path(), OpenMode::ReadWrite).unwrap();
+        assert!(matches!(writer.follow(), Err(EngineError::Index(_))));
+        follower.follow().unwrap();
+        let after = similarities(&mut follower, 1);
+        assert_ne!(after, before);
         let refresh = engine.refresh_index().unwrap();
         assert_eq!(refresh.to_string(), "index built: similarity is relative to another mean now");
-        follower.follow().unwrap();
-        assert_ne!(similarities(&mut follower, 1), before);
-        assert_eq!(similarities(&mut follower, 1), similarities(&mut engine, 1));
+        assert_eq!(similarities(&mut engine, 1), after);
         // A library that cannot be written and has no mean is searched relative to its own all the same.
         let name = format!("mean.{}", engine.model().unwrap().fingerprint);
         engine.library_mut().set_setting(&name, None).unwrap();
         let mut reader = Engine::open(dir.path(), OpenMode::ReadOnly).unwrap();
         assert_eq!(similarities(&mut reader, 1), before);
         assert_eq!(reader.library().mean().unwrap(), None);
+    }
+
+    #[test]
+    fn a_library_that_cannot_be_written_and_has_no_index_is_scanned() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut engine = engine(dir.path(), &alike(6000, 1.0));
+        let mut reader = Engine::open(dir.path(), OpenMode::ReadOnly).unwrap();
+        let generation = engine.library().generation().unwrap();
+        assert_eq!(reader.follow().unwrap(), generation);
+        assert!(!reader.index_path().exists());
+        assert!(reader.loaded_index().stats().lists.is_none(), "they are made for many processes");
+        let found = similarities(&mut reader, 1);
+        assert_eq!(similarities(&mut engine, 1)[..10], found[..10]);
+        // What comes later is found too.
+        put(&mut engine, &alike(1, 1.0));
+        assert_eq!(reader.follow().unwrap(), engine.library().generation().unwrap());
+        let later = similarities(&mut reader, 1);
+        assert!(later[..10].iter().any(|(id, similarity)| *id == 6001 && *similarity > 0.999), "{later:?}");
     }
 }

@@ -75,6 +75,29 @@ fn a_server_ends_within_five_seconds_and_finishes_what_it_began() {
 
 #[cfg(unix)]
 #[test]
+fn a_library_that_cannot_be_written_is_searched_without_an_index() {
+    let sandbox = Sandbox::new();
+    small_library(&sandbox);
+    let question = json!({"seeds": [{"id": 1}], "limit": 3});
+    let expected = Server::start(&sandbox, &[]).good("/api/v1/similar", &question);
+    let index = sandbox.path("library").join(voisin::INDEX_FILE);
+    fs::remove_file(&index).unwrap();
+    let Some(server) = Server::start_reading(&sandbox) else {
+        return eprintln!("SKIPPED: the server cannot be started as somebody who cannot write");
+    };
+    assert_eq!(server.good("/api/v1/similar", &question), expected);
+    for path in ["status", "map", "genres", "clusters", "duplicates", "tracks?query=chaos", "lists"] {
+        server.good_get(&format!("/api/v1/{path}"));
+    }
+    server.good("/api/v1/mix", &json!({"seeds": [{"id": 1}]}));
+    assert!(!index.exists());
+    // What would change it says why it cannot.
+    let (status, refused) = server.post("/api/v1/labels", &json!({"tracks": [1], "genre": "Metal"}));
+    assert!(status == 403 || status == 409, "{status} {refused}");
+}
+
+#[cfg(unix)]
+#[test]
 fn without_a_token_the_rest_holds_and_ctrl_c_ends_it() {
     let sandbox = Sandbox::new();
     small_library(&sandbox);
