@@ -332,7 +332,7 @@ fn put_at_mpd(
     tracks: &[TrackId],
     is_ours: bool,
 ) -> Result<usize, ListError> {
-    let mpd = Mpd::connect(address)?;
+    let mut mpd = Mpd::connect(address)?;
     if !is_ours && mpd.has_playlist(name)? {
         return Err(ListError::Taken { place: format!("MPD at {address}"), name: name.to_owned() });
     }

@@ -2,12 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use mpd_client::Client;
 use mpd_client::client::{
-    CommandError, ConnectWithPasswordError, ConnectionError, ConnectionEvent, ConnectionEvents,
+    CommandError, ConnectWithPasswordError, ConnectionError, ConnectionEvent, ConnectionEvents, Subsystem,
 };
 use mpd_client::protocol::command::{Argument, Command};
 use mpd_client::protocol::response::Frame;
@@ -23,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Files that are asked for at once: MPD closes a connection whose answer is longer than its output buffer (8 MiB unless
 /// its settings say otherwise), and looks through all of them each time.
 const FILES_AT_ONCE: usize = 10_000;
+/// How long what was noted of files holds: of changes that come at once, the client tells only the first kind.
+const LISTENED_FOR: Duration = Duration::from_mins(5);
 /// MPD's number for "there is no such song", and for "you may not".
 const NO_SUCH_SONG: u64 = 50;
 const NO_PERMISSION: u64 = 4;
@@ -181,6 +183,8 @@ pub struct Mpd {
     address: MpdAddress,
     client: Client,
     events: ConnectionEvents,
+    /// What was noted of its files, and when that was asked.
+    listened: Option<(Instant, HashMap<TrackId, Listened>)>,
     // Dropped last: the connection lives on it.
     runtime: Runtime,
 }
@@ -227,7 +231,7 @@ impl Mpd {
         });
         match connected.map_err(unreachable)? {
             Ok((client, events)) => {
-                let mut mpd = Self { address: address.clone(), client, events, runtime };
+                let mut mpd = Self { address: address.clone(), client, events, listened: None, runtime };
                 // Nobody reads tags here, and answers are shorter without them. MPD before 0.21 can do neither this nor what comes.
                 match mpd.ask("tagtypes", &["clear"]) {
                     Err(MpdError::Broken { .. }) if mpd.is_shut_out() => Err(MpdError::NoPassword { place }),
@@ -364,7 +368,8 @@ impl Mpd {
     }
 
     /// Which of MPD's files are tracks of the library.
-    pub fn songs(&self, library: &Library) -> Result<MpdSongs, MpdError> {
+    pub fn songs(&mut self, library: &Library) -> Result<MpdSongs, MpdError> {
+        self.listened = None;
         let mut files = Vec::new();
         loop {
             let window = format!("{}:{}", files.len(), files.len() + FILES_AT_ONCE);
@@ -380,8 +385,18 @@ impl Mpd {
     }
 
     /// What MPD's clients noted of its files: plays, likes and stars, as myMPD and others write them. Nothing where MPD keeps
-    /// no such notes, or has more of them than its answers may be long.
-    pub fn listened(&self, songs: &MpdSongs) -> HashMap<TrackId, Listened> {
+    /// no such notes, or has more of them than its answers may be long. It is asked again once [`wait`](Self::wait) saw
+    /// that notes changed, after [`songs`](Self::songs), and after five minutes.
+    pub fn listened(&mut self, songs: &MpdSongs) -> HashMap<TrackId, Listened> {
+        if let Some((_, known)) = self.listened.as_ref().filter(|(asked, _)| asked.elapsed() < LISTENED_FOR) {
+            return known.clone();
+        }
+        let found = self.ask_listened(songs);
+        self.listened = Some((Instant::now(), found.clone()));
+        found
+    }
+
+    fn ask_listened(&self, songs: &MpdSongs) -> HashMap<TrackId, Listened> {
         // An answer that is too long costs the connection: this one has none to lose.
         let Ok(own) = Self::connect(&self.address) else { return HashMap::new() };
         let mut all: HashMap<TrackId, Listened> = HashMap::new();
@@ -422,6 +437,9 @@ impl Mpd {
     /// Waits for something to happen there, but not for ever. False where the connection is gone.
     pub fn wait(&mut self, most: Duration) -> bool {
         let event = self.runtime.block_on(async { tokio::time::timeout(most, self.events.next()).await });
+        if matches!(event, Ok(Some(ConnectionEvent::SubsystemChange(Subsystem::Sticker)))) {
+            self.listened = None;
+        }
         !matches!(event, Ok(None | Some(ConnectionEvent::ConnectionClosed(_))))
     }
 }

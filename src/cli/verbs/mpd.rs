@@ -72,7 +72,7 @@ fn current(mpd: &Mpd, songs: &MpdSongs) -> anyhow::Result<(Playing, u32, TrackId
     Ok((playing, place, track))
 }
 
-fn songs(context: &Context, mpd: &Mpd, engine: &Engine) -> anyhow::Result<MpdSongs> {
+fn songs(context: &Context, mpd: &mut Mpd, engine: &Engine) -> anyhow::Result<MpdSongs> {
     let songs = mpd.songs(engine.library())?;
     context.console.detail(&format!(
         "{} of {} of MPD are in the library",
@@ -96,7 +96,7 @@ fn songs(context: &Context, mpd: &Mpd, engine: &Engine) -> anyhow::Result<MpdSon
 fn mix(
     engine: &mut Engine,
     common: &MpdCommon,
-    (mpd, songs): (&Mpd, &MpdSongs),
+    (mpd, songs): (&mut Mpd, &MpdSongs),
     seed: TrackId,
     played: &[TrackId],
     without: &HashSet<TrackId>,
@@ -128,11 +128,11 @@ fn similar(
     common: &MpdCommon,
     limit: usize,
 ) -> anyhow::Result<Ending> {
-    let mpd = Mpd::connect(&address(common)?)?;
-    let songs = songs(context, &mpd, engine)?;
+    let mut mpd = Mpd::connect(&address(common)?)?;
+    let songs = songs(context, &mut mpd, engine)?;
     let (_, place, track) = current(&mpd, &songs)?;
     let queued = queued(&mpd, &songs)?;
-    let found = mix(engine, common, (&mpd, &songs), track, &[], &queued, limit)?;
+    let found = mix(engine, common, (&mut mpd, &songs), track, &[], &queued, limit)?;
     if found.is_empty() {
         return Ok(nothing(context));
     }
@@ -169,11 +169,11 @@ fn playlist(
     limit: usize,
     keep_queue: bool,
 ) -> anyhow::Result<Ending> {
-    let mpd = Mpd::connect(&address(common)?)?;
-    let songs = songs(context, &mpd, engine)?;
+    let mut mpd = Mpd::connect(&address(common)?)?;
+    let songs = songs(context, &mut mpd, engine)?;
     let (_, _, track) = current(&mpd, &songs)?;
     let out = if keep_queue { queued(&mpd, &songs)? } else { HashSet::new() };
-    let list = mix(engine, common, (&mpd, &songs), track, &[], &out, limit)?;
+    let list = mix(engine, common, (&mut mpd, &songs), track, &[], &out, limit)?;
     if list.is_empty() {
         return Ok(nothing(context));
     }
@@ -304,7 +304,7 @@ fn fill(
     engine: &mut Engine,
     common: &MpdCommon,
     ahead: usize,
-    mpd: &Mpd,
+    mpd: &mut Mpd,
     songs: &MpdSongs,
     followed: &mut Followed,
 ) -> anyhow::Result<()> {

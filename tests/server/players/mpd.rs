@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use super::{Running, is_installed, skipped, until};
 use crate::common::server::small_library;
@@ -210,6 +211,47 @@ fn mpds_own_stickers_count() {
     let few = fine(mpd.voisin(&sandbox, &["similar", "--limit", "2"]).output().unwrap());
     drop(few);
     assert_eq!(mpd.queue()[1..].iter().filter(|file| **file == before[3]).count(), 0, "it was just heard");
+}
+
+#[test]
+fn stickers_are_asked_for_once_and_again_when_they_change() {
+    let sandbox = Sandbox::new();
+    let music = small_library(&sandbox);
+    let settings = format!("sticker_file \"{}\"\nlog_level \"verbose\"", sandbox.path("stickers").display());
+    let Some(mpd) = Mpd::prepare_with(&sandbox, &music, &settings) else { return };
+    mpd.mpc(&["update", "--wait"]);
+    let count = |command: &str| {
+        let log = fs::read_to_string(sandbox.path("mpd/log")).unwrap();
+        log.matches(&format!("process command \"{command}")).count()
+    };
+    let asked = || count("sticker find");
+    mpd.mpc(&["add", "metal/muldjord-chaos-god.mp3"]);
+    mpd.mpc(&["play"]);
+    let _follow = Running(mpd.voisin(&sandbox, &["follow", "--ahead", "1"]).spawn().unwrap());
+    for length in 2..=4 {
+        until("a song comes", || mpd.queue().len() == length);
+        // Plays, the last one, stars and likes, whose places MPD looks for one by one.
+        assert_eq!(asked(), 4, "after {} mixes", length - 1);
+        if length < 4 {
+            mpd.mpc(&["next"]);
+        }
+    }
+    let queue = mpd.queue();
+    let all = mpd.mpc(&["listall"]);
+    let rest: Vec<&str> = all.lines().filter(|file| !queue.iter().any(|queued| queued == file)).collect();
+    let [hated, other] = rest[..] else { panic!("{rest:?}") };
+    // Changes that come together are told as one.
+    let mut waits = 0;
+    until("nothing changes any more", || {
+        let before = std::mem::replace(&mut waits, count("idle"));
+        std::thread::sleep(Duration::from_millis(400));
+        before == waits
+    });
+    mpd.mpc(&["sticker", hated, "set", "like", "0"]);
+    until("it waits for the next change", || count("idle") > waits);
+    mpd.mpc(&["next"]);
+    until("a song comes", || mpd.queue().len() == 5);
+    assert_eq!((mpd.queue()[4].as_str(), asked()), (other, 8));
 }
 
 #[test]
