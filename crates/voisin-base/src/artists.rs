@@ -19,7 +19,7 @@ pub fn artists(text: &str) -> Vec<&str> {
             None => (rest, None),
         };
         let name = name.trim();
-        let is_nobody = name.is_empty() || NOBODY.contains(&name.to_lowercase().as_str());
+        let is_nobody = name.is_empty() || NOBODY.iter().any(|nobody| name.eq_ignore_ascii_case(nobody));
         if !is_nobody && !names.iter().any(|known| known.to_lowercase() == name.to_lowercase()) {
             names.push(name);
         }
@@ -33,7 +33,7 @@ pub fn artists(text: &str) -> Vec<&str> {
 
 /// Where the first separator begins and ends.
 fn next_separator(text: &str) -> Option<(usize, usize)> {
-    let mut starts = text.char_indices().map(|(at, _)| at);
+    let mut starts = text.match_indices([' ', ';', '\0']).map(|(at, _)| at);
     starts.find_map(|at| Some((at, at + separator_length(&text[at..])?)))
 }
 

@@ -13,10 +13,10 @@ pub const LONGEST_TEXT: usize = 1 << 20;
 /// Text without any letter or digit is only lowered and trimmed, so that a band called `!!!` is found.
 pub fn fold(text: &str) -> String {
     let mut folded = String::with_capacity(text.len());
-    for c in text.nfkd().filter(|&c| !is_combining_mark(c)).flat_map(char::to_lowercase) {
+    let mut add = |c: char| {
         // An apostrophe joins: "don't" and "dont" are one word.
         if matches!(c, '\'' | '\u{2019}' | '\u{2bc}' | '`') {
-            continue;
+            return;
         }
         match plain(c).or_else(|| plain_of_names(c)) {
             Some(letters) => folded.push_str(letters),
@@ -24,6 +24,12 @@ pub fn fold(text: &str) -> String {
             None if !folded.is_empty() && !folded.ends_with(' ') => folded.push(' '),
             None => {}
         }
+    };
+    if text.is_ascii() {
+        // Most names: nothing to take apart.
+        text.chars().for_each(|c| add(c.to_ascii_lowercase()));
+    } else {
+        text.nfkd().filter(|&c| !is_combining_mark(c)).flat_map(char::to_lowercase).for_each(add);
     }
     folded.truncate(folded.trim_end().len());
     if folded.is_empty() { text.trim().to_lowercase() } else { folded }

@@ -30,15 +30,21 @@ impl Library {
     #[doc(hidden)]
     pub fn names_meant(&self, of: NameOf, name: &str) -> Result<Vec<String>> {
         let all = self.names(of)?;
-        let mut known: Vec<&str> =
-            all.iter().flat_map(|text| parts(of, text).into_iter().chain([text.as_str()])).collect();
+        let several: Vec<(&str, Vec<&str>)> = all
+            .iter()
+            .map(|text| (text.as_str(), parts(of, text)))
+            .filter(|(text, parts)| !parts.is_empty() && parts != &[*text])
+            .collect();
+        let mut known: Vec<&str> = all.iter().map(String::as_str).collect();
+        known.extend(several.iter().flat_map(|(_, parts)| parts));
         known.sort_unstable();
         known.dedup();
         let names = || known.iter().copied();
         let mut found: BTreeSet<String> = meant(name, names()).into_iter().map(str::to_owned).collect();
         let named: HashSet<String> = found.iter().map(|name| fold(name)).collect();
-        let names_one = |text: &&String| parts(of, text).into_iter().any(|part| named.contains(&fold(part)));
-        found.extend(all.iter().filter(names_one).cloned());
+        let names_one = |parts: &[&str]| parts.iter().any(|part| named.contains(&fold(part)));
+        found
+            .extend(several.iter().filter(|(_, parts)| names_one(parts)).map(|(text, _)| (*text).to_owned()));
         if found.is_empty() {
             let (what, remedy) = match of {
                 NameOf::Artist => ("artist", Remedy::SeeArtists),
@@ -129,20 +135,30 @@ impl Library {
         self.sql(texts)
     }
 
-    /// Every name of this kind that a file's tags have, once.
+    /// Every name of this kind that a file's tags have, once, sorted.
     #[doc(hidden)]
     pub fn names(&self, of: NameOf) -> Result<Vec<String>> {
         let sql = match of {
-            NameOf::Artist => {
-                "SELECT artist FROM tags WHERE artist IS NOT NULL UNION SELECT album_artist FROM tags WHERE album_artist IS NOT NULL"
-            }
-            NameOf::Album => "SELECT DISTINCT album FROM tags WHERE album IS NOT NULL",
+            NameOf::Artist => "SELECT artist, album_artist FROM tags",
+            NameOf::Album => "SELECT album, NULL FROM tags",
         };
         let names = self.connection.prepare(sql).and_then(|mut statement| {
-            let rows = statement.query_map([], |row| row.get(0))?;
-            rows.collect()
+            let mut rows = statement.query([])?;
+            let mut names: HashSet<String> = HashSet::new();
+            while let Some(row) = rows.next()? {
+                for column in 0..2 {
+                    if let Some(name) = row.get_ref(column)?.as_str_or_null()?
+                        && !names.contains(name)
+                    {
+                        names.insert(name.to_owned());
+                    }
+                }
+            }
+            Ok(names)
         });
-        self.sql(names)
+        let mut names: Vec<String> = self.sql(names)?.into_iter().collect();
+        names.sort_unstable();
+        Ok(names)
     }
 
     /// The tracks of which a file's tags have exactly this name.

@@ -122,7 +122,7 @@ impl FilterSql {
         );
         self.names(
             &filter.artists,
-            "(t.artist_key in ({}) or t.album_artist_key in ({}))",
+            "f.id in (select y.file from tags y where y.artist_key in ({}) or y.album_artist_key in ({}))",
             "artist_keys && {}",
         );
         self.names(
