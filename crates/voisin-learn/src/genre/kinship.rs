@@ -9,13 +9,14 @@
 
 use std::collections::BTreeMap;
 
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
+use ndarray::{Array1, Array2, ArrayView1, Axis};
 use rayon::prelude::*;
 use serde::Serialize;
 
 use super::{
     Genre, GenreError, LabelledVectors, Nesting, Space, Transform,
     data::{Examples, priors, thinned},
+    nearest::with_products,
     space::unit_rows,
 };
 use voisin_base::random::Random;
@@ -196,7 +197,8 @@ pub fn kinship(set: &LabelledVectors, options: &KinshipOptions) -> Result<Kinshi
     // directed measures, then their symmetric means and scales
     let mut raw = [Array2::<f64>::zeros((k, k)), Array2::zeros((k, k)), Array2::zeros((k, k))];
     for g in 0..k {
-        let rows = measures(g, &members[g], |h| centroids.row(h), &examples, &tracks);
+        let said = AffinitySums::new(&members[g], &examples, &tracks);
+        let rows = measures(g, &said, |h| centroids.row(h));
         for (matrix, row) in raw.iter_mut().zip(rows) {
             matrix.row_mut(g).assign(&Array1::from(row));
         }
@@ -262,27 +264,69 @@ fn sums(unit: &Array2<f32>, members: &[Vec<usize>]) -> Array2<f32> {
     out
 }
 
-/// Distances of one genre, given by (possibly repeated) tracks, to every genre.
+/// What some tracks (which may repeat) say of each genre, added up.
+#[derive(Clone)]
+struct AffinitySums {
+    tracks: usize,
+    near: Vec<f64>,
+    votes: Vec<f64>,
+}
+
+impl AffinitySums {
+    fn new(rows: &[usize], examples: &Examples, affinities: &TrackAffinities) -> Self {
+        let k = examples.n_classes();
+        let (mut near, mut votes) = (vec![0.0; k], vec![0.0; k]);
+        for &r in rows {
+            let own = &examples.classes[r];
+            for h in 0..k {
+                // what bears a genre is at no distance from it, and for it
+                let (far, share) = if own.contains(&h) {
+                    (0.0, 1.0)
+                } else {
+                    (affinities.near[[r, h]], affinities.votes[[r, h]])
+                };
+                near[h] += f64::from(far);
+                votes[h] += f64::from(share);
+            }
+        }
+        Self { tracks: rows.len(), near, votes }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.tracks += other.tracks;
+        for (sums, more) in [(&mut self.near, &other.near), (&mut self.votes, &other.votes)] {
+            sums.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
+        }
+    }
+}
+
+/// Distances of one genre, given by what its tracks say, to every genre.
 fn measures<'a>(
     genre: usize,
-    rows: &[usize],
+    sums: &AffinitySums,
     centre: impl Fn(usize) -> ArrayView1<'a, f32>,
-    examples: &Examples,
-    tracks: &TrackAffinities,
 ) -> [Vec<f64>; 3] {
-    let k = examples.n_classes();
-    let n = rows.len().max(1) as f64;
+    let k = sums.near.len();
+    let n = sums.tracks.max(1) as f64;
     let mut out = [vec![0.0; k], vec![0.0; k], vec![0.0; k]];
     for h in (0..k).filter(|h| *h != genre) {
-        let bears = |r: usize| examples.classes[r].contains(&h);
         // rounding apart, the same tracks have the same mean direction
         out[0][h] = (1.0 - f64::from(centre(genre).dot(&centre(h)))).max(0.0);
-        let near = |&r: &usize| if bears(r) { 0.0 } else { f64::from(tracks.near[[r, h]]) };
-        let votes = |&r: &usize| if bears(r) { 1.0 } else { f64::from(tracks.votes[[r, h]]) };
-        out[1][h] = rows.iter().map(near).sum::<f64>() / n;
-        out[2][h] = 1.0 - rows.iter().map(votes).sum::<f64>() / n;
+        out[1][h] = sums.near[h] / n;
+        out[2][h] = 1.0 - sums.votes[h] / n;
     }
     out
+}
+
+/// What a track has seen of the others so far.
+struct SeenOthers {
+    me: usize,
+    /// Of each genre the highest similarities, and what is not above the last of a full list is not among them.
+    nearest: Vec<Vec<f32>>,
+    least: Vec<f32>,
+    /// Tracks of other genres with their similarities, and what is not above the nearest of them.
+    voters: Vec<(f32, usize)>,
+    floor: f32,
 }
 
 /// For each track, how near each genre is, and whom it votes for among genres that are not its own.
@@ -291,72 +335,78 @@ fn measure_affinities(examples: &Examples, unit: &Array2<f32>, k: usize) -> Trac
     const TEMPERATURE: f32 = 0.05;
     let (n, genres) = (examples.len(), examples.n_classes());
     let priors = priors(&examples.classes, genres);
-    let transposed = unit.t();
-    let blocks: Vec<(usize, ArrayView2<f32>)> =
-        unit.axis_chunks_iter(Axis(0), 256).enumerate().map(|(i, b)| (i * 256, b)).collect();
-    let rows: Vec<(Vec<f32>, Vec<f32>)> = blocks
-        .into_par_iter()
-        .flat_map_iter(|(first, block)| {
-            let similarities = block.dot(&transposed);
-            let priors = &priors;
-            let rows: Vec<(Vec<f32>, Vec<f32>)> = similarities
-                .outer_iter()
-                .enumerate()
-                .map(|(i, row)| {
-                    let me = first + i;
-                    let mut nearest: Vec<Vec<f32>> = vec![Vec::with_capacity(NEAR + 1); genres];
-                    let mut voters: Vec<(f32, usize)> = Vec::new();
-                    let mut floor = f32::NEG_INFINITY;
-                    for (other, &s) in row.iter().enumerate() {
-                        if other == me || examples.groups[other] == examples.groups[me] {
-                            continue;
-                        }
-                        for &g in &examples.classes[other] {
-                            let list = &mut nearest[g];
-                            if list.len() < NEAR || list[list.len() - 1] < s {
-                                let at = list.partition_point(|v| *v >= s);
-                                list.insert(at, s);
-                                list.truncate(NEAR);
-                            }
-                        }
-                        let shared = examples.classes[other].iter().any(|c| examples.classes[me].contains(c));
-                        if !shared && s > floor {
-                            voters.push((s, other));
-                            if voters.len() > 2 * k {
-                                voters.select_nth_unstable_by(k, |a, b| b.0.total_cmp(&a.0));
-                                voters.truncate(k);
-                                floor = voters.iter().map(|v| v.0).fold(f32::INFINITY, f32::min);
-                            }
-                        }
-                    }
-                    voters.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-                    voters.truncate(k);
-                    let (mut votes, mut divided) = (vec![0.0; genres], vec![0.0; genres]);
-                    for &(s, other) in &voters {
-                        let weight = ((s - voters[0].0) / TEMPERATURE).exp();
-                        let own = &examples.classes[other];
-                        let whole = weight / own.iter().map(|&g| priors[g]).fold(0.0, f32::max);
-                        for &g in own {
-                            votes[g] += whole;
-                            divided[g] += whole / own.len() as f32;
-                        }
-                    }
-                    let total: f32 = divided.iter().sum();
-                    if total > 0.0 {
-                        votes.iter_mut().for_each(|v| *v /= total);
-                    }
-                    let near = nearest
-                        .iter()
-                        .map(
-                            |l| if l.is_empty() { 2.0 } else { 1.0 - l.iter().sum::<f32>() / l.len() as f32 },
-                        )
-                        .collect();
-                    (near, votes)
-                })
-                .collect();
-            rows
-        })
+    // side by side: they are looked at for each pair of tracks
+    let ends: Vec<usize> = std::iter::once(0)
+        .chain(examples.classes.iter().scan(0, |end, own| {
+            *end += own.len();
+            Some(*end)
+        }))
         .collect();
+    let classes = examples.classes.concat();
+    let classes = |track: usize| &classes[ends[track]..ends[track + 1]];
+    let rows: Vec<(Vec<f32>, Vec<f32>)> = with_products(
+        unit.view(),
+        unit.view(),
+        |me| SeenOthers {
+            me,
+            nearest: vec![Vec::with_capacity(NEAR + 1); genres],
+            least: vec![f32::NEG_INFINITY; genres],
+            voters: Vec::new(),
+            floor: f32::NEG_INFINITY,
+        },
+        |seen, first, products| {
+            for (other, &s) in (first..).zip(products) {
+                let may_vote = s > seen.floor;
+                if !may_vote && classes(other).iter().all(|&g| s <= seen.least[g])
+                    || other == seen.me
+                    || examples.groups[other] == examples.groups[seen.me]
+                {
+                    continue;
+                }
+                for &g in classes(other) {
+                    if s > seen.least[g] {
+                        let list = &mut seen.nearest[g];
+                        list.insert(list.partition_point(|v| *v >= s), s);
+                        list.truncate(NEAR);
+                        if list.len() == NEAR {
+                            seen.least[g] = list[NEAR - 1];
+                        }
+                    }
+                }
+                let is_shared = || classes(other).iter().any(|g| classes(seen.me).contains(g));
+                if may_vote && !is_shared() {
+                    seen.voters.push((s, other));
+                    if seen.voters.len() > 2 * k {
+                        seen.voters.select_nth_unstable_by(k, |a, b| b.0.total_cmp(&a.0));
+                        seen.voters.truncate(k);
+                        seen.floor = seen.voters.iter().map(|v| v.0).fold(f32::INFINITY, f32::min);
+                    }
+                }
+            }
+        },
+        |SeenOthers { nearest, mut voters, .. }| {
+            voters.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+            voters.truncate(k);
+            let (mut votes, mut divided) = (vec![0.0; genres], vec![0.0; genres]);
+            for &(s, other) in &voters {
+                let weight = ((s - voters[0].0) / TEMPERATURE).exp();
+                let own = classes(other);
+                let whole = weight / own.iter().map(|&g| priors[g]).fold(0.0, f32::max);
+                for &g in own {
+                    votes[g] += whole;
+                    divided[g] += whole / own.len() as f32;
+                }
+            }
+            let total: f32 = divided.iter().sum();
+            if total > 0.0 {
+                votes.iter_mut().for_each(|v| *v /= total);
+            }
+            let near = |l: &Vec<f32>| {
+                if l.is_empty() { 2.0 } else { 1.0 - l.iter().sum::<f32>() / l.len() as f32 }
+            };
+            (nearest.iter().map(near).collect(), votes)
+        },
+    );
     let mut tracks = TrackAffinities { near: Array2::zeros((n, genres)), votes: Array2::zeros((n, genres)) };
     for (i, (near, votes)) in rows.into_iter().enumerate() {
         tracks.near.row_mut(i).assign(&Array1::from(near));
@@ -391,6 +441,9 @@ impl KinshipContext<'_> {
             groups.entry(self.examples.groups[m]).or_default().push(m);
         }
         let groups: Vec<Vec<usize>> = groups.into_values().collect();
+        let said: Vec<AffinitySums> =
+            groups.iter().map(|rows| AffinitySums::new(rows, self.examples, self.tracks)).collect();
+        let nothing = AffinitySums::new(&[], self.examples, self.tracks);
         let mut rng = Random::new(options.seed.wrapping_add(genre as u64));
         let mut draws: Vec<Vec<f64>> = vec![Vec::new(); k];
         let bears = |r: usize, h: usize| self.examples.classes[r].contains(&h);
@@ -413,8 +466,12 @@ impl KinshipContext<'_> {
             })
             .collect();
         for _ in 0..options.resamples {
-            let drawn: Vec<usize> =
-                (0..groups.len()).flat_map(|_| groups[rng.below(groups.len())].iter().copied()).collect();
+            let (mut drawn, mut sums): (Vec<usize>, _) = (Vec::new(), nothing.clone());
+            for _ in 0..groups.len() {
+                let group = rng.below(groups.len());
+                drawn.extend(&groups[group]);
+                sums.add(&said[group]);
+            }
             // tracks that other genres bear as well are drawn for these, too
             let centres: BTreeMap<usize, Array2<f32>> = shared
                 .iter()
@@ -425,7 +482,7 @@ impl KinshipContext<'_> {
                 })
                 .collect();
             let centre = |h: usize| centres.get(&h).map_or_else(|| self.centroids.row(h), |own| own.row(0));
-            let rows = measures(genre, &drawn, centre, self.examples, self.tracks);
+            let rows = measures(genre, &sums, centre);
             for h in (0..k).filter(|h| *h != genre) {
                 let distance =
                     (0..3).map(|m| f64::midpoint(rows[m][h], raw[m][[h, genre]]) / scales[m]).sum::<f64>();

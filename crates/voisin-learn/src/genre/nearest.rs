@@ -33,6 +33,31 @@ pub fn nearest(
     k: usize,
     allowed: impl Fn(usize, usize) -> bool + Sync,
 ) -> Vec<Vec<Near>> {
+    with_products(
+        queries,
+        reference,
+        |query| (query, NearestRows::new(k)),
+        |(query, list), first, products| {
+            for (row, &similarity) in (first..).zip(products) {
+                list.offer(Near { row, similarity }, |row| allowed(*query, row));
+            }
+        },
+        |(_, list)| list.finish(),
+    )
+}
+
+/// Goes over the products of each query with all rows of the reference, some at a time, in the order of the rows.
+///
+/// - `begin(query)`: what is kept of a query
+/// - `take(kept, row, products)`: its products with the rows from `row` on
+/// - `end(kept)`: what it comes to
+pub(super) fn with_products<K: Send, T: Send>(
+    queries: ArrayView2<f32>,
+    reference: ArrayView2<f32>,
+    begin: impl Fn(usize) -> K + Sync,
+    take: impl Fn(&mut K, usize, &[f32]) + Sync,
+    end: impl Fn(K) -> T + Sync,
+) -> Vec<T> {
     // products of so many stay in a core's cache
     const QUERIES: usize = 48;
     const REFERENCES: usize = 1024;
@@ -48,26 +73,21 @@ pub fn nearest(
         .flat_map_iter(|(first, block)| {
             let asked = block.as_standard_layout();
             let asked = asked.as_slice().unwrap_or_default();
-            let mut lists = vec![NearestRows::new(k); block.nrows()];
+            let mut kept: Vec<K> = (first..first + block.nrows()).map(&begin).collect();
             let mut products = Vec::new();
             for (at, (part, packed)) in parts.iter().zip(&packed).enumerate() {
                 products.resize(block.nrows() * packed.width(), 0.0);
                 packed.multiply(asked, d, &mut products);
-                for (i, (list, products)) in
-                    lists.iter_mut().zip(products.chunks_exact(packed.width())).enumerate()
-                {
-                    for (row, &similarity) in (at * REFERENCES..).zip(&products[..part.nrows()]) {
-                        list.offer(Near { row, similarity }, |row| allowed(first + i, row));
-                    }
+                for (kept, products) in kept.iter_mut().zip(products.chunks_exact(packed.width())) {
+                    take(kept, at * REFERENCES, &products[..part.nrows()]);
                 }
             }
-            lists.into_iter().map(NearestRows::finish)
+            kept.into_iter().map(&end).collect::<Vec<T>>()
         })
         .collect()
 }
 
 /// The `k` nearest of what is offered.
-#[derive(Clone)]
 struct NearestRows {
     k: usize,
     kept: Vec<Near>,
