@@ -12,7 +12,7 @@ use super::{Running, free_port, is_installed, skipped, until};
 use crate::common::server::{Server, small_library};
 use crate::common::{Sandbox, code, fine, noise_wav, text};
 
-/// A Subsonic server of Debian with one user, who may hear this music.
+/// A Subsonic server with one user, who may hear this music.
 pub(super) struct Supysonic {
     pub(super) port: u16,
     _process: Running,
@@ -221,7 +221,11 @@ fn a_subsonic_server_knows_what_sounds_alike() {
     assert!(status == 206 && body == whole[100..200], "{head}");
     let (_, _, ping) = ask("/rest/ping.view?u=alice&p=wrong&v=1.8&c=t&f=json");
     assert!(ping.contains("\"code\":40"), "{ping}");
-    assert_eq!(subsonic(&server, "ping", "")["version"], "1.10.2", "it is the other server that answers");
+    let ping = subsonic(&server, "ping", "");
+    assert!(
+        ping["status"] == "ok" && ping["type"] != "voisin",
+        "it is the other server that answers: {ping}"
+    );
     let stranger = "GET /rest/ping.view HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n";
     assert_eq!(server.raw(stranger.as_bytes()).0, 403, "names are checked here as well");
 

@@ -97,9 +97,17 @@ fn pass(mut client: TcpStream, port: u16, door: &Mutex<Door>) -> Option<()> {
         return client.write_all(answer.as_bytes()).ok();
     }
     let mut server = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    let kept = head.lines().filter(|line| !line.to_ascii_lowercase().starts_with("connection:"));
+    // The folder is the door's own: some versions of supysonic know such folders, and not this one.
+    let named = folder.map_or_else(String::new, |(id, _)| format!("&musicFolderId={id}"));
+    let (head, body) = (head.replacen(&named, "", 1), body.replacen(&named, "", 1));
+    let kept = head.lines().filter(|line| {
+        let line = line.to_ascii_lowercase();
+        !line.starts_with("connection:") && !line.starts_with("content-length:")
+    });
     let head: String = kept.map(|line| format!("{line}\r\n")).collect();
-    server.write_all(format!("{head}Connection: close\r\n\r\n{body}").as_bytes()).ok()?;
+    let length = body.len();
+    let head = format!("{head}Connection: close\r\nContent-Length: {length}\r\n\r\n");
+    server.write_all(format!("{head}{body}").as_bytes()).ok()?;
     let Some((_, begin)) = folder else { return std::io::copy(&mut server, &mut client).ok().map(drop) };
     let mut answer = Vec::new();
     server.read_to_end(&mut answer).ok()?;
