@@ -56,6 +56,8 @@ pub struct NearArtist {
     pub mean_similarity: f32,
     /// The pairs of tracks that make them near, nearest first.
     pub because: Vec<TrackPair>,
+    /// Its tracks (at most 200), those most similar to one of the other's first.
+    pub songs: Vec<TrackId>,
 }
 
 /// Two tracks of two artists.
@@ -236,6 +238,10 @@ pub fn near_artists(
     near.truncate(limit);
     let answer = near.into_iter().map(|(similarity, body)| {
         let products: Array2<f32> = own.vectors.dot(&body.vectors.t());
+        let best =
+            products.columns().into_iter().map(|column| column.fold(f32::NEG_INFINITY, |a, &b| a.max(b)));
+        let mut songs: Vec<(f32, TrackId)> = best.zip(body.rows.iter().map(|&row| meta[row].id)).collect();
+        songs.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         let mut pairs: Vec<TrackPair> = products
             .indexed_iter()
             .map(|((a, b), &similarity)| TrackPair {
@@ -264,6 +270,7 @@ pub fn near_artists(
             similarity,
             mean_similarity: cosine(own, body),
             because,
+            songs: songs.into_iter().map(|(_, song)| song).collect(),
         }
     });
     Ok(answer.collect())

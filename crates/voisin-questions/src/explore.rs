@@ -1,12 +1,14 @@
 //! Clusters, artists and albums, copies, and the way from one track to another.
 
+use std::collections::HashSet;
+
 use clap::Args;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::QuestionError;
 use super::seed::{MOST_SEEDS, NamedSeed};
-use super::values::{ClusterDetail, Count, WholeNumber, Within, at_most};
+use super::values::{ClusterDetail, Count, Limit, MOST, WholeNumber, Within, at_most};
 use crate::answers::artists::FoundArtists;
 use crate::answers::duplicates::{GroupJson, versions, with_exact_copies};
 use crate::answers::graph::{clustered, duplicate_groups};
@@ -18,6 +20,7 @@ use voisin_explore::duplicates::PairListener;
 use voisin_explore::outliers::{Outlier, THRESHOLD, outliers};
 use voisin_explore::path::{PathOptions, Walk, path};
 use voisin_explore::{ExploreError, KnnGraph};
+use voisin_library::Track;
 
 /// Groups of tracks that sound alike
 #[derive(Debug, Clone, Default, Args, Deserialize, JsonSchema)]
@@ -88,6 +91,62 @@ impl NearArtists {
             }
             Some(name) => FoundArtists::Near(near_artists(vectors, meta, makers, name, limit)?),
         })
+    }
+}
+
+/// Songs of the artists, or of the albums, that are near to one
+#[derive(Debug, Clone, Args, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NearSongs {
+    /// Whom, or what, they are near to: an artist, or an album (`ARTIST – ALBUM` where several are called so)
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// How many artists or albums
+    #[arg(long, short, default_value_t = ten(), value_name = "N|all", allow_negative_numbers = true)]
+    #[serde(default = "ten")]
+    limit: Limit,
+    /// Songs of each, those nearest to it [default: 3 of an artist, all of an album]
+    #[arg(long, value_name = "N")]
+    each: Option<Count>,
+}
+
+fn ten() -> Limit {
+    Limit::from(10)
+}
+
+impl NearSongs {
+    /// The songs, those of the nearest first; each once. An album's come in its own order, an artist's nearest first.
+    ///
+    /// # Errors
+    /// None, or several, are called so.
+    pub fn run(
+        &self,
+        engine: &Engine,
+        collection: &Collection,
+        makers: Makers,
+    ) -> Result<Vec<Track>, QuestionError> {
+        let limit = self.limit.of(MOST as usize);
+        let near = near_artists(collection.vectors.view(), &collection.meta, makers, &self.name, limit)?;
+        let each = match (self.each, makers) {
+            (Some(each), _) => each.get(),
+            (None, Makers::Artists) => 3,
+            (None, Makers::Albums) => usize::MAX,
+        };
+        let (mut all, mut known) = (Vec::new(), HashSet::new());
+        for one in near {
+            let songs: Vec<TrackId> =
+                one.songs.into_iter().filter(|song| !known.contains(song)).take(each).collect();
+            known.extend(songs.iter().copied());
+            let mut songs = engine.library().tracks_by_id(&songs)?;
+            if makers == Makers::Albums {
+                songs.sort_by(|a, b| {
+                    let place = |track: &Track| (track.tags.disc_number, track.tags.track_number);
+                    place(a).cmp(&place(b)).then_with(|| a.path.cmp(&b.path))
+                });
+            }
+            all.extend(songs);
+        }
+        Ok(all)
     }
 }
 

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::explore::PathBetween;
+use super::explore::{NearSongs, PathBetween};
 use super::list::{Find, List};
 use super::mix::Mix;
 use super::read::{Refused, from_json};
@@ -21,6 +21,7 @@ use voisin::{Collection, Engine, PredictedTags, Seed, SimilarTrack};
 use voisin_base::random::Random;
 use voisin_base::track::TrackId;
 use voisin_explore::KnnGraph;
+use voisin_explore::artists::Makers;
 use voisin_library::{Track, TrackFilter};
 
 pub use navidrome::smart_playlist;
@@ -45,6 +46,10 @@ pub enum SavedQuestion {
     /// filters, one that is liked if there are any
     #[command(mut_arg("seeds", |seeds| seeds.required(false)))]
     Mix(Mix),
+    /// Songs of the artists that are near to one (as voisin artists)
+    Artists(NearSongs),
+    /// The albums that are near to one, whole (as voisin albums)
+    Albums(NearSongs),
 }
 
 /// The first tracks of an order.
@@ -135,11 +140,16 @@ impl SavedQuestion {
                 ..Refused::text("whole tracks, in a list that is kept", "a passage")
             }),
             Self::Similar(asked) => asked.validate(asked.seeds.len()),
-            Self::Mix(_) | Self::Find(_) | Self::List(_) | Self::Path(_) => Ok(()),
+            Self::Mix(_)
+            | Self::Find(_)
+            | Self::List(_)
+            | Self::Path(_)
+            | Self::Artists(_)
+            | Self::Albums(_) => Ok(()),
         }
     }
 
-    /// Which kind of question it is: `similar`, `find`, `list`, `path` or `mix`.
+    /// Which kind of question it is: `similar`, `find`, `list`, `path`, `mix`, `artists` or `albums`.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Similar(_) => "similar",
@@ -147,6 +157,8 @@ impl SavedQuestion {
             Self::List(_) => "list",
             Self::Path(_) => "path",
             Self::Mix(_) => "mix",
+            Self::Artists(_) => "artists",
+            Self::Albums(_) => "albums",
         }
     }
 
@@ -179,7 +191,7 @@ impl SavedQuestion {
                 asked.via = pin(&asked.via)?;
                 Ok(())
             }
-            Self::Find(_) | Self::List(_) => Ok(()),
+            Self::Find(_) | Self::List(_) | Self::Artists(_) | Self::Albums(_) => Ok(()),
         }
     }
 
@@ -215,6 +227,13 @@ impl SavedQuestion {
             Self::List(asked) => {
                 let query = asked.question.query(engine, asked.limit.of(MOST as usize), None)?;
                 Ok(engine.list(&query)?.tracks)
+            }
+            Self::Artists(asked) | Self::Albums(asked) => {
+                let makers = if matches!(self, Self::Albums(_)) { Makers::Albums } else { Makers::Artists };
+                match known.explored {
+                    Some((collection, _)) => asked.run(engine, collection, makers),
+                    None => asked.run(engine, &engine.collection()?, makers),
+                }
             }
             Self::Path(asked) => {
                 let stops = seeds(&asked.stops(), engine)?;

@@ -130,12 +130,16 @@ fn save(
         (None, Some(question)) => question.clone(),
         (Some(_), Some(_)) => bail!("expected a template or a question, found both"),
         (None, None) => bail!(
-            "expected what to keep, found only a name: add --template NAME, or one of similar, mix, list, find and path with its options"
+            "expected what to keep, found only a name: add --template NAME, or one of similar, mix, list, find, path, artists and albums with its options"
         ),
     };
     // What words mean may change; what they mean today is kept.
     let is_path = matches!(question, SavedQuestion::Path(_));
     question.pin(|named| pinned(context, &engine, named, is_path))?;
+    if matches!(question, SavedQuestion::Artists(_) | SavedQuestion::Albums(_)) {
+        // A name that nobody has is told now.
+        question.run(&mut engine, &Mixing::default(), 0, KnownParts::default())?;
+    }
     let list = SavedList::keep(engine.library_mut(), name, question)?;
     let next = if list.to.is_empty() {
         format!("\"voisin lists show '{name}'\" asks it")

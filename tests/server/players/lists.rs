@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::subsonic::{Supysonic, link, subsonic, titles};
 use super::until;
-use crate::common::server::{Server, small_library};
+use crate::common::server::{Server, small_library, some_albums};
 use crate::common::{Sandbox, code, fine, text};
 
 fn shown(sandbox: &Sandbox, arguments: &[&str]) -> Vec<i64> {
@@ -103,6 +103,63 @@ fn a_question_is_kept_and_asked_anew() {
     // A library that was put together anew from a damaged one has them still.
     fine(sandbox.run(["repair"]));
     assert_eq!(kept(&sandbox).as_array().unwrap().len(), 5);
+}
+
+#[test]
+fn near_artists_and_albums_become_a_list() {
+    let sandbox = Sandbox::new();
+    let music = small_library(&sandbox);
+    some_albums(&music);
+    fine(sandbox.run(["add", music.to_str().unwrap()]));
+    let asked = |arguments: &[&str], of: &str| -> Vec<Value> {
+        let answer = fine(sandbox.run([arguments, &["--format", "json"]].concat()));
+        serde_json::from_str::<Value>(&answer).unwrap()[of].as_array().unwrap().clone()
+    };
+    // The nearest album first, each in its own order.
+    fine(sandbox.run(["lists", "save", "next", "albums", "Summer", "--limit", "all"]));
+    let tracks = asked(&["list", "--sort", "path", "--limit", "all"], "tracks");
+    let of_album = |near: &Value| -> Vec<i64> {
+        let is_of = |track: &&Value| track["album"] == near["album"];
+        tracks.iter().filter(is_of).map(|track| track["id"].as_i64().unwrap()).collect()
+    };
+    let albums = asked(&["albums", "Summer"], "items");
+    let expected: Vec<i64> = albums.iter().flat_map(of_album).collect();
+    assert!(albums.len() > 1 && expected.len() > albums.len(), "{albums:?}");
+    let all = shown(&sandbox, &["next"]);
+    assert_eq!(all, expected);
+    // Of each artist the songs that are nearest.
+    fine(sandbox.run(["lists", "save", "kin", "artists", "Ann", "--limit", "2", "--each", "1"]));
+    let artists = asked(&["artists", "Ann", "--limit", "2"], "items");
+    let nearest: Vec<i64> =
+        artists.iter().map(|near| near["because"][0]["other"]["id"].as_i64().unwrap()).collect();
+    assert_eq!((shown(&sandbox, &["kin"]), nearest.len()), (nearest, 2));
+    fine(sandbox.run(["lists", "save", "more", "artists", "Muldjord", "--limit", "all"]));
+    let more = shown(&sandbox, &["more"]);
+    let whose =
+        |id: &i64| tracks.iter().find(|track| track["id"] == *id).unwrap()["artist"].as_str().unwrap();
+    assert_eq!(more.iter().filter(|id| whose(id) == "Ann").count(), 3, "three of four: {more:?}");
+    refused(&sandbox, &["lists", "save", "x", "artists", "Anm"], "did you mean Ann?");
+    refused(&sandbox, &["lists", "save", "x", "albums", "Spring"], "Spring");
+    // They are pushed and asked by others as all lists are.
+    let folder = sandbox.path("lists");
+    fs::create_dir(&folder).unwrap();
+    fine(sandbox.run(["lists", "push", "next", "--folder", folder.to_str().unwrap()]));
+    let written = fs::read_to_string(folder.join("next.m3u8")).unwrap();
+    assert_eq!(written.lines().filter(|line| !line.starts_with('#')).count(), all.len());
+    let server = Server::start(&sandbox, &[]);
+    let kept = server.send(
+        "PUT",
+        "/api/v1/lists/there",
+        "Content-Type: application/json\r\n",
+        br#"{"albums": {"name": "Summer", "each": 1}}"#,
+    );
+    assert_eq!(kept.0, 200, "{}", text(&kept.2));
+    let there = server.good_get("/api/v1/lists/there")["items"].as_array().unwrap().clone();
+    assert_eq!(there.len(), albums.len());
+    assert_eq!(server.good_get("/api/v1/lists/next")["items"].as_array().unwrap().len(), all.len());
+    let lists = server.good_get("/api/v1/lists")["lists"].clone();
+    let there = lists.as_array().unwrap().iter().find(|list| list["name"] == "there").unwrap();
+    assert_eq!((&there["kind"], &there["question"]["albums"]["name"]), (&json!("albums"), &json!("Summer")));
 }
 
 #[test]

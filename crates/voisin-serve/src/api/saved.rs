@@ -105,7 +105,7 @@ pub(super) async fn one(
     let list = state.look(move |_, context| Ok(SavedList::named(context.engine.library(), &of)?)).await?;
     let random = again.random_seed.unwrap_or_else(|| RandomState::new().hash_one(0) % RANDOM);
     let answer = match list.question {
-        SavedQuestion::Path(_) => {
+        SavedQuestion::Path(_) | SavedQuestion::Artists(_) | SavedQuestion::Albums(_) => {
             state
                 .ask_explored(move |state, context, explored| {
                     let known = Some((&explored.collection, &explored.graph));

@@ -4,7 +4,7 @@ import { ask } from "./api.js";
 import * as player from "./player.js";
 import { load, sentence } from "./states.js";
 
-const KINDS = { similar: "what sounds like something", find: "words", list: "filters", path: "a path", mix: "a mix" };
+const KINDS = { similar: "what sounds like something", find: "words", list: "filters", path: "a path", mix: "a mix", artists: "artists near to one", albums: "albums near to one" };
 
 /**
  * The lists that are kept, and some that are ready to be.
