@@ -14,7 +14,7 @@ from check_map import Browser, check
 ROOT = Path(__file__).resolve().parent.parent.parent
 DEMO = ROOT / "data/demo"
 RED, BLUE = (120, 60, 40), (40, 60, 120)
-PLACES = ["#/", "#/map", "#/list", "#/genres", "#/clusters", "#/albums", "#/review", "#/library", "#/library/copies", "#/library/versions", "#/library/outliers", "#/library/failed"]
+PLACES = ["#/", "#/map", "#/list", "#/genres", "#/clusters", "#/albums", "#/artists", "#/review", "#/library", "#/library/copies", "#/library/versions", "#/library/outliers", "#/library/failed"]
 
 
 def png(red, green, blue, side=96):
@@ -658,6 +658,22 @@ def the_albums(page, server):
     page.until(f"document.querySelector('.albums-page .genre-detail h2')?.innerText === {json.dumps(all_albums[0]['album'])}", "an album")
     check("an album: those near to it, nearest first", soon(lambda: page.count(".albums-page .part") == len(near))
           and page.run("document.querySelector('.albums-page .part h3 b').innerText") == near[0]["album"])
+    check("an album: its tracks", soon(lambda: page.count(".own-tracks > li") == all_albums[0]["tracks"]))
+    page.click("#keep-near")
+    check("what is near to an album is kept as a list", soon(lambda: [
+        kept["question"] for kept in server.json("/api/v1/lists")["lists"] if kept["kind"] == "albums"] == [{"albums": {"name": name, "limit": 10}}]))
+    all_artists = server.json("/api/v1/artists")["items"]
+    first = server.json("/api/v1/tracks?limit=1&artist=" + urllib.parse.quote(all_artists[0]["artist"]))["tracks"][0]
+    page.go(f"#/track/{first['id']}")
+    page.until("document.querySelector('.card-head .by a')", "a card whose artist leads to a page")
+    page.click(".card-head .by a")
+    page.until(f"document.querySelector('.albums-page .genre-detail h2')?.innerText === {json.dumps(all_artists[0]['artist'])}", "an artist")
+    check("an artist: the tracks and who is near", soon(lambda: page.count(".own-tracks > li") == all_artists[0]["tracks"]
+          and page.count(".albums-page .part") == min(12, len(all_artists) - 1)))
+    page.click("#play-own")
+    check("an artist is played", soon(lambda: page.run("document.getElementById('now-title').innerText") != ""))
+    page.go("#/albums")
+    page.until(f"document.querySelectorAll('.albums li').length === {len(all_albums)}", "the albums again")
     page.run("{ const field = document.querySelector('.albums-page input'); field.value = 'no such album'; field.dispatchEvent(new Event('input')); }")
     check("albums are searched", page.count(".albums li") == 0 and page.run("document.querySelector('.albums-page [role=status]').innerText") == "0 albums")
     quiet(page, "albums")

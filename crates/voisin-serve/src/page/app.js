@@ -7,16 +7,16 @@ import * as map from "./map.js";
 import * as list from "./list.js";
 import * as clusters from "./clusters.js";
 import * as genres from "./genres.js";
-import * as albums from "./albums.js";
+import * as makers from "./makers.js";
 import * as review from "./review.js";
 import * as library from "./library.js";
 import { take } from "./card.js";
 import { sentence } from "./states.js";
 
-const PLACES = { listen, map, list, genres, albums, review, library, clusters };
+const PLACES = { listen, map, list, genres, albums: makers, review, library, clusters, artists: makers };
 const ORDER = Object.keys(PLACES).slice(0, 7);
 /** Places that are a part of another one in the navigation. */
-const WITHIN = { clusters: "genres" };
+const WITHIN = { clusters: "genres", artists: "albums" };
 let now = null, leave = new AbortController();
 
 /** `#/track/17` is a track's card in the place to listen. */

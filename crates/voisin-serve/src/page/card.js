@@ -3,6 +3,7 @@ import { changes, clock, count, h, icon, iconButton, measured, percent, toast } 
 import { ask } from "./api.js";
 import * as player from "./player.js";
 import * as list from "./list.js";
+import { address } from "./makers.js";
 import { artistOf, cover, titleOf } from "./cover.js";
 import { mark } from "./playing.js";
 import { row } from "./tracks.js";
@@ -82,7 +83,7 @@ function head(track, entry) {
     cover(track, true),
     h("div", { class: "words" },
       h("h2", {}, titleOf(track)),
-      h("p", { class: "by" }, artistOf(track)),
+      h("p", { class: "by" }, track.artist && track.id !== null ? h("a", { href: address("artists", track.artist) }, track.artist) : artistOf(track)),
       h("p", { class: "faint" }, [track.album, track.year, track.seconds ? clock(track.seconds) : null].filter(Boolean).join(" · ")),
       h("div", { class: "acts" }, play,
         track.id !== null && h("button", { type: "button", onclick: () => list.add([track]) }, icon("add"), "List"),
