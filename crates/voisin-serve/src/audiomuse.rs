@@ -6,18 +6,20 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get};
+use axum::routing::{any, get, post};
 use form_urlencoded::parse;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::ask;
 use super::problem::Problem;
-use super::state::{Shared, way};
+use super::state::{RequestContext, Shared, State as Server, way};
 use super::upstream::ServerAddress;
-use voisin::{Engine, MixOptions, SimilarTrack};
+use voisin::{Engine, EngineError, MixOptions, Seed, SimilarOptions, SimilarTrack};
 use voisin_base::track::TrackId;
 use voisin_base::vector::dot;
 use voisin_explore::artists::{Makers, near_artists};
-use voisin_library::{Library, LibraryError, MusicalKey, Resolution, Track};
+use voisin_library::{Library, LibraryError, MusicalKey, NameOf, Resolution, Track, TrackFilter};
 use voisin_questions::answers::track::title;
 
 /// Longest list.
@@ -82,6 +84,9 @@ pub(super) fn router(state: &Shared, server: ServerAddress) -> Router<Shared> {
         .route("/api/similar_artists", get(similar_artists))
         .route("/api/search_tracks", get(search_tracks))
         .route("/api/track", get(track))
+        .route("/api/clap/search", post(text_search))
+        .route("/api/alchemy", post(alchemy))
+        .route("/api/hyperbolic/similar", post(hyperbolic))
         // What its plugins ask to see whether anything runs: here nothing does that they began.
         .route("/api/active_tasks", get(|| async { Json(json!({})) }))
         .route("/api/{*rest}", any(something_else))
@@ -100,7 +105,8 @@ async fn something_else(uri: Uri) -> AudioMuseRefusal {
     let path: String = uri.path().chars().take(100).collect();
     let text = format!(
         "{path} is AudioMuse-AI's alone: voisin answers similar_tracks, find_path, max_distance, similar_artists, search_tracks, \
-         track, active_tasks, external/get_score, external/get_embedding and external/search, and all that it knows below /api/v1 (GET /api/v1/openapi.json)"
+         track, clap/search, alchemy, hyperbolic/similar, active_tasks, external/get_score, external/get_embedding and \
+         external/search, and all that it knows below /api/v1 (GET /api/v1/openapi.json)"
     );
     AudioMuseRefusal(StatusCode::NOT_IMPLEMENTED, text)
 }
@@ -165,18 +171,215 @@ async fn similar_tracks(
                 Resolution::Nothing => return Err(unknown("track", &words)),
             },
         };
-        let seed = context.engine.seed_of(track)?;
-        let among = Some(context.engine.library().linked_tracks(server.as_str())?);
-        let mut options = MixOptions { limit: n, among, ..state.mixing.options() };
-        if keeps_all {
-            (options.max_per_artist, options.max_per_album, options.keeps_versions) = (None, None, true);
+        nearest(state, context, &server, track, n, keeps_all)
+    });
+    Ok(Json(answer.await?))
+}
+
+/// The songs of a mix from a track, nearest first.
+///
+/// - `keeps_all`: however many are by one artist, and versions too
+fn nearest(
+    state: &Server,
+    context: &mut RequestContext,
+    server: &ServerAddress,
+    track: TrackId,
+    n: usize,
+    keeps_all: bool,
+) -> Result<Vec<Value>, Problem> {
+    let seed = context.engine.seed_of(track)?;
+    let among = Some(context.engine.library().linked_tracks(server.as_str())?);
+    let mut options = MixOptions { limit: n, among, ..state.mixing.options() };
+    if keeps_all {
+        (options.max_per_artist, options.max_per_album, options.keeps_versions) = (None, None, true);
+    }
+    let mut found = context.engine.mix(std::slice::from_ref(&seed), &options)?;
+    found.sort_by(SimilarTrack::nearer);
+    with_distances(context.engine.library(), server, &found)
+}
+
+fn with_distances(
+    library: &Library,
+    server: &ServerAddress,
+    found: &[SimilarTrack],
+) -> Result<Vec<Value>, Problem> {
+    let found: Vec<(TrackId, f32)> =
+        found.iter().map(|near| (near.track.id, 1.0 - near.similarity)).collect();
+    Ok(all_described(library, server, &found, |described, distance| described["distance"] = json!(distance))?)
+}
+
+/// A number that may be written as text, as programs in Perl do.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Number {
+    Number(usize),
+    Text(String),
+}
+
+impl Number {
+    fn read(given: Option<Self>, usual: usize) -> Result<usize, AudioMuseRefusal> {
+        let number = match given {
+            None => usual,
+            Some(Self::Number(number)) => number,
+            Some(Self::Text(text)) => text.trim().parse().map_err(|_| {
+                let text: String = text.chars().take(50).collect();
+                bad(format!("expected a number of songs, found {text:?}"))
+            })?,
+        };
+        Ok(number.clamp(1, MOST))
+    }
+}
+
+fn bad(text: String) -> AudioMuseRefusal {
+    AudioMuseRefusal(StatusCode::BAD_REQUEST, text)
+}
+
+/// What is looked for in words.
+#[derive(Deserialize)]
+struct TextSearch {
+    query: String,
+    #[serde(alias = "n")]
+    limit: Option<Number>,
+}
+
+/// Songs that sound as words say: what AudioMuse-AI asks a model of texts, answered as `find` is.
+async fn text_search(
+    State(linked): State<LinkedServer>,
+    asked: Result<ask::Body<TextSearch>, Problem>,
+) -> Result<Json<Value>, AudioMuseRefusal> {
+    let ask::Body(TextSearch { query, limit }) = asked?;
+    let n = Number::read(limit, 100)?;
+    let heard = linked.state.heard().await?;
+    if heard.is_none() {
+        let text = "the library's model hears no words: another one does (\"voisin model list\")";
+        return Err(AudioMuseRefusal(StatusCode::NOT_IMPLEMENTED, text.to_owned()));
+    }
+    let server = linked.server;
+    let answer = linked.state.ask(move |_, context| {
+        let (engine, Some(heard)) = (&context.engine, &*heard) else { return Err(super::state::fault()) };
+        let known = engine.library().linked_tracks(server.as_str())?;
+        let found = engine.find(heard, &query, &TrackFilter::default(), usize::MAX, None)?.tracks.into_iter();
+        let found = found.map(|one| (one.track.id, one.fit)).filter(|(id, _)| known.contains(*id));
+        let found: Vec<(TrackId, f32)> = found.take(n).collect();
+        let with_fit = |described: &mut Value, fit: f32| described["similarity"] = json!(fit);
+        let results = all_described(engine.library(), &server, &found, with_fit)?;
+        Ok(json!({"query": query, "count": results.len(), "results": results}))
+    });
+    Ok(Json(answer.await?))
+}
+
+/// What is to be in a blend, and what is not.
+#[derive(Deserialize)]
+struct Blend {
+    items: Vec<BlendItem>,
+    n: Option<Number>,
+}
+
+#[derive(Deserialize)]
+struct BlendItem {
+    id: String,
+    op: String,
+    #[serde(rename = "type", default)]
+    kind: Option<String>,
+}
+
+/// Tracks that an artist stands for, at most.
+const MOST_OF_ARTIST: usize = 50;
+
+/// Songs near to some songs and artists, and far from others.
+async fn alchemy(
+    State(linked): State<LinkedServer>,
+    asked: Result<ask::Body<Blend>, Problem>,
+) -> Result<Json<Value>, AudioMuseRefusal> {
+    let ask::Body(Blend { items, n }) = asked?;
+    let n = Number::read(n, 100)?;
+    if items.len() > MOST {
+        return Err(bad(format!("expected {MOST} items at most, found {}", items.len())));
+    }
+    let is = |item: &BlendItem, op: &str| item.op.eq_ignore_ascii_case(op);
+    for item in &items {
+        if !is(item, "ADD") && !is(item, "SUBTRACT") {
+            let op: String = item.op.chars().take(50).collect();
+            return Err(bad(format!("op: expected ADD or SUBTRACT, found {op:?}")));
         }
-        let mut found = context.engine.mix(std::slice::from_ref(&seed), &options)?;
-        found.sort_by(SimilarTrack::nearer);
-        let found: Vec<(TrackId, f32)> =
-            found.into_iter().map(|near| (near.track.id, 1.0 - near.similarity)).collect();
-        let with_distance = |described: &mut Value, distance: f32| described["distance"] = json!(distance);
-        Ok(all_described(context.engine.library(), &server, &found, with_distance)?)
+        if !matches!(item.kind.as_deref(), None | Some("song" | "artist")) {
+            let text =
+                "type: voisin blends songs and artists; anchors, moods and playlists are AudioMuse-AI's";
+            return Err(AudioMuseRefusal(StatusCode::NOT_IMPLEMENTED, text.to_owned()));
+        }
+    }
+    if !items.iter().any(|item| is(item, "ADD")) {
+        return Err(bad("expected an item to ADD, found none".to_owned()));
+    }
+    let server = linked.server;
+    let answer = linked.state.ask(move |state, context| {
+        state.index(context)?;
+        let engine = &context.engine;
+        let seeds = |op: &str| -> Result<Vec<Seed>, Problem> {
+            let mut all: Vec<TrackId> = Vec::new();
+            for item in items.iter().filter(|item| is(item, op)) {
+                all.extend(meant(engine.library(), &server, item)?);
+            }
+            Ok(all.into_iter().map(|track| engine.seed_of(track)).collect::<Result<_, EngineError>>()?)
+        };
+        let (seeds, unlike) = (seeds("ADD")?, seeds("SUBTRACT")?);
+        let options = SimilarOptions {
+            limit: n,
+            among: Some(engine.library().linked_tracks(server.as_str())?),
+            max_per_artist: state.mixing.options().max_per_artist,
+            unlike,
+            ..SimilarOptions::default()
+        };
+        let found = context.engine.similar(&seeds, &options)?;
+        Ok(json!({"results": with_distances(context.engine.library(), &server, &found)?}))
+    });
+    Ok(Json(answer.await?))
+}
+
+/// The tracks that an item of a blend stands for.
+fn meant(library: &Library, server: &ServerAddress, item: &BlendItem) -> Result<Vec<TrackId>, Problem> {
+    if item.kind.as_deref() != Some("artist") {
+        let track = library.linked_track(server.as_str(), &item.id)?;
+        return Ok(vec![track.ok_or_else(|| unknown("track", &item.id))?]);
+    }
+    let name = library.linked_artist(server.as_str(), &item.id)?.unwrap_or_else(|| item.id.clone());
+    let mut tracks = library.tracks_named(NameOf::Artist, &name)?;
+    tracks.truncate(MOST_OF_ARTIST);
+    if tracks.is_empty() { Err(unknown("artist", &item.id)) } else { Ok(tracks) }
+}
+
+#[derive(Deserialize)]
+struct HyperbolicQuestion {
+    item_id: String,
+    mode: Option<String>,
+    limit: Option<Number>,
+}
+
+/// Songs near to one. Nothing is laid out in a hyperbolic space here, so that there is no way inwards or outwards.
+async fn hyperbolic(
+    State(linked): State<LinkedServer>,
+    asked: Result<ask::Body<HyperbolicQuestion>, Problem>,
+) -> Result<Json<Value>, AudioMuseRefusal> {
+    let ask::Body(HyperbolicQuestion { item_id, mode, limit }) = asked?;
+    let n = Number::read(limit, 20)?;
+    match mode.as_deref().unwrap_or("similar") {
+        "similar" => {}
+        "roots" | "niche" => {
+            let text = "mode: voisin answers \"similar\"; \"roots\" and \"niche\" are ways in AudioMuse-AI's hyperbolic space";
+            return Err(AudioMuseRefusal(StatusCode::NOT_IMPLEMENTED, text.to_owned()));
+        }
+        _ => return Err(bad("mode: expected similar".to_owned())),
+    }
+    let server = linked.server;
+    let answer = linked.state.ask(move |state, context| {
+        state.index(context)?;
+        let track = context.engine.library().linked_track(server.as_str(), &item_id)?;
+        let track = track.ok_or_else(|| unknown("track", &item_id))?;
+        let results = nearest(state, context, &server, track, n, false)?;
+        let (count, seed) = (results.len(), &item_id);
+        Ok(json!({
+            "results": results, "count": count, "mode": "similar", "seed_item_id": seed, "seed_radius": null
+        }))
     });
     Ok(Json(answer.await?))
 }
@@ -184,6 +387,9 @@ async fn similar_tracks(
 async fn find_path(State(linked): State<LinkedServer>, uri: Uri) -> Result<Json<Value>, AudioMuseRefusal> {
     let asked = Parameters::of(&uri);
     let (start, end) = (asked.required("start_song_id")?, asked.required("end_song_id")?);
+    if start == end {
+        return Err(bad("expected two different songs, found the same one twice".to_owned()));
+    }
     let most = asked.number("max_steps", 25)?.clamp(2, MOST);
     let server = linked.server;
     let answer = linked.state.ask_explored(move |_, context, explored| {

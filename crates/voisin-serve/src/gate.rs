@@ -128,7 +128,7 @@ fn in_time(body: Body) -> Body {
 }
 
 /// What who may only listen may send: questions. All else that is sent changes something.
-const QUESTIONS: [&str; 11] = [
+const QUESTIONS: [&str; 14] = [
     "/api/v1/similar",
     "/api/v1/mix",
     "/api/v1/classify",
@@ -140,6 +140,9 @@ const QUESTIONS: [&str; 11] = [
     "/api/v1/refs/similar",
     "/api/v1/refs/path",
     "/api/v1/refs/artists",
+    "/api/clap/search",
+    "/api/alchemy",
+    "/api/hyperbolic/similar",
 ];
 
 /// The origin that may read the answer, and what the request may do.

@@ -411,6 +411,37 @@ fn audiomuse_answers_as_its_plugins_ask(server: &Server, first: &Value, last: &V
     let one = server.good_get(&format!("/api/track?item_id={}", id(first)));
     assert_eq!((&one["title"], &one["author"]), (&json!("Chaos God"), &json!("Muldjord")));
     assert_eq!(server.get("/api/active_tasks"), (200, json!({})));
+    // Blends, words, and the nearest by another name; numbers may be texts.
+    let item = |song: &Value, op: &str| json!({"id": id(song), "op": op, "type": "song"});
+    let alone = server.good("/api/alchemy", &json!({"items": [item(first, "ADD")], "n": "3"}));
+    assert_eq!(titles(&alone["results"]), names[..3]);
+    let subtracted = json!({"id": near[0]["item_id"], "op": "SUBTRACT"});
+    let without = server.good("/api/alchemy", &json!({"items": [item(first, "ADD"), subtracted], "n": 5}));
+    assert_ne!(titles(&without["results"])[0], names[0], "{without}");
+    let artist = json!({"items": [{"id": "Muldjord", "op": "add", "type": "artist"}], "n": 3});
+    let of_artist = server.good("/api/alchemy", &artist);
+    assert!(titles(&of_artist["results"]).iter().all(|title| *title != "Chaos God"), "{of_artist}");
+    let near_again = server.good("/api/hyperbolic/similar", &json!({"item_id": id(first), "limit": 3}));
+    assert_eq!((&near_again["results"], &near_again["count"]), (&near, &json!(3)));
+    let calm = server.good("/api/clap/search", &json!({"query": "calm", "n": 2}));
+    let ours = server.good_get("/api/v1/find?query=calm&limit=2")["tracks"].clone();
+    let title_of = |one: &Value| one["title"].as_str().unwrap().to_owned();
+    let ours: Vec<String> = ours.as_array().unwrap().iter().map(title_of).collect();
+    assert_eq!(titles(&calm["results"]), ours);
+    assert!(calm["results"][0]["similarity"].as_f64().unwrap() > 0.0 && calm["count"] == 2, "{calm}");
+    for (path, body, status) in [
+        ("alchemy", json!({"items": []}), 400),
+        ("alchemy", json!({"items": [{"id": "x", "op": "ADD"}]}), 404),
+        ("alchemy", json!({"items": [{"id": "x", "op": "ADD", "type": "mood"}]}), 501),
+        ("alchemy", json!({"items": [{"id": "x", "op": "MIX"}]}), 400),
+        ("hyperbolic/similar", json!({"item_id": id(first), "mode": "roots"}), 501),
+        ("hyperbolic/similar", json!({"item_id": "x"}), 404),
+        ("clap/search", json!({"query": "xyzzy"}), 404),
+        ("clap/search", json!({"n": 3}), 400),
+    ] {
+        let (found, answer) = server.post(&format!("/api/{path}"), &body);
+        assert!(found == status && answer["error"].is_string(), "{path} {body}: {found} {answer}");
+    }
     // What programs that tag music ask.
     let score = server.good_get(&format!("/external/get_score?id={}", id(first)));
     let own = server.good_get("/api/v1/tracks?query=chaos+god")["tracks"][0].clone();
@@ -435,6 +466,7 @@ fn audiomuse_answers_as_its_plugins_ask(server: &Server, first: &Value, last: &V
         ("/api/similar_artists?artist=Nobody", 404),
         ("/api/clustering", 501),
         ("/api/similar_artists?artist_id=x", 404),
+        ("/api/find_path?start_song_id=x&end_song_id=x", 400),
         ("/api/similar_artists", 400),
         ("/external/get_score?id=x", 404),
         ("/external/get_embedding", 400),
