@@ -1,8 +1,9 @@
 //! From a user's words to tracks.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError};
 
 use super::{Library, LibraryError, Resolution, Result, Track, TrackFilter, TrackSet, fold, stored_path};
 use voisin_base::artists::artists;
@@ -11,13 +12,17 @@ use voisin_base::text::{meant, spelt_alike};
 use voisin_base::track::TrackId;
 
 /// What a name is of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum NameOf {
     /// An artist's.
     Artist,
     /// An album's.
     Album,
 }
+
+/// Names that tags have, with the state of the library that they were read in: who lists tracks by an artist asks for them
+/// with each page.
+pub(super) type KnownNames = HashMap<NameOf, ((i64, u64), Arc<[String]>)>;
 
 /// Those whom a text names; an album's name is one.
 fn parts(of: NameOf, text: &str) -> Vec<&str> {
@@ -137,7 +142,12 @@ impl Library {
 
     /// Every name of this kind that a file's tags have, once, sorted.
     #[doc(hidden)]
-    pub fn names(&self, of: NameOf) -> Result<Vec<String>> {
+    pub fn names(&self, of: NameOf) -> Result<Arc<[String]>> {
+        let state = self.state()?;
+        let known = || self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, names)) = known().get(&of).filter(|(read_in, _)| *read_in == state) {
+            return Ok(Arc::clone(names));
+        }
         let sql = match of {
             NameOf::Artist => "SELECT artist, album_artist FROM tags",
             NameOf::Album => "SELECT album, NULL FROM tags",
@@ -158,6 +168,8 @@ impl Library {
         });
         let mut names: Vec<String> = self.sql(names)?.into_iter().collect();
         names.sort_unstable();
+        let names: Arc<[String]> = names.into();
+        known().insert(of, (state, Arc::clone(&names)));
         Ok(names)
     }
 

@@ -91,6 +91,7 @@ pub use voisin_base::text::fold;
 pub use written::{TagRun, TagValues, WrittenTags};
 
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
@@ -113,6 +114,7 @@ pub struct Library {
     dir: PathBuf,
     path: PathBuf,
     mode: OpenMode,
+    names: Mutex<find::KnownNames>,
 }
 
 impl Library {

@@ -1,6 +1,7 @@
 //! Opening a library: creation, checks, migrations.
 
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
@@ -91,7 +92,7 @@ impl Library {
         }
 
         let (connection, version) = connect(&path, mode)?;
-        let mut library = Self { connection, dir: dir.to_path_buf(), path, mode };
+        let mut library = Self { connection, dir: dir.to_path_buf(), path, mode, names: Mutex::default() };
         library.refuse_cut_file()?;
         let newest = migrations.len() as i64;
         if version > newest {

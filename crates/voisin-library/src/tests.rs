@@ -210,3 +210,24 @@ fn a_refusal_takes_back_what_its_transaction_wrote() {
     assert_eq!(library.write(|tx| Ok(add(tx)?)).unwrap(), 1);
     assert_eq!(library.setting("mood").unwrap().as_deref(), Some("calm"));
 }
+
+#[test]
+fn names_are_those_of_now_whoever_changed_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut library = open(dir.path(), 8);
+    let mut other = Library::open(dir.path(), OpenMode::ReadWrite).unwrap();
+    let by = |seed, artist: &str| {
+        let mut one = track(seed, 8, 0);
+        one.tags.artist = Some(artist.to_owned());
+        one
+    };
+    let names = |library: &Library| library.names(NameOf::Artist).unwrap().to_vec();
+    library.insert_track(&by(1, "Alpha feat. Beta")).unwrap();
+    assert_eq!(library.names_meant(NameOf::Artist, "beta").unwrap(), ["Alpha feat. Beta", "Beta"]);
+    other.insert_track(&by(2, "Gamma")).unwrap();
+    assert_eq!(names(&library), ["Alpha feat. Beta", "Gamma"]);
+    library.insert_track(&by(3, "Delta")).unwrap();
+    assert_eq!(names(&library), ["Alpha feat. Beta", "Delta", "Gamma"]);
+    assert_eq!(names(&other), names(&library));
+    assert!(library.names_meant(NameOf::Artist, "Epsilon").is_err());
+}

@@ -129,8 +129,8 @@ pub(crate) fn names(context: &Context, args: &NamesArgs) -> anyhow::Result<Endin
     let library = engine.library();
     let names: BTreeSet<String> = match args.what {
         LibraryNames::Genres => engine.genre_names()?.into_iter().collect(),
-        LibraryNames::Artists => library.names(NameOf::Artist)?.into_iter().collect(),
-        LibraryNames::Albums => library.names(NameOf::Album)?.into_iter().collect(),
+        LibraryNames::Artists => library.names(NameOf::Artist)?.iter().cloned().collect(),
+        LibraryNames::Albums => library.names(NameOf::Album)?.iter().cloned().collect(),
         LibraryNames::Ids => {
             let mut ids = Vec::new();
             library.for_each_track(|track| {
