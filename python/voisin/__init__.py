@@ -3,7 +3,7 @@
     from voisin import Embedder, Library, VectorIndex
 
     embedding = Embedder().embed("song.flac")       # or samples: embed(samples, sr)
-    library = Library("~/music-library")            # made by the program: voisin add ~/Music
+    library = Library("/home/me/music-library")    # made by the program: voisin add ~/Music
     for found in library.similar("nina simone"):
         print(f"{found.similarity:.3f}", found.track.artist, found.track.title)
     ids, vectors = library.vectors()                # NumPy, without a copy
@@ -12,6 +12,17 @@
 Shapes, units and errors are told by each class's documentation.
 """
 
-from ._voisin import Embedder, Embedding, Library, Neighbor, Track, VectorIndex, __version__, models
+from ._answers import Embedding, Neighbor, NoSuchTrack, Track
+from ._voisin import Embedder, Library, VectorIndex, __version__, models
 
-__all__ = ["Embedder", "Embedding", "Library", "Neighbor", "Track", "VectorIndex", "__version__", "models"]
+__all__ = [
+    "Embedder",
+    "Embedding",
+    "Library",
+    "Neighbor",
+    "NoSuchTrack",
+    "Track",
+    "VectorIndex",
+    "__version__",
+    "models",
+]

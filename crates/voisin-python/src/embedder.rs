@@ -1,13 +1,16 @@
 //! From audio to vectors.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use numpy::ndarray::Ix2;
-use numpy::{AllowTypeChange, IntoPyArray as _, PyArray1, PyArray2, PyArrayLikeDyn};
+use numpy::{AllowTypeChange, IntoPyArray as _, PyArrayLikeDyn};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 
-use super::raised;
+use super::answers::Answers;
+use super::errors::raised;
 use voisin::{FileEmbedding, WindowPlan};
 use voisin_encoder::{DeviceChoice, Encoder, ModelRef, models_dir};
 
@@ -23,17 +26,9 @@ const MOST_CHANNELS: usize = 64;
 #[pyclass(name = "Embedder", frozen, module = "voisin")]
 pub(super) struct PyEmbedder {
     inner: voisin::Embedder,
-}
-
-/// What listening gave.
-#[pyclass(name = "Embedding", frozen, get_all, module = "voisin")]
-pub(super) struct PyEmbedding {
-    /// The track's vector, float32 [dimension], of length 1: the mean of its windows. Cosines are inner products.
-    vector: Py<PyArray1<f32>>,
-    /// The windows' vectors as the network gave them, float32 [windows, dimension].
-    windows: Py<PyArray2<f32>>,
-    /// Where each window starts, float32 [windows], in seconds from the beginning.
-    starts: Py<PyArray1<f32>>,
+    /// As it was asked for.
+    model: Option<OsString>,
+    device: String,
 }
 
 impl PyEmbedder {
@@ -61,16 +56,20 @@ impl PyEmbedder {
     #[new]
     #[pyo3(signature = (model = None, *, device = "auto"))]
     fn new(py: Python<'_>, model: Option<PathBuf>, device: &str) -> PyResult<Self> {
-        let model = match model {
+        let named = match &model {
             None => ModelRef::default(),
             Some(name) => name.to_string_lossy().parse().unwrap_or_else(|never| match never {}),
         };
-        let device: DeviceChoice = device.parse().map_err(raised)?;
+        let choice: DeviceChoice = device.parse().map_err(raised)?;
         let inner = py.detach(|| {
-            let encoder = Encoder::load(&model, &device.resolve()?)?;
+            let encoder = Encoder::load(&named, &choice.resolve()?)?;
             voisin::Embedder::new(encoder)
         });
-        Ok(Self { inner: inner.map_err(raised)? })
+        // A copy in another process may have another working directory.
+        let place =
+            model.as_ref().filter(|model| model.exists()).and_then(|model| std::path::absolute(model).ok());
+        let model = place.or(model).map(PathBuf::into_os_string);
+        Ok(Self { inner: inner.map_err(raised)?, model, device: device.to_owned() })
     }
 
     /// The model's name.
@@ -117,7 +116,7 @@ impl PyEmbedder {
         audio: &Bound<'_, PyAny>,
         sr: Option<u32>,
         windows: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<PyEmbedding> {
+    ) -> PyResult<Py<PyAny>> {
         let sound = sound(audio, sr)?;
         let plan = windows.map_or(Ok(WindowPlan::default()), plan)?;
         let embedded = py.detach(|| match &sound {
@@ -128,23 +127,22 @@ impl PyEmbedder {
             AudioArgument::Samples(samples, rate) => self.inner.embed_samples(samples, *rate, plan, None),
         });
         let FileEmbedding { vector, windows, starts, .. } = embedded.map_err(raised)?;
-        Ok(PyEmbedding {
-            vector: vector.into_vec().into_pyarray(py).unbind(),
-            windows: windows.into_pyarray(py).unbind(),
-            starts: starts.into_pyarray(py).unbind(),
-        })
+        let embedding = Answers::new(py)?.make("Embedding", |fields| {
+            fields.set_item("vector", vector.into_vec().into_pyarray(py))?;
+            fields.set_item("windows", windows.into_pyarray(py))?;
+            fields.set_item("starts", starts.into_pyarray(py))
+        });
+        embedding.map(Bound::unbind)
+    }
+
+    fn __getnewargs_ex__<'py>(&self, py: Python<'py>) -> PyResult<((Option<OsString>,), Bound<'py, PyDict>)> {
+        let named = PyDict::new(py);
+        named.set_item("device", &self.device)?;
+        Ok(((self.model.clone(),), named))
     }
 
     fn __repr__(&self) -> String {
         format!("Embedder({:?})", self.model())
-    }
-}
-
-#[pymethods]
-impl PyEmbedding {
-    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-        let (windows, dimension): (usize, usize) = self.windows.bind(py).getattr("shape")?.extract()?;
-        Ok(format!("Embedding({windows} windows of {dimension} numbers)"))
     }
 }
 

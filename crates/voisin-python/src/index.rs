@@ -2,16 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use numpy::ndarray::{Array2, ArrayView2, Axis, Ix2};
-use numpy::{
-    AllowTypeChange, IntoPyArray as _, PyArray1, PyArray2, PyArrayLike1, PyArrayLike2, PyArrayLikeDyn,
-    PyArrayMethods as _,
-};
-use pyo3::exceptions::{PyKeyError, PyValueError};
+use numpy::ndarray::{Array2, ArrayView2};
+use numpy::{IntoPyArray as _, PyArray1, PyArray2, PyArrayMethods as _};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 
-use super::raised;
+use super::arrays::{matrix, numbers, rows};
+use super::errors::{no_such_track, raised};
 use voisin_base::track::TrackId;
 use voisin_index::{
     IndexError, IndexMetric, IndexOptions, IndexStamp, Neighbor, SearchMode, SearchParams, SharedIndex,
@@ -46,6 +44,16 @@ fn numbered(n: usize) -> Vec<TrackId> {
     (0..n as i64).map(TrackId).collect()
 }
 
+fn unknown(id: i64) -> PyErr {
+    no_such_track(format!("the index holds no vector of the id {id}"))
+}
+
+/// Ids as Python gives them.
+fn track_ids(ids: &Bound<'_, PyAny>, what: &str) -> PyResult<Vec<TrackId>> {
+    let ids = numbers::<i64>(ids, what)?;
+    Ok(ids.as_array().iter().map(|&id| TrackId(id)).collect())
+}
+
 /// Arrays of lists of neighbours.
 fn arrays(found: Vec<Vec<Neighbor>>) -> FoundArrays {
     let k = found.iter().map(Vec::len).max().unwrap_or(0);
@@ -59,16 +67,6 @@ fn arrays(found: Vec<Vec<Neighbor>>) -> FoundArrays {
         }
     }
     (ids, values)
-}
-
-/// One row or many, as rows, and whether it was one.
-fn rows<'a>(array: numpy::ndarray::ArrayViewD<'a, f32>, what: &str) -> PyResult<(ArrayView2<'a, f32>, bool)> {
-    let single = array.ndim() == 1;
-    let array = if single { array.insert_axis(Axis(0)) } else { array };
-    let rows = array.into_dimensionality::<Ix2>().map_err(|_| {
-        PyValueError::new_err(format!("{what}: expected the shape [dimension] or [n, dimension]"))
-    })?;
-    Ok((rows, single))
 }
 
 impl PyVectorIndex {
@@ -122,8 +120,8 @@ impl PyVectorIndex {
     #[allow(clippy::too_many_arguments, reason = "by name, in Python")]
     fn new(
         py: Python<'_>,
-        vectors: Option<PyArrayLike2<'_, f32, AllowTypeChange>>,
-        ids: Option<PyArrayLike1<'_, i64, AllowTypeChange>>,
+        vectors: Option<&Bound<'_, PyAny>>,
+        ids: Option<&Bound<'_, PyAny>>,
         metric: &str,
         graph: bool,
         m: usize,
@@ -139,9 +137,13 @@ impl PyVectorIndex {
             ..IndexOptions::default()
         };
         let none = Array2::zeros((0, 1));
-        let vectors = vectors.as_ref().map_or(none.view(), |vectors| vectors.as_array());
+        let vectors = vectors.map(|vectors| numbers(vectors, "vectors")).transpose()?;
+        let vectors = match &vectors {
+            Some(vectors) => matrix(vectors.as_array(), "vectors")?,
+            None => none.view(),
+        };
         let ids = match ids {
-            Some(ids) => ids.as_array().iter().map(|&id| TrackId(id)).collect(),
+            Some(given) => track_ids(given, "ids")?,
             None => numbered(vectors.nrows()),
         };
         Self::built(py, options, &ids, vectors)
@@ -168,12 +170,13 @@ impl PyVectorIndex {
     fn search<'py>(
         &self,
         py: Python<'py>,
-        queries: PyArrayLikeDyn<'py, f32, AllowTypeChange>,
+        queries: &Bound<'py, PyAny>,
         k: usize,
         exact: bool,
         width: Option<usize>,
         filter: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyTuple>> {
+        let queries = numbers(queries, "queries")?;
         let (rows, single) = rows(queries.as_array(), "queries")?;
         let pass = match filter {
             None => None,
@@ -187,10 +190,7 @@ impl PyVectorIndex {
                 }
                 Some(pass)
             }
-            Some(ids) => {
-                let ids: PyArrayLike1<'py, i64, AllowTypeChange> = ids.extract()?;
-                Some(ids.as_array().iter().map(|&id| TrackId(id)).collect::<Vec<_>>())
-            }
+            Some(ids) => Some(track_ids(&ids, "filter")?),
         };
         let mode = if exact { SearchMode::Exact } else { SearchMode::Auto };
         let params = SearchParams { mode, ef: width, ..SearchParams::default() };
@@ -209,14 +209,10 @@ impl PyVectorIndex {
 
     /// Puts vectors in: one, an id and float32 [dimension], or many, int64 [n] and float32 [n, dimension]; all of them or none.
     /// Raises ValueError where an id is taken. Builds again where that makes searches cheaper.
-    fn add(
-        &self,
-        py: Python<'_>,
-        ids: PyArrayLikeDyn<'_, i64, AllowTypeChange>,
-        vectors: PyArrayLikeDyn<'_, f32, AllowTypeChange>,
-    ) -> PyResult<()> {
+    fn add(&self, py: Python<'_>, ids: &Bound<'_, PyAny>, vectors: &Bound<'_, PyAny>) -> PyResult<()> {
+        let vectors = numbers(vectors, "vectors")?;
         let (rows, _) = rows(vectors.as_array(), "vectors")?;
-        let ids: Vec<TrackId> = ids.as_array().iter().map(|&id| TrackId(id)).collect();
+        let ids = track_ids(ids, "ids")?;
         py.detach(|| self.inner.add(&ids, rows)).map_err(raised)
     }
 
@@ -225,14 +221,14 @@ impl PyVectorIndex {
         if py.detach(|| self.inner.remove(TrackId(id))) {
             return Ok(());
         }
-        Err(PyKeyError::new_err(id))
+        Err(unknown(id))
     }
 
     /// The vector of an id, float32 [dimension], as the index holds it (16 bits a component; at length 1 for cosines); raises
     /// KeyError where there is none.
     fn vector<'py>(&self, py: Python<'py>, id: i64) -> PyResult<Bound<'py, PyArray1<f32>>> {
         let vector = py.detach(|| self.inner.with(|index| index.vector(TrackId(id))));
-        vector.map(|vector| vector.into_pyarray(py)).ok_or_else(|| PyKeyError::new_err(id))
+        vector.map(|vector| vector.into_pyarray(py)).ok_or_else(|| unknown(id))
     }
 
     /// All ids, ascending, int64 [n].
@@ -265,11 +261,12 @@ impl PyVectorIndex {
     #[expect(non_snake_case, reason = "as scikit-learn calls it")]
     fn fit<'py>(
         this: Bound<'py, Self>,
-        X: PyArrayLike2<'py, f32, AllowTypeChange>,
+        X: &Bound<'py, PyAny>,
         y: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, Self>> {
         let _ = y;
-        let (py, inner, vectors) = (this.py(), this.get(), X.as_array());
+        let given = numbers(X, "X")?;
+        let (py, inner, vectors) = (this.py(), this.get(), matrix(given.as_array(), "X")?);
         let ids = numbered(vectors.nrows());
         let built = py.detach(|| VectorIndex::build(&ids, vectors, &inner.options));
         inner.inner.replace(built.map_err(raised)?);
@@ -285,14 +282,15 @@ impl PyVectorIndex {
     fn kneighbors<'py>(
         &self,
         py: Python<'py>,
-        X: Option<PyArrayLike2<'py, f32, AllowTypeChange>>,
+        X: Option<&Bound<'py, PyAny>>,
         n_neighbors: usize,
         return_distance: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
         let params = SearchParams::default();
-        let found = match &X {
+        let found = match X {
             Some(queries) => {
-                let queries = queries.as_array();
+                let queries = numbers(queries, "X")?;
+                let queries = matrix(queries.as_array(), "X")?;
                 py.detach(|| self.found(queries, n_neighbors, &params, None))
             }
             None => py.detach(|| self.inner.with(|index| Ok(arrays(index.knn_graph(n_neighbors, &params)?)))),

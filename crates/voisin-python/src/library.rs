@@ -4,18 +4,19 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use numpy::{AllowTypeChange, IntoPyArray as _, PyArray1, PyArray2, PyArrayLike1, PyReadonlyArray2};
+use numpy::{AllowTypeChange, IntoPyArray as _, PyArray1, PyArray2, PyArrayLike1};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 
+use super::answers::Answers;
+use super::arrays::{matrix, numbers};
 use super::embedder::PyEmbedder;
-use super::raised;
+use super::errors::raised;
 use voisin::{Engine, EngineError, LibrarySpace, Seed, SimilarOptions};
 use voisin_base::track::TrackId;
 use voisin_index::SearchMode;
-use voisin_learn::genre::Genre;
-use voisin_library::{LibraryError, OpenMode, TrackFilter, default_dir};
+use voisin_library::{LibraryError, OpenMode, Track, TrackFilter, default_dir};
 
 /// A library, as the program makes it (`voisin add ~/Music`). It sees what the program changes meanwhile.
 ///
@@ -25,70 +26,6 @@ use voisin_library::{LibraryError, OpenMode, TrackFilter, default_dir};
 #[pyclass(name = "Library", frozen, module = "voisin")]
 pub(super) struct PyLibrary {
     engine: Mutex<Engine>,
-}
-
-/// A track of a library.
-#[pyclass(name = "Track", frozen, get_all, skip_from_py_object, module = "voisin")]
-#[derive(Clone)]
-pub(super) struct PyTrack {
-    /// Its number in this library.
-    id: i64,
-    /// Its file; of several the first.
-    path: PathBuf,
-    /// As its tags say; None where they are silent.
-    title: Option<String>,
-    /// As its tags say; None where they are silent.
-    artist: Option<String>,
-    /// As its tags say; None where they are silent.
-    album: Option<String>,
-    /// As the library's label source has them.
-    genres: Vec<String>,
-    /// As its tags say; None where they are silent.
-    year: Option<i32>,
-    /// Its length.
-    seconds: f64,
-    /// Its content id, 64 hexadecimal digits: the same for the same audio in every library of this kind.
-    content: String,
-}
-
-/// A track that was found.
-#[pyclass(name = "Neighbor", frozen, get_all, module = "voisin")]
-pub(super) struct PyNeighbor {
-    /// The track.
-    track: PyTrack,
-    /// Cosine similarity to the seeds' mean, -1 to 1.
-    similarity: f32,
-}
-
-impl PyTrack {
-    fn of(track: voisin_library::Track, genres: &[Genre]) -> Self {
-        Self {
-            id: track.id.0,
-            path: track.path,
-            title: track.tags.title,
-            artist: track.tags.artist,
-            album: track.tags.album,
-            genres: genres.iter().map(|genre| genre.name().to_owned()).collect(),
-            year: track.tags.year,
-            seconds: track.audio.seconds,
-            content: track.audio.content.to_string(),
-        }
-    }
-}
-
-#[pymethods]
-impl PyTrack {
-    fn __repr__(&self) -> String {
-        let name = self.title.clone().unwrap_or_else(|| self.path.display().to_string());
-        format!("Track(id={}, {:?} by {:?})", self.id, name, self.artist.as_deref().unwrap_or_default())
-    }
-}
-
-#[pymethods]
-impl PyNeighbor {
-    fn __repr__(&self) -> String {
-        format!("Neighbor({:.4}, {})", self.similarity, self.track.__repr__())
-    }
 }
 
 /// Starts and vectors.
@@ -154,6 +91,23 @@ impl PyLibrary {
         work: impl FnOnce(&mut Engine) -> Result<T, EngineError> + Send,
     ) -> PyResult<T> {
         py.detach(|| work(&mut self.engine.lock().unwrap_or_else(PoisonError::into_inner))).map_err(raised)
+    }
+
+    /// Tracks with all that is known of them.
+    fn told(
+        &self,
+        py: Python<'_>,
+        find: impl FnOnce(&Engine) -> Result<Vec<Track>, EngineError> + Send,
+    ) -> PyResult<Vec<Py<PyAny>>> {
+        let (tracks, genres, measured) = self.with(py, |engine| {
+            let tracks = find(engine)?;
+            let ids: Vec<TrackId> = tracks.iter().map(|track| track.id).collect();
+            let (genres, measured) = (engine.genres_of(&tracks)?, engine.library().descriptors(&ids)?);
+            Ok((tracks, genres, measured))
+        })?;
+        let answers = Answers::new(py)?;
+        let told = tracks.iter().zip(&genres).map(|(track, genres)| answers.track(track, genres, &measured));
+        told.map(|track| track.map(Bound::unbind)).collect()
     }
 }
 
@@ -225,7 +179,7 @@ impl PyLibrary {
         include_seed: bool,
         exact: bool,
         embedder: Option<PyRef<'_, PyEmbedder>>,
-    ) -> PyResult<Vec<PyNeighbor>> {
+    ) -> PyResult<Vec<Py<PyAny>>> {
         let wanted = SeedArgument::all(seeds)?;
         let options = SimilarOptions {
             limit,
@@ -246,15 +200,22 @@ impl PyLibrary {
             ..SimilarOptions::default()
         };
         let embedder = embedder.as_deref().map(PyEmbedder::inner);
-        let found = self.with(py, |engine| {
+        let (found, measured) = self.with(py, |engine| {
             let seeds = wanted.iter().map(|one| one.seed(engine, embedder)).collect::<Result<Vec<_>, _>>()?;
-            engine.similar(&seeds, &options)
+            let found = engine.similar(&seeds, &options)?;
+            let ids: Vec<TrackId> = found.iter().map(|found| found.track.id).collect();
+            Ok((found, engine.library().descriptors(&ids)?))
         })?;
-        let neighbor = |found: voisin::SimilarTrack| PyNeighbor {
-            track: PyTrack::of(found.track, &found.genres),
-            similarity: found.similarity,
+        let answers = Answers::new(py)?;
+        let neighbor = |found: &voisin::SimilarTrack| {
+            let track = answers.track(&found.track, &found.genres, &measured)?;
+            let neighbor = answers.make("Neighbor", |fields| {
+                fields.set_item("track", track)?;
+                fields.set_item("similarity", found.similarity)
+            });
+            neighbor.map(Bound::unbind)
         };
-        Ok(found.into_iter().map(neighbor).collect())
+        found.iter().map(neighbor).collect()
     }
 
     /// Every track's raw vector: (ids, vectors), int64 [n] and float32 [n, dimension], rows of length 1, ascending by id.
@@ -277,15 +238,17 @@ impl PyLibrary {
     fn centred<'py>(
         &self,
         py: Python<'py>,
-        vectors: PyReadonlyArray2<'py, f32>,
+        vectors: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        let given = numbers(vectors, "vectors")?;
+        let vectors = matrix(given.as_array(), "vectors")?;
         let space = self.with(py, |engine| LibrarySpace::of_library(engine.library()))?;
-        let (expected, found) = (space.mean().len(), vectors.as_array().ncols());
+        let (expected, found) = (space.mean().len(), vectors.ncols());
         if expected != found {
             let text = format!("expected vectors of {expected} numbers, found {found}");
             return Err(PyValueError::new_err(text));
         }
-        let rows = vectors.as_array().as_standard_layout().into_owned();
+        let rows = vectors.as_standard_layout().into_owned();
         Ok(space.centre_rows(rows).into_pyarray(py))
     }
 
@@ -305,24 +268,21 @@ impl PyLibrary {
     }
 
     /// All tracks, ascending by id.
-    fn tracks(&self, py: Python<'_>) -> PyResult<Vec<PyTrack>> {
-        self.with(py, |engine| {
-            let tracks = engine.library().tracks()?;
-            let genres = engine.genres_of(&tracks)?;
-            Ok(tracks.into_iter().zip(genres).map(|(track, genres)| PyTrack::of(track, &genres)).collect())
-        })
+    fn tracks(&self, py: Python<'_>) -> PyResult<Vec<Py<PyAny>>> {
+        self.told(py, |engine| Ok(engine.library().tracks()?))
     }
 
     /// A track by its id; raises KeyError for an unknown one.
-    fn track(&self, py: Python<'_>, id: i64) -> PyResult<PyTrack> {
-        self.with(py, |engine| {
-            let track = engine.library().track(TrackId(id))?;
-            let genres = engine.genres_of(std::slice::from_ref(&track))?.pop().unwrap_or_default();
-            Ok(PyTrack::of(track, &genres))
-        })
+    fn track(&self, py: Python<'_>, id: i64) -> PyResult<Py<PyAny>> {
+        let track = self.told(py, |engine| Ok(vec![engine.library().track(TrackId(id))?]))?;
+        track.into_iter().next().ok_or_else(|| raised(LibraryError::UnknownTrack(TrackId(id))))
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
         Ok(format!("Library({}, {} tracks)", self.path(py)?.display(), self.__len__(py)?))
+    }
+
+    fn __getnewargs__(&self, py: Python<'_>) -> PyResult<(PathBuf,)> {
+        Ok((std::path::absolute(self.path(py)?)?,))
     }
 }
