@@ -1,12 +1,15 @@
 """The package as researchers use it: run by .ci/run with the wheel installed and the program at VOISIN."""
 
 import dataclasses
+import io
 import json
 import os
 import pathlib
 import pickle
 import re
+import signal
 import subprocess
+import sys
 import threading
 import time
 import wave
@@ -329,3 +332,70 @@ def test_everything_is_documented():
                 assert re.search(rf"\b{member}\b", kind.__doc__), (name, member)
             else:
                 assert getattr(kind, member).__doc__, (name, member)
+
+
+def test_many_audios_are_heard_at_once(embedder, tmp_path):
+    paths = [DEMO / name for name in FILES]
+    one_by_one = [embedder.embed(path, windows=4) for path in paths]
+    told = []
+    together = embedder.embed(paths, windows=4, threads=3, progress=lambda *told_of: told.append(told_of))
+    assert told == [(n, len(FILES)) for n in range(1, len(FILES) + 1)]
+    for one, other in zip(one_by_one, together, strict=True):
+        assert (one.vector == other.vector).all() and (one.starts == other.starts).all()
+    # Of whatever kind they are, and however they come.
+    samples, sr = samples_of(paths[3])
+    counts = []
+    mixed = embedder.embed((one for one in [
+        str(paths[0]), paths[1].read_bytes(), io.BytesIO(paths[2].read_bytes()), (samples, sr),
+        memoryview(paths[4].read_bytes()), open(paths[0], "rb"),
+    ]), windows=4, progress=lambda done, of: counts.append(of))
+    assert counts == [None] * 6
+    for one, other in zip(one_by_one + one_by_one[:1], mixed, strict=True):
+        assert cosine(one.vector, other.vector) > 0.99999
+    assert (embedder.embed(paths[1].read_bytes(), windows=4).vector == one_by_one[1].vector).all()
+    assert embedder.embed([]) == []
+    broken = tmp_path / "broken.mp3"
+    broken.write_bytes(b"no audio at all")
+    with pytest.raises(ValueError, match="broken.mp3"):
+        embedder.embed([paths[0], broken, paths[1]], windows=2)
+    some = embedder.embed([paths[0], broken, b"noise", "nope.wav"], windows=4, return_exceptions=True)
+    assert (some[0].vector == one_by_one[0].vector).all()
+    assert [type(one) for one in some[1:]] == [ValueError, ValueError, FileNotFoundError]
+    assert "the bytes: not an audio file" in str(some[2]) and str(broken) in str(some[1])
+    for wrong, message in [
+        ([paths[0], 7], r"audio\[1\]: sr: expected the sample rate"),
+        (io.StringIO("text"), "rb"),
+        ([(samples.astype(np.int16), sr)], "floats of full scale"),
+    ]:
+        with pytest.raises(TypeError, match=message):
+            embedder.embed(wrong)
+    with pytest.raises(ValueError, match="threads: expected 1 or more, found 0"):
+        embedder.embed(paths, threads=0)
+    # What its functions raise ends it, and the threads with it.
+    for wrong in (lambda *_: 1 / 0, "no function"):
+        with pytest.raises((ZeroDivisionError, TypeError)):
+            embedder.embed(paths, windows=1, progress=wrong)
+    taken = []
+    with pytest.raises(OSError, match="no more"):
+        def paths_that_end():
+            for path in paths:
+                taken.append(path)
+                yield path
+            raise OSError("no more")
+        embedder.embed(paths_that_end(), windows=1)
+    assert taken == paths
+
+
+def test_listening_can_be_interrupted():
+    script = f"""
+import sys, voisin
+print("ready", flush=True)
+voisin.Embedder("musicnn-msd").embed([{str(DEMO / FILES[0])!r}] * 10**6, progress=lambda *_: print("heard", flush=True))
+"""
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while process.stdout.readline() != "heard\n":
+        pass
+    process.send_signal(signal.SIGINT)
+    start = time.perf_counter()
+    _, errors = process.communicate(timeout=60)
+    assert "KeyboardInterrupt" in errors and time.perf_counter() - start < 30

@@ -1,11 +1,12 @@
 """Types of the native half; the documentation of each class is in the classes themselves."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Literal, TypeAlias, final, overload
 
 import numpy as np
+from _typeshed import SupportsRead
 from numpy.typing import ArrayLike, NDArray
 
 from ._answers import Embedding, Neighbor, Track
@@ -16,6 +17,7 @@ __version__: str
 
 _Seed: TypeAlias = int | str | PathLike[str] | Sequence[float] | NDArray[np.floating]
 _Numbers: TypeAlias = NDArray[np.floating | np.integer] | Sequence[float] | Sequence[Sequence[float]]
+_File: TypeAlias = str | PathLike[str] | bytes | bytearray | memoryview | SupportsRead[bytes]
 _Ids: TypeAlias = NDArray[np.integer] | Sequence[int]
 
 def models() -> list[str]: ...
@@ -32,13 +34,50 @@ class Embedder:
     def sample_rate(self) -> int: ...
     @property
     def window_seconds(self) -> float: ...
-    def embed(
+    @overload
+    def embed(  # type: ignore[overload-overlap]  # a str is an Iterable[str], too
         self,
-        audio: str | PathLike[str] | _Numbers,
-        sr: int | None = None,
+        audio: _File | tuple[_Numbers, int],
+        sr: None = None,
         *,
         windows: int | Literal["all"] | None = None,
+        threads: int | None = None,
+        progress: Callable[[int, int], object] | None = None,
+        return_exceptions: bool = False,
     ) -> Embedding: ...
+    @overload
+    def embed(
+        self,
+        audio: _Numbers,
+        sr: int,
+        *,
+        windows: int | Literal["all"] | None = None,
+        threads: int | None = None,
+        progress: Callable[[int, int], object] | None = None,
+        return_exceptions: bool = False,
+    ) -> Embedding: ...
+    @overload
+    def embed(
+        self,
+        audio: Iterable[_File | tuple[_Numbers, int]],
+        sr: None = None,
+        *,
+        windows: int | Literal["all"] | None = None,
+        threads: int | None = None,
+        progress: Callable[[int, int | None], object] | None = None,
+        return_exceptions: Literal[False] = False,
+    ) -> list[Embedding]: ...
+    @overload
+    def embed(
+        self,
+        audio: Iterable[_File | tuple[_Numbers, int]],
+        sr: None = None,
+        *,
+        windows: int | Literal["all"] | None = None,
+        threads: int | None = None,
+        progress: Callable[[int, int | None], object] | None = None,
+        return_exceptions: Literal[True],
+    ) -> list[Embedding | Exception]: ...
     def __getnewargs_ex__(self) -> tuple[tuple[str | None], dict[str, str]]: ...
 
 @final

@@ -3,19 +3,17 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use numpy::ndarray::Ix2;
-use numpy::{AllowTypeChange, IntoPyArray as _, PyArrayLikeDyn};
+use numpy::IntoPyArray as _;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyList};
 
 use super::answers::Answers;
+use super::audio::{Audio, is_many};
 use super::errors::raised;
-use voisin::{FileEmbedding, WindowPlan};
+use super::workers::each;
+use voisin::{EngineError, FileEmbedding, WindowPlan};
 use voisin_encoder::{DeviceChoice, Encoder, ModelRef, models_dir};
-
-/// Channels that an array may have: more are samples in the wrong place.
-const MOST_CHANNELS: usize = 64;
 
 /// A model that listens: audio in, vectors out. Any number of threads may share one.
 ///
@@ -35,13 +33,6 @@ impl PyEmbedder {
     pub(super) fn inner(&self) -> &voisin::Embedder {
         &self.inner
     }
-}
-
-/// What is listened to.
-enum AudioArgument {
-    File(PathBuf),
-    /// Mono samples, Hz.
-    Samples(Vec<f32>, u32),
 }
 
 /// Names of the models there are: those that come with voisin and those in the models folder.
@@ -102,37 +93,79 @@ impl PyEmbedder {
         self.inner.window_seconds()
     }
 
-    /// Listens to a file, or to samples.
+    /// Listens to audio, one or many.
     ///
-    /// audio: a path; or floats of full scale ±1, of shape [samples] or [channels, samples], whose mean over channels is taken.
-    /// sr: the samples' rate in Hz; none for a file. windows: how many, spread evenly over the track (24 where none is given),
-    /// or "all" for one every second. Near-silent windows do not count.
+    /// audio: a path; the bytes of a file; a file object opened with "rb"; or floats of full scale ±1, of shape [samples] or
+    /// [channels, samples], whose mean over channels is taken. A list, or anything that can be gone through, of these, and of
+    /// pairs (samples, sr), gives a list of embeddings in its order; no more of it is held in memory than is listened to.
+    /// sr: the samples' rate in Hz; none for files. windows: how many, spread evenly over the track (24 where none is given), or
+    /// "all" for one every second. Near-silent windows do not count. threads: all of the machine where none is given; many
+    /// files are listened to one a thread. progress: is called with how many are done and how many there are (None where that
+    /// is not known). return_exceptions: of many, one that cannot be listened to stands as its exception in the list.
     ///
-    /// Raises ValueError for audio that cannot be read, is silent or too short, TypeError for arguments that make no sense.
-    #[pyo3(signature = (audio, sr = None, *, windows = None))]
-    fn embed(
+    /// Raises FileNotFoundError, and ValueError for audio that cannot be read, is silent or too short, TypeError for arguments
+    /// that make no sense.
+    #[pyo3(signature = (
+        audio, sr = None, *, windows = None, threads = None, progress = None, return_exceptions = false
+    ))]
+    #[allow(clippy::too_many_arguments, reason = "by name, in Python")]
+    fn embed<'py>(
         &self,
-        py: Python<'_>,
-        audio: &Bound<'_, PyAny>,
+        py: Python<'py>,
+        audio: &Bound<'py, PyAny>,
         sr: Option<u32>,
-        windows: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<Py<PyAny>> {
-        let sound = sound(audio, sr)?;
+        windows: Option<&Bound<'py, PyAny>>,
+        threads: Option<usize>,
+        progress: Option<Bound<'py, PyAny>>,
+        return_exceptions: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let plan = windows.map_or(Ok(WindowPlan::default()), plan)?;
-        let embedded = py.detach(|| match &sound {
-            AudioArgument::File(path) => {
-                let info = voisin_audio::probe(path)?;
-                self.inner.embed(path, &info, plan, None)
-            }
-            AudioArgument::Samples(samples, rate) => self.inner.embed_samples(samples, *rate, plan, None),
-        });
-        let FileEmbedding { vector, windows, starts, .. } = embedded.map_err(raised)?;
-        let embedding = Answers::new(py)?.make("Embedding", |fields| {
-            fields.set_item("vector", vector.into_vec().into_pyarray(py))?;
-            fields.set_item("windows", windows.into_pyarray(py))?;
-            fields.set_item("starts", starts.into_pyarray(py))
-        });
-        embedding.map(Bound::unbind)
+        let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+        if threads == 0 {
+            return Err(PyValueError::new_err("threads: expected 1 or more, found 0"));
+        }
+        let is_many = sr.is_none() && is_many(audio)?;
+        let (count, jobs): (Option<usize>, Box<dyn Iterator<Item = PyResult<Audio>>>) = if is_many {
+            let numbered = audio.try_iter()?.enumerate();
+            let of = |(number, one): (usize, PyResult<Bound<'py, PyAny>>)| {
+                let one = one?;
+                Audio::of(&one, None).map_err(|error| inside(py, error, number))
+            };
+            (audio.len().ok(), Box::new(numbered.map(of)))
+        } else {
+            (Some(1), Box::new(std::iter::once(Audio::of(audio, sr))))
+        };
+        let answers = Answers::new(py)?;
+        let (mut all, mut ended) = (Vec::new(), 0);
+        each(
+            py,
+            threads,
+            count,
+            jobs,
+            |audio, stop| audio.embed(&self.inner, plan, stop),
+            |number, audio, heard| {
+                let heard = heard.unwrap_or_else(|| {
+                    let message = "the thread that listened to it panicked".to_owned();
+                    Err(EngineError::Fault { path: audio.path().to_owned(), message })
+                });
+                let heard = match heard.map_err(raised) {
+                    Ok(heard) => embedding(py, &answers, heard)?,
+                    Err(error) if is_many && return_exceptions => {
+                        error.into_value(py).into_bound(py).into_any()
+                    }
+                    Err(error) => return Err(error),
+                };
+                all.push((number, heard));
+                ended += 1;
+                progress.as_ref().map_or(Ok(()), |progress| progress.call1((ended, count)).map(drop))
+            },
+        )?;
+        all.sort_by_key(|(number, _)| *number);
+        let mut all = all.into_iter().map(|(_, heard)| heard);
+        if is_many {
+            return Ok(PyList::new(py, all.collect::<Vec<_>>())?.into_any());
+        }
+        all.next().ok_or_else(|| raised(EngineError::Interrupted))
     }
 
     fn __getnewargs_ex__<'py>(&self, py: Python<'py>) -> PyResult<((Option<OsString>,), Bound<'py, PyDict>)> {
@@ -160,46 +193,21 @@ fn plan(windows: &Bound<'_, PyAny>) -> PyResult<WindowPlan> {
     }
 }
 
-/// A path, or floats of shape `[samples]` or `[channels, samples]`, whose mean is taken.
-fn sound(audio: &Bound<'_, PyAny>, sr: Option<u32>) -> PyResult<AudioArgument> {
-    if let Ok(path) = audio.extract::<PathBuf>() {
-        return match sr {
-            None => Ok(AudioArgument::File(path)),
-            Some(_) => Err(PyTypeError::new_err("sr: a file knows its sample rate: expected none")),
-        };
-    }
-    let Some(rate) = sr.filter(|&rate| rate > 0) else {
-        return Err(PyTypeError::new_err("sr: expected the sample rate of the array in Hz"));
-    };
-    if let Ok(kind) = audio.getattr("dtype").and_then(|dtype| dtype.getattr("kind")?.extract::<String>())
-        && kind != "f"
-    {
-        return Err(PyTypeError::new_err(
-            "audio: expected floats of full scale ±1, found another type: divide integers by their largest value",
-        ));
-    }
-    let array: PyArrayLikeDyn<'_, f32, AllowTypeChange> = audio
-        .extract()
-        .map_err(|_| PyTypeError::new_err("audio: expected a path, or an array of floats and its sr"))?;
-    let array = array.as_array();
-    let samples: Vec<f32> = match array.ndim() {
-        1 => array.iter().copied().collect(),
-        2 if array.shape()[0] <= MOST_CHANNELS => {
-            let channels = array
-                .into_dimensionality::<Ix2>()
-                .map_err(|error| PyValueError::new_err(error.to_string()))?;
-            let n = channels.nrows().max(1) as f32;
-            channels.columns().into_iter().map(|frame| frame.sum() / n).collect()
-        }
-        _ => {
-            return Err(PyValueError::new_err(format!(
-                "audio: expected the shape [samples] or [channels, samples], found {:?}",
-                array.shape()
-            )));
-        }
-    };
-    if samples.iter().any(|sample| !sample.is_finite()) {
-        return Err(PyValueError::new_err("audio: expected finite samples, found others"));
-    }
-    Ok(AudioArgument::Samples(samples, rate))
+/// Says of which of many an error is.
+fn inside(py: Python<'_>, error: PyErr, number: usize) -> PyErr {
+    let text = format!("audio[{number}]: {}", error.value(py));
+    error.get_type(py).call1((text,)).map_or(error, PyErr::from_value)
+}
+
+fn embedding<'py>(
+    py: Python<'py>,
+    answers: &Answers<'py>,
+    heard: FileEmbedding,
+) -> PyResult<Bound<'py, PyAny>> {
+    let FileEmbedding { vector, windows, starts, .. } = heard;
+    answers.make("Embedding", |fields| {
+        fields.set_item("vector", vector.into_vec().into_pyarray(py))?;
+        fields.set_item("windows", windows.into_pyarray(py))?;
+        fields.set_item("starts", starts.into_pyarray(py))
+    })
 }

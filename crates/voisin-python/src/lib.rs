@@ -8,10 +8,12 @@
 
 mod answers;
 mod arrays;
+mod audio;
 mod embedder;
 mod errors;
 mod index;
 mod library;
+mod workers;
 
 use pyo3::prelude::*;
 

@@ -1,0 +1,82 @@
+//! Several things to do at once, while Python looks on.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use pyo3::prelude::*;
+
+/// How often Python is asked whether somebody wants to stop.
+const GLANCE: Duration = Duration::from_millis(100);
+
+/// Does all jobs on threads of their own, without the interpreter's lock; a few more are taken than can be done at once, so that
+/// little is in memory. Stops at the first error of `jobs` or `done`, or where Python is interrupted.
+///
+/// - `count`: how many there are, if that is known
+/// - `done`: is told of each, by its number, in the order in which they end
+pub(super) fn each<J: Send, R: Send>(
+    py: Python<'_>,
+    threads: usize,
+    count: Option<usize>,
+    mut jobs: impl Iterator<Item = PyResult<J>>,
+    work: impl Fn(&J, &AtomicBool) -> R + Sync,
+    mut done: impl FnMut(usize, J, Option<R>) -> PyResult<()>,
+) -> PyResult<()> {
+    let workers = threads.min(count.unwrap_or(threads)).max(1);
+    // Several at once each get one thread; few share the threads among them.
+    let threads_each = (threads / workers).max(1);
+    let stop = AtomicBool::new(false);
+    let ((to_do, queue), (sender, ended)) = (channel::<(usize, J)>(), channel());
+    let (queue, ended) = (Mutex::new(queue), Mutex::new(ended));
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            let (sender, queue, work, stop) = (sender.clone(), &queue, &work, &stop);
+            scope.spawn(move || {
+                // This thread belongs to the pool while the pool lives: what it does in parallel stays inside.
+                let _pool =
+                    rayon::ThreadPoolBuilder::new().num_threads(threads_each).use_current_thread().build();
+                loop {
+                    let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                    let Ok((number, job)) = next else { return };
+                    let result = catch_unwind(AssertUnwindSafe(|| work(&job, stop))).ok();
+                    if stop.load(Ordering::Relaxed) || sender.send((number, job, result)).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        let (mut to_do, mut given, mut missing) = (Some(to_do), 0, 0);
+        let mut run = || loop {
+            while let Some(queue) = to_do.as_ref().filter(|_| missing < 2 * workers) {
+                let Some(job) = jobs.next().transpose()? else {
+                    to_do = None;
+                    break;
+                };
+                // The workers live as long as this end of the queue.
+                let _ = queue.send((given, job));
+                (given, missing) = (given + 1, missing + 1);
+            }
+            if missing == 0 {
+                return Ok(());
+            }
+            let next =
+                py.detach(|| ended.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(GLANCE));
+            match next {
+                Ok((number, job, result)) => {
+                    missing -= 1;
+                    done(number, job, result)?;
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            }
+            py.check_signals()?;
+        };
+        let result = run();
+        stop.store(true, Ordering::Relaxed);
+        drop(to_do);
+        result
+    })
+}
