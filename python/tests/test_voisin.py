@@ -119,7 +119,7 @@ def test_a_library_answers_as_the_program_does(folder, embedder):
     seed = next(track for track in library.tracks() if track.path.name == "muldjord-chaos-god.mp3")
     assert seed.title and seed.artist and seed.seconds > 10 and len(seed.content) == 64
     assert [one.track.id for one in library.similar(seed.id, limit=3)] == [one.track.id for one in found]
-    assert [one.track.id for one in library.similar([seed.id], 3, exact=True)] == [one.track.id for one in found]
+    assert [one.track.id for one in library.similar([seed.id], 3, search="exact")] == [one.track.id for one in found]
     only = library.similar(seed.id, genre=seed.genres)
     assert all(set(one.track.genres) & set(seed.genres) for one in only)
     ids, vectors = library.vectors()
@@ -332,6 +332,122 @@ def test_everything_is_documented():
                 assert re.search(rf"\b{member}\b", kind.__doc__), (name, member)
             else:
                 assert getattr(kind, member).__doc__, (name, member)
+
+
+def said_by(folder, *words):
+    done = subprocess.run([PROGRAM, "--library", folder, "--model", "musicnn-msd", *words, "--format", "json"],
+                          check=True, capture_output=True, text=True)
+    return json.loads(done.stdout)
+
+
+def test_options_are_those_of_the_questions(folder):
+    library = voisin.Library(folder)
+    every = library.similar("chaos god", limit=None)
+    assert len(every) == len(FILES) - 1
+    metal = library.similar("chaos god", genre="Metal")
+    assert metal == library.similar("chaos god", genre=["Metal"]) and 0 < len(metal) < len(every)
+    assert all("Metal" in one.track.genres for one in metal)
+    said = said_by(folder, "similar", "chaos god", "--exclude-genre", "Metal", "--sort", "bpm")["neighbours"]
+    ours = library.similar("chaos god", exclude_genre="Metal", sort="bpm")
+    assert [(one.track.id, one.percentile) for one in ours] == [(one["id"], one["percentile"]) for one in said]
+    assert [one.similarity for one in ours] == pytest.approx([one["similarity"] for one in said], abs=1e-6)
+    below = library.similar("chaos god", folder=DEMO / "folk")
+    assert [one.track.path.parent.name for one in below] == ["folk"]
+    assert library.tracks(year=1066) == [] == library.tracks(year="1066-1067")
+    tempo = int(library.tracks()[0].tempo)
+    assert library.tracks()[0] in library.tracks(bpm=f"{tempo}-{tempo + 1}", bpm_exact=True)
+    assert library.tracks(query="chaos god") == [library.track(one.id) for one in library.tracks() if one.title == "Chaos God"]
+    by_tempo = [track.tempo for track in library.tracks(sort="bpm", reverse=True)]
+    assert by_tempo == sorted(by_tempo, reverse=True)
+    away = library.similar("chaos god", unlike="armygeddon", unlike_weight=1.0)
+    assert away != every[: len(away)] and library.track(away[0].track.id) == away[0].track
+    steered = library.similar("chaos god", steer={"more": "ambient", "keep": 0})
+    assert steered == library.similar("chaos god", steer={"more": ["ambient"], "keep": 0})
+    said = said_by(folder, "similar", "chaos god", "--more", "ambient", "--keep", "0")["neighbours"]
+    assert [one.track.id for one in steered] == [one["id"] for one in said]
+    for wrong, raised, message in [
+        ({"limit": -1}, ValueError, "limit: expected 1 or more, or None for all, found -1"),
+        ({"min_similarity": 2}, ValueError, "min_similarity: expected -1 to 1, found 2"),
+        ({"max_per_artist": 2**70}, ValueError, "max_per_artist: expected a number of 64 bits"),
+        ({"min_similarity": float("nan")}, ValueError, "expected a finite number"),
+        ({"max_per_artist": 0}, ValueError, "expected 1 or more, found 0"),
+        ({"genr": "Metal"}, TypeError, 'expected a field of genre, .*, found "genr"'),
+        ({"genre": object()}, TypeError, "genre: expected text, a number, .*object"),
+        ({"genre": "Polka"}, KeyError, "no track of genre .*Polka"),
+        ({"search": "quick"}, ValueError, "one of auto, exact"),
+        ({"folder": "/no/such/folder"}, KeyError, "/no/such/folder"),
+        ({"steer": {"more": "xyzzy"}}, ValueError, "xyzzy"),
+        ({"from": 1, "to": 5}, ValueError, "passages"),
+        ({"artist": "nobody of this name"}, KeyError, "nobody"),
+    ]:
+        with pytest.raises(raised, match=message):
+            library.similar("chaos god", **wrong)
+
+
+def test_other_questions_are_answered_as_by_the_program(folder, embedder, caplog):
+    library = voisin.Library(folder)
+    found = library.find("guitar no singing", limit=3, max_per_artist=1)
+    said = said_by(folder, "find", "guitar no singing", "--limit", "3", "--max-per-artist", "1")["tracks"]
+    assert [one.track.id for one in found] == [one["id"] for one in said]
+    assert [one.fit for one in found] == pytest.approx([one["fit"] for one in said], abs=1e-5)
+    assert found[0].terms == pytest.approx(said[0]["terms"], abs=1e-5)
+    with pytest.raises(ValueError, match="xyzzy"):
+        library.find("xyzzy")
+    names = [str(DEMO / name) for name in FILES]
+    with caplog.at_level("INFO", "voisin"):
+        genres = library.classify(names, embedder=embedder)
+    assert caplog.records and all(record.name == "voisin" for record in caplog.records)
+    assert json.loads(json.dumps(genres)) == genres
+    for ours, theirs in zip(genres, said_by(folder, "classify", *names)["items"], strict=True):
+        assert {**ours, "probabilities": 0} == {**theirs, "probabilities": 0}
+    assert {one["best"] for one in library.classify(names, embedder=embedder, among=["Metal", "Ambient"])} <= {
+        "Metal", "Ambient"}
+    ids, names_of_tags, shares = library.tags()
+    assert list(ids) == [track.id for track in library.tracks()] and shares.shape == (len(ids), len(names_of_tags))
+    loudest = library.track(int(ids[shares[:, names_of_tags.index("metal")].argmax()]))
+    assert loudest.path.parent.name == "metal"
+    clusters = library.clusters(clusters=2)
+    assert {"version": 1, **clusters} == said_by(folder, "clusters", "--clusters", "2")
+    assert sum(one["tracks"] for one in clusters["clusters"]) + len(clusters["noise"]) == len(FILES)
+    assert library.duplicates() == [] == said_by(folder, "duplicates")["items"]
+
+
+def test_music_is_added(tmp_path, embedder):
+    music = tmp_path / "music"
+    music.mkdir()
+    for name in FILES[:3]:
+        (music / pathlib.Path(name).name).write_bytes((DEMO / name).read_bytes())
+    (music / "broken.mp3").write_bytes(b"no audio at all")
+    folder = tmp_path / "library"
+    with pytest.raises(FileNotFoundError):
+        voisin.Library(folder)
+    library = voisin.Library(folder, create=True)
+    told = []
+    done = library.add(music, embedder=embedder, windows=6, threads=2,
+                       progress=lambda done, of: told.append((done, of, len(library))))
+    assert (done["added"], done["failed"], done["model"]) == (3, 1, "musicnn-msd")
+    assert [one["path"] for one in done["failures"]] == [str(music / "broken.mp3")]
+    assert "not an audio file" in done["failures"][0]["reason"]
+    assert [one[:2] for one in told] == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
+    assert len(library) == 3 and library.similar("chaos god")[0].track.title
+    heard = library.windows(library.tracks()[0].id)[0]
+    assert len(heard) <= 6
+    again = library.add([music, DEMO / FILES[3]])
+    assert (again["added"], again["unchanged"], again["skipped"], again["failures"]) == (1, 3, 1, [])
+    assert library.add(DEMO / FILES[3], force=True)["updated"] == 1
+    assert len(library.duplicates(rough=True)) == 0
+    copy = music / "copy.mp3"
+    copy.write_bytes((DEMO / FILES[0]).read_bytes())
+    library.add(copy)
+    (group,) = library.duplicates(rough=True)
+    assert {group["keep"]["path"], group["others"][0]["path"]} == {str(copy), str(music / "muldjord-chaos-god.mp3")}
+    with pytest.raises(ZeroDivisionError):
+        library.add(DEMO / FILES[4], progress=lambda *_: 1 / 0)
+    with pytest.raises(ValueError, match="this library's vectors are from model musicnn-msd"):
+        library.add(DEMO / FILES[4], embedder=voisin.Embedder("openl3-music-mel128-512") if
+                    "openl3-music-mel128-512" in voisin.models() else voisin.Embedder())
+    missing = library.add(tmp_path / "nowhere")
+    assert missing["added"] == 0 and missing["failures"][0]["path"].endswith("nowhere")
 
 
 def test_many_audios_are_heard_at_once(embedder, tmp_path):

@@ -3,7 +3,8 @@
     from voisin import Embedder, Library, VectorIndex
 
     embedding = Embedder().embed("song.flac")       # or samples: embed(samples, sr)
-    library = Library("/home/me/music-library")    # made by the program: voisin add ~/Music
+    library = Library("/home/me/music-library", create=True)
+    library.add("/home/me/Music")                   # as the program does: voisin add ~/Music
     for found in library.similar("nina simone"):
         print(f"{found.similarity:.3f}", found.track.artist, found.track.title)
     ids, vectors = library.vectors()                # NumPy, without a copy
@@ -12,15 +13,30 @@
 Shapes, units and errors are told by each class's documentation.
 """
 
-from ._answers import Embedding, Neighbor, NoSuchTrack, Track
+from ._answers import Embedding, Found, Neighbor, NoSuchTrack, Track
+from ._options import (
+    ClassifyOptions,
+    ClustersOptions,
+    DuplicatesOptions,
+    FindOptions,
+    ListOptions,
+    SimilarOptions,
+)
 from ._voisin import Embedder, Library, VectorIndex, __version__, models
 
 __all__ = [
+    "ClassifyOptions",
+    "ClustersOptions",
+    "DuplicatesOptions",
     "Embedder",
     "Embedding",
+    "FindOptions",
+    "Found",
     "Library",
+    "ListOptions",
     "Neighbor",
     "NoSuchTrack",
+    "SimilarOptions",
     "Track",
     "VectorIndex",
     "__version__",

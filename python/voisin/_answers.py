@@ -69,8 +69,23 @@ class Track:
 class Neighbor:
     """A track that was found.
 
-    track: which. similarity: cosine to the seeds' mean, relative to the library's, -1 to 1.
+    track: which. similarity: cosine to the seeds' mean, relative to the library's, -1 to 1. percentile: share of the library's
+    tracks whose nearest by another artist is no nearer than this, 0 to 1; None in a library that is too small to tell.
     """
 
     track: Track
     similarity: float
+    percentile: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A track that fits words.
+
+    track: which. fit: how well, 0 to 1: the geometric mean of the terms. terms: the strength of each, 0 to 1: the share of the
+    library that is less so.
+    """
+
+    track: Track
+    fit: float
+    terms: dict[str, float]

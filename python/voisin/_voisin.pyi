@@ -3,19 +3,30 @@
 from collections.abc import Callable, Iterable, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Literal, TypeAlias, final, overload
+from typing import Any, Literal, TypeAlias, final, overload
 
 import numpy as np
 from _typeshed import SupportsRead
 from numpy.typing import ArrayLike, NDArray
 
-from ._answers import Embedding, Neighbor, Track
+from typing_extensions import Unpack
+
+from ._answers import Embedding, Found, Neighbor, Track
+from ._options import (
+    ClassifyOptions,
+    ClustersOptions,
+    DuplicatesOptions,
+    FindOptions,
+    ListOptions,
+    SimilarOptions,
+)
 
 __all__ = ["Embedder", "Library", "VectorIndex", "__version__", "models"]
 
 __version__: str
 
-_Seed: TypeAlias = int | str | PathLike[str] | Sequence[float] | NDArray[np.floating]
+_Seed: TypeAlias = int | str | PathLike[str] | NDArray[np.floating]
+_Seeds: TypeAlias = _Seed | Sequence[_Seed]
 _Numbers: TypeAlias = NDArray[np.floating | np.integer] | Sequence[float] | Sequence[Sequence[float]]
 _File: TypeAlias = str | PathLike[str] | bytes | bytearray | memoryview | SupportsRead[bytes]
 _Ids: TypeAlias = NDArray[np.integer] | Sequence[int]
@@ -82,7 +93,7 @@ class Embedder:
 
 @final
 class Library:
-    def __new__(cls, path: str | PathLike[str] | None = None) -> Library: ...
+    def __new__(cls, path: str | PathLike[str] | None = None, *, create: bool = False) -> Library: ...
     @property
     def path(self) -> Path: ...
     @property
@@ -90,29 +101,42 @@ class Library:
     @property
     def dimension(self) -> int: ...
     def __len__(self) -> int: ...
+    def add(
+        self,
+        paths: str | PathLike[str] | Iterable[str | PathLike[str]],
+        *,
+        embedder: Embedder | None = None,
+        windows: int | Literal["all"] | None = None,
+        force: bool = False,
+        retry: bool = False,
+        threads: int | None = None,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> dict[str, Any]: ...
     def similar(
         self,
-        seeds: _Seed | list[_Seed],
-        limit: int = 10,
+        seeds: _Seeds,
+        limit: int | None = 10,
         *,
-        genre: Sequence[str] | None = None,
-        exclude_genre: Sequence[str] | None = None,
-        artist: Sequence[str] | None = None,
-        exclude_artist: Sequence[str] | None = None,
-        year_from: int | None = None,
-        year_to: int | None = None,
-        folder: str | PathLike[str] | None = None,
-        max_per_artist: int | None = None,
-        min_similarity: float | None = None,
-        include_seed: bool = False,
-        exact: bool = False,
+        unlike: _Seeds | None = None,
         embedder: Embedder | None = None,
+        **options: Unpack[SimilarOptions],
     ) -> list[Neighbor]: ...
+    def find(self, words: str, limit: int | None = 20, **options: Unpack[FindOptions]) -> list[Found]: ...
+    def classify(
+        self,
+        tracks: _Seeds,
+        *,
+        embedder: Embedder | None = None,
+        **options: Unpack[ClassifyOptions],
+    ) -> list[dict[str, Any]]: ...
+    def clusters(self, **options: Unpack[ClustersOptions]) -> dict[str, Any]: ...
+    def duplicates(self, **options: Unpack[DuplicatesOptions]) -> list[dict[str, Any]]: ...
+    def tags(self) -> tuple[NDArray[np.int64], list[str], NDArray[np.float32]]: ...
     def vectors(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]: ...
     def mean(self) -> NDArray[np.float32]: ...
     def centred(self, vectors: _Numbers) -> NDArray[np.float32]: ...
     def windows(self, id: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
-    def tracks(self) -> list[Track]: ...
+    def tracks(self, **options: Unpack[ListOptions]) -> list[Track]: ...
     def track(self, id: int) -> Track: ...
     def __getnewargs__(self) -> tuple[Path]: ...
 

@@ -1,7 +1,8 @@
 //! From audio to vectors.
 
-use std::ffi::OsString;
-use std::path::PathBuf;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use numpy::IntoPyArray as _;
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -23,15 +24,20 @@ use voisin_encoder::{DeviceChoice, Encoder, ModelRef, models_dir};
 /// device: "auto", "cpu", "cuda" or "cuda:N". Raises ValueError where there is no such model or device.
 #[pyclass(name = "Embedder", frozen, module = "voisin")]
 pub(super) struct PyEmbedder {
-    inner: voisin::Embedder,
+    inner: Arc<voisin::Embedder>,
     /// As it was asked for.
     model: Option<OsString>,
     device: String,
 }
 
 impl PyEmbedder {
-    pub(super) fn inner(&self) -> &voisin::Embedder {
+    pub(super) fn inner(&self) -> &Arc<voisin::Embedder> {
         &self.inner
+    }
+
+    /// What it was asked for by.
+    pub(super) fn model_ref(&self) -> ModelRef {
+        model_ref(self.model.as_deref())
     }
 }
 
@@ -47,14 +53,11 @@ impl PyEmbedder {
     #[new]
     #[pyo3(signature = (model = None, *, device = "auto"))]
     fn new(py: Python<'_>, model: Option<PathBuf>, device: &str) -> PyResult<Self> {
-        let named = match &model {
-            None => ModelRef::default(),
-            Some(name) => name.to_string_lossy().parse().unwrap_or_else(|never| match never {}),
-        };
+        let named = model_ref(model.as_deref().map(Path::as_os_str));
         let choice: DeviceChoice = device.parse().map_err(raised)?;
         let inner = py.detach(|| {
             let encoder = Encoder::load(&named, &choice.resolve()?)?;
-            voisin::Embedder::new(encoder)
+            voisin::Embedder::new(encoder).map(Arc::new)
         });
         // A copy in another process may have another working directory.
         let place =
@@ -120,10 +123,7 @@ impl PyEmbedder {
         return_exceptions: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
         let plan = windows.map_or(Ok(WindowPlan::default()), plan)?;
-        let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-        if threads == 0 {
-            return Err(PyValueError::new_err("threads: expected 1 or more, found 0"));
-        }
+        let threads = thread_count(threads)?;
         let is_many = sr.is_none() && is_many(audio)?;
         let (count, jobs): (Option<usize>, Box<dyn Iterator<Item = PyResult<Audio>>>) = if is_many {
             let numbered = audio.try_iter()?.enumerate();
@@ -179,8 +179,14 @@ impl PyEmbedder {
     }
 }
 
+fn model_ref(model: Option<&OsStr>) -> ModelRef {
+    model.map_or_else(ModelRef::default, |name| {
+        name.to_string_lossy().parse().unwrap_or_else(|never| match never {})
+    })
+}
+
 /// A number of windows, or "all".
-fn plan(windows: &Bound<'_, PyAny>) -> PyResult<WindowPlan> {
+pub(super) fn plan(windows: &Bound<'_, PyAny>) -> PyResult<WindowPlan> {
     if let Ok(n) = windows.extract::<usize>() {
         return match n {
             1..=100_000 => Ok(WindowPlan::Spread(n)),
@@ -190,6 +196,15 @@ fn plan(windows: &Bound<'_, PyAny>) -> PyResult<WindowPlan> {
     match windows.extract::<String>() {
         Ok(text) if text == "all" => Ok(WindowPlan::All),
         _ => Err(PyTypeError::new_err("windows: expected a number or \"all\"")),
+    }
+}
+
+/// Threads to work on; all of the machine where it is not said.
+pub(super) fn thread_count(threads: Option<usize>) -> PyResult<usize> {
+    match threads {
+        None => Ok(std::thread::available_parallelism().map_or(1, usize::from)),
+        Some(0) => Err(PyValueError::new_err("threads: expected 1 or more, found 0")),
+        Some(threads) => Ok(threads),
     }
 }
 

@@ -15,6 +15,7 @@ use voisin_explore::ExploreError;
 use voisin_index::IndexError;
 use voisin_learn::genre::GenreError;
 use voisin_library::LibraryError;
+use voisin_questions::QuestionError;
 
 /// An error as Python knows it, with the next step in its text: of the file system as `OSError` and what it is beneath it, for
 /// what is not there `NoSuchTrack`, a `KeyError`, for a library or a machine that cannot answer `RuntimeError`, and for
@@ -59,6 +60,18 @@ pub(super) fn raised(error: impl Into<EngineError>) -> PyErr {
         | EngineError::Shape
         | EngineError::Fault { .. } => PyRuntimeError::new_err(text),
         _ => PyValueError::new_err(text),
+    }
+}
+
+/// Why a question has no answer, as Python knows it.
+pub(super) fn refused(error: QuestionError) -> PyErr {
+    match error {
+        QuestionError::Engine(error) => raised(error),
+        other => {
+            let text = other.to_string();
+            let next = other.remedy().map(|remedy| with_next(&text, &remedy.to_string()));
+            PyValueError::new_err(next.unwrap_or(text))
+        }
     }
 }
 

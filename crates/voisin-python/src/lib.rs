@@ -6,7 +6,9 @@
 
 #![allow(clippy::doc_markdown, reason = "what is told of classes and methods is told to Python")]
 
+mod adding;
 mod answers;
+mod arguments;
 mod arrays;
 mod audio;
 mod embedder;

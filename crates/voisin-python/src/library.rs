@@ -2,27 +2,37 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use numpy::{AllowTypeChange, IntoPyArray as _, PyArray1, PyArray2, PyArrayLike1};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyTuple};
+use pyo3::types::{PyDict, PyList, PyTuple};
 
+use super::adding::Adding;
 use super::answers::Answers;
+use super::arguments::{dictionaries, limit, question};
 use super::arrays::{matrix, numbers};
-use super::embedder::PyEmbedder;
-use super::errors::raised;
-use voisin::{Engine, EngineError, LibrarySpace, Seed, SimilarOptions};
+use super::embedder::{PyEmbedder, plan, thread_count};
+use super::errors::{raised, refused};
+use voisin::{AddOptions, Engine, EngineError, LibrarySpace, Seed};
 use voisin_base::track::TrackId;
-use voisin_index::SearchMode;
-use voisin_library::{LibraryError, OpenMode, Track, TrackFilter, default_dir};
+use voisin_library::{LibraryError, OpenMode, Track, default_dir};
+use voisin_questions::answers::clusters::{ClustersJson, members};
+use voisin_questions::answers::find::name;
+use voisin_questions::answers::genre::AnswerJson;
+use voisin_questions::answers::graph::neighbour_graph;
+use voisin_questions::explore::{Clusters, Duplicates};
+use voisin_questions::genre::Classify;
+use voisin_questions::list::{Find, List};
+use voisin_questions::seed::at_least_one;
+use voisin_questions::{QuestionError, Similar};
 
-/// A library, as the program makes it (`voisin add ~/Music`). It sees what the program changes meanwhile.
+/// A library: music that was added, here or by the program (`voisin add ~/Music`). It sees what others change meanwhile.
 ///
-/// Library(path=None)
+/// Library(path=None, *, create=False)
 ///
-/// path: its folder; None: the default one. Raises FileNotFoundError where there is none.
+/// path: its folder; None: the default one. create: make one where there is none. Raises FileNotFoundError where there is none.
 #[pyclass(name = "Library", frozen, module = "voisin")]
 pub(super) struct PyLibrary {
     engine: Mutex<Engine>,
@@ -54,22 +64,28 @@ impl SeedArgument {
         Ok(Self::Vector(vector.as_array().to_vec()))
     }
 
-    /// One value, or a list of them.
+    /// One value, or a list or tuple of them.
     fn all(seeds: &Bound<'_, PyAny>) -> PyResult<Vec<Self>> {
-        match seeds.cast::<PyList>() {
-            Ok(list) => list.iter().map(|seed| Self::of(&seed)).collect(),
-            Err(_) => Ok(vec![Self::of(seeds)?]),
+        if seeds.is_instance_of::<PyList>() || seeds.is_instance_of::<PyTuple>() {
+            return seeds.try_iter()?.map(|seed| Self::of(&seed?)).collect();
         }
+        Ok(vec![Self::of(seeds)?])
+    }
+
+    fn seeds(
+        all: &[Self],
+        engine: &Engine,
+        embedder: Option<&voisin::Embedder>,
+    ) -> Result<Vec<Seed>, EngineError> {
+        all.iter().map(|one| one.seed(engine, embedder)).collect()
     }
 
     fn seed(&self, engine: &Engine, embedder: Option<&voisin::Embedder>) -> Result<Seed, EngineError> {
         match self {
             Self::Id(id) => engine.seed_of(*id),
-            Self::Named(name) => engine.seed(name, || {
-                embedder.ok_or_else(|| EngineError::Model {
-                    reason: "this file is not in the library: expected embedder= to listen to it".to_owned(),
-                })
-            }),
+            Self::Named(name) => {
+                engine.seed(name, || embedder.ok_or_else(|| no_embedder("this file is not in the library")))
+            }
             Self::Vector(vector) => {
                 let (expected, found) = (engine.model()?.dimension, vector.len());
                 if expected != found {
@@ -83,21 +99,31 @@ impl SeedArgument {
     }
 }
 
+fn no_embedder(why: &str) -> EngineError {
+    EngineError::Model { reason: format!("{why}: expected embedder= to listen to it") }
+}
+
+/// Says what is worth knowing about an answer to who listens to the logger "voisin".
+fn tell(py: Python<'_>, news: &[String]) -> PyResult<()> {
+    let logger = py.import("logging")?.call_method1("getLogger", ("voisin",))?;
+    news.iter().try_for_each(|text| logger.call_method1("info", ("%s", text)).map(drop))
+}
+
 impl PyLibrary {
     /// Works with the engine, without the interpreter's lock.
     fn with<T: Send>(
         &self,
         py: Python<'_>,
-        work: impl FnOnce(&mut Engine) -> Result<T, EngineError> + Send,
+        work: impl FnOnce(&mut Engine) -> Result<T, QuestionError> + Send,
     ) -> PyResult<T> {
-        py.detach(|| work(&mut self.engine.lock().unwrap_or_else(PoisonError::into_inner))).map_err(raised)
+        py.detach(|| work(&mut self.engine.lock().unwrap_or_else(PoisonError::into_inner))).map_err(refused)
     }
 
     /// Tracks with all that is known of them.
     fn told(
         &self,
         py: Python<'_>,
-        find: impl FnOnce(&Engine) -> Result<Vec<Track>, EngineError> + Send,
+        find: impl FnOnce(&Engine) -> Result<Vec<Track>, QuestionError> + Send,
     ) -> PyResult<Vec<Py<PyAny>>> {
         let (tracks, genres, measured) = self.with(py, |engine| {
             let tracks = find(engine)?;
@@ -114,13 +140,14 @@ impl PyLibrary {
 #[pymethods]
 impl PyLibrary {
     #[new]
-    #[pyo3(signature = (path = None))]
-    fn new(py: Python<'_>, path: Option<PathBuf>) -> PyResult<Self> {
+    #[pyo3(signature = (path = None, *, create = false))]
+    fn new(py: Python<'_>, path: Option<PathBuf>, create: bool) -> PyResult<Self> {
         let dir = match path {
             Some(path) => path,
             None => default_dir(),
         };
-        let opened = py.detach(|| match Engine::open(&dir, OpenMode::ReadWrite) {
+        let mode = if create { OpenMode::Create } else { OpenMode::ReadWrite };
+        let opened = py.detach(|| match Engine::open(&dir, mode) {
             Err(EngineError::Library(LibraryError::ReadOnly { .. })) => {
                 Engine::open(&dir, OpenMode::ReadOnly)
             }
@@ -151,71 +178,222 @@ impl PyLibrary {
         self.with(py, |engine| Ok(engine.library().status()?.vectors as usize))
     }
 
+    /// Adds music: files, folders with all below them, playlists; what is there already and has not changed is left as it is.
+    ///
+    /// embedder: what listens; None: the library's model, of a new library the default one. windows: how many of a track are
+    /// listened to from now on, or "all". force: listen to all again; retry: to those that failed before. threads: all of the
+    /// machine where none is given. progress: is called with how many files are done and how many there are; what it raises,
+    /// and Ctrl-C, ends the run: what was added until then stays, and the next one goes on. Returns what was done as `voisin add
+    /// --format json` says it, with "failures": what could not be added, and why. Raises RuntimeError while another process
+    /// adds to the library, ValueError for an embedder of another model.
+    #[pyo3(signature = (
+        paths, *, embedder = None, windows = None, force = false, retry = false, threads = None, progress = None
+    ))]
+    #[allow(clippy::too_many_arguments, reason = "by name, in Python")]
+    fn add<'py>(
+        &self,
+        py: Python<'py>,
+        paths: &Bound<'py, PyAny>,
+        embedder: Option<PyRef<'py, PyEmbedder>>,
+        windows: Option<&Bound<'py, PyAny>>,
+        force: bool,
+        retry: bool,
+        threads: Option<usize>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let paths = match paths.extract::<PathBuf>() {
+            Ok(path) => vec![path],
+            Err(_) => paths.try_iter()?.map(|path| path?.extract()).collect::<PyResult<_>>()?,
+        };
+        let adding = Adding {
+            paths,
+            embedder: embedder.map(|embedder| (Arc::clone(embedder.inner()), embedder.model_ref())),
+            windows: windows.map(plan).transpose()?,
+            options: AddOptions { force, retry, threads: thread_count(threads)?, ..AddOptions::default() },
+        };
+        // Not with the engine that answers: what is called meanwhile may ask it.
+        let dir = self.path(py)?;
+        let run = || adding.run(&mut Engine::open(&dir, OpenMode::ReadWrite)?, progress.as_ref());
+        let (added, error) = py.detach(run).map_err(raised)?;
+        error.map_or_else(|| dictionaries(py, &added), Err)
+    }
+
     /// The tracks nearest to the seeds' mean, nearest first; the seeds and their copies are left out.
     ///
-    /// seeds: one, or a list of several: an id, a path, words of artist and title, or a vector, float32 [dimension]. A file that
-    /// is not in the library is listened to by `embedder`. Filters are lists of names, as on the command line; `exact`
-    /// compares with all. Raises KeyError where words mean no track or several, ValueError for arguments that make no sense.
-    #[pyo3(signature = (
-        seeds, limit = 10, *, genre = None, exclude_genre = None, artist = None, exclude_artist = None,
-        year_from = None, year_to = None, folder = None, max_per_artist = None, min_similarity = None,
-        include_seed = false, exact = false, embedder = None
-    ))]
-    #[allow(clippy::too_many_arguments, reason = "they are Python's keywords")]
+    /// seeds, unlike: one, or a list of several: an id, a path, words of artist and title, or a vector, float32 [dimension]. A
+    /// file that is not in the library is listened to by `embedder`. unlike: what to stay away from. limit: how many; None: all.
+    /// options: `voisin.SimilarOptions`, as `voisin similar` has them: genre="Jazz", year="1970-1979", max_per_artist=1,
+    /// unlike="rihanna". Raises KeyError where words mean no track or several, ValueError for values that make no sense.
+    #[pyo3(
+        signature = (seeds, limit = Some(10), *, unlike = None, embedder = None, **options),
+        text_signature = "($self, seeds, limit=10, *, unlike=None, embedder=None, **options)"
+    )]
     fn similar(
         &self,
         py: Python<'_>,
         seeds: &Bound<'_, PyAny>,
-        limit: usize,
-        genre: Option<Vec<String>>,
-        exclude_genre: Option<Vec<String>>,
-        artist: Option<Vec<String>>,
-        exclude_artist: Option<Vec<String>>,
-        year_from: Option<i32>,
-        year_to: Option<i32>,
-        folder: Option<PathBuf>,
-        max_per_artist: Option<usize>,
-        min_similarity: Option<f32>,
-        include_seed: bool,
-        exact: bool,
+        limit: Option<i64>,
+        unlike: Option<&Bound<'_, PyAny>>,
         embedder: Option<PyRef<'_, PyEmbedder>>,
+        options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Vec<Py<PyAny>>> {
+        let mut asked: Similar = question(options, [])?;
+        asked.limit = self::limit(limit)?;
+        asked.filters.of_this_disk();
+        if asked.passage().is_some() {
+            return Err(PyValueError::new_err("from, to: expected none: passages are found by the program"));
+        }
         let wanted = SeedArgument::all(seeds)?;
-        let options = SimilarOptions {
-            limit,
-            filter: TrackFilter {
-                genres: genre.unwrap_or_default(),
-                exclude_genres: exclude_genre.unwrap_or_default(),
-                artists: artist.unwrap_or_default(),
-                exclude_artists: exclude_artist.unwrap_or_default(),
-                year_from,
-                year_to,
-                folders: folder.iter().map(|folder| voisin_library::stored_path(folder)).collect(),
-                ..TrackFilter::default()
-            },
-            max_per_artist,
-            min_similarity,
-            include_seed,
-            mode: if exact { SearchMode::Exact } else { SearchMode::Auto },
-            ..SimilarOptions::default()
-        };
-        let embedder = embedder.as_deref().map(PyEmbedder::inner);
-        let (found, measured) = self.with(py, |engine| {
-            let seeds = wanted.iter().map(|one| one.seed(engine, embedder)).collect::<Result<Vec<_>, _>>()?;
-            let found = engine.similar(&seeds, &options)?;
-            let ids: Vec<TrackId> = found.iter().map(|found| found.track.id).collect();
-            Ok((found, engine.library().descriptors(&ids)?))
+        let unlike = unlike.map_or_else(|| Ok(Vec::new()), SeedArgument::all)?;
+        let embedder = embedder.as_deref().map(|embedder| &**embedder.inner());
+        let (answer, measured) = self.with(py, |engine| {
+            asked.validate(wanted.len())?;
+            let seeds = SeedArgument::seeds(&wanted, engine, embedder)?;
+            let unlike = SeedArgument::seeds(&unlike, engine, embedder)?;
+            asked.filters.check_folders(engine)?;
+            let answer = asked.run(engine, &seeds, unlike)?;
+            let ids: Vec<TrackId> = answer.found.iter().map(|found| found.track.id).collect();
+            Ok((answer, engine.library().descriptors(&ids)?))
         })?;
         let answers = Answers::new(py)?;
         let neighbor = |found: &voisin::SimilarTrack| {
             let track = answers.track(&found.track, &found.genres, &measured)?;
+            let percentile =
+                answer.standing.as_ref().and_then(|standing| standing.percentile(found.similarity));
             let neighbor = answers.make("Neighbor", |fields| {
                 fields.set_item("track", track)?;
-                fields.set_item("similarity", found.similarity)
+                fields.set_item("similarity", found.similarity)?;
+                fields.set_item("percentile", percentile.map(|percent| f64::from(percent) / 100.0))
             });
             neighbor.map(Bound::unbind)
         };
-        found.iter().map(neighbor).collect()
+        answer.found.iter().map(neighbor).collect()
+    }
+
+    /// Music by words for its sound, "calm piano no drums", best first.
+    ///
+    /// limit: how many; None: all. options: `voisin.FindOptions`, as `voisin find` has them. What is worth knowing about the
+    /// answer goes to the logger "voisin". Raises ValueError where nothing of it is understood, RuntimeError for libraries whose
+    /// model has no tags.
+    #[pyo3(
+        signature = (words, limit = Some(20), **options),
+        text_signature = "($self, words, limit=20, **options)"
+    )]
+    fn find(
+        &self,
+        py: Python<'_>,
+        words: String,
+        limit: Option<i64>,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Vec<Py<PyAny>>> {
+        let mut asked: Find = question(options, [("query", words.into())])?;
+        asked.limit = self::limit(limit)?;
+        asked.filters.of_this_disk();
+        let (answer, genres, measured) = self.with(py, |engine| {
+            engine.keep_tags()?;
+            asked.filters.check_folders(engine)?;
+            let answer = asked.run(engine, &engine.predicted_tags()?)?;
+            let tracks: Vec<Track> = answer.tracks.iter().map(|found| found.track.clone()).collect();
+            let ids: Vec<TrackId> = tracks.iter().map(|track| track.id).collect();
+            let (genres, measured) = (engine.genres_of(&tracks)?, engine.library().descriptors(&ids)?);
+            Ok((answer, genres, measured))
+        })?;
+        tell(py, &answer.notes)?;
+        let names: Vec<String> = answer.phrase.terms.iter().map(name).collect();
+        let answers = Answers::new(py)?;
+        let found = answer.tracks.iter().zip(&genres).map(|(found, genres)| {
+            let track = answers.track(&found.track, genres, &measured)?;
+            let terms = PyDict::new(py);
+            names.iter().zip(&found.terms).try_for_each(|(name, strength)| terms.set_item(name, strength))?;
+            let found = answers.make("Found", |fields| {
+                fields.set_item("track", track)?;
+                fields.set_item("fit", found.fit)?;
+                fields.set_item("terms", terms)
+            });
+            found.map(Bound::unbind)
+        });
+        found.collect()
+    }
+
+    /// Which genre tracks are: for each a dictionary, as `voisin classify --format json` has it.
+    ///
+    /// tracks: one, or a list of several, as `similar` takes them. A file that is not in the library, and every file where the
+    /// library has too few labels, is listened to by `embedder`. options: `voisin.ClassifyOptions`, as `voisin classify` has
+    /// them. Who answers goes to the logger "voisin".
+    #[pyo3(signature = (tracks, *, embedder = None, **options))]
+    fn classify<'py>(
+        &self,
+        py: Python<'py>,
+        tracks: &Bound<'py, PyAny>,
+        embedder: Option<PyRef<'py, PyEmbedder>>,
+        options: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let asked: Classify = question(options, [])?;
+        let wanted = SeedArgument::all(tracks)?;
+        let embedder = embedder.map(|embedder| Arc::clone(embedder.inner()));
+        let (answer, news) = self.with(py, |engine| {
+            at_least_one("tracks", wanted.len())?;
+            let seeds = SeedArgument::seeds(&wanted, engine, embedder.as_deref())?;
+            let mut news = Vec::new();
+            let ready =
+                || embedder.ok_or_else(|| no_embedder("too few tracks have a genre for an answer by labels"));
+            let answer = asked.run(engine, seeds, ready, |one| news.push(one.to_string()))?;
+            Ok((answer, news))
+        })?;
+        tell(py, &news)?;
+        dictionaries(py, &answer.iter().map(AnswerJson::new).collect::<Vec<_>>())
+    }
+
+    /// Groups of tracks that sound alike: a dictionary, as `voisin clusters --format json` has it.
+    ///
+    /// options: `voisin.ClustersOptions`, as `voisin clusters` has them: detail="fine", clusters=12.
+    #[pyo3(signature = (**options))]
+    fn clusters<'py>(
+        &self,
+        py: Python<'py>,
+        options: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let asked: Clusters = question(options, [])?;
+        let (found, members) = self.with(py, |engine| {
+            let mut collection = engine.collection()?;
+            let graph = neighbour_graph(engine, &collection)?;
+            collection.predict_genres(&graph)?;
+            let found = asked.run(engine, &collection, &graph, None, None)?;
+            let members = members(&collection, &found);
+            Ok((found, members))
+        })?;
+        dictionaries(py, &ClustersJson::new(&found, &members, &(0..members.len())))
+    }
+
+    /// Recordings that are there several times: for each a dictionary, as `voisin duplicates --format json` has it, most bytes
+    /// to be won first.
+    ///
+    /// options: `voisin.DuplicatesOptions`, as `voisin duplicates` has them: rough=True, versions=True. Files are read unless it is
+    /// rough.
+    #[pyo3(signature = (**options))]
+    fn duplicates<'py>(
+        &self,
+        py: Python<'py>,
+        options: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let asked: Duplicates = question(options, [])?;
+        let groups = self.with(py, |engine| {
+            let collection = engine.collection()?;
+            Ok(asked.run(engine, &collection, |_| ())?)
+        })?;
+        dictionaries(py, &groups)
+    }
+
+    /// What the model hears: (ids, names, percentiles), int64 [n] ascending, the model's tags, and float32 [n, tags]: the share
+    /// of the library that is less so, 0 to 1. Raises RuntimeError for libraries whose model has no tags.
+    fn tags<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        let (ids, names, shares) = self.with(py, |engine| {
+            engine.keep_tags()?;
+            let heard = engine.predicted_tags()?;
+            let ids: Vec<i64> = heard.ids.iter().map(|id| id.0).collect();
+            Ok((ids, heard.tags().to_vec(), heard.percentiles()))
+        })?;
+        (ids.into_pyarray(py), names, shares.into_pyarray(py)).into_pyobject(py)
     }
 
     /// Every track's raw vector: (ids, vectors), int64 [n] and float32 [n, dimension], rows of length 1, ascending by id.
@@ -229,7 +407,7 @@ impl PyLibrary {
 
     /// What is taken off vectors before they are compared: float32 [dimension].
     fn mean<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<f32>>> {
-        let space = self.with(py, |engine| LibrarySpace::of_library(engine.library()))?;
+        let space = self.with(py, |engine| Ok(LibrarySpace::of_library(engine.library())?))?;
         Ok(space.mean().to_vec().into_pyarray(py))
     }
 
@@ -242,7 +420,7 @@ impl PyLibrary {
     ) -> PyResult<Bound<'py, PyArray2<f32>>> {
         let given = numbers(vectors, "vectors")?;
         let vectors = matrix(given.as_array(), "vectors")?;
-        let space = self.with(py, |engine| LibrarySpace::of_library(engine.library()))?;
+        let space = self.with(py, |engine| Ok(LibrarySpace::of_library(engine.library())?))?;
         let (expected, found) = (space.mean().len(), vectors.ncols());
         if expected != found {
             let text = format!("expected vectors of {expected} numbers, found {found}");
@@ -267,9 +445,20 @@ impl PyLibrary {
         Ok((windows.starts.into_pyarray(py).unbind(), values.into_pyarray(py).unbind()))
     }
 
-    /// All tracks, ascending by id.
-    fn tracks(&self, py: Python<'_>) -> PyResult<Vec<Py<PyAny>>> {
-        self.told(py, |engine| Ok(engine.library().tracks()?))
+    /// All tracks that pass, with tags, tempo, key and loudness, ascending by id unless `sort` says otherwise.
+    ///
+    /// options: `voisin.ListOptions`, as `voisin list` has them: query="words", genre="Jazz", bpm="120-128", sort="title".
+    #[pyo3(signature = (**options))]
+    fn tracks(&self, py: Python<'_>, options: Option<&Bound<'_, PyDict>>) -> PyResult<Vec<Py<PyAny>>> {
+        let Some(options) = options else {
+            return self.told(py, |engine| Ok(engine.library().tracks()?));
+        };
+        let mut asked: List = question(Some(options), [])?;
+        asked.filters.of_this_disk();
+        self.told(py, |engine| {
+            asked.filters.check_folders(engine)?;
+            Ok(engine.list(&asked.query(engine, usize::MAX, None)?)?.tracks)
+        })
     }
 
     /// A track by its id; raises KeyError for an unknown one.

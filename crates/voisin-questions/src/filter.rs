@@ -209,6 +209,13 @@ impl Filters {
         Ok(None)
     }
 
+    /// The same of folders of this disk, which may be relative: as a library stores them.
+    pub fn of_this_disk(&mut self) {
+        for folder in self.folder.iter_mut().chain(&mut self.exclude_folder) {
+            *folder = stored_path(folder);
+        }
+    }
+
     /// All folders that are named.
     pub fn folders(&self) -> impl Iterator<Item = &PathBuf> {
         self.folder.iter().chain(&self.exclude_folder)

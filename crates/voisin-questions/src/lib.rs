@@ -12,6 +12,8 @@ pub mod list;
 pub mod mix;
 pub mod page;
 pub mod playlist;
+#[cfg(test)]
+mod python;
 pub mod read;
 pub mod saved;
 pub mod schema;

@@ -87,7 +87,7 @@ pub struct Find {
     /// How many
     #[arg(long, short, default_value_t = twenty(), value_name = "N|all", allow_negative_numbers = true)]
     #[serde(default = "twenty")]
-    pub(crate) limit: Limit,
+    pub limit: Limit,
     /// As many as fill this time, in seconds, in place of a number
     #[arg(
         long,

@@ -119,6 +119,22 @@ pub fn from_query<T: DeserializeOwned>(
     T::deserialize(Reader { value: Value::Object(object), is_query: true })
 }
 
+/// A question from the names and values of a program's arguments: written as a query is, but each value as JSON has it, alone
+/// or in a list. What is null is not said.
+pub fn from_arguments<T: DeserializeOwned>(arguments: Map<String, Value>) -> Result<T, Refused> {
+    T::deserialize(Reader { value: Value::Object(lists(arguments)), is_query: true })
+}
+
+/// Values as a query has them, in lists.
+fn lists(values: Map<String, Value>) -> Map<String, Value> {
+    let list = |(name, value)| match value {
+        Value::Null => None,
+        Value::Array(_) => Some((name, value)),
+        value => Some((name, Value::Array(vec![value]))),
+    };
+    values.into_iter().filter_map(list).collect()
+}
+
 /// Fields whose own fields stand beside them in a query.
 pub(super) const SPREAD: [&str; 2] = ["question", "filters"];
 /// Tracks that a query cannot hold: a file that is sent along stands for them.
@@ -188,7 +204,12 @@ impl<'de> Deserializer<'de> for Reader {
     }
 
     fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
-        Reader { value: self.single()?, is_query: false }.deserialize_any(visitor)
+        let is_query = self.is_query;
+        match self.single()? {
+            // A year, say, which a query writes as text.
+            Value::Number(number) if is_query => visitor.visit_string(number.to_string()),
+            value => Reader { value, is_query: false }.deserialize_any(visitor),
+        }
     }
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
@@ -213,6 +234,13 @@ impl<'de> Deserializer<'de> for Reader {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Refused> {
+        if self.is_query && self.value.is_array() {
+            let value = match self.single()? {
+                Value::Object(fields) => Value::Object(lists(fields)),
+                value => value,
+            };
+            self = Self { value, is_query: true };
+        }
         // serde's own structures would take a list for their fields in order.
         if self.value.is_array() {
             return Err(Refused::new("", "an object", "a list"));
@@ -298,6 +326,7 @@ impl<'de> MapAccess<'de> for Fields {
 #[cfg(test)]
 mod tests {
     use serde::Deserialize;
+    use serde_json::json;
 
     use super::*;
 
@@ -314,6 +343,7 @@ mod tests {
     #[derive(Debug, Default, PartialEq, Deserialize)]
     #[serde(default, deny_unknown_fields)]
     struct AskedFilters {
+        inner: Option<Box<AskedFilters>>,
         genre: Vec<String>,
         least: Option<f32>,
     }
@@ -332,12 +362,35 @@ mod tests {
     }
 
     #[test]
+    fn arguments_are_read_like_a_body() {
+        let arguments = |json: Value| from_arguments::<Asked>(json.as_object().cloned().unwrap());
+        let asked = arguments(json!({
+            "genre": ["Jazz", "Soul"], "query": 1999, "limit": 5, "exact": true, "least": 0.5
+        }));
+        let body = br#"{"query": "1999", "limit": 5, "exact": true, "filters": {"genre": ["Jazz", "Soul"], "least": 0.5}}"#;
+        assert_eq!(asked.unwrap(), from_json(body).unwrap());
+        let one = arguments(json!({"genre": "Jazz", "limit": null, "inner": {"genre": "Soul"}})).unwrap();
+        let body = br#"{"filters": {"genre": ["Jazz"], "inner": {"genre": ["Soul"]}}}"#;
+        assert_eq!(one, from_json(body).unwrap());
+        for (wrong, expected) in [
+            (json!({"limit": -1}), "limit: expected a whole number, found -1"),
+            (json!({"limit": [1, 2]}), "limit: expected one value, found several"),
+            (json!({"genre": ["Jazz", true]}), "genre[1]: expected a string, found true"),
+            (json!({"least": {}}), "least: expected a number, found an object"),
+            (json!({"gener": 1}), "expected a field of inner, genre, least, found \"gener\""),
+            (json!({"inner": 1}), "inner: expected an object, found 1"),
+        ] {
+            assert_eq!(arguments(wrong).unwrap_err().to_string(), expected);
+        }
+    }
+
+    #[test]
     fn refusals_name_the_field_and_both_sides() {
         for (text, expected) in [
             ("limit=-1", ("limit", "a whole number", "-1")),
             ("limit=x", ("limit", "a whole number", "\"x\"")),
             ("limit=1&limit=2", ("limit", "one value", "several")),
-            ("nonsense=1", ("", "a field of genre, least", "\"nonsense\"")),
+            ("nonsense=1", ("", "a field of inner, genre, least", "\"nonsense\"")),
             ("limit=1e99", ("limit", "a whole number", "1e99")),
             ("least=much", ("least", "a number", "\"much\"")),
             ("exact=1", ("exact", "a boolean", "1")),

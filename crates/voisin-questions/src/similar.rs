@@ -29,7 +29,7 @@ pub struct Similar {
     /// How many neighbours
     #[arg(long, short, default_value_t = ten(), value_name = "N|all", allow_negative_numbers = true)]
     #[serde(default = "ten")]
-    pub(crate) limit: Limit,
+    pub limit: Limit,
     /// Which tracks may be among them
     #[command(flatten)]
     #[serde(default)]

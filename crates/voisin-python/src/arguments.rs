@@ -1,0 +1,99 @@
+//! Keyword arguments as the fields of questions, answers as Python has JSON.
+
+use std::path::PathBuf;
+
+use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use voisin_questions::read::from_arguments;
+use voisin_questions::values::Limit;
+
+/// A question whose fields are these arguments.
+///
+/// - `said`: fields that have an argument of their own
+pub(super) fn question<T: DeserializeOwned>(
+    options: Option<&Bound<'_, PyDict>>,
+    said: impl IntoIterator<Item = (&'static str, Value)>,
+) -> PyResult<T> {
+    let mut fields = Map::new();
+    for (name, value) in options.into_iter().flatten() {
+        let name: String = name.extract()?;
+        let value = json(&value, &name)?;
+        fields.insert(name, value);
+    }
+    fields.extend(said.into_iter().map(|(name, value)| (name.to_owned(), value)));
+    from_arguments(fields).map_err(|refused| {
+        let is_unknown = refused.field.is_empty() && refused.expected.starts_with("a field of");
+        let text = refused.to_string();
+        if is_unknown { PyTypeError::new_err(text) } else { PyValueError::new_err(text) }
+    })
+}
+
+/// How many at most; `None`: all.
+pub(super) fn limit(limit: Option<i64>) -> PyResult<Limit> {
+    match limit.map(usize::try_from) {
+        None => Ok(Limit::from(0)),
+        Some(Ok(most)) if most > 0 => Ok(Limit::from(most)),
+        _ => {
+            let found = limit.unwrap_or_default();
+            Err(PyValueError::new_err(format!("limit: expected 1 or more, or None for all, found {found}")))
+        }
+    }
+}
+
+/// A value as JSON has it: text and paths, numbers, truth values, dictionaries, lists and whatever else can be gone through.
+fn json(value: &Bound<'_, PyAny>, name: &str) -> PyResult<Value> {
+    if value.is_none() {
+        return Ok(Value::Null);
+    }
+    if let Ok(flag) = value.extract::<bool>() {
+        return Ok(flag.into());
+    }
+    match value.extract::<i64>() {
+        Ok(number) => return Ok(number.into()),
+        Err(error) if error.is_instance_of::<PyOverflowError>(value.py()) => {
+            return Err(PyValueError::new_err(format!(
+                "{name}: expected a number of 64 bits, found {value}"
+            )));
+        }
+        Err(_) => {}
+    }
+    if let Ok(text) = value.extract::<String>() {
+        return Ok(text.into());
+    }
+    if let Ok(number) = value.extract::<f64>() {
+        let finite = serde_json::Number::from_f64(number).map(Value::Number);
+        return finite.ok_or_else(|| {
+            PyValueError::new_err(format!("{name}: expected a finite number, found {number}"))
+        });
+    }
+    if let Ok(path) = value.extract::<PathBuf>() {
+        return Ok(path.to_string_lossy().into());
+    }
+    if let Ok(fields) = value.cast::<PyDict>() {
+        let field = |(key, value): (Bound<'_, PyAny>, Bound<'_, PyAny>)| {
+            let key: String = key.extract()?;
+            let value = json(&value, &format!("{name}.{key}"))?;
+            Ok((key, value))
+        };
+        return Ok(Value::Object(fields.iter().map(field).collect::<PyResult<_>>()?));
+    }
+    let items = value.try_iter().map_err(|_| {
+        let found = value.get_type();
+        PyTypeError::new_err(format!(
+            "{name}: expected text, a number, True or False, or a list of these, found {found}"
+        ))
+    })?;
+    let items = items.map(|item| json(&item?, name));
+    Ok(Value::Array(items.collect::<PyResult<_>>()?))
+}
+
+/// An answer as dictionaries and lists.
+pub(super) fn dictionaries<'py>(py: Python<'py>, answer: &impl Serialize) -> PyResult<Bound<'py, PyAny>> {
+    let text = serde_json::to_string(answer).map_err(|error| PyValueError::new_err(error.to_string()))?;
+    py.import("json")?.call_method1("loads", (text,))
+}
