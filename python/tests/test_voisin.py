@@ -18,31 +18,10 @@ import numpy as np
 import pytest
 
 import voisin
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-PROGRAM = os.environ.get("VOISIN", str(ROOT / "target" / "release" / "voisin"))
-DEMO = ROOT / "data" / "demo" / "library"
-FILES = ["metal/muldjord-chaos-god.mp3", "metal/muldjord-armygeddon.m4a", "ambient/maxstack-nebula.ogg",
-         "ambient/askyel-ambient-4.wav", "folk/omri-lahav-celtica.mp3"]
-
+from conftest import DEMO, FILES, PROGRAM
 
 def cosine(a, b):
     return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
-
-
-@pytest.fixture(scope="session")
-def embedder():
-    return voisin.Embedder("musicnn-msd")
-
-
-@pytest.fixture(scope="session")
-def folder(tmp_path_factory):
-    if not pathlib.Path(PROGRAM).exists():
-        pytest.skip(f"no program at {PROGRAM}: VOISIN names it")
-    folder = tmp_path_factory.mktemp("library")
-    subprocess.run([PROGRAM, "--library", folder, "--model", "musicnn-msd", "add", *(DEMO / name for name in FILES)],
-                   check=True, capture_output=True)
-    return folder
 
 
 def samples_of(path):

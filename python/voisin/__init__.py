@@ -22,7 +22,7 @@ from ._options import (
     ListOptions,
     SimilarOptions,
 )
-from ._voisin import Embedder, Library, VectorIndex, __version__, models
+from ._voisin import Embedder, Library, Table, VectorIndex, __version__, models
 
 __all__ = [
     "ClassifyOptions",
@@ -37,6 +37,7 @@ __all__ = [
     "Neighbor",
     "NoSuchTrack",
     "SimilarOptions",
+    "Table",
     "Track",
     "VectorIndex",
     "__version__",

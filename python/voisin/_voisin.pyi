@@ -9,7 +9,7 @@ import numpy as np
 from _typeshed import SupportsRead
 from numpy.typing import ArrayLike, NDArray
 
-from typing_extensions import Unpack
+from typing_extensions import CapsuleType, Unpack
 
 from ._answers import Embedding, Found, Neighbor, Track
 from ._options import (
@@ -21,7 +21,7 @@ from ._options import (
     SimilarOptions,
 )
 
-__all__ = ["Embedder", "Library", "VectorIndex", "__version__", "models"]
+__all__ = ["Embedder", "Library", "Table", "VectorIndex", "__version__", "models"]
 
 __version__: str
 
@@ -138,7 +138,15 @@ class Library:
     def windows(self, id: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
     def tracks(self, **options: Unpack[ListOptions]) -> list[Track]: ...
     def track(self, id: int) -> Track: ...
+    def table(self, *, vectors: bool = True, **options: Unpack[ListOptions]) -> Table: ...
     def __getnewargs__(self) -> tuple[Path]: ...
+
+@final
+class Table:
+    @property
+    def columns(self) -> list[str]: ...
+    def __arrow_c_stream__(self, requested_schema: object = None) -> CapsuleType: ...
+    def __len__(self) -> int: ...
 
 @final
 class VectorIndex:

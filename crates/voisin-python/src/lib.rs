@@ -15,6 +15,7 @@ mod embedder;
 mod errors;
 mod index;
 mod library;
+mod table;
 mod workers;
 
 use pyo3::prelude::*;
@@ -27,6 +28,8 @@ mod _voisin {
     use super::index::PyVectorIndex;
     #[pymodule_export]
     use super::library::PyLibrary;
+    #[pymodule_export]
+    use super::table::PyTable;
 
     use pyo3::prelude::*;
 

@@ -1,5 +1,6 @@
 //! A library and its tracks.
 
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,9 +16,11 @@ use super::arguments::{dictionaries, limit, question};
 use super::arrays::{matrix, numbers};
 use super::embedder::{PyEmbedder, plan, thread_count};
 use super::errors::{raised, refused};
+use super::table::PyTable;
 use voisin::{AddOptions, Engine, EngineError, LibrarySpace, Seed};
 use voisin_base::track::TrackId;
-use voisin_library::{LibraryError, OpenMode, Track, default_dir};
+use voisin_learn::genre::Genre;
+use voisin_library::{Descriptors, LibraryError, OpenMode, Track, default_dir};
 use voisin_questions::answers::clusters::{ClustersJson, members};
 use voisin_questions::answers::find::name;
 use voisin_questions::answers::genre::AnswerJson;
@@ -36,6 +39,24 @@ use voisin_questions::{QuestionError, Similar};
 #[pyclass(name = "Library", frozen, module = "voisin")]
 pub(super) struct PyLibrary {
     engine: Mutex<Engine>,
+}
+
+/// Tracks, their genres, and what was measured of them.
+type KnownTracks = (Vec<Track>, Vec<Vec<Genre>>, HashMap<TrackId, Descriptors>);
+
+/// Finds the tracks that are asked for; all where nothing is.
+fn listed(
+    options: Option<&Bound<'_, PyDict>>,
+) -> PyResult<impl FnOnce(&Engine) -> Result<Vec<Track>, QuestionError> + Send + use<>> {
+    let mut asked = options.map(|options| question::<List>(Some(options), [])).transpose()?;
+    if let Some(asked) = &mut asked {
+        asked.filters.of_this_disk();
+    }
+    Ok(move |engine: &Engine| {
+        let Some(asked) = asked else { return Ok(engine.library().tracks()?) };
+        asked.filters.check_folders(engine)?;
+        Ok(engine.list(&asked.query(engine, usize::MAX, None)?)?.tracks)
+    })
 }
 
 /// Starts and vectors.
@@ -120,17 +141,26 @@ impl PyLibrary {
     }
 
     /// Tracks with all that is known of them.
+    fn known(
+        &self,
+        py: Python<'_>,
+        find: impl FnOnce(&Engine) -> Result<Vec<Track>, QuestionError> + Send,
+    ) -> PyResult<KnownTracks> {
+        self.with(py, |engine| {
+            let tracks = find(engine)?;
+            let ids: Vec<TrackId> = tracks.iter().map(|track| track.id).collect();
+            let (genres, measured) = (engine.genres_of(&tracks)?, engine.library().descriptors(&ids)?);
+            Ok((tracks, genres, measured))
+        })
+    }
+
+    /// The same as Python has them.
     fn told(
         &self,
         py: Python<'_>,
         find: impl FnOnce(&Engine) -> Result<Vec<Track>, QuestionError> + Send,
     ) -> PyResult<Vec<Py<PyAny>>> {
-        let (tracks, genres, measured) = self.with(py, |engine| {
-            let tracks = find(engine)?;
-            let ids: Vec<TrackId> = tracks.iter().map(|track| track.id).collect();
-            let (genres, measured) = (engine.genres_of(&tracks)?, engine.library().descriptors(&ids)?);
-            Ok((tracks, genres, measured))
-        })?;
+        let (tracks, genres, measured) = self.known(py, find)?;
         let answers = Answers::new(py)?;
         let told = tracks.iter().zip(&genres).map(|(track, genres)| answers.track(track, genres, &measured));
         told.map(|track| track.map(Bound::unbind)).collect()
@@ -450,15 +480,19 @@ impl PyLibrary {
     /// options: `voisin.ListOptions`, as `voisin list` has them: query="words", genre="Jazz", bpm="120-128", sort="title".
     #[pyo3(signature = (**options))]
     fn tracks(&self, py: Python<'_>, options: Option<&Bound<'_, PyDict>>) -> PyResult<Vec<Py<PyAny>>> {
-        let Some(options) = options else {
-            return self.told(py, |engine| Ok(engine.library().tracks()?));
-        };
-        let mut asked: List = question(Some(options), [])?;
-        asked.filters.of_this_disk();
-        self.told(py, |engine| {
-            asked.filters.check_folders(engine)?;
-            Ok(engine.list(&asked.query(engine, usize::MAX, None)?)?.tracks)
-        })
+        self.told(py, listed(options)?)
+    }
+
+    /// The tracks that pass as a table with a row for each, for data frames: polars.DataFrame(library.table()).
+    ///
+    /// vectors: with their vectors, in the column "vector". Where no options are said these stand in the memory that the library
+    /// was read into, and nobody who takes the table over copies them. options: as `tracks` has them.
+    #[pyo3(signature = (*, vectors = true, **options))]
+    fn table(&self, py: Python<'_>, vectors: bool, options: Option<&Bound<'_, PyDict>>) -> PyResult<PyTable> {
+        let (tracks, genres, measured) = self.known(py, listed(options)?)?;
+        let vectors =
+            if vectors { Some(self.with(py, |engine| Ok(engine.library().vectors()?))?) } else { None };
+        py.detach(|| PyTable::new(&tracks, &genres, &measured, vectors))
     }
 
     /// A track by its id; raises KeyError for an unknown one.

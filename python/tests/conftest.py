@@ -1,0 +1,30 @@
+"""What the tests share: the program at VOISIN, the demo's music, a library of five tracks of it."""
+
+import os
+import pathlib
+import subprocess
+
+import pytest
+
+import voisin
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PROGRAM = os.environ.get("VOISIN", str(ROOT / "target" / "release" / "voisin"))
+DEMO = ROOT / "data" / "demo" / "library"
+FILES = ["metal/muldjord-chaos-god.mp3", "metal/muldjord-armygeddon.m4a", "ambient/maxstack-nebula.ogg",
+         "ambient/askyel-ambient-4.wav", "folk/omri-lahav-celtica.mp3"]
+
+
+@pytest.fixture(scope="session")
+def embedder():
+    return voisin.Embedder("musicnn-msd")
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    if not pathlib.Path(PROGRAM).exists():
+        pytest.skip(f"no program at {PROGRAM}: VOISIN names it")
+    folder = tmp_path_factory.mktemp("library")
+    subprocess.run([PROGRAM, "--library", folder, "--model", "musicnn-msd", "add", *(DEMO / name for name in FILES)],
+                   check=True, capture_output=True)
+    return folder
