@@ -145,6 +145,9 @@ pub(super) struct AlbumRef {
     artist: Option<String>,
 }
 
+/// Whom Navidrome names, folded, where the artists of an album are several, or none.
+const ANYBODY: [&str; 2] = ["various artists", "unknown artist"];
+
 /// The tracks of an album or an artist that is so called, whatever case and accents.
 fn tracks_called(library: &Library, of: NameOf, name: &str) -> Result<Vec<TrackId>, LibraryError> {
     let folded = fold(name);
@@ -171,7 +174,12 @@ impl AlbumRef {
     pub(super) fn tracks(&self, library: &Library) -> Result<Vec<TrackId>, LibraryError> {
         let song = SongRef { artist: self.artist.clone(), ..SongRef::default() };
         let mut tracks = library.tracks_by_id(&tracks_called(library, NameOf::Album, &self.name)?)?;
-        tracks.retain(|track| song.has_artist_of(track));
+        // A compilation need not say in its tags that it is one.
+        let is_anybodys =
+            self.artist.as_deref().is_some_and(|artist| ANYBODY.contains(&fold(artist).as_str()));
+        if !is_anybodys || tracks.iter().any(|track| song.has_artist_of(track)) {
+            tracks.retain(|track| song.has_artist_of(track));
+        }
         Ok(tracks.into_iter().map(|track| track.id).collect())
     }
 }

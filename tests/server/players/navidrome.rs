@@ -235,6 +235,10 @@ fn a_song_of_several_artists_is_known_by_each_of_them() {
     {
         fs::write(music.join(format!("{title}.wav")), tagged_wav(seed, title, artist, "", "")).unwrap();
     }
+    for (seed, artist) in [(11, "Zeta"), (12, "Eta")] {
+        fs::write(music.join(format!("{artist}.wav")), tagged_wav(seed, artist, artist, "Sampler", ""))
+            .unwrap();
+    }
     fine(sandbox.run(["add", music.to_str().unwrap()]));
     let server = Server::start(&sandbox, &[]);
     for artist in ["alpha", "Beta", "Gamma", "delta", "Gamma; Delta"] {
@@ -250,6 +254,17 @@ fn a_song_of_several_artists_is_known_by_each_of_them() {
     };
     assert_eq!(of("One"), (json!("Alpha feat. Beta"), json!([{"name": "Alpha"}, {"name": "Beta"}])));
     assert_eq!(of("Two").1, json!([{"name": "Gamma"}, {"name": "Delta"}]));
+    // What has no album artist is Navidrome's compilation.
+    let of_album = |artist: &str| {
+        let asked = json!({"albums": [{"name": "Sampler", "artist": artist}], "count": 20});
+        let (status, found) = server.post("/api/v1/refs/similar", &asked);
+        (status, found["matches"].as_array().map_or(0, Vec::len))
+    };
+    for artist in ["Various Artists", "[Unknown Artist]", "Eta"] {
+        let (status, found) = of_album(artist);
+        assert!(status == 200 && found > 3, "{artist}: {status} {found}");
+    }
+    assert_eq!(of_album("Epsilon").0, 404);
     let near = server.good("/api/v1/refs/artists", &json!({"artist": {"name": "Beta"}, "count": 20}));
     let names: Vec<&str> =
         near["artists"].as_array().unwrap().iter().map(|near| near["name"].as_str().unwrap()).collect();
