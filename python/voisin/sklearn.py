@@ -8,7 +8,7 @@
     make_pipeline(EmbeddingTransformer(), LogisticRegression()).fit(paths, genres)
     make_pipeline(NeighborsTransformer(metric="cosine"), KNeighborsClassifier(metric="precomputed")).fit(vectors, genres)
 
-Needs scikit-learn 1.6 or newer, which the package does not ask for.
+Needs scikit-learn 1.6 or newer: pip install voisin[sklearn].
 """
 
 from collections.abc import Callable, Iterable
