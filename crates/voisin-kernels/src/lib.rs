@@ -14,6 +14,8 @@
 pub mod buffer;
 #[cfg(feature = "networks")]
 pub mod conv;
+#[cfg(feature = "networks")]
+pub mod conv1;
 pub mod dot;
 mod isa;
 #[cfg(feature = "networks")]

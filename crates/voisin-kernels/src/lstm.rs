@@ -6,7 +6,7 @@
 use rayon::prelude::*;
 
 use crate::Isa;
-use crate::rows::Panels;
+use crate::rows::{Panels, turn};
 use crate::simd::{Work, vectorised};
 
 /// Gates of a unit.
@@ -82,28 +82,27 @@ impl Lstm<'_> {
         all
     }
 
-    /// Gradients of the inputs, `[n][steps][channels]`, and of the weights, as they lie in them.
+    /// Gradients of the inputs, `[n][steps][channels]`, or nothing, and of the weights, as they lie in them.
     ///
     /// - `x`: what [`forward`](Self::forward) was given; `kept`: what it gave
     /// - `d_states`: gradients of the states, `[n][steps][units]`
+    /// - `to_inputs`: whether those of the inputs are wanted
     ///
     /// # Panics
     /// As [`forward`](Self::forward).
-    pub fn backward(&self, x: &[f32], kept: &[f32], d_states: &[f32]) -> [Vec<f32>; 2] {
+    pub fn backward(&self, x: &[f32], kept: &[f32], d_states: &[f32], to_inputs: bool) -> [Vec<f32>; 2] {
         let (n, Self { isa, units, channels, steps, weights }) = (self.examples(x), *self);
         let (gates, wide, width, rows) = (GATES * units, KEPT * units, self.width(), n * steps);
         assert!(kept.len() == rows * wide && d_states.len() == rows * units, "what forward gave");
         let mut d_gates = vec![0.0; rows * gates];
-        let mut d_x = vec![0.0; rows * channels];
         let back = Panels::new(isa, gates, units, |from, to| weights[from * width + channels + to]);
         let input = Panels::new(isa, gates, channels, |from, to| weights[from * width + to]);
         let together = n.div_ceil(rayon::current_num_threads()).max(1);
         d_gates
             .par_chunks_mut(together * steps * gates)
-            .zip(d_x.par_chunks_mut(together * steps * channels))
             .zip(kept.par_chunks(together * steps * wide))
             .zip(d_states.par_chunks(together * steps * units))
-            .for_each(|(((d_gates, d_x), kept), d_states)| {
+            .for_each(|((d_gates, kept), d_states)| {
                 let n = d_states.len() / (steps * units);
                 let mut d_before = vec![0.0; n * back.outputs];
                 let mut d_cells = vec![0.0; n * units];
@@ -125,12 +124,16 @@ impl Lstm<'_> {
                         back.multiply(&d_gates[step * gates..], steps * gates, &mut d_before);
                     }
                 }
-                let mut found = vec![0.0; n * steps * input.outputs];
-                input.multiply(d_gates, gates, &mut found);
-                for (to, found) in d_x.chunks_exact_mut(channels).zip(found.chunks_exact(input.outputs)) {
-                    to.copy_from_slice(&found[..channels]);
-                }
             });
+        let mut d_x = vec![0.0; if to_inputs { rows * channels } else { 0 }];
+        let parts = d_x.par_chunks_mut(together * steps * channels);
+        parts.zip(d_gates.par_chunks(together * steps * gates)).for_each(|(d_x, d_gates)| {
+            let mut found = vec![0.0; d_x.len() / channels * input.outputs];
+            input.multiply(d_gates, gates, &mut found);
+            for (to, found) in d_x.chunks_exact_mut(channels).zip(found.chunks_exact(input.outputs)) {
+                to.copy_from_slice(&found[..channels]);
+            }
+        });
         let d_weights =
             if n > 0 { self.weight_gradients(x, kept, &d_gates) } else { vec![0.0; weights.len()] };
         [d_x, d_weights]
@@ -141,14 +144,11 @@ impl Lstm<'_> {
         let Self { isa, units, channels, steps, .. } = *self;
         let (gates, width, wide, rows) = (GATES * units, self.width(), KEPT * units, x.len() / self.channels);
         let mut columns = vec![0.0; width * rows];
-        for row in 0..rows {
-            let inputs = x[row * channels..][..channels].iter().enumerate();
-            inputs.for_each(|(at, value)| columns[at * rows + row] = *value);
-            // The state before the first step is zeros.
-            if row % steps > 0 {
-                let states = kept[(row - 1) * wide..][..units].iter().enumerate();
-                states.for_each(|(at, value)| columns[(channels + at) * rows + row] = *value);
-            }
+        turn(x, channels, &mut columns[..channels * rows], rows);
+        // Each row has the state of the step before; before the first step that is zeros.
+        turn(&kept[..(rows - 1) * wide], wide, &mut columns[channels * rows + 1..], rows);
+        for states in columns[channels * rows..(width - 1) * rows].chunks_exact_mut(rows) {
+            states.iter_mut().step_by(steps).for_each(|first| *first = 0.0);
         }
         columns[(width - 1) * rows..].fill(1.0);
         let panels = Panels::new(isa, rows, gates, |row, gate| d_gates[row * gates + gate]);
@@ -156,8 +156,9 @@ impl Lstm<'_> {
         let together = width.div_ceil(rayon::current_num_threads());
         let parts = found.par_chunks_mut(together * panels.outputs).zip(columns.par_chunks(together * rows));
         parts.for_each(|(found, columns)| panels.multiply(columns, rows, found));
-        let place = |at: usize| found[at % width * panels.outputs + at / width];
-        (0..gates * width).map(place).collect()
+        let mut turned = vec![0.0; gates * width];
+        turn(&found, panels.outputs, &mut turned, width);
+        turned
     }
 }
 
@@ -333,7 +334,7 @@ mod tests {
                     (found - expected).abs() < 1e-4 * (1.0 + expected.abs()),
                     "{isa}: {found}, {expected}"
                 );
-                let gradients = layer(isa).backward(&x, &kept, &wanted);
+                let gradients = layer(isa).backward(&x, &kept, &wanted, true);
                 assert_eq!(gradients.each_ref().map(Vec::len), [x.len(), weights.len()]);
                 let slope = |kind: usize, at: usize| {
                     let moved = |by: f32| {

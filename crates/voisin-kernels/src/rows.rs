@@ -4,8 +4,10 @@ use crate::Isa;
 use crate::buffer::Buffer;
 use crate::simd::{Simd, dispatch};
 
-/// Rows that are computed together.
+/// Rows that are computed together, at most.
 const TOGETHER: usize = 6;
+/// A side of the squares in which a matrix is turned.
+const SIDE: usize = 16;
 
 /// `scale · relu(input · matrix + bias) + shift`, plus a residual.
 #[derive(Clone, Copy)]
@@ -58,18 +60,20 @@ unsafe fn rows_generic<S: Simd>(simd: S, job: &Rows<'_>, count: usize, out: *mut
         // SAFETY: blocks of rows end at `count`.
         unsafe {
             let mut row = 0;
-            if count >= TOGETHER {
-                while row < count {
-                    // The last block overlaps the one before: it writes the same values again.
-                    row = row.min(count - TOGETHER);
-                    block::<S, TOGETHER>(simd, job, row, column, out);
-                    row += TOGETHER;
+            while row < count {
+                let left = count - row;
+                // The last two are about equally large, for a block of one row takes nearly as long as one of four.
+                let taken =
+                    if (TOGETHER + 1..2 * TOGETHER).contains(&left) { left.div_ceil(2) } else { left };
+                match taken {
+                    1 => block::<S, 1>(simd, job, row, column, out),
+                    2 => block::<S, 2>(simd, job, row, column, out),
+                    3 => block::<S, 3>(simd, job, row, column, out),
+                    4 => block::<S, 4>(simd, job, row, column, out),
+                    5 => block::<S, 5>(simd, job, row, column, out),
+                    _ => block::<S, TOGETHER>(simd, job, row, column, out),
                 }
-            } else {
-                while row < count {
-                    block::<S, 1>(simd, job, row, column, out);
-                    row += 1;
-                }
+                row += taken.min(TOGETHER);
             }
         }
     }
@@ -183,6 +187,22 @@ impl Panels {
     }
 }
 
+/// Rows of `from` become columns of `to`: as many of each as both have room for.
+///
+/// - `width`: numbers of a row of `from`; `rows`: numbers of a row of `to`
+pub fn turn(from: &[f32], width: usize, to: &mut [f32], rows: usize) {
+    let (rows_of_from, columns) = ((from.len() / width).min(rows), width.min(to.len() / rows));
+    for row in (0..rows_of_from).step_by(SIDE) {
+        for column in (0..columns).step_by(SIDE) {
+            for at in row..(row + SIDE).min(rows_of_from) {
+                let values = &from[at * width..][column..(column + SIDE).min(columns)];
+                let places = to[column * rows + at..].iter_mut().step_by(rows);
+                places.zip(values).for_each(|(to, value)| *to = *value);
+            }
+        }
+    }
+}
+
 /// Row lengths that [`multiply`] takes are multiples of this.
 pub const WIDTH: usize = 32;
 
@@ -260,7 +280,7 @@ mod tests {
     #[test]
     fn products_are_those_of_a_plain_loop_on_every_instruction_set() {
         let number = |i: usize| ((i * 7919 + 13) % 1009) as f32 / 1009.0 - 0.5;
-        for (rows, inner, outputs) in [(1, 1, 1), (5, 40, 33), (6, 7, 32), (20, 65, 70)] {
+        for (rows, inner, outputs) in [(1, 1, 1), (5, 40, 33), (6, 7, 32), (8, 3, 9), (20, 65, 70)] {
             let stride = inner + 3;
             let input: Vec<f32> = (0..rows * stride).map(number).collect();
             let value = |from: usize, to: usize| number(5 + from * outputs + to);

@@ -4,7 +4,7 @@ use super::super::backend::{Backend, Pass};
 use super::super::{Architecture, Device, EncoderError, Weights};
 use super::layer::{StackLayer, StackShape};
 use super::list::{FirstWeights, Stack, StackTensor};
-use super::train::FinishedStack;
+use super::train::{FinishedStack, kernels};
 
 /// Most numbers of a vector that comes out of a network as it is.
 const LONGEST: usize = 2048;
@@ -64,7 +64,8 @@ impl LayersEncoder {
             }
             tensor.values = values.to_vec();
         }
-        Ok(Self(FinishedStack::new(stack, &tensors, device.clone(), in_candle)?))
+        let isa = if in_candle { None } else { kernels(device) };
+        Ok(Self(FinishedStack::new(stack, &tensors, device.clone(), isa)?))
     }
 }
 

@@ -1,12 +1,14 @@
 //! The layers in Candle. Where Candle's own operation has a wrong gradient or none, another one is taken: see
 //! `tests/parts/conv/traps.rs`.
 
+use std::ops::Range;
+
 use candle_core::{D, DType, Result, Tensor};
+use candle_nn::ops::sigmoid;
 use rayon::prelude::*;
 
 use super::layer::StackLayer;
 use super::list::Stack;
-use super::recurrent::recurrent;
 use voisin_base::random::Random;
 
 /// Added to a variance before its root.
@@ -24,6 +26,7 @@ pub(super) enum PassMode {
 }
 
 /// A batch's mean and variance of each channel, and of how many numbers.
+#[derive(Debug)]
 pub(super) struct Observed {
     pub(super) layer: usize,
     pub(super) mean: Vec<f32>,
@@ -31,20 +34,20 @@ pub(super) struct Observed {
     pub(super) count: usize,
 }
 
-/// Outputs `[n, classes]` of what goes into a layer, `[n, …]`.
+/// What layers make of what goes into the first of them, `[n, …]`.
 ///
-/// - `start`: that layer
+/// - `range`: the layers
 /// - `tensor`: by layer and name
 /// - `observed`: takes what batch norms see in training
 pub(super) fn forward(
     stack: &Stack,
-    start: usize,
+    range: Range<usize>,
     tensor: &dyn Fn(usize, &str) -> Tensor,
     mut x: Tensor,
     pass: PassMode,
     observed: &mut Vec<Observed>,
 ) -> Result<Tensor> {
-    for (at, (layer, _)) in stack.layers().enumerate().skip(start) {
+    for (at, (layer, _)) in stack.layers().enumerate().take(range.end).skip(range.start) {
         let own = |name: &str| tensor(at, name);
         x = match layer {
             StackLayer::Convolution { kernel: [rows, columns], same, .. } => {
@@ -170,6 +173,34 @@ fn batch_norm(
     };
     let y = x.broadcast_sub(&mean)?.broadcast_div(&(variance + EPSILON)?.sqrt()?)?;
     y.broadcast_mul(&wide(own("weight"))?)?.broadcast_add(&wide(own("bias"))?)?.reshape(dims)
+}
+
+/// States `[n, units]`, or `[n, units, steps]`, of a signal `[n, channels, steps]`, by Candle's operations. Gates stand in
+/// PyTorch's order.
+fn recurrent(x: &Tensor, own: &dyn Fn(&str) -> Tensor, all: bool, one_bias: bool) -> Result<Tensor> {
+    let x = x.transpose(1, 2)?.contiguous()?;
+    let mut bias = own("bias_ih");
+    if !one_bias {
+        bias = (bias + own("bias_hh"))?;
+    }
+    let (n, steps, channels) = x.dims3()?;
+    let units = bias.elem_count() / 4;
+    let back = own("weight_hh").t()?;
+    let into = x.reshape((n * steps, channels))?.matmul(&own("weight_ih").t()?)?;
+    let into = into.broadcast_add(&bias)?.reshape((n, steps, ()))?;
+    let mut state = Tensor::zeros((n, units), into.dtype(), into.device())?;
+    let mut cell = state.clone();
+    let mut states = Vec::with_capacity(steps);
+    for step in 0..steps {
+        let gates = (into.narrow(1, step, 1)?.squeeze(1)? + state.matmul(&back)?)?;
+        let gate = |number: usize| gates.narrow(1, number * units, units)?.contiguous();
+        let (input, forget) = (sigmoid(&gate(0)?)?, sigmoid(&gate(1)?)?);
+        let (new, output) = (gate(2)?.tanh()?, sigmoid(&gate(3)?)?);
+        cell = ((forget * cell)? + (input * new)?)?;
+        state = (output * cell.tanh()?)?;
+        states.push(state.clone());
+    }
+    if all { Tensor::stack(&states, 2) } else { Ok(state) }
 }
 
 /// Examples as a layer takes them.

@@ -51,16 +51,6 @@ impl Front {
         self.layers
     }
 
-    /// Length of each axis of what it makes, without that of the batch.
-    pub(super) fn output(&self) -> [usize; 3] {
-        self.plan.output()
-    }
-
-    /// Whether a tensor is of one of its layers.
-    pub(super) fn has(&self, tensor: &StackTensor) -> bool {
-        tensor.layer() < self.layers
-    }
-
     fn tensors<'a>(&self, tensors: &'a [StackTensor]) -> Vec<BlockTensors<'a>> {
         let of = |layer: usize, name: &str| tensors[find(tensors, layer, name)].values.as_slice();
         let norm = |at: usize| ["weight", "bias", "running_mean", "running_var"].map(|name| of(at, name));
@@ -177,7 +167,8 @@ fn block(layers: &[(StackLayer, StackShape)], at: usize) -> Option<(BlockPlan, P
     Some((plan, place, next))
 }
 
-fn find(tensors: &[StackTensor], layer: usize, name: &str) -> usize {
+/// The number of a layer's tensor.
+pub(super) fn find(tensors: &[StackTensor], layer: usize, name: &str) -> usize {
     let name = format!("layers.{layer}.{name}");
     let at = tensors.iter().position(|tensor| tensor.name == name);
     at.expect("every layer asks for tensors of its own plan")

@@ -118,6 +118,11 @@ impl Stack {
         self.layers.iter().copied().zip(self.shapes.iter().copied())
     }
 
+    /// Length of each axis of what goes into a layer, without that of the batch.
+    pub(super) fn axes(&self, layer: usize) -> Vec<usize> {
+        self.shapes[layer].axes()
+    }
+
     /// What each layer is, the shape that it makes, and how many numbers it learns.
     pub fn summary(&self) -> Vec<(String, String, usize)> {
         let rows = self.layers().zip(&self.texts).zip(&self.shapes[1..]);

@@ -8,6 +8,7 @@
 //! For: classifiers of the laboratory, and the models that their inner layers make. Not for: networks whose weights come
 //! from elsewhere, which have backends of their own, and not for reading audio.
 
+mod block;
 mod encoder;
 mod forward;
 mod front;

@@ -1,171 +1,118 @@
-//! A long short-term memory: on a CPU one operation of voisin's kernels, on a GPU some fifteen of Candle's for each step.
+//! A long short-term memory by voisin's kernels; Candle takes some fifteen operations for each step.
 
-use std::sync::{Mutex, PoisonError};
-
-use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
-use candle_nn::ops::sigmoid;
-
+use super::block::{TakeGradient, TensorValues};
+use super::layer::{StackLayer, StackShape};
+use voisin_kernels::Isa;
 use voisin_kernels::lstm::{KEPT, Lstm};
-use voisin_kernels::{Isa, isa};
+use voisin_kernels::rows::turn;
 
-/// States `[n, units]`, or `[n, units, steps]`, of a signal `[n, channels, steps]`. Gates stand in PyTorch's order.
-pub(super) fn recurrent(
-    x: &Tensor,
-    own: &dyn Fn(&str) -> Tensor,
+/// One layer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LstmLayer {
+    isa: Isa,
+    layer: usize,
+    channels: usize,
+    steps: usize,
+    units: usize,
     all: bool,
     one_bias: bool,
-) -> Result<Tensor> {
-    let x = x.transpose(1, 2)?.contiguous()?;
-    let mut bias = own("bias_ih");
-    if !one_bias {
-        bias = (bias + own("bias_hh"))?;
-    }
-    let weights = Tensor::cat(&[own("weight_ih"), own("weight_hh"), bias.unsqueeze(1)?], 1)?;
-    let states = match isa().ok().filter(|_| x.device().is_cpu()) {
-        Some(isa) => x.apply_op2(&weights, LstmPass { isa, all, kept: Mutex::default() })?,
-        None if all => in_candle(&x, &weights)?,
-        None => in_candle(&x, &weights)?.narrow(1, x.dim(1)? - 1, 1)?,
-    };
-    if all { states.transpose(1, 2) } else { states.squeeze(1) }
 }
 
-/// States `[n, steps, units]` by Candle's operations.
-///
-/// - `x`: `[n, steps, channels]`
-/// - `weights`: as [`Lstm`] has them, `[4 · units, channels + units + 1]`
-fn in_candle(x: &Tensor, weights: &Tensor) -> Result<Tensor> {
-    let (n, steps, channels) = x.dims3()?;
-    let units = weights.dim(0)? / 4;
-    let own = |from: usize, count: usize| weights.narrow(1, from, count)?.t();
-    let back = own(channels, units)?;
-    let into = x.contiguous()?.reshape((n * steps, channels))?.matmul(&own(0, channels)?)?;
-    let into = into.broadcast_add(&own(channels + units, 1)?)?.reshape((n, steps, ()))?;
-    let mut state = Tensor::zeros((n, units), into.dtype(), into.device())?;
-    let mut cell = state.clone();
-    let mut states = Vec::with_capacity(steps);
-    for step in 0..steps {
-        let gates = (into.narrow(1, step, 1)?.squeeze(1)? + state.matmul(&back)?)?;
-        let gate = |number: usize| gates.narrow(1, number * units, units)?.contiguous();
-        let (input, forget) = (sigmoid(&gate(0)?)?, sigmoid(&gate(1)?)?);
-        let (new, output) = (gate(2)?.tanh()?, sigmoid(&gate(3)?)?);
-        cell = ((forget * cell)? + (input * new)?)?;
-        state = (output * cell.tanh()?)?;
-        states.push(state.clone());
-    }
-    Tensor::stack(&states, 1)
+/// What a pass leaves for its gradients.
+#[derive(Debug)]
+pub(super) struct LstmLayerPass {
+    /// `[n][steps][channels]`
+    x: Vec<f32>,
+    weights: Vec<f32>,
+    kept: Vec<f32>,
 }
 
-/// From inputs `[n, steps, channels]` and weights `[4 · units, channels + units + 1]` to the states of all steps or of the
-/// last one, `[n, steps or 1, units]`.
-struct LstmPass {
-    isa: Isa,
-    all: bool,
-    /// What the pass leaves for its gradients.
-    kept: Mutex<Vec<f32>>,
-}
-
-impl LstmPass {
-    fn of<'a>(&self, x: &Shape, weights: &'a [f32], rows: &Shape) -> Result<Lstm<'a>> {
-        let ((_, steps, channels), units) = (x.dims3()?, rows.dims2()?.0 / 4);
-        Ok(Lstm { isa: self.isa, units, channels, steps, weights })
-    }
-
-    /// Steps whose states come out.
-    fn first(&self, steps: usize) -> usize {
-        if self.all { 0 } else { steps - 1 }
-    }
-}
-
-/// The numbers of a tensor without gaps.
-fn floats<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
-    let range =
-        layout.contiguous_offsets().ok_or_else(|| candle_core::Error::msg("expected contiguous tensors"))?;
-    Ok(&storage.as_slice()?[range.0..range.1])
-}
-
-impl CustomOp2 for LstmPass {
-    fn name(&self) -> &'static str {
-        "lstm"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        weights: &CpuStorage,
-        weights_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let layer = self.of(x_layout.shape(), floats(weights, weights_layout)?, weights_layout.shape())?;
-        let (units, first) = (layer.units, self.first(layer.steps));
-        let kept = layer.forward(floats(x, x_layout)?);
-        let examples = kept.chunks_exact(layer.steps * KEPT * units);
-        let n = examples.len();
-        let steps = examples.flat_map(|example| example.chunks_exact(KEPT * units).skip(first));
-        let states = steps.flat_map(|kept| &kept[..units]).copied().collect();
-        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = kept;
-        Ok((CpuStorage::F32(states), (n, layer.steps - first, units).into()))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        weights: &Tensor,
-        _: &Tensor,
-        gradient: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let numbers = |tensor: &Tensor| tensor.flatten_all()?.to_vec1::<f32>();
-        let values = numbers(weights)?;
-        let layer = self.of(x.shape(), &values, weights.shape())?;
-        let (n, first) = (x.dim(0)?, self.first(layer.steps));
-        let mut d_states = vec![0.0; n * layer.steps * layer.units];
-        let found = numbers(gradient)?;
-        let parts = d_states.chunks_exact_mut(layer.steps * layer.units);
-        for (to, found) in parts.zip(found.chunks_exact((layer.steps - first) * layer.units)) {
-            to[first * layer.units..].copy_from_slice(found);
-        }
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let [d_x, d_weights] = layer.backward(&numbers(x)?, &kept, &d_states);
-        let tensor = |values, of: &Tensor| Tensor::from_vec(values, of.shape(), of.device());
-        Ok((Some(tensor(d_x, x)?), Some(tensor(d_weights, weights)?)))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use candle_core::{Device, Var};
-    use voisin_base::random::Random;
-
-    #[test]
-    fn kernels_give_the_states_and_gradients_of_candle_on_every_instruction_set() {
-        let mut random = Random::stream(1, 1);
-        let mut var = |shape: &[usize]| {
-            let values: Vec<f32> = (0..shape.iter().product()).map(|_| random.normal() as f32).collect();
-            Var::from_slice(&values, shape, &Device::Cpu).unwrap()
+impl LstmLayer {
+    /// Layer `at`, if it is one.
+    pub(super) fn of(isa: Isa, (layer, input): (StackLayer, StackShape), at: usize) -> Option<Self> {
+        let (StackLayer::Recurrent { units, all, one_bias }, StackShape::Signal(channels, steps)) =
+            (layer, input)
+        else {
+            return None;
         };
-        for (n, steps, channels, units) in [(1, 1, 2, 3), (5, 6, 9, 20), (13, 3, 16, 64)] {
-            let (x, weights) = (var(&[n, steps, channels]), var(&[4 * units, channels + units + 1]));
-            let wanted = var(&[n, steps, units]);
-            let judged = |states: Tensor, wanted: Tensor| {
-                let gradients = (&states * wanted).unwrap().sum_all().unwrap().backward().unwrap();
-                let values = [&states, gradients.get(&x).unwrap(), gradients.get(&weights).unwrap()];
-                values.map(|one| one.flatten_all().unwrap().to_vec1::<f32>().unwrap())
-            };
-            let last = |states: &Tensor| states.narrow(1, steps - 1, 1).unwrap();
-            let states = in_candle(&x, &weights).unwrap();
-            let of_last = judged(last(&states), last(&wanted));
-            let expected = [of_last, judged(states, wanted.as_tensor().clone())];
-            for (isa, all) in Isa::available().into_iter().flat_map(|isa| [(isa, false), (isa, true)]) {
-                let states = x.apply_op2(&weights, LstmPass { isa, all, kept: Mutex::default() }).unwrap();
-                let found = judged(states, if all { wanted.as_tensor().clone() } else { last(&wanted) });
-                let expected = &expected[usize::from(all)];
-                for (found, expected) in found.iter().flatten().zip(expected.iter().flatten()) {
-                    assert!(
-                        (found - expected).abs() < 1e-4 * (1.0 + expected.abs()),
-                        "{isa}: {found} {expected}"
-                    );
-                }
+        Some(Self { isa, layer: at, channels, steps, units, all, one_bias })
+    }
+
+    fn kernel<'a>(&self, weights: &'a [f32]) -> Lstm<'a> {
+        let Self { isa, units, channels, steps, .. } = *self;
+        Lstm { isa, units, channels, steps, weights }
+    }
+
+    /// States `[n][units]`, or `[n][units][steps]`.
+    ///
+    /// - `x`: `[n][channels][steps]`
+    pub(super) fn forward(&self, x: &[f32], tensor: &TensorValues<'_>) -> (Vec<f32>, LstmLayerPass) {
+        let Self { layer, channels, steps, units, all, one_bias, .. } = *self;
+        let mut turned = vec![0.0; x.len()];
+        let cells = channels * steps;
+        let examples = turned.chunks_exact_mut(cells).zip(x.chunks_exact(cells));
+        examples.for_each(|(to, x)| turn(x, steps, to, channels));
+        let of = |name: &str| tensor(layer, name);
+        let rows = of("weight_ih").chunks_exact(channels).zip(of("weight_hh").chunks_exact(units));
+        let mut weights = Vec::with_capacity(4 * units * (channels + units + 1));
+        for (row, (from, back)) in rows.enumerate() {
+            weights.extend_from_slice(from);
+            weights.extend_from_slice(back);
+            weights.push(of("bias_ih")[row] + if one_bias { 0.0 } else { of("bias_hh")[row] });
+        }
+        let kept = self.kernel(&weights).forward(&turned);
+        let width = KEPT * units;
+        let mut states = Vec::with_capacity(kept.len() / KEPT);
+        for kept in kept.chunks_exact(steps * width) {
+            if all {
+                states.extend((0..units).flat_map(|unit| kept.iter().skip(unit).step_by(width)));
+            } else {
+                states.extend_from_slice(&kept[(steps - 1) * width..][..units]);
             }
         }
+        (states, LstmLayerPass { x: turned, weights, kept })
+    }
+
+    /// Gradients of its tensors, and of what went in, `[n][channels][steps]`, or nothing.
+    ///
+    /// - `d_out`: of what [`forward`](Self::forward) gave
+    /// - `to_inputs`: whether those of what went in are wanted
+    pub(super) fn backward(
+        &self,
+        made: &LstmLayerPass,
+        d_out: &[f32],
+        to_inputs: bool,
+        take: &mut TakeGradient<'_>,
+    ) -> Vec<f32> {
+        let Self { layer, channels, steps, units, all, one_bias, .. } = *self;
+        let mut d_states = vec![0.0; made.kept.len() / KEPT];
+        let found = d_out.chunks_exact(if all { steps * units } else { units });
+        for (to, found) in d_states.chunks_exact_mut(steps * units).zip(found) {
+            if all {
+                turn(found, steps, to, units);
+            } else {
+                to[(steps - 1) * units..].copy_from_slice(found);
+            }
+        }
+        let kernel = self.kernel(&made.weights);
+        let [d_turned, d_weights] = kernel.backward(&made.x, &made.kept, &d_states, to_inputs);
+        let part = |from: usize, to: usize| {
+            let mut found = Vec::with_capacity(4 * units * (to - from));
+            let rows = d_weights.chunks_exact(channels + units + 1);
+            rows.for_each(|row| found.extend_from_slice(&row[from..to]));
+            found
+        };
+        take(layer, "weight_ih", &part(0, channels));
+        take(layer, "weight_hh", &part(channels, channels + units));
+        let bias = part(channels + units, channels + units + 1);
+        take(layer, "bias_ih", &bias);
+        if !one_bias {
+            take(layer, "bias_hh", &bias);
+        }
+        let mut d_x = vec![0.0; d_turned.len()];
+        let cells = channels * steps;
+        let examples = d_x.chunks_exact_mut(cells).zip(d_turned.chunks_exact(cells));
+        examples.for_each(|(to, d)| turn(d, channels, to, steps));
+        d_x
     }
 }

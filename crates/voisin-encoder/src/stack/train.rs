@@ -2,17 +2,25 @@
 //! all of it on a GPU, in Candle.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use candle_core::{Tensor, Var};
 
+use super::block::{StepBlock, StepBlockPass};
 use super::forward::{self, Observed, PassMode};
-use super::front::{Front, FrontTrain};
+use super::front::{Front, FrontTrain, find};
+use super::layer::{StackLayer, StackShape};
 use super::list::{FirstWeights, Stack, StackTensor};
+use super::recurrent::{LstmLayer, LstmLayerPass};
 use crate::{Device, EncoderError};
+use voisin_kernels::Isa;
 use voisin_kernels::conv::FastChain;
 
 /// Share of a new batch in the running statistics.
 const MOMENTUM: f32 = 0.1;
+/// Bytes that are allocated and given back once: glibc keeps twice the largest block that it ever got back so at its heap's
+/// end, where a step's numbers come and go, and gives the system the rest, to be faulted in anew at the next step.
+const GIVEN_BACK: usize = 30 << 20;
 
 /// A network of layers with its parameters, which [`forward`](Self::forward) and [`backward`](Self::backward) give
 /// gradients of.
@@ -24,25 +32,72 @@ pub struct StackTrain {
     tensors: Vec<StackTensor>,
     /// As long as the tensors; those of running statistics stay empty.
     gradients: Vec<Vec<f32>>,
+    isa: Option<Isa>,
     front: Option<FrontTrain>,
-    last: Option<LastPass>,
+    /// What is behind the front.
+    parts: Vec<StackPart>,
+    /// What a pass left of each part for its gradients.
+    last: Vec<StackPartPass>,
 }
 
-/// What a pass leaves for its gradients.
+/// Layers that are computed together.
 #[derive(Debug)]
-struct LastPass {
-    /// Parameters by the number of their tensor.
-    vars: Vec<Option<Var>>,
-    /// What the front made.
-    front: Option<Var>,
-    outputs: Tensor,
+enum StackPart {
+    Block(StepBlock),
+    Lstm(LstmLayer),
+    Candle(Range<usize>),
+}
+
+/// What a pass leaves of a part for its gradients.
+#[derive(Debug)]
+enum StackPartPass {
+    Block(StepBlockPass),
+    Lstm(LstmLayerPass),
+    Candle {
+        /// What went in, where its gradient is wanted.
+        input: Option<Var>,
+        /// Parameters, each with the number of its tensor.
+        vars: Vec<(usize, Var)>,
+        outputs: Tensor,
+    },
+}
+
+/// The parts of a network from a layer on.
+///
+/// - `isa`: what kernels use; nothing: all is Candle's
+fn parts(stack: &Stack, start: usize, isa: Option<Isa>) -> Vec<StackPart> {
+    let layers: Vec<(StackLayer, StackShape)> = stack.layers().collect();
+    let mut found = Vec::new();
+    let mut at = start;
+    while let Some(layer) = layers.get(at) {
+        if let Some(block) = isa.and_then(|isa| StepBlock::of(isa, &layers, at)) {
+            found.push(StackPart::Block(block));
+            at = block.end;
+            continue;
+        }
+        match (isa.and_then(|isa| LstmLayer::of(isa, *layer, at)), found.last_mut()) {
+            (Some(memory), _) => found.push(StackPart::Lstm(memory)),
+            (_, Some(StackPart::Candle(range))) if range.end == at => range.end += 1,
+            // The same numbers in the same order, by another name.
+            _ if matches!(layer.0, StackLayer::Frames | StackLayer::Sequence | StackLayer::Flatten) => {}
+            _ => found.push(StackPart::Candle(at..at + 1)),
+        }
+        at += 1;
+    }
+    found
+}
+
+/// The numbers of a tensor.
+fn numbers(tensor: &Tensor) -> Result<Vec<f32>, EncoderError> {
+    Ok(tensor.flatten_all()?.to_vec1()?)
 }
 
 impl StackTrain {
     /// A network with the weights that its seed gives.
     pub fn new(stack: Stack, seed: u64, first: FirstWeights, device: Device) -> Self {
-        let front = front(&stack, &device).map(FrontTrain::new);
-        Self { front, ..Self::in_candle(stack, seed, first, device) }
+        let isa = kernels(&device);
+        let net = Self::in_candle(stack, seed, first, device);
+        if let Some(isa) = isa { net.by_kernels(isa) } else { net }
     }
 
     /// The same with every layer in Candle, to compare with.
@@ -50,7 +105,17 @@ impl StackTrain {
         let tensors = stack.tensors(seed, first);
         let length = |one: &StackTensor| if one.is_parameter() { one.values.len() } else { 0 };
         let gradients = tensors.iter().map(|one| vec![0.0; length(one)]).collect();
-        Self { stack, device, seed, tensors, gradients, front: None, last: None }
+        let parts = parts(&stack, 0, None);
+        Self { stack, device, seed, tensors, gradients, isa: None, front: None, parts, last: Vec::new() }
+    }
+
+    fn by_kernels(mut self, isa: Isa) -> Self {
+        drop(std::hint::black_box(Vec::<u8>::with_capacity(GIVEN_BACK)));
+        let front = Front::of(&self.stack, isa);
+        self.parts = parts(&self.stack, front.as_ref().map_or(0, Front::layers), Some(isa));
+        self.front = front.map(FrontTrain::new);
+        self.isa = Some(isa);
+        self
     }
 
     /// Its layers.
@@ -92,38 +157,58 @@ impl StackTrain {
     ///
     /// - `x`: `n` examples
     pub fn forward(&mut self, x: &[f32], n: usize, step: u64) -> Result<Vec<f32>, EncoderError> {
-        let made = match &mut self.front {
-            Some(front) => Some(front.forward(x, n, &mut self.tensors, self.seed, step)),
-            None => None,
+        let mut x = match &mut self.front {
+            Some(front) => front.forward(x, n, &mut self.tensors, self.seed, step),
+            None => x.to_vec(),
         };
         let device = self.device.candle();
-        let mut vars = Vec::with_capacity(self.tensors.len());
-        for tensor in &self.tensors {
-            let is_learnt =
-                tensor.is_parameter() && !self.front.as_ref().is_some_and(|train| train.front.has(tensor));
-            let var = || Var::from_slice(&tensor.values, tensor.shape.as_slice(), device);
-            vars.push(if is_learnt { Some(var()?) } else { None });
-        }
-        let by_name = |layer: usize, name: &str| -> Tensor {
-            let at = self.place(layer, name);
-            vars[at].as_ref().expect("statistics are not asked for in training").as_tensor().clone()
-        };
-        let mut observed = Vec::new();
+        let mut observed: Vec<Observed> = Vec::new();
         let pass = PassMode::Training { seed: self.seed, step };
-        let (start, input, front) = match (&self.front, made) {
-            (Some(FrontTrain { front, .. }), Some(made)) => {
-                let var = Var::from_tensor(&forward::batch(&made, n, &front.output(), device)?)?;
-                (front.layers(), var.as_tensor().clone(), Some(var))
-            }
-            _ => (0, forward::batch(x, n, &self.stack.input().axes(), device)?, None),
-        };
-        let outputs = forward::forward(&self.stack, start, &by_name, input, pass, &mut observed)?;
-        let values = outputs.flatten_all()?.to_vec1()?;
+        self.last.clear();
+        let tensor = |layer: usize, name: &str| &*self.tensors[find(&self.tensors, layer, name)].values;
+        for (at, part) in self.parts.iter().enumerate() {
+            let left = match part {
+                StackPart::Block(block) => {
+                    let (y, made) = block.forward(x, &tensor, pass);
+                    observed.extend(block.observed(&made));
+                    x = y;
+                    StackPartPass::Block(made)
+                }
+                StackPart::Lstm(memory) => {
+                    let (y, made) = memory.forward(&x, &tensor);
+                    x = y;
+                    StackPartPass::Lstm(made)
+                }
+                StackPart::Candle(range) => {
+                    let mut input = forward::batch(&x, n, &self.stack.axes(range.start), device)?;
+                    let var =
+                        (at > 0 || self.front.is_some()).then(|| Var::from_tensor(&input)).transpose()?;
+                    if let Some(var) = &var {
+                        input = var.as_tensor().clone();
+                    }
+                    let own = self.tensors.iter().enumerate();
+                    let own = own.filter(|(_, one)| one.is_parameter() && range.contains(&one.layer()));
+                    let var_of = |(at, one): (usize, &StackTensor)| {
+                        Ok((at, Var::from_slice(&one.values, one.shape.as_slice(), device)?))
+                    };
+                    let vars = own.map(var_of).collect::<Result<Vec<_>, EncoderError>>()?;
+                    let by_name = |layer: usize, name: &str| {
+                        let number = find(&self.tensors, layer, name);
+                        let found = vars.iter().find(|(at, _)| *at == number);
+                        found.expect("statistics are not asked for in training").1.as_tensor().clone()
+                    };
+                    let range = range.clone();
+                    let outputs = forward::forward(&self.stack, range, &by_name, input, pass, &mut observed)?;
+                    x = numbers(&outputs)?;
+                    StackPartPass::Candle { input: var, vars, outputs }
+                }
+            };
+            self.last.push(left);
+        }
         for seen in observed {
             self.observe(&seen);
         }
-        self.last = Some(LastPass { vars, front, outputs });
-        Ok(values)
+        Ok(x)
     }
 
     /// Gradients of the parameters, from those of the last outputs.
@@ -131,36 +216,46 @@ impl StackTrain {
     /// # Panics
     /// Without a [`forward`](Self::forward) before it.
     pub fn backward(&mut self, gradient: &[f32]) -> Result<(), EncoderError> {
-        let LastPass { vars, front: made, outputs } =
-            self.last.take().expect("forward comes before backward");
-        let gradient = Tensor::from_slice(gradient, outputs.dims(), self.device.candle())?;
-        let found = (outputs * gradient)?.sum_all()?.backward()?;
-        for (var, to) in vars.iter().zip(&mut self.gradients) {
-            let Some(var) = var else { continue };
-            match found.get(var) {
-                Some(found) => *to = found.flatten_all()?.to_vec1()?,
-                None => to.fill(0.0),
-            }
-        }
-        if let (Some(front), Some(made)) = (&mut self.front, made) {
-            let gradient = match found.get(&made) {
-                Some(found) => found.flatten_all()?.to_vec1()?,
-                None => vec![0.0; made.elem_count()],
+        assert_eq!(self.last.len(), self.parts.len(), "forward comes before backward");
+        let (tensors, gradients) = (&self.tensors, &mut self.gradients);
+        let tensor = |layer: usize, name: &str| &*tensors[find(tensors, layer, name)].values;
+        let mut d = gradient.to_vec();
+        for (at, part) in self.parts.iter().enumerate().rev() {
+            let mut take = |layer: usize, name: &str, found: &[f32]| {
+                gradients[find(tensors, layer, name)].copy_from_slice(found);
             };
-            front.backward(&gradient, &self.tensors, &mut self.gradients);
+            let wanted = at > 0 || self.front.is_some();
+            d = match (part, self.last.pop()) {
+                (StackPart::Block(block), Some(StackPartPass::Block(made))) => {
+                    block.backward(&made, d, &tensor, wanted, &mut take).unwrap_or_default()
+                }
+                (StackPart::Lstm(memory), Some(StackPartPass::Lstm(made))) => {
+                    memory.backward(&made, &d, wanted, &mut take)
+                }
+                (_, Some(StackPartPass::Candle { input, vars, outputs })) => {
+                    let gradient = Tensor::from_slice(&d, outputs.dims(), self.device.candle())?;
+                    let found = (outputs * gradient)?.sum_all()?.backward()?;
+                    let of = |var: &Var| match found.get(var) {
+                        Some(found) => numbers(found),
+                        None => Ok(vec![0.0; var.elem_count()]),
+                    };
+                    for (at, var) in &vars {
+                        gradients[*at] = of(var)?;
+                    }
+                    input.as_ref().map(of).transpose()?.unwrap_or_default()
+                }
+                _ => unreachable!("each part leaves its own"),
+            };
+        }
+        if let Some(front) = &mut self.front {
+            front.backward(&d, &self.tensors, &mut self.gradients);
         }
         Ok(())
     }
 
     /// The network as it is now.
     pub fn finished(&self) -> Result<FinishedStack, EncoderError> {
-        FinishedStack::new(self.stack.clone(), &self.tensors, self.device.clone(), self.front.is_none())
-    }
-
-    fn place(&self, layer: usize, name: &str) -> usize {
-        let name = format!("layers.{layer}.{name}");
-        let at = self.tensors.iter().position(|tensor| tensor.name == name);
-        at.expect("every layer asks for tensors of its own plan")
+        FinishedStack::new(self.stack.clone(), &self.tensors, self.device.clone(), self.isa)
     }
 
     /// Moves running statistics by a batch's.
@@ -169,7 +264,7 @@ impl StackTrain {
         for (name, values, factor) in
             [("running_mean", &seen.mean, 1.0), ("running_var", &seen.variance, unbiased)]
         {
-            let at = self.place(seen.layer, name);
+            let at = find(&self.tensors, seen.layer, name);
             for (running, value) in self.tensors[at].values.iter_mut().zip(values) {
                 *running += MOMENTUM * (factor * value - *running);
             }
@@ -177,10 +272,9 @@ impl StackTrain {
     }
 }
 
-/// What kernels compute of a network on a device; on a GPU nothing.
-fn front(stack: &Stack, device: &Device) -> Option<Front> {
-    let isa = voisin_kernels::isa().ok().filter(|_| device.candle().is_cpu())?;
-    Front::of(stack, isa)
+/// What kernels use on a device; on a GPU there are none.
+pub(super) fn kernels(device: &Device) -> Option<Isa> {
+    voisin_kernels::isa().ok().filter(|_| device.candle().is_cpu())
 }
 
 /// A network of layers that is asked and no longer trained.
@@ -188,30 +282,36 @@ fn front(stack: &Stack, device: &Device) -> Option<Front> {
 pub struct FinishedStack {
     stack: Stack,
     device: Device,
-    tensors: HashMap<String, Tensor>,
+    tensors: Vec<StackTensor>,
+    /// Those of Candle's parts once more.
+    in_candle: HashMap<String, Tensor>,
     front: Option<(Front, FastChain)>,
+    parts: Vec<StackPart>,
 }
 
 impl FinishedStack {
     /// - `tensors`: all that the layers ask for
-    /// - `in_candle`: all of it, also what voisin's kernels compute otherwise
+    /// - `isa`: what voisin's kernels use; nothing: all is Candle's
     pub(super) fn new(
         stack: Stack,
         tensors: &[StackTensor],
         device: Device,
-        in_candle: bool,
+        isa: Option<Isa>,
     ) -> Result<Self, EncoderError> {
-        let front = if in_candle { None } else { front(&stack, &device) };
-        let front = front.map(|front| {
+        let front = isa.and_then(|isa| Front::of(&stack, isa)).map(|front| {
             let chain = front.finished(tensors);
             (front, chain)
         });
+        let parts = parts(&stack, front.as_ref().map_or(0, |(front, _)| front.layers()), isa);
+        let is_candles = |one: &&StackTensor| {
+            parts.iter().any(|part| matches!(part, StackPart::Candle(range) if range.contains(&one.layer())))
+        };
         let tensor = |one: &StackTensor| {
             let values = Tensor::from_slice(&one.values, one.shape.as_slice(), device.candle())?;
             Ok::<_, EncoderError>((one.name.clone(), values))
         };
-        let tensors = tensors.iter().map(tensor).collect::<Result<_, _>>()?;
-        Ok(Self { stack, device, tensors, front })
+        let in_candle = tensors.iter().filter(is_candles).map(tensor).collect::<Result<_, _>>()?;
+        Ok(Self { stack, device, tensors: tensors.to_vec(), in_candle, front, parts })
     }
 
     /// Its layers.
@@ -221,17 +321,28 @@ impl FinishedStack {
 
     /// Outputs `[n][classes]`: batch norms by their running statistics, no dropout.
     pub fn judge(&self, x: &[f32], n: usize) -> Result<Vec<f32>, EncoderError> {
-        let by_name = |layer: usize, name: &str| self.tensors[&format!("layers.{layer}.{name}")].clone();
-        let device = self.device.candle();
-        let (start, input) = if let Some((front, chain)) = &self.front {
+        let mut x = x.to_vec();
+        if let Some((_, chain)) = &self.front {
             let mut made = vec![0.0; n * chain.dimension()];
-            chain.forward(x, n, &mut made);
-            (front.layers(), forward::batch(&made, n, &front.output(), device)?)
-        } else {
-            (0, forward::batch(x, n, &self.stack.input().axes(), device)?)
-        };
-        let out = forward::forward(&self.stack, start, &by_name, input, PassMode::Judging, &mut Vec::new())?;
-        Ok(out.flatten_all()?.to_vec1()?)
+            chain.forward(&x, n, &mut made);
+            x = made;
+        }
+        let tensor = |layer: usize, name: &str| &*self.tensors[find(&self.tensors, layer, name)].values;
+        let by_name = |layer: usize, name: &str| self.in_candle[&format!("layers.{layer}.{name}")].clone();
+        let pass = PassMode::Judging;
+        for part in &self.parts {
+            x = match part {
+                StackPart::Block(block) => block.forward(x, &tensor, pass).0,
+                StackPart::Lstm(memory) => memory.forward(&x, &tensor).0,
+                StackPart::Candle(range) => {
+                    let (range, axes) = (range.clone(), self.stack.axes(range.start));
+                    let input = forward::batch(&x, n, &axes, self.device.candle())?;
+                    let mut seen = Vec::new();
+                    numbers(&forward::forward(&self.stack, range, &by_name, input, pass, &mut seen)?)?
+                }
+            };
+        }
+        Ok(x)
     }
 }
 
@@ -350,9 +461,37 @@ mod tests {
         let other =
             Stack::new(&["conv 24 3x3 same", "relu", "gap", "linear 4"], StackShape::Image(1, 9, 9), 4);
         assert!(Front::of(&other.unwrap(), voisin_kernels::Isa::PORTABLE).is_none());
-        for (rows, columns) in [(19, 46), (9, 21), (5, 130)] {
+        // Blocks along the time, with all that may be in one and with nothing.
+        let along = [
+            "frames",
+            "conv1 20 5 same",
+            "batch-norm",
+            "relu",
+            "pool1 4",
+            "dropout 0.2",
+            "conv1 7 3",
+            "relu",
+            "conv1 33 2",
+            "batch-norm",
+            "conv1 5 1",
+            "pool1 2",
+            "elu",
+            "lstm 6 all",
+            "conv1 4 1 same",
+            "dropout 0.1",
+            "flatten",
+            "linear classes",
+        ];
+        let networks: [(&[&str], _, _, _); 5] = [
+            (&all, 19, 46, 14),
+            (&all, 9, 21, 14),
+            (&all, 5, 130, 14),
+            (&along, 19, 46, 0),
+            (&along, 3, 130, 0),
+        ];
+        for (layers, rows, columns, of_front) in networks {
             let input = StackShape::Image(1, rows, columns);
-            let stack = Stack::new(&all, input, classes).unwrap();
+            let stack = Stack::new(layers, input, classes).unwrap();
             let cpu = DeviceChoice::Cpu.resolve().unwrap();
             let (x, d) = (numbers(n * input.cells(), 1), numbers(n * classes, 2));
             let pass = |net: &mut StackTrain| {
@@ -371,9 +510,9 @@ mod tests {
             let candle = || StackTrain::in_candle(stack.clone(), 5, FirstWeights::Torch, cpu.clone());
             let expected = pass(&mut candle());
             for isa in voisin_kernels::Isa::available() {
-                let front = Front::of(&stack, isa).unwrap();
-                assert_eq!(front.layers(), 14);
-                let mut net = StackTrain { front: Some(FrontTrain::new(front)), ..candle() };
+                let front = Front::of(&stack, isa);
+                assert_eq!(front.as_ref().map_or(0, Front::layers), of_front);
+                let mut net = candle().by_kernels(isa);
                 for (at, (found, expected)) in pass(&mut net).iter().zip(&expected).enumerate() {
                     assert_eq!(found.len(), expected.len());
                     // A bias before a batch norm has no gradient but rounding errors.
