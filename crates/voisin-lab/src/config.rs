@@ -207,32 +207,42 @@ impl Config {
     }
 
     fn check(self) -> Result<Self, LabError> {
-        let refuse = |text: String| Err(LabError::Asked(text));
-        if self.format != 1 {
-            return refuse(format!("expected format 1, found {}: it is of a later voisin", self.format));
+        match self.problem() {
+            Ok(()) => Ok(self),
+            Err(text) => Err(LabError::Asked(self.with_value(text))),
         }
-        self.check_recipe().map_err(LabError::Asked)?;
-        if !(0.0..=1e6).contains(&self.algorithms.minutes) {
-            return refuse("algorithms.minutes: expected 0 or more".to_owned());
-        }
-        if self.data.folds == 1 || self.data.folds > 100 || !(1..=100).contains(&self.data.repeats) {
-            return refuse("expected folds 0 or 2 to 100, and repeats 1 to 100".to_owned());
-        }
-        if self.data.folds == 0 && self.data.repeats > 1 {
-            return refuse("repeats deal folds again: expected folds 2 to 100".to_owned());
-        }
-        if !(self.data.share > 0.0 && self.data.share <= 1.0) {
-            return refuse("data.share: expected more than 0, at most 1".to_owned());
-        }
-        if self.algorithms.names.is_empty() {
-            return refuse("expected at least one algorithm".to_owned());
-        }
-        self.settings.check().map_err(LabError::Asked)?;
-        Ok(self)
     }
-}
 
-impl Config {
+    fn problem(&self) -> Result<(), String> {
+        let Data { folds, repeats, share, .. } = self.data;
+        for (fits, expected) in [
+            (self.format == 1, "format: expected 1: it is of a later voisin"),
+            ((0.0..=1e6).contains(&self.algorithms.minutes), "algorithms.minutes: expected 0 or more"),
+            (folds != 1 && folds <= 100, "data.folds: expected 0 or 2 to 100"),
+            ((1..=100).contains(&repeats), "data.repeats: expected 1 to 100"),
+            (folds > 0 || repeats == 1, "data.folds: expected 2 to 100: repeats deal them again"),
+            (share > 0.0 && share <= 1.0, "data.share: expected more than 0, at most 1"),
+            (!self.algorithms.names.is_empty(), "algorithms.names: expected at least one algorithm"),
+        ] {
+            if !fits {
+                return Err(expected.to_owned());
+            }
+        }
+        self.check_recipe()?;
+        self.settings.check()
+    }
+
+    /// A complaint "KEY: expected …" with the value that was found there, before what explains it.
+    fn with_value(&self, text: String) -> String {
+        let Some((key, expected)) = text.split_once(": expected ") else { return text };
+        let mut all = Vec::new();
+        flatten(&self.table(), "", &mut all);
+        let Some((_, found)) = all.iter().find(|(name, _)| name == key) else { return text };
+        let (expected, why) = expected.split_once(": ").unwrap_or((expected, ""));
+        let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+        format!("{key}: expected {expected}, found {found}{why}")
+    }
+
     /// Whether there is such a recipe, and its network can be made.
     fn check_recipe(&self) -> Result<(), String> {
         if let Some(recipe) = NetworkRecipe::named(&self.recipe) {
@@ -319,7 +329,11 @@ fn set(table: &mut Table, key: &str, value: Value) -> Result<(), String> {
         if of_networks.iter().any(|(name, _)| ends(&name.as_str())) {
             return Err(format!("only networks have {key}: name one with --recipe"));
         }
-        let near = spelt_alike(key, known.iter().map(|(name, _)| name.as_str()));
+        // as it may be written: whole, or without the tables that it is in
+        let endings = |name: &'_ str| name.match_indices('.').map(|(at, _)| at + 1).collect::<Vec<_>>();
+        let names = known.iter().map(|(name, _)| name.as_str());
+        let names = names.flat_map(|name| endings(name).into_iter().chain([0]).map(|at| &name[at..]));
+        let near = spelt_alike(key, names);
         return Err(format!(
             "there is no key \"{key}\"; {}",
             if near.is_empty() { "a run's config.toml has them all".to_owned() } else { did_you_mean(&near) }
@@ -408,7 +422,16 @@ mod tests {
         let said =
             |key: &str, value: &str| Config::changed(None, &pairs(&[(key, value)])).unwrap_err().to_string();
         assert!(said("data.splt", "x").contains("did you mean data.split"), "{}", said("data.splt", "x"));
-        assert!(said("svm.c", "-1").contains("svm.c"));
+        assert!(
+            said("forest.tree", "9").contains("did you mean forest.trees"),
+            "{}",
+            said("forest.tree", "9")
+        );
+        assert!(said("svm.c", "-1").ends_with("settings.svm.c: expected more than 0, found -1.0"));
+        assert!(
+            said("data.repeats", "3")
+                .ends_with("data.folds: expected 2 to 100, found 0: repeats deal them again")
+        );
         let text = said("seed", "\"x\"");
         assert!(text.ends_with("seed: expected a whole number, 0 or more, found \"x\""), "{text}");
         assert!(said("svm.c", "x").ends_with("settings.svm.c: expected a number, found \"x\""));

@@ -71,7 +71,6 @@ fn data_card(page: &mut Document, report: &Report) {
         report.columns,
         report.features.join(" + ")
     ));
-    page.text(&report.split);
     if !report.constant.is_empty() {
         let names: Vec<&str> = report.constant.iter().take(5).map(String::as_str).collect();
         let more = if report.constant.len() > 5 { " …" } else { "" };
@@ -95,6 +94,7 @@ fn data_card(page: &mut Document, report: &Report) {
 
 fn leak_card(page: &mut Document, report: &Report) {
     page.heading("Leakage: what is on both sides of the split");
+    page.text(&report.split);
     for shared in &report.leak.shared {
         let pairs: Vec<String> =
             shared.same_audio.iter().take(5).map(|(a, b)| format!("{a} = {b}")).collect();

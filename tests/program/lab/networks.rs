@@ -307,6 +307,18 @@ fn crops_copies_folds_and_a_search_that_goes_on_and_leaves_the_test_part_alone()
     let again = fine_json(sandbox.run(train(&data, &run, &search)));
     assert!(again["judged_by"].as_str().unwrap().contains("chosen among 2 trials"));
     assert_eq!(fs::metadata(run.join("trials/002/report.json")).unwrap().modified().unwrap(), before);
+    assert_eq!(fine_json(sandbox.run(train(&data, &run, &search)))["digests"], again["digests"]);
+    // what it was not asked for is another search
+    for (values, expected) in [
+        ("knn.k=1,5", "begun with settings.knn.k = 3, and 5 is asked for"),
+        ("knn.k=1,3,5", "this search is finished, and knew no trial of knn.k=5: name another folder"),
+    ] {
+        let other = [&search[..search.len() - 1], &[values]].concat();
+        let output = sandbox.run(train(&data, &run, &other));
+        let said = text(&output.stderr);
+        assert_eq!(code(&output), 2, "{said}");
+        assert!(said.contains(expected), "{said}");
+    }
 
     // nine settings with a ninth of the epochs, three with a third, one whole
     let run = sandbox.path("halving");
@@ -369,12 +381,15 @@ fn training_refuses_unusable_data_in_one_clear_line() {
     let run = sandbox.path("run");
     for (more, expected) in [
         (&["--recipe", "cnn-lstm-time", "--set", "crop=200"][..], "network.crop: expected 0, or"),
-        (&["--recipe", "cnn-gap", "--try", "mixup=0.1,2"], "network.training.mixup: expected 0 to 1"),
+        (
+            &["--recipe", "cnn-gap", "--try", "mixup=0.1,2"],
+            "network.training.mixup: expected 0 to 1, found 2",
+        ),
         (&["--recipe", "auto", "--folds", "2", "--try", "svm.cc=1,2"], "there is no key \"svm.cc\""),
         (&["--recipe", "space", "--features", "mfcc"], "expected no --features"),
         (&["--recipe", "cnn-lstm-time", "--leak"], "expected no --leak"),
         (&["--recipe", "space", "--set", "width=3"], "network.width: expected 1, 2 or 4"),
-        (&["--recipe", "space", "--set", "width=2"], "network.width: expected 4: a model to begin with"),
+        (&["--recipe", "space", "--set", "width=2"], "network.width: expected 4, found 2: a model to begin"),
         (&["--recipe", "cnn-gap", "--set", "anchor=1"], "network.training.anchor: expected 0"),
         (
             &["--recipe", "baseline-cnn", "--set", "network.seconds=0.5", "--set", "layers=[\"conv 4 3x3\"]"],

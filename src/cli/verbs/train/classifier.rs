@@ -37,9 +37,7 @@ pub(super) fn run(context: &Context, args: &TrainClassifierArgs) -> anyhow::Resu
         return plan(context, &config, &set);
     }
     let searches = !args.tries.is_empty();
-    let is_finished =
-        if searches { args.run.join("report.json").exists() } else { begin(&args.run, &config)? };
-    if is_finished {
+    if !searches && begin(&args.run, &config)? {
         context.console.note("this run is finished; here are its figures again");
         let report = Report::read(&args.run)?;
         return show(args, &report);
@@ -133,6 +131,7 @@ impl TrainingJob<'_> {
         // All are looked at before the first is begun.
         let configs = all.iter().map(|pairs| config(self.args, self.set, source, pairs));
         let configs = configs.collect::<anyhow::Result<Vec<_>>>()?;
+        let is_finished = self.args.run.join("report.json").exists();
         let parts: &[usize] = if self.args.halving { &[9, 3, 1] } else { &[1] };
         let mut table = "trial,settings,budget,accuracy,low,high,seconds\n".to_owned();
         let mut alive: Vec<usize> = (0..all.len()).collect();
@@ -150,6 +149,12 @@ impl TrainingJob<'_> {
                 };
                 let text = format!("trial {} of {}{of}: {settings}", place + 1, alive.len());
                 self.context.console.note(&text);
+                if is_finished && !folder.join(&name).join("report.json").exists() {
+                    let run = self.args.run.display();
+                    anyhow::bail!(
+                        "{run}: this search is finished, and knew no trial of {settings}: name another folder"
+                    );
+                }
                 let method = self.trial(&folder.join(name), &config)?;
                 let (Interval { value, low, high }, seconds) = (method.accuracy, method.seconds);
                 let number = at + 1;
@@ -165,7 +170,9 @@ impl TrainingJob<'_> {
             alive.sort_unstable();
         }
         let config = &configs[alive[0]];
-        begin(&self.args.run, config)?;
+        if begin(&self.args.run, config)? {
+            return Ok(Report::read(&self.args.run)?);
+        }
         let report = self.train(&self.args.run, config, configs.len(), cost)?;
         let _ = std::fs::remove_dir_all(folder.join("features"));
         Ok(report)
