@@ -11,9 +11,9 @@ use voisin_learn::genre::Genre;
 use voisin_library::{Descriptors, Track, licence_id};
 
 /// The classes of answers.
-pub(super) struct Answers<'py>(Bound<'py, PyModule>);
+pub(super) struct AnswerClasses<'py>(Bound<'py, PyModule>);
 
-impl<'py> Answers<'py> {
+impl<'py> AnswerClasses<'py> {
     pub(super) fn new(py: Python<'py>) -> PyResult<Self> {
         py.import("voisin._answers").map(Self)
     }

@@ -9,7 +9,7 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
-use super::answers::Answers;
+use super::answers::AnswerClasses;
 use super::audio::{Audio, is_many};
 use super::errors::raised;
 use super::workers::each;
@@ -135,7 +135,7 @@ impl PyEmbedder {
         } else {
             (Some(1), Box::new(std::iter::once(Audio::of(audio, sr))))
         };
-        let answers = Answers::new(py)?;
+        let answers = AnswerClasses::new(py)?;
         let (mut all, mut ended) = (Vec::new(), 0);
         each(
             py,
@@ -216,7 +216,7 @@ fn inside(py: Python<'_>, error: PyErr, number: usize) -> PyErr {
 
 fn embedding<'py>(
     py: Python<'py>,
-    answers: &Answers<'py>,
+    answers: &AnswerClasses<'py>,
     heard: FileEmbedding,
 ) -> PyResult<Bound<'py, PyAny>> {
     let FileEmbedding { vector, windows, starts, .. } = heard;

@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
 use super::adding::Adding;
-use super::answers::Answers;
+use super::answers::AnswerClasses;
 use super::arguments::{dictionaries, limit, question};
 use super::arrays::{matrix, numbers};
 use super::embedder::{PyEmbedder, plan, thread_count};
@@ -161,7 +161,7 @@ impl PyLibrary {
         find: impl FnOnce(&Engine) -> Result<Vec<Track>, QuestionError> + Send,
     ) -> PyResult<Vec<Py<PyAny>>> {
         let (tracks, genres, measured) = self.known(py, find)?;
-        let answers = Answers::new(py)?;
+        let answers = AnswerClasses::new(py)?;
         let told = tracks.iter().zip(&genres).map(|(track, genres)| answers.track(track, genres, &measured));
         told.map(|track| track.map(Bound::unbind)).collect()
     }
@@ -285,7 +285,7 @@ impl PyLibrary {
             let ids: Vec<TrackId> = answer.found.iter().map(|found| found.track.id).collect();
             Ok((answer, engine.library().descriptors(&ids)?))
         })?;
-        let answers = Answers::new(py)?;
+        let answers = AnswerClasses::new(py)?;
         let neighbor = |found: &voisin::SimilarTrack| {
             let track = answers.track(&found.track, &found.genres, &measured)?;
             let percentile =
@@ -330,7 +330,7 @@ impl PyLibrary {
         })?;
         tell(py, &answer.notes)?;
         let names: Vec<String> = answer.phrase.terms.iter().map(name).collect();
-        let answers = Answers::new(py)?;
+        let answers = AnswerClasses::new(py)?;
         let found = answer.tracks.iter().zip(&genres).map(|(found, genres)| {
             let track = answers.track(&found.track, genres, &measured)?;
             let terms = PyDict::new(py);
