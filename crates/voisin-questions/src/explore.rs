@@ -7,8 +7,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::QuestionError;
+use super::read::Refused;
 use super::seed::{MOST_SEEDS, NamedSeed};
-use super::values::{ClusterDetail, Count, Limit, MOST, WholeNumber, Within, at_most};
+use super::values::{ClusterDetail, Count, Limit, MOST, WholeNumber, Within, at_most, said};
 use crate::answers::artists::FoundArtists;
 use crate::answers::duplicates::{GroupJson, versions, with_exact_copies};
 use crate::answers::graph::{clustered, duplicate_groups};
@@ -100,6 +101,7 @@ impl NearArtists {
 pub struct NearSongs {
     /// Whom, or what, they are near to: an artist, or an album (`ARTIST – ALBUM` where several are called so)
     #[arg(value_name = "NAME")]
+    #[schemars(length(min = 1))]
     name: String,
     /// How many artists or albums
     #[arg(long, short, default_value_t = ten(), value_name = "N|all", allow_negative_numbers = true)]
@@ -107,6 +109,7 @@ pub struct NearSongs {
     limit: Limit,
     /// Songs of each, those nearest to it [default: 3 of an artist, all of an album]
     #[arg(long, value_name = "N")]
+    #[serde(default, deserialize_with = "said")]
     each: Option<Count>,
 }
 
@@ -115,6 +118,12 @@ fn ten() -> Limit {
 }
 
 impl NearSongs {
+    pub(super) fn validate(&self) -> Result<(), Refused> {
+        let refused =
+            || Refused { field: "name".into(), ..Refused::text("an artist or an album", &self.name) };
+        if self.name.is_empty() { Err(refused()) } else { Ok(()) }
+    }
+
     /// The songs, those of the nearest first; each once. An album's come in its own order, an artist's nearest first.
     ///
     /// # Errors

@@ -140,12 +140,8 @@ impl SavedQuestion {
                 ..Refused::text("whole tracks, in a list that is kept", "a passage")
             }),
             Self::Similar(asked) => asked.validate(asked.seeds.len()),
-            Self::Mix(_)
-            | Self::Find(_)
-            | Self::List(_)
-            | Self::Path(_)
-            | Self::Artists(_)
-            | Self::Albums(_) => Ok(()),
+            Self::Mix(_) | Self::Find(_) | Self::List(_) | Self::Path(_) => Ok(()),
+            Self::Artists(asked) | Self::Albums(asked) => asked.validate(),
         }
     }
 
@@ -412,5 +408,12 @@ mod tests {
             assert!(check_name(name).is_err(), "{name:?}");
         }
         check_name("Für heute, 20 Uhr").unwrap();
+    }
+    #[test]
+    fn a_list_near_nobody_is_refused() {
+        let refused = |json: &str| SavedQuestion::read(json.as_bytes()).unwrap_err().to_string();
+        assert!(SavedQuestion::read(br#"{"albums": {"name": "x", "each": 2}}"#).is_ok());
+        assert!(refused(r#"{"albums": {"name": ""}}"#).contains("an artist or an album"));
+        assert!(refused(r#"{"artists": {"name": "x", "each": null}}"#).contains("each"));
     }
 }

@@ -375,6 +375,13 @@ impl<'de> Deserialize<'de> for Positive {
 
 schema! { Positive: {"type": "number", "exclusiveMinimum": 0}; }
 
+/// A value that is said; null is none.
+pub(crate) fn said<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
 /// A list that is no longer than this over a network.
 pub(crate) fn at_most<'de, const LENGTH: usize, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
