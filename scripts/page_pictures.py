@@ -60,6 +60,9 @@ def main():
         shutil.copy(DEMO / "library/metal/muldjord-chaos-god.mp3", work / "chaos-god (copy).mp3")
         subprocess.run([program, "--library", str(library), "--quiet", "add", str(work / "chaos-god (copy).mp3")], check=True)
         ready("#/library/copies", "document.querySelectorAll('.checks .track').length === 2")
+        # Where this checkout lies is nobody's business.
+        page.run("document.querySelectorAll('.checks *').forEach(line => { if (!line.children.length) line.textContent = "
+                 f"line.textContent.replace('{DEMO / 'library'}', '/home/me/Music').replace('{work}', '/home/me/Downloads'); }})")
         shoot("page-copies.png", "dark", 1280, 560)
     finally:
         page.browser.close()
