@@ -12,6 +12,8 @@ use super::{AudioError, AudioInfo, Timeline, mkv, mp4, opus};
 use voisin_base::cue::{self, CuePart, Place};
 use voisin_base::track::ContentId;
 
+/// Bytes of packets that go into a file's digest at a time: enough that BLAKE3 works on many of its blocks at once.
+const DIGESTED: usize = 1 << 16;
 /// Of a raw MP3 or AAC stream, this share of the bytes must be packets: random bytes hold some by chance.
 const LEAST_SHARE: f64 = 0.5;
 
@@ -103,9 +105,15 @@ fn probe_file(path: &Path) -> Result<AudioInfo, AudioError> {
     let mut hasher = blake3::Hasher::new();
     // The same bytes mean different audio under another codec or layout.
     hasher.update(format!("{codec}/{}/{};", actual.rate, actual.channels).as_bytes());
+    let mut heard = Vec::new();
     while let Some(piece) = demuxer.next()? {
-        hasher.update(&piece.packet.data);
+        heard.extend_from_slice(&piece.packet.data);
+        if heard.len() >= DIGESTED {
+            hasher.update(&heard);
+            heard.clear();
+        }
     }
+    hasher.update(&heard);
     let totals = demuxer.totals();
     let container = demuxer.container();
     if matches!(container, "mp3" | "aac")

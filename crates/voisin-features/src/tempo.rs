@@ -71,15 +71,23 @@ fn onset_strength(samples: &[f32], rate: u32) -> Vec<f32> {
     for (i, sums) in bands.iter_mut().enumerate() {
         let start = (i as f64 * rate / FRAMES) as usize;
         let amplitudes = spectra.of(&samples[start..]);
-        squares += f64::from(amplitudes.iter().map(|a| a * a).sum::<f32>());
-        for (&amplitude, &(band, rising)) in amplitudes.iter().zip(&weights) {
+        squares += sum_of_squares(amplitudes);
+        let mut rest = amplitudes;
+        for (band, weights) in weights.iter().enumerate() {
             // A bin between two centres lies on the rising side of one triangle and on the falling side of the one before;
             // band 0 takes what falls off the first.
-            sums[band + 1] += amplitude * rising;
-            sums[band] += amplitude * (1.0 - rising);
+            let (mut fallen, mut risen) = (sums[band], 0.0);
+            let (bins, others) = rest.split_at(weights.len());
+            for (amplitude, rising) in bins.iter().zip(weights) {
+                risen += amplitude * rising;
+                fallen += amplitude * (1.0 - rising);
+            }
+            (sums[band], sums[band + 1]) = (fallen, risen);
+            rest = others;
         }
     }
-    let level = (squares / (frames * weights.len()) as f64).sqrt().max(1e-9) as f32;
+    let cells = frames * weights.iter().map(Vec::len).sum::<usize>();
+    let level = (squares / cells as f64).sqrt().max(1e-9) as f32;
     for sums in &mut bands {
         sums.iter_mut().for_each(|sum| *sum = (*sum / level).ln_1p());
     }
@@ -88,21 +96,31 @@ fn onset_strength(samples: &[f32], rate: u32) -> Vec<f32> {
         .collect()
 }
 
-/// For each bin of a spectrum up to the highest band: the band whose rising side it is on, and its weight there.
-fn band_weights(size: usize, rate: f64) -> Vec<(usize, f32)> {
+/// In eight sums side by side, which do not wait for each other.
+fn sum_of_squares(values: &[f32]) -> f64 {
+    let mut sums = [0.0f32; 8];
+    let blocks = values.chunks_exact(8);
+    let rest: f32 = blocks.remainder().iter().map(|value| value * value).sum();
+    for block in blocks {
+        sums.iter_mut().zip(block).for_each(|(sum, value)| *sum += value * value);
+    }
+    f64::from(sums.iter().sum::<f32>() + rest)
+}
+
+/// For each band, how far the bins between its centre and the next one's have risen to the latter; they follow each other from
+/// bin 0 on.
+fn band_weights(size: usize, rate: f64) -> Vec<Vec<f32>> {
     let mel = |hz: f64| 2595.0 * (1.0 + hz / 700.0).log10();
     let step = (mel(HIGHEST_HZ) - mel(LOWEST_HZ)) / (BANDS + 1) as f64;
     let edge = |i: usize| 700.0 * (10f64.powf((mel(LOWEST_HZ) + step * i as f64) / 2595.0) - 1.0);
     let edges: Vec<f64> = (0..BANDS + 2).map(edge).collect();
-    (0..=size / 2)
-        .map(|bin| bin as f64 * rate / size as f64)
-        .take_while(|&hz| hz < edges[BANDS])
-        .map(|hz| {
-            let band = edges[1..BANDS].partition_point(|&edge| edge <= hz);
-            let rising = (hz - edges[band]) / (edges[band + 1] - edges[band]);
-            (band, rising.clamp(0.0, 1.0) as f32)
-        })
-        .collect()
+    let mut weights = vec![Vec::new(); BANDS];
+    for hz in (0..=size / 2).map(|bin| bin as f64 * rate / size as f64).take_while(|&hz| hz < edges[BANDS]) {
+        let band = edges[1..BANDS].partition_point(|&edge| edge <= hz);
+        let rising = (hz - edges[band]) / (edges[band + 1] - edges[band]);
+        weights[band].push(rising.clamp(0.0, 1.0) as f32);
+    }
+    weights
 }
 
 /// Onsets that stand out of their second, blurred by a frame, about zero.

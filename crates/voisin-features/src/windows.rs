@@ -97,11 +97,16 @@ pub fn is_near_silent(samples: &[f32]) -> bool {
     for chunk in samples.chunks(256) {
         // A chunk in f32 is fast, and too short to lose precision that matters at -70 dB.
         let (mut s, mut q) = ([0f32; 8], [0f32; 8]);
-        for (i, &x) in chunk.iter().enumerate() {
-            let x = if x.is_finite() { x } else { 0.0 };
-            s[i % 8] += x;
-            q[i % 8] += x * x;
-        }
+        let mut take = |block: &[f32]| {
+            for ((s, q), &x) in s.iter_mut().zip(&mut q).zip(block) {
+                let x = if x.is_finite() { x } else { 0.0 };
+                *s += x;
+                *q += x * x;
+            }
+        };
+        let mut blocks = chunk.chunks_exact(8);
+        (&mut blocks).for_each(&mut take);
+        take(blocks.remainder());
         sum += f64::from(s.iter().sum::<f32>());
         squares += f64::from(q.iter().sum::<f32>());
     }
