@@ -142,8 +142,14 @@ impl<'a> Regression<'a> {
     pub(crate) fn new(x: ArrayView2<f32>, targets: ArrayView2<'a, f32>) -> Self {
         let (standard, close) = Standardiser::fit(x);
         let (n, columns) = close.dim();
-        let mut rows = Array2::zeros((n, columns.next_multiple_of(WIDTH).max(WIDTH)));
-        rows.slice_mut(s![.., ..columns]).assign(&close);
+        let wide = columns.next_multiple_of(WIDTH).max(WIDTH);
+        let rows = if wide == columns && close.is_standard_layout() {
+            close
+        } else {
+            let mut rows = Array2::zeros((n, wide));
+            rows.slice_mut(s![.., ..columns]).assign(&close);
+            rows
+        };
         Self { standard, rows, columns, targets, isa: isa().unwrap_or(Isa::PORTABLE) }
     }
 

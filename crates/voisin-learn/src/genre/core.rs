@@ -1,6 +1,6 @@
 //! The fitted voices of one training set: reference tracks that vote, the head, and what is needed to judge novelty.
 
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{Array2, ArrayView2, Axis, CowArray};
 
 use super::{
     Near, Settings, Space, VoteSettings,
@@ -55,7 +55,7 @@ pub(super) struct AnswerSources {
 }
 
 impl Core {
-    pub(super) fn fit(examples: &Examples, settings: &Settings) -> Self {
+    pub(super) fn fit(examples: Examples, settings: &Settings) -> Self {
         let space = Space::fit(
             examples.x.view(),
             examples.targets().view(),
@@ -64,17 +64,15 @@ impl Core {
         );
         let head = (!settings.head_classes.is_empty()).then(|| {
             let (rows, t) = head_rows(&examples.classes, &settings.head_classes);
-            Logistic::fit(examples.x.select(Axis(0), &rows).view(), t.view(), settings.penalty)
-                .sharpened(settings.sharpness)
+            let known = if rows.len() == examples.len() {
+                CowArray::from(examples.x.view())
+            } else {
+                examples.x.select(Axis(0), &rows).into()
+            };
+            Logistic::fit(known.view(), t.view(), settings.penalty).sharpened(settings.sharpness)
         });
-        Self::assemble(
-            settings.clone(),
-            space,
-            head,
-            examples.x.clone(),
-            examples.classes.clone(),
-            examples.n_classes(),
-        )
+        let n_classes = examples.n_classes();
+        Self::assemble(settings.clone(), space, head, examples.x, examples.classes, n_classes)
     }
 
     /// Puts fitted parts together; everything else follows from them.

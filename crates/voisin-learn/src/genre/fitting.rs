@@ -6,7 +6,7 @@ use ndarray::{Array2, Axis};
 
 use super::{
     FitOptions, Fold, Fusion, FusionPart, GenreError, GenreModel, LabelledVectors, Near, Nesting, Novelty,
-    OutOfFold, PrecisionStep, Quality,
+    OutOfFold, PrecisionStep, Quality, Settings,
     choose::{choose, sample_groups},
     core::{AnswerSources, Core},
     data::Examples,
@@ -29,20 +29,87 @@ impl GenreModel {
         examples: Examples,
         options: &FitOptions,
     ) -> Result<(Self, OutOfFold), GenreError> {
-        let examples = sample_groups(&examples, options.max_tracks, options.seed);
+        let examples = sampled(examples, options);
+        let Validated { settings, core, nesting, fusion, accuracies, mut voices, covered, divided, scores } =
+            Validated::of(&examples, options, true)?;
+        let core = core.unwrap_or_else(|| Core::fit(examples.clone(), &settings));
+        let held = HeldOut::new(
+            examples.ids.clone(),
+            examples.genres.clone(),
+            [divided.clone(), voices.head.mapv(f32::exp), voices.whole.clone()],
+            scores.iter().map(|score| *score as f32).collect(),
+            std::mem::take(&mut voices.neighbours),
+        );
+        let oof = out_of_fold(&examples, &nesting, voices, divided, scores);
+        let quality = Quality::of(&oof, &covered, &examples.groups, &accuracies);
+        let model = Self {
+            core,
+            digest: digest(&examples),
+            genres: examples.genres,
+            ids: examples.ids,
+            groups: examples.groups,
+            fusion,
+            precision: precision_steps(&oof, &covered),
+            quality,
+            nesting,
+            held,
+            min_tracks: options.min_tracks,
+            refitted: false,
+        };
+        Ok((model, oof))
+    }
+}
+
+impl OutOfFold {
+    /// What [`GenreModel::fit`] says of tracks by models that had not seen their group, without the model of all of them.
+    pub(super) fn of(set: &LabelledVectors, options: &FitOptions) -> Result<Self, GenreError> {
+        let examples = sampled(Examples::new(set)?, options);
+        let Validated { nesting, voices, divided, scores, .. } = Validated::of(&examples, options, false)?;
+        Ok(out_of_fold(&examples, &nesting, voices, divided, scores))
+    }
+}
+
+fn sampled(examples: Examples, options: &FitOptions) -> Examples {
+    let most = options.max_tracks;
+    if examples.len() <= most { examples } else { sample_groups(&examples, most, options.seed) }
+}
+
+/// Choices, and what held-out tracks say of them.
+struct Validated {
+    settings: Settings,
+    /// Fitted on all tracks.
+    core: Option<Core>,
+    nesting: Nesting,
+    fusion: Fusion,
+    /// Of the vote, and where there is a head of that and of both.
+    accuracies: Vec<f64>,
+    /// Of all tracks, by models that had not seen their group.
+    voices: AnswerSources,
+    /// Tracks that a fold answered for.
+    covered: Vec<usize>,
+    /// Joined, which a track's genres divide among them.
+    divided: Array2<f32>,
+    /// Novelty.
+    scores: Vec<f64>,
+}
+
+impl Validated {
+    /// - `with_whole`: fit all tracks too
+    fn of(examples: &Examples, options: &FitOptions, with_whole: bool) -> Result<Self, GenreError> {
         let most = if examples.len() > MANY { 3 } else { usize::MAX };
         let folds = options.folds.clamp(2, most);
-        let settings = choose(&examples, options.min_tracks.max(2), folds, options.seed)?;
+        let settings = choose(examples, options.min_tracks.max(2), folds, options.seed)?;
         // another dealing of folds than the one choices were made on
         let folds = examples.folds(folds, options.seed + 1);
         // the whole first, as it takes longest
-        let jobs: Vec<Option<&Fold>> = std::iter::once(None).chain(folds.iter().map(Some)).collect();
+        let whole = with_whole.then_some(None);
+        let jobs: Vec<Option<&Fold>> = whole.into_iter().chain(folds.iter().map(Some)).collect();
         let done = parallel::map(&jobs, |job| {
             Ok::<_, GenreError>(match job {
-                None => Done::Whole(Box::new(Core::fit(&examples, &settings))),
+                None => Done::Whole(Box::new(Core::fit(examples.clone(), &settings))),
                 Some(fold) => {
+                    let core = Core::fit(examples.subset(&fold.rest), &settings);
                     let asked = examples.x.select(Axis(0), &fold.held);
-                    let core = Core::fit(&examples.subset(&fold.rest), &settings);
                     Done::Fold(Box::new(core.voices(asked.view(), |_, _| true)))
                 }
             })
@@ -54,15 +121,14 @@ impl GenreModel {
                 Done::Fold(voices) => of_folds.push(*voices),
             }
         }
-        let core = core.unwrap_or_else(|| Core::fit(&examples, &settings));
-        let (voices, covered) = join_folds(&examples, &folds, of_folds);
+        let (voices, covered) = join_folds(examples, &folds, of_folds);
         let known: Vec<[f32; 2]> = covered.iter().map(|&r| voices.novelty[r]).collect();
         let novelty = Novelty::fit(&known);
         let nesting = Nesting::new(examples.genres.clone(), &examples.classes);
         let targets = examples.targets();
         // the simplest first
         let mut parts = vec![FusionPart::Vote];
-        if core.head.is_some() {
+        if !settings.head_classes.is_empty() {
             parts.extend([FusionPart::Head, FusionPart::Fused]);
         }
         let mut tried: Vec<(Fusion, Vec<bool>)> = parts
@@ -81,42 +147,28 @@ impl GenreModel {
         let accuracies: Vec<f64> = rights.iter().map(|right| share(right)).collect();
         let (fusion, _) = tried.swap_remove(chosen);
         let (divided, scores) = fusion.apply(&voices);
-        let held = HeldOut::new(
-            examples.ids.clone(),
-            examples.genres.clone(),
-            [divided.clone(), voices.head.mapv(f32::exp), voices.whole.clone()],
-            scores.iter().map(|score| *score as f32).collect(),
-            voices.neighbours.clone(),
-        );
-        let mut fused = divided;
-        let mut head = voices.head.mapv(f32::exp);
-        [&mut fused, &mut head].into_iter().for_each(|p| nesting.undivide(p));
-        let oof = OutOfFold {
-            rows: examples.origin.clone(),
-            ids: examples.ids.clone(),
-            genres: examples.genres.clone(),
-            classes: examples.classes.clone(),
-            head,
-            vote: voices.whole,
-            fused,
-            novelty: scores,
-        };
-        let quality = Quality::of(&oof, &covered, &examples.groups, &accuracies);
-        let model = Self {
-            core,
-            digest: digest(&examples),
-            genres: examples.genres,
-            ids: examples.ids,
-            groups: examples.groups,
-            fusion,
-            precision: precision_steps(&oof, &covered),
-            quality,
-            nesting,
-            held,
-            min_tracks: options.min_tracks,
-            refitted: false,
-        };
-        Ok((model, oof))
+        Ok(Self { settings, core, nesting, fusion, accuracies, voices, covered, divided, scores })
+    }
+}
+
+fn out_of_fold(
+    examples: &Examples,
+    nesting: &Nesting,
+    voices: AnswerSources,
+    mut fused: Array2<f32>,
+    novelty: Vec<f64>,
+) -> OutOfFold {
+    let mut head = voices.head.mapv(f32::exp);
+    [&mut fused, &mut head].into_iter().for_each(|p| nesting.undivide(p));
+    OutOfFold {
+        rows: examples.origin.clone(),
+        ids: examples.ids.clone(),
+        genres: examples.genres.clone(),
+        classes: examples.classes.clone(),
+        head,
+        vote: voices.whole,
+        fused,
+        novelty,
     }
 }
 

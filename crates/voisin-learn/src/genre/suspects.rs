@@ -45,7 +45,7 @@ const OTHERS: usize = 5;
 ///
 /// Northcutt, Jiang and Chuang, "Confident Learning: Estimating Uncertainty in Dataset Labels", 2021.
 pub fn suspects(set: &LabelledVectors, options: &FitOptions) -> Result<Vec<Suspect>, GenreError> {
-    let (_, first) = GenreModel::fit(set, options)?;
+    let first = OutOfFold::of(set, options)?;
     let found = judged(rank(&first, set.labels), set);
     let doubtful: Vec<usize> = found.iter().filter(|s| s.confident).map(|s| s.row).collect();
     if doubtful.is_empty() {
