@@ -3,7 +3,10 @@
 evening was there the evening before. Beside them the plain nearest neighbours, which are what players got before there were
 mixes.
 
-    scripts/mix_figures.py --library DIR [--voisin PROGRAM] [--seeds 20] [--evenings 5] [--limit 25] [-- OPTIONS OF voisin mix]
+    scripts/mix_figures.py --library DIR [--voisin PROGRAM] [--seeds 20] [--evenings 5] [--limit 25] [--show ID] \
+        [-- OPTIONS OF voisin mix]
+
+--show ID takes that track alone, and prints the songs of each evening; new ones, which no evening before had, in bold.
 """
 
 import argparse
@@ -65,10 +68,14 @@ def main():
     parser.add_argument("--seeds", type=int, default=20, help="tracks that evenings begin with, spread over the library")
     parser.add_argument("--evenings", type=int, default=5)
     parser.add_argument("--limit", type=int, default=25)
+    parser.add_argument("--show", type=int, help="the id of a track: its evenings, song by song")
     parser.add_argument("options", nargs="*", help="more options of voisin mix, behind --")
     given = parser.parse_args()
     tracks = asked(given.voisin, given.library, ["list", "--limit", "all"])["tracks"]
-    tracks = tracks[:: max(1, len(tracks) // given.seeds)][: given.seeds]
+    if given.show is None:
+        tracks = tracks[:: max(1, len(tracks) // given.seeds)][: given.seeds]
+    else:
+        tracks = [track for track in tracks if track["id"] == given.show]
 
     def answers(verb, more):
         found = {}
@@ -91,6 +98,26 @@ def main():
             digits = 2 if name == "similarity" else 1
             columns += [f"{statistics.mean(values):.{digits}f}", f"{worst(values):.{digits}f}"]
         print(f"| {name} | {' | '.join(columns)} |")
+    if given.show is not None:
+        show(tracks[0], before[given.show][0], after[given.show])
+
+
+def show(seed, before, evenings):
+    known = set()
+    columns = [[called(track) for track in before]]
+    for evening in evenings:
+        columns.append([called(track) if track["id"] in known else f"**{called(track)}**" for track in evening])
+        known |= {track["id"] for track in evening}
+    names = ["before", *(f"evening {number}" for number in range(1, len(evenings) + 1))]
+    print(f"\nFrom {called(seed)}:\n\n| | {' | '.join(names)} |\n|{'---|' * (len(names) + 1)}")
+    for place in range(max(map(len, columns))):
+        row = [column[place] if place < len(column) else "" for column in columns]
+        print(f"| {place + 1} | {' | '.join(row)} |")
+
+
+def called(track):
+    name = " – ".join(part for part in (track.get("artist"), track.get("title")) if part)
+    return (name or track["path"].rsplit("/", 1)[-1]).replace("|", "/")
 
 
 if __name__ == "__main__":
