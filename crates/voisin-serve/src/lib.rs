@@ -66,6 +66,7 @@ use guard::Guard;
 use listen::Listener;
 use scan::ScanProcess;
 use state::State;
+use voisin_kernels::allocator;
 use voisin_questions::Mixing;
 
 /// Why the server does not start.
@@ -199,6 +200,7 @@ pub fn serve(
 ) -> Result<(), ServeError> {
     let runtime = runtime()?;
     let (stopper, stopped) = watch::channel(false);
+    allocator::give_back_large_blocks();
     let own = options.lan.as_deref().map(guard::own_names).unwrap_or_default();
     let guard = Guard {
         token: options.token,

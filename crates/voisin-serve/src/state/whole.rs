@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, watch};
 use super::{Explored, RequestContext, State, Version, fault, lock};
 use crate::problem::Problem;
 use voisin::PredictedTags;
+use voisin_kernels::allocator;
 
 /// How long a request waits for an answer about the whole library.
 const WAIT_FOR_ALL: Duration = Duration::from_secs(25);
@@ -326,7 +327,7 @@ impl State {
         let (turn, pool) = (Arc::clone(turn).acquire_owned().await.map_err(|_| fault())?, Arc::clone(pool));
         let done = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            pool.install(move || {
+            let answer = pool.install(move || {
                 self.work(&|state, context| {
                     given_up.check()?;
                     let others = context.engine.library().data_version()?;
@@ -338,7 +339,9 @@ impl State {
                     }
                     Ok(answer)
                 })
-            })
+            });
+            allocator::give_back();
+            answer
         });
         done.await.unwrap_or_else(|_| Err(fault()))
     }
