@@ -35,7 +35,7 @@ impl Validator {
         }
     }
 
-    /// Of bytes that are part of the program. A weak one: they may be sent packed.
+    /// Of bytes by themselves. A weak one: they may be sent packed.
     pub(super) fn of_bytes(bytes: &[u8]) -> Self {
         let tag = format!("W/\"{}\"", &blake3::hash(bytes).to_hex()[..16]);
         let tag = HeaderValue::from_str(&tag).unwrap_or(HeaderValue::from_static("\"\""));
@@ -83,6 +83,25 @@ impl Validator {
         self.put(&mut answer, control);
         answer
     }
+}
+
+/// Names the state of a long JSON answer by what it says, so that a client that has it is not sent it again.
+pub(super) async fn remembered(mut answer: Response<Body>, asked: &HeaderMap) -> Response<Body> {
+    const CONTROL: &str = "private, no-cache";
+    let headers = answer.headers();
+    let is_json = headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/json");
+    let is_long = answer.body().size_hint().exact().is_some_and(|length| length >= LEAST);
+    if answer.status() != StatusCode::OK || !is_json || !is_long || headers.contains_key(header::ETAG) {
+        return answer;
+    }
+    let Ok(bytes) = to_bytes(std::mem::take(answer.body_mut()), usize::MAX).await else { return answer };
+    let state = Validator::of_bytes(&bytes);
+    if state.is_known(asked) {
+        return state.unchanged(CONTROL);
+    }
+    *answer.body_mut() = bytes.into();
+    state.put(&mut answer, CONTROL);
+    answer
 }
 
 /// Whether the client unpacks gzip.

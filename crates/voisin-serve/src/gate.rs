@@ -10,7 +10,7 @@ use axum::middleware::Next;
 use axum::response::IntoResponse as _;
 use futures_util::{StreamExt as _, stream};
 
-use super::cached::{packed, takes_gzip};
+use super::cached::{packed, remembered, takes_gzip};
 use super::devices::Rights;
 use super::guard::{
     BODY_TIME, LONGEST_BODY, LONGEST_FILE, LONGEST_SESSION, LONGEST_URI, LocalAddress, PATIENCE,
@@ -33,6 +33,7 @@ pub(super) async fn guard(State(state): State<Shared>, request: Request, next: N
     // What is handed on is as its server packed it.
     let is_own = !path.starts_with("/rest/");
     let takes_gzip = is_own && takes_gzip(request.headers());
+    let known = (is_own && request.method() == Method::GET).then(|| request.headers().clone());
     let needs_token = needs_token(path);
     let patience = if path.starts_with("/api/v1/files/") { PATIENCE_FOR_FILES } else { PATIENCE };
     let log = state.logs.then(|| (request.method().clone(), request.uri().path().to_owned(), Instant::now()));
@@ -63,6 +64,9 @@ pub(super) async fn guard(State(state): State<Shared>, request: Request, next: N
         if let Some(allowed) = allowed {
             response.headers_mut().insert(header::ALLOW, allowed);
         }
+    }
+    if let Some(known) = known {
+        response = remembered(response, &known).await;
     }
     if takes_gzip {
         response = packed(response).await;

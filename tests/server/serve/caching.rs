@@ -7,7 +7,7 @@ use flate2::read::GzDecoder;
 use serde_json::Value;
 
 use crate::common::server::{Server, small_library};
-use crate::common::{DEMO, Sandbox, code, text};
+use crate::common::{DEMO, Sandbox, code, fine, noise_wav, text};
 
 /// What the head of an answer says under a name.
 fn said<'a>(head: &'a str, name: &str) -> Option<&'a str> {
@@ -63,6 +63,36 @@ fn pictures_and_the_page_are_asked_about_before_they_are_sent_again() {
             assert_eq!(said(&again, name), said(&head, name), "{path} {name}");
         }
         assert!(!said(&head, "cache-control").unwrap().contains("no-store"), "{path}");
+    }
+}
+
+#[test]
+fn a_long_answer_that_is_the_same_is_not_sent_again() {
+    let sandbox = Sandbox::new();
+    let music = small_library(&sandbox);
+    let server = Server::start(&sandbox, &[]);
+    for path in ["/api/v1/map", "/api/v1/tracks", "/api/v1/genres"] {
+        let (_, head, body) = server.send("GET", path, "", b"");
+        let tag = said(&head, "etag").unwrap_or_else(|| panic!("{path}: {head}")).to_owned();
+        assert!(body.len() > 1200, "{path}");
+        let known = format!("If-None-Match: {tag}\r\nAccept-Encoding: gzip\r\n");
+        let (status, head, body) = server.send("GET", path, &known, b"");
+        assert_eq!((status, body.len(), said(&head, "etag")), (304, 0, Some(&*tag)), "{path}");
+    }
+    let map = |more: &str| {
+        let (status, head, _) = server.send("GET", "/api/v1/map", more, b"");
+        (status, said(&head, "etag").map(str::to_owned))
+    };
+    let (_, tag) = map("");
+    let known = format!("If-None-Match: {}\r\n", tag.as_deref().unwrap());
+    fs::write(music.join("new.wav"), noise_wav(16_000, 8.0, 3)).unwrap();
+    fine(sandbox.run(["add", music.to_str().unwrap()]));
+    let (status, other) = map(&known);
+    assert!(status == 200 && other != tag, "another library, another answer: {status} {other:?}");
+    // What is no answer, and what is short, is never kept.
+    for path in ["/api/v1/tracks/99", "/api/v1/health"] {
+        let (_, head, _) = server.send("GET", path, "", b"");
+        assert_eq!((said(&head, "etag"), said(&head, "cache-control")), (None, Some("no-store")), "{path}");
     }
 }
 
