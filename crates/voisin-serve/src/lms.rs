@@ -14,6 +14,7 @@ use axum::http::{HeaderValue, Method, Response, header};
 use axum::middleware::{self, Next};
 use axum::response::IntoResponse as _;
 use axum::routing::{get, post};
+use chrono::{Datelike as _, Local};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
@@ -23,6 +24,7 @@ use super::problem::Problem;
 use super::state::{RequestContext, Shared, lock};
 use super::upstream::{ServerAddress, Upstream};
 use voisin::{EngineError, MixOptions, SimilarOptions};
+use voisin_base::cue::Place;
 use voisin_base::random::Random;
 use voisin_base::track::TrackId;
 use voisin_library::{Library, LibraryError, Track, TrackFilter, fold};
@@ -229,47 +231,72 @@ impl GenreRule {
     }
 }
 
-/// The file that a path of Lyrion stands for: a track of a CUE sheet is a part of it.
-fn file_of(path: &str) -> &str {
-    path.rfind(".CUE_TRACK.").map_or(path, |at| &path[..at])
+/// What stands in Lyrion's paths between a file and the number of its part on a CUE sheet.
+const CUE_TRACK: &str = ".CUE_TRACK.";
+
+/// Where the library may have what a path of Lyrion stands for, the likeliest place first: a part of a file lies below the file,
+/// or below a sheet that is called like it, where it is not all one track.
+fn places(path: &str) -> Vec<PathBuf> {
+    let part =
+        path.rsplit_once(CUE_TRACK).and_then(|(file, number)| Some((file, number.parse::<u32>().ok()?)));
+    let Some((file, number)) = part else { return vec![path.into()] };
+    let file = Path::new(file);
+    let mut named = file.as_os_str().to_owned();
+    named.push(".cue");
+    let sheets = [file.to_owned(), file.with_extension("cue"), PathBuf::from(named)];
+    let parts = sheets.iter().map(|sheet| sheet.join(format!("{number:02}")));
+    parts.chain([file.to_owned()]).collect()
 }
 
 impl Mixer {
     /// The tracks that paths of Lyrion stand for, in their order, without those that the library does not have.
     fn tracks(&self, library: &Library, paths: &[String]) -> Result<Vec<TrackId>, LibraryError> {
         let mut tracks = Vec::new();
-        for path in paths.iter().map(|path| Path::new(file_of(path))) {
-            // Below a folder that is known its place is known, and found at once.
-            let places: Vec<PathBuf> = lock(&self.roots).iter().map(|root| root.join(path)).collect();
-            let known = places.iter().map(|place| library.find_by_stored_path(place));
-            let known = known.filter_map(Result::transpose).collect::<Result<Vec<_>, _>>()?;
-            if let [track] = known[..] {
-                tracks.push(track);
-                continue;
-            }
-            let found = library.find_by_path_end(path)?;
-            let mut ids: Vec<TrackId> = found.iter().map(|(_, track)| *track).collect();
-            ids.dedup();
-            let [track] = ids[..] else { continue };
-            tracks.push(track);
-            let depth =
-                path.components().filter(|part| matches!(part, std::path::Component::Normal(_))).count();
-            // A file right in a music folder tells no more than the folder that it is in.
-            if let Some(root) = found[0].0.ancestors().nth(depth) {
-                let mut roots = lock(&self.roots);
-                if roots.len() < 100 {
-                    roots.insert(root.to_owned());
+        for path in paths {
+            for place in places(path) {
+                if let Some(track) = self.track(library, &place)? {
+                    tracks.push(track);
+                    break;
                 }
             }
         }
         Ok(tracks)
     }
 
-    /// Paths as Lyrion has them: below its music folder.
+    fn track(&self, library: &Library, path: &Path) -> Result<Option<TrackId>, LibraryError> {
+        // Below a folder that is known its place is known, and found at once.
+        let places: Vec<PathBuf> = lock(&self.roots).iter().map(|root| root.join(path)).collect();
+        let known = places.iter().map(|place| library.find_by_stored_path(place));
+        let known = known.filter_map(Result::transpose).collect::<Result<Vec<_>, _>>()?;
+        if let [track] = known[..] {
+            return Ok(Some(track));
+        }
+        let found = library.find_by_path_end(path)?;
+        let mut ids: Vec<TrackId> = found.iter().map(|(_, track)| *track).collect();
+        ids.dedup();
+        let [track] = ids[..] else { return Ok(None) };
+        let depth = path.components().filter(|part| matches!(part, std::path::Component::Normal(_))).count();
+        // A file right in a music folder tells no more than the folder that it is in.
+        if let Some(root) = found[0].0.ancestors().nth(depth) {
+            let mut roots = lock(&self.roots);
+            if roots.len() < 100 {
+                roots.insert(root.to_owned());
+            }
+        }
+        Ok(Some(track))
+    }
+
+    /// Paths as Lyrion has them: below its music folder, a part of a file by the file and its number.
     fn relative(&self, path: &Path) -> Option<String> {
+        let part = Place::part(path);
+        let file = part.as_ref().map_or(path, |part| &part.audio);
         let roots = lock(&self.roots);
-        let below = roots.iter().filter_map(|root| path.strip_prefix(root).ok());
-        below.max_by_key(|rest| rest.components().count()).map(lossy)
+        let below = roots.iter().filter_map(|root| file.strip_prefix(root).ok());
+        let mut path = below.max_by_key(|rest| rest.components().count()).map(lossy)?;
+        if let Some(part) = part {
+            path.push_str(&format!("{CUE_TRACK}{}", part.number));
+        }
+        Some(path)
     }
 }
 
@@ -356,7 +383,7 @@ async fn mix(
             .common
             .filtergenre
             .then(|| GenreRule::new(&asked.common, &[&seed_tracks[..], &before_tracks[..]].concat()));
-        let no_christmas = asked.common.filterxmas && !is_december();
+        let no_christmas = asked.common.filterxmas && Local::now().month() != 12;
         let known: HashSet<TrackId> = seeds.iter().chain(&before).copied().collect();
         let artists_of = |track: &Track| track.artists().into_iter().map(fold).collect::<Vec<_>>();
         let count = (asked.common.count as usize).clamp(1, MOST);
@@ -430,7 +457,7 @@ async fn list(
         let own = library.track(seed).map_err(EngineError::from)?;
         let rule =
             asked.common.filtergenre.then(|| GenreRule::new(&asked.common, std::slice::from_ref(&own)));
-        let no_christmas = asked.common.filterxmas && !is_december();
+        let no_christmas = asked.common.filterxmas && Local::now().month() != 12;
         let artist = own.main_artist().filter(|_| asked.byartist).map(str::to_owned);
         if asked.byartist && artist.is_none() {
             return Ok(String::new());
@@ -470,30 +497,6 @@ fn lines(mixer: &Mixer, chosen: &[Track]) -> String {
     });
     // A name with a line's end in it cannot be said.
     paths.filter(|path| !path.contains(['\n', '\r'])).collect::<Vec<_>>().join("\n")
-}
-
-/// Whether it is December, by the universal clock.
-fn is_december() -> bool {
-    let days = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs() / 86_400);
-    month(days) == 12
-}
-
-/// The month of a day since 1970, 1 to 12.
-fn month(mut days: u64) -> u32 {
-    let mut year = 1970;
-    loop {
-        let leap = u64::from(year % 4 == 0 && (year % 100 != 0 || year % 400 == 0));
-        let lengths = [31, 28 + leap, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-        for (month, length) in (1..).zip(lengths) {
-            if days < length {
-                return month;
-            }
-            days -= length;
-        }
-        year += 1;
-    }
 }
 
 /// Tells Lyrion which port was chosen, as its plugin expects; a few tries, since it may be starting.
@@ -538,18 +541,13 @@ mod tests {
     }
 
     #[test]
-    fn months_are_counted_from_1970() {
-        for (days, expected) in
-            [(0, 1), (30, 1), (31, 2), (364, 12), (365, 1), (789, 2), (790, 3), (20_778, 11)]
-        {
-            assert_eq!(month(days), expected, "{days}");
+    fn parts_of_files_are_looked_for_below_their_sheets() {
+        let found = places("A/B/Album.flac.CUE_TRACK.7");
+        let expected = ["A/B/Album.flac/07", "A/B/Album.cue/07", "A/B/Album.flac.cue/07", "A/B/Album.flac"];
+        assert_eq!(found, expected.map(PathBuf::from));
+        for whole in ["A/B/C.ogg", "A/B/C.ogg.CUE_TRACK.", "A/B/C.ogg.CUE_TRACK.x"] {
+            assert_eq!(places(whole), [PathBuf::from(whole)]);
         }
-    }
-
-    #[test]
-    fn tracks_of_cue_sheets_are_their_file() {
-        assert_eq!(file_of("A/B/Album.flac.CUE_TRACK.7"), "A/B/Album.flac");
-        assert_eq!(file_of("A/B/C.ogg"), "A/B/C.ogg");
     }
 
     #[test]

@@ -162,8 +162,8 @@ fn lyrions_plugin_gets_what_bliss_mixer_would_give() {
         "a seed in no group alone: {:?}",
         of_both(1)
     );
-    // Christmas is in December.
-    let date = Command::new("date").args(["-u", "+%m"]).output().unwrap();
+    // Christmas is in December, by the clock on the wall.
+    let date = Command::new("date").arg("+%m").output().unwrap();
     let december = text(&date.stdout).trim() == "12";
     assert!(mix(json!({"count": 50})).contains(&"5.wav".to_owned()));
     assert_eq!(mix(json!({"count": 50, "filterxmas": 1})).contains(&"5.wav".to_owned()), december);
@@ -247,6 +247,37 @@ fn lyrions_plugin_gets_what_bliss_mixer_would_give() {
     let mut stream = TcpStream::connect(&address).unwrap();
     stream.write_all(b"GET /api/ready HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n").unwrap();
     assert_eq!(read_answer(&mut stream).0, 403);
+}
+
+#[test]
+fn parts_of_a_file_are_named_as_lyrion_names_them() {
+    let sandbox = Sandbox::new();
+    let music = small_library(&sandbox);
+    fs::create_dir(music.join("discs")).unwrap();
+    fs::write(music.join("discs/Album.wav"), noise_wav(16_000, 30.0, 7)).unwrap();
+    let sheet = "FILE \"Album.wav\" WAVE\n  TRACK 01 AUDIO\n    TITLE \"A\"\n    INDEX 01 00:00:00\n  \
+                 TRACK 02 AUDIO\n    TITLE \"B\"\n    INDEX 01 00:15:00\n";
+    fs::write(music.join("discs/Album.cue"), sheet).unwrap();
+    fine(sandbox.run(["add", music.to_str().unwrap()]));
+    let mut server = Server::start(&sandbox, &["--lms", "0"]);
+    let line = server.lines.next().unwrap().unwrap();
+    let address = line.strip_prefix("listening on http://").unwrap().strip_suffix("/api/mix").unwrap();
+    let mix = |seed: &str| {
+        let question = json!({"tracks": [seed], "count": 50}).to_string();
+        let (status, _, lines) =
+            lyrion(address, "POST", "/api/mix", "Content-Type: application/json\r\n", &question);
+        assert_eq!(status, 200, "{lines:?}");
+        lines
+    };
+    let (one, two) = ("discs/Album.wav.CUE_TRACK.1", "discs/Album.wav.CUE_TRACK.2");
+    let of =
+        |lines: &[String]| lines.iter().filter(|path| path.contains("Album")).cloned().collect::<Vec<_>>();
+    assert_eq!(of(&mix(one)), [two], "the one part brings the other");
+    assert_eq!(of(&mix(two)), [one]);
+    let mut both = of(&mix("metal/muldjord-chaos-god.mp3"));
+    both.sort();
+    assert_eq!(both, [one, two]);
+    assert!(mix("discs/Album.wav.CUE_TRACK.3").is_empty(), "neither the part nor the whole is a track");
 }
 
 #[test]
