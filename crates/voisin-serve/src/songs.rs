@@ -148,6 +148,9 @@ pub(super) struct AlbumRef {
 /// Whom Navidrome names, folded, where the artists of an album are several, or none.
 const ANYBODY: [&str; 2] = ["various artists", "unknown artist"];
 
+/// What Navidrome calls, folded, the album of songs that name none.
+const NO_ALBUM: &str = "unknown album";
+
 /// The tracks of an album or an artist that is so called, whatever case and accents.
 fn tracks_called(library: &Library, of: NameOf, name: &str) -> Result<Vec<TrackId>, LibraryError> {
     let folded = fold(name);
@@ -174,6 +177,14 @@ impl AlbumRef {
     pub(super) fn tracks(&self, library: &Library) -> Result<Vec<TrackId>, LibraryError> {
         let song = SongRef { artist: self.artist.clone(), ..SongRef::default() };
         let mut tracks = library.tracks_by_id(&tracks_called(library, NameOf::Album, &self.name)?)?;
+        if tracks.is_empty() && fold(&self.name) == NO_ALBUM {
+            library.for_each_track(|track| {
+                if track.tags.album.is_none() {
+                    tracks.push(track);
+                }
+                Ok(())
+            })?;
+        }
         // A compilation need not say in its tags that it is one.
         let is_anybodys =
             self.artist.as_deref().is_some_and(|artist| ANYBODY.contains(&fold(artist).as_str()));

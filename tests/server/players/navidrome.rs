@@ -265,6 +265,22 @@ fn a_song_of_several_artists_is_known_by_each_of_them() {
         assert!(status == 200 && found > 3, "{artist}: {status} {found}");
     }
     assert_eq!(of_album("Epsilon").0, 404);
+    // Songs without an album have one of this name there.
+    for (artist, seeds) in [("Gamma; Delta", vec!["Two"]), ("[Unknown Artist]", vec!["One", "Two", "Three"])]
+    {
+        let asked = json!({"albums": [{"name": "[Unknown Album]", "artist": artist}], "count": 100});
+        let found = server.good("/api/v1/refs/similar", &asked);
+        let found: Vec<&str> = found["matches"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one["song"]["name"].as_str().unwrap())
+            .collect();
+        assert!(
+            found.contains(&"Zeta") && seeds.iter().all(|seed| !found.contains(seed)),
+            "{artist}: {found:?}"
+        );
+    }
     let near = server.good("/api/v1/refs/artists", &json!({"artist": {"name": "Beta"}, "count": 20}));
     let names: Vec<&str> =
         near["artists"].as_array().unwrap().iter().map(|near| near["name"].as_str().unwrap()).collect();
