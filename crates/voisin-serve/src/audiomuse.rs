@@ -118,12 +118,14 @@ fn unknown(what: &str, item: &str) -> Problem {
 }
 
 fn described(item: &str, track: &Track) -> Value {
+    // What this interface says where no tag does.
+    let said = |tag: &Option<String>| tag.clone().unwrap_or_else(|| "unknown".to_owned());
     json!({
         "item_id": item,
         "title": title(track),
         "author": track.main_artist(),
-        "album": track.tags.album,
-        "album_artist": track.tags.album_artist,
+        "album": said(&track.tags.album),
+        "album_artist": said(&track.tags.album_artist),
     })
 }
 

@@ -90,6 +90,11 @@ fn jellyfins_songs_are_linked_by_its_documented_answers() {
     let server = Server::start(&sandbox, &["--audiomuse", &url]);
     let near = server.good_get("/api/similar_tracks?item_id=0d1e2f&n=3");
     assert_eq!(near[0]["item_id"], "aa", "only what Jellyfin has: {near}");
+    // Where no tag says it, as AudioMuse-AI says it.
+    let library = server.good_get("/api/v1/tracks?query=nebula")["tracks"][0].clone();
+    assert_eq!(library["album_artist"], Value::Null);
+    assert_eq!(near[0]["album_artist"], "unknown");
+    assert_eq!(near[0]["album"], library["album"].as_str().unwrap_or("unknown"));
     // Its plugin asks for artists by its own ids.
     let artists = server.good_get("/api/similar_artists?artist_id=a0d1e2f&n=10");
     let found: Vec<&Value> = artists.as_array().unwrap().iter().map(|one| &one["artist"]).collect();
