@@ -18,7 +18,7 @@ use voisin_base::remedy::Remedy;
 use voisin_base::track::TrackId;
 use voisin_library::{Library, LibraryError, Listened, TrackSet};
 
-/// Time to connect, and for an answer.
+/// Time to connect, and for an answer, where `MPD_TIMEOUT` says no other.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Files that are asked for at once: MPD closes a connection whose answer is longer than its output buffer (8 MiB unless
 /// its settings say otherwise), and looks through all of them each time.
@@ -37,6 +37,13 @@ pub const PORT: u16 = 6600;
 pub struct MpdAddress {
     place: MpdPlace,
     password: Option<String>,
+    patience: Duration,
+}
+
+/// Seconds in `MPD_TIMEOUT`; what is no number above 0 counts as none, as for MPD's own programs.
+fn patience(said: Option<&str>) -> Duration {
+    let seconds = said.and_then(|text| text.trim().parse::<u32>().ok()).filter(|seconds| *seconds > 0);
+    seconds.map_or(PATIENCE, |seconds| Duration::from_secs(seconds.into()))
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,7 +74,7 @@ impl MpdAddress {
             let host = if host.is_empty() { "localhost" } else { host };
             MpdPlace::Tcp(host.to_owned(), port)
         };
-        Self { place, password }
+        Self { place, password, patience: patience(std::env::var("MPD_TIMEOUT").ok().as_deref()) }
     }
 
     /// Where MPD's own programs look when nobody says where it is: at the sockets of the user's and the system's MPD, then at
@@ -79,7 +86,7 @@ impl MpdAddress {
                 std::env::var_os("XDG_RUNTIME_DIR").map(|dir| PathBuf::from(dir).join("mpd/socket"));
             let answers = |path: &PathBuf| std::os::unix::net::UnixStream::connect(path).is_ok();
             if let Some(path) = of_user.into_iter().chain(["/run/mpd/socket".into()]).find(answers) {
-                return Self { place: MpdPlace::Socket(path), password: None };
+                return Self { place: MpdPlace::Socket(path), ..Self::read("", PORT) };
             }
         }
         Self::read("", PORT)
@@ -227,7 +234,7 @@ impl Mpd {
         };
         let connected = runtime.block_on(async {
             let late = || std::io::Error::from(std::io::ErrorKind::TimedOut);
-            tokio::time::timeout(PATIENCE, connecting).await.unwrap_or_else(|_| Err(late()))
+            tokio::time::timeout(address.patience, connecting).await.unwrap_or_else(|_| Err(late()))
         });
         match connected.map_err(unreachable)? {
             Ok((client, events)) => {
@@ -249,7 +256,9 @@ impl Mpd {
 
     /// Whether the connection ended because MPD refuses to say what happens, which it does where not even reading is allowed.
     fn is_shut_out(&mut self) -> bool {
-        let event = self.runtime.block_on(async { tokio::time::timeout(PATIENCE, self.events.next()).await });
+        let event = self
+            .runtime
+            .block_on(async { tokio::time::timeout(self.address.patience, self.events.next()).await });
         matches!(event, Ok(Some(ConnectionEvent::ConnectionClosed(ConnectionError::InvalidResponse))))
     }
 
@@ -271,9 +280,10 @@ impl Mpd {
             };
             added.map_err(|error| broken(error.to_string()))?;
         }
+        let patience = self.address.patience;
         let answer = self
             .runtime
-            .block_on(async { tokio::time::timeout(PATIENCE, self.client.raw_command(question)).await });
+            .block_on(async { tokio::time::timeout(patience, self.client.raw_command(question)).await });
         match answer {
             Ok(Ok(frame)) => Ok(frame),
             Ok(Err(CommandError::ErrorResponse { error, .. })) => Err(match error.code {
@@ -285,7 +295,7 @@ impl Mpd {
                 },
             }),
             Ok(Err(error)) => Err(broken(voisin_base::text::with_causes(&error))),
-            Err(_) => Err(broken("no answer within 20 s".to_owned())),
+            Err(_) => Err(broken(format!("no answer within {} s", patience.as_secs()))),
         }
     }
 
@@ -524,5 +534,21 @@ mod tests {
         assert_eq!(read("s@/run/mpd/socket"), ("/run/mpd/socket".to_owned(), Some("s".to_owned())));
         assert_eq!(read("@mpd"), ("@mpd".to_owned(), None));
         assert_eq!(read("secret@@mpd"), ("@mpd".to_owned(), Some("secret".to_owned())));
+    }
+
+    #[test]
+    fn an_mpd_that_says_nothing_is_waited_for_as_long_as_is_wanted() {
+        for (said, seconds) in
+            [(Some("3"), 3), (Some(" 60 "), 60), (None, 20), (Some("0"), 20), (Some("x"), 20)]
+        {
+            assert_eq!(patience(said), Duration::from_secs(seconds), "{said:?}");
+        }
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = silent.local_addr().unwrap().port();
+        let address =
+            MpdAddress { patience: Duration::from_millis(200), ..MpdAddress::read("127.0.0.1", port) };
+        let begun = Instant::now();
+        assert!(matches!(Mpd::connect(&address), Err(MpdError::Unreachable { .. })));
+        assert!(begun.elapsed() < Duration::from_secs(10));
     }
 }
