@@ -417,10 +417,10 @@ async fn find_path(State(linked): State<LinkedServer>, uri: Uri) -> Result<Json<
 async fn max_distance(State(linked): State<LinkedServer>, uri: Uri) -> Result<Json<Value>, AudioMuseRefusal> {
     let item = Parameters::of(&uri).required("item_id")?;
     let server = linked.server;
-    let answer = linked.state.ask_explored(move |_, context, explored| {
+    let answer = linked.state.ask_collected(move |context, collected| {
         let library = context.engine.library();
         let track = library.linked_track(server.as_str(), &item)?.ok_or_else(|| unknown("track", &item))?;
-        let (collection, known) = (&explored.collection, library.linked_tracks(server.as_str())?);
+        let (collection, known) = (&collected.collection, library.linked_tracks(server.as_str())?);
         let own = collection.row(track).ok_or_else(|| unknown("track", &item))?;
         let own = collection.vectors.row(own);
         let others = collection.ids.iter().zip(collection.vectors.rows());
@@ -448,8 +448,8 @@ async fn similar_artists(
     let name = asked.required(if is_id { "artist_id" } else { "artist" })?;
     let with_songs = asked.get("include_component_matches") == Some("true");
     let server = linked.server;
-    let answer = linked.state.ask_explored(move |_, context, explored| {
-        let collection = &explored.collection;
+    let answer = linked.state.ask_collected(move |context, collected| {
+        let collection = &collected.collection;
         let library = context.engine.library();
         let name = match library.linked_artist(server.as_str(), &name)? {
             Some(known) => known,

@@ -82,9 +82,15 @@ type HowSorted = (SortBy, bool);
 /// Filters whose tracks are kept.
 const MOST_FILTERS: usize = 8;
 
+/// All tracks, and the state of the library that they are of.
+pub(super) struct Collected {
+    pub(super) collection: Arc<Collection>,
+    pub(super) generation: u64,
+}
+
 /// The library as exploring sees it.
 pub(super) struct Explored {
-    pub(super) collection: Collection,
+    pub(super) collection: Arc<Collection>,
     pub(super) graph: KnnGraph,
     pub(super) generation: u64,
 }

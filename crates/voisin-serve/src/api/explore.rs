@@ -12,6 +12,7 @@ use super::{Answer, page};
 use crate::ask;
 use crate::problem::Problem;
 use crate::state::Shared;
+use voisin::Collection;
 use voisin_base::track::TrackId;
 use voisin_explore::ExploreError;
 use voisin_explore::artists::Makers;
@@ -115,7 +116,7 @@ pub(super) async fn clusters(
     let key = format!("{question:?}");
     let kept = state
         .once_explored(key, asked.after.is_some(), move |_, context, explored, given_up| {
-            let (mut collection, graph) = (explored.collection.clone(), &explored.graph);
+            let (mut collection, graph) = (Collection::clone(&explored.collection), &explored.graph);
             collection.predict_genres(graph)?;
             given_up.check()?;
             let found = question.run(&mut context.engine, &collection, graph, None, None)?;
@@ -178,7 +179,7 @@ pub(super) async fn map(
     }
     let kept = state
         .once_explored("map".to_owned(), asked.after.is_some(), |_, context, explored, given_up| {
-            let mut collection = explored.collection.clone();
+            let mut collection = Collection::clone(&explored.collection);
             if collection.ids.len() < 3 {
                 let found = collection.ids.len();
                 let error = ExploreError::TooFew { what: "a map", needed: 3, found };

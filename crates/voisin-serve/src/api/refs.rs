@@ -206,8 +206,8 @@ pub(super) async fn artists(
 ) -> Result<Answer<NearArtistsJson>, Problem> {
     let count = asked.count.of(usize::MAX);
     state
-        .ask_explored(move |_, _, explored| {
-            let collection = &explored.collection;
+        .ask_collected(move |_, collected| {
+            let collection = &collected.collection;
             let (vectors, meta) = (collection.vectors.view(), &collection.meta);
             let near = near_artists(vectors, meta, Makers::Artists, &asked.artist.name, count)?;
             let artists = near.into_iter().map(|near| ArtistMatchJson {
@@ -215,7 +215,7 @@ pub(super) async fn artists(
                 similarity: near.similarity.clamp(0.0, 1.0),
             });
             let answer = NearArtistsJson { artists: artists.collect() };
-            Ok(Answer { generation: explored.generation, answer })
+            Ok(Answer { generation: collected.generation, answer })
         })
         .await
 }

@@ -108,7 +108,7 @@ pub(super) async fn one(
         SavedQuestion::Path(_) | SavedQuestion::Artists(_) | SavedQuestion::Albums(_) => {
             state
                 .ask_explored(move |state, context, explored| {
-                    let known = Some((&explored.collection, &explored.graph));
+                    let known = Some((&*explored.collection, &explored.graph));
                     let known = KnownParts { explored: known, ..KnownParts::default() };
                     ask_now(state, context, (&name, &list), random, known)
                 })

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 use tokio::sync::{Semaphore, watch};
 
-use super::{Explored, RequestContext, State, Version, fault, lock};
+use super::{Collected, Explored, RequestContext, State, Version, fault, lock};
 use crate::problem::Problem;
 use voisin::PredictedTags;
 use voisin_kernels::allocator;
@@ -84,6 +84,7 @@ pub(super) struct WholeLibrary {
     /// For what quick questions need, too: it does not wait behind answers.
     grounds: Lane,
     kept: Mutex<HashMap<String, Kept>>,
+    collected: Ground<Collected>,
     explored: Ground<Explored>,
     heard: Ground<Option<PredictedTags>>,
 }
@@ -94,6 +95,7 @@ impl WholeLibrary {
             answers: Lane::new()?,
             grounds: Lane::new()?,
             kept: Mutex::default(),
+            collected: Mutex::default(),
             explored: Mutex::default(),
             heard: Mutex::default(),
         })
@@ -109,6 +111,7 @@ impl WholeLibrary {
                 *of = to;
             }
         }
+        carried(&self.collected, from, to);
         carried(&self.explored, from, to);
         carried(&self.heard, from, to);
         lock(&self.kept).values_mut().filter(|kept| kept.of == from).for_each(|kept| kept.of = to);
@@ -116,6 +119,7 @@ impl WholeLibrary {
 
     /// Forgets what is of a former library.
     pub(super) fn clear(&self) {
+        *lock(&self.collected) = None;
         *lock(&self.explored) = None;
         *lock(&self.heard) = None;
     }
@@ -180,6 +184,24 @@ impl State {
         }
     }
 
+    /// [`ask`](Self::ask) with all tracks, which are there before it takes a permit: sooner than their neighbours.
+    pub(crate) async fn ask_collected<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl Fn(&mut RequestContext, &Collected) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let collected = self.ground(
+            "tracks",
+            Some(WAIT_FOR_ALL),
+            |whole| &whole.collected,
+            |state, context| {
+                let (version, generation) = (state.version()?, context.engine.library().generation()?);
+                Ok((version, Collected { collection: Arc::new(context.engine.collection()?), generation }))
+            },
+        );
+        let (_, collected) = collected.await?;
+        self.ask(move |_, context| work(context, &collected)).await
+    }
+
     /// All tracks and their neighbours, read once for each state of the library.
     async fn neighbours(
         self: &Arc<Self>,
@@ -192,7 +214,16 @@ impl State {
             |state, context| {
                 let generation = state.index(context)?;
                 let version = state.version()?;
-                let collection = context.engine.collection()?;
+                let known = lock(&state.whole.collected).clone().filter(|(of, _)| *of == version);
+                let collection = match known {
+                    Some((_, known)) => Arc::clone(&known.collection),
+                    None => {
+                        let collection = Arc::new(context.engine.collection()?);
+                        let collected = Collected { collection: Arc::clone(&collection), generation };
+                        *lock(&state.whole.collected) = Some((version, Arc::new(collected)));
+                        collection
+                    }
+                };
                 let graph =
                     voisin_questions::answers::graph::neighbour_graph(&mut context.engine, &collection)?;
                 Ok((version, Explored { collection, graph, generation }))
