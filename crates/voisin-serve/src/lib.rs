@@ -173,6 +173,8 @@ pub struct Options {
     pub add: Option<Box<dyn Fn() -> Command + Send + Sync>>,
     /// Whether a scan begins with the server.
     pub scans: bool,
+    /// `voisin link` of that server, where its songs are to be noted again when the library has new tracks.
+    pub link: Option<Box<dyn Fn() -> Command + Send + Sync>>,
     /// `voisin lists push`; `None` where the library is a copy.
     pub push: Option<Box<dyn Fn() -> Command + Send + Sync>>,
     /// How old lists become that are put elsewhere; `None`: nobody renews them.
@@ -198,9 +200,9 @@ pub fn serve(
     listener: impl Fn(&str) + Send + Sync + 'static,
     ready: impl FnOnce(&[String], Option<&str>),
 ) -> Result<(), ServeError> {
+    allocator::give_back_large_blocks();
     let runtime = runtime()?;
     let (stopper, stopped) = watch::channel(false);
-    allocator::give_back_large_blocks();
     let own = options.lan.as_deref().map(guard::own_names).unwrap_or_default();
     let guard = Guard {
         token: options.token,
@@ -240,6 +242,10 @@ pub fn serve(
     if let Some(age) = options.renew_lists {
         let (state, stop) = (Arc::clone(&state), Arc::clone(stop));
         std::thread::spawn(move || lists::renew(&state, age, &stop));
+    }
+    if let (Some(server), Some(link)) = (options.subsonic.clone(), options.link) {
+        let (state, stop) = (Arc::clone(&state), Arc::clone(stop));
+        std::thread::spawn(move || link::keep_linked(&state, &server, &link, &stop));
     }
     let result = runtime.block_on(async {
         let mut open = Vec::new();

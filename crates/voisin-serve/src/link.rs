@@ -1,11 +1,15 @@
 //! Which track each song of a media server is, so that it can be asked about by the server's own ids.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde_json::Value;
 
+use super::lists::ended;
 use super::songs::{Everything, SongRef};
+use super::state::{MakeCommand, State};
 use super::subsonic::{Login, ask, id_of, song_ref};
 use super::upstream::{ServerAddress, Upstream};
 use voisin_base::remedy::Remedy;
@@ -81,6 +85,71 @@ pub enum ServerKind {
     Subsonic,
     /// Jellyfin's own API.
     Jellyfin,
+}
+
+/// How often it is looked whether the library has other tracks, and how long it has to have the same ones, unless that takes
+/// longer than the last of these.
+const LOOK: Duration = Duration::from_secs(2);
+const QUIET: Duration = Duration::from_secs(5);
+const LATEST: Duration = Duration::from_mins(10);
+/// The server may hear of new files later than the library: when it is asked again for what it did not know.
+const AGAIN: [Duration; 4] =
+    [Duration::from_secs(20), Duration::from_mins(2), Duration::from_mins(15), Duration::from_hours(1)];
+
+/// Has a server's songs noted again whenever the library has tracks that are not linked, until `stop` is raised: in a process
+/// of its own, which gives its memory back.
+///
+/// - `link`: `voisin link` of the server
+pub(super) fn keep_linked(state: &State, server: &ServerAddress, link: &MakeCommand, stop: &AtomicBool) {
+    // Tracks, and how many of them are not linked.
+    let count = || -> Result<(u64, u64), LibraryError> {
+        let library = Library::open_to_read(&state.dir)?;
+        let (tracks, linked) =
+            (library.status()?.tracks, library.linked_tracks(server.as_str())?.len() as u64);
+        Ok((tracks, tracks.saturating_sub(linked)))
+    };
+    let (mut look, mut version, mut known) = (Instant::now(), None, (0, 0));
+    // When it is due, at the latest, and how often it was tried.
+    let (mut due, mut latest, mut tries) = (None::<Instant>, None::<Instant>, 0);
+    while !stop.load(Ordering::Relaxed) {
+        std::thread::sleep(Duration::from_millis(100));
+        let now = Instant::now();
+        if now < look {
+            continue;
+        }
+        look = now + LOOK;
+        let found = state.version().ok();
+        if found.is_some() && found != version {
+            version = found;
+            let Ok(counted) = count() else { continue };
+            if counted != known {
+                known = counted;
+                tries = 0;
+                latest = (known.1 > 0).then(|| latest.unwrap_or(now + LATEST));
+                due = latest.map(|latest| latest.min(now + QUIET));
+            }
+        }
+        if due.is_none_or(|due| now < due) {
+            continue;
+        }
+        let before = known.1;
+        let failed = match ended(link()) {
+            Ok((true, _)) => None,
+            Ok((false, said)) => Some(said.join(" ")),
+            Err(error) => Some(error.to_string()),
+        };
+        known = count().unwrap_or(known);
+        match failed {
+            Some(why) => state.say(&format!("the songs of {server} are not linked again: {why}")),
+            None if known.1 < before => {
+                state.say(&format!("linked again with {server}: {} tracks", known.0 - known.1));
+            }
+            None => {}
+        }
+        let after = AGAIN.get(tries).filter(|_| known.1 > 0);
+        due = after.map(|after| Instant::now() + *after);
+        (latest, tries) = (None, tries + 1);
+    }
 }
 
 /// A song of a server.

@@ -91,6 +91,10 @@ pub(crate) struct ServeArgs {
     /// run `voisin link` first) [variable: `VOISIN_SERVE_SUBSONIC`]
     #[arg(long, value_name = "URL", env = "VOISIN_SERVE_SUBSONIC", hide_env = true)]
     pub(crate) subsonic: Option<ServerAddress>,
+    /// Run `voisin link` with that server whenever the library has tracks that it does not know yet, as this user of it, whose
+    /// password is that of --password-file [variable: `VOISIN_SERVE_LINK_AS`]
+    #[arg(long, value_name = "NAME", env = "VOISIN_SERVE_LINK_AS", hide_env = true, requires = "subsonic")]
+    pub(crate) link_as: Option<String>,
     /// Answer what plugins ask AudioMuse-AI, by the ids of this linked server [variable: `VOISIN_SERVE_AUDIOMUSE`]
     #[arg(long, value_name = "URL", env = "VOISIN_SERVE_AUDIOMUSE", hide_env = true)]
     pub(crate) audiomuse: Option<ServerAddress>,
@@ -106,7 +110,7 @@ pub(crate) struct ServeArgs {
     /// `VOISIN_SERVE_RENEW_LISTS`]
     #[arg(long, value_name = "TIME", env = "VOISIN_SERVE_RENEW_LISTS", hide_env = true, value_parser = length)]
     pub(crate) renew_lists: Option<Seconds>,
-    /// File that holds the password of the user of a server whose playlists these are, in its first line [variable:
+    /// File that holds the password of a server's user, for --link-as and --renew-lists, in its first line [variable:
     /// `VOISIN_SERVE_PASSWORD_FILE`] [default: variable `VOISIN_PASSWORD`]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, env = "VOISIN_SERVE_PASSWORD_FILE", hide_env = true)]
     pub(crate) password_file: Option<PathBuf>,
@@ -124,8 +128,8 @@ pub(crate) struct ServeArgs {
 /// Find a media server's songs in the library, so that players can ask by its ids
 ///
 /// Asks a Subsonic server (Navidrome, gonic, Ampache, supysonic and others) or Jellyfin for its songs, and notes which track
-/// each of them is: by the end of its path, MBID, ISRC, or title, artists, album and length. Run it again when music was added.
-/// Neither password nor name is kept.
+/// each of them is: by the end of its path, MBID, ISRC, or title, artists, album and length. Run it again when music was added,
+/// or let `voisin serve --link-as` do so. Neither password nor name is kept.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  voisin link http://127.0.0.1:4533 --user me\n  voisin link http://127.0.0.1:4533 --user me --password-file ~/.navidrome --format json\n  voisin link"

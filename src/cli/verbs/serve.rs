@@ -160,11 +160,18 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
     let both = args.subsonic == args.audiomuse;
     for server in [&args.subsonic, &args.audiomuse].into_iter().flatten().take(if both { 1 } else { 2 }) {
         let known = Library::open_to_read(&dir)?.linked_servers()?;
-        if known.iter().all(|(name, _)| name != server.as_str()) {
+        let is_coming = args.link_as.is_some() && Some(server) == args.subsonic.as_ref();
+        if !is_coming && known.iter().all(|(name, _)| name != server.as_str()) {
             context.console.warn(&format!(
                 "no songs of {server} are known yet, so nothing is answered for it: run \"voisin link {server} --user NAME\""
             ));
         }
+    }
+    if args.link_as.is_some() && args.password_file.is_none() && std::env::var_os("VOISIN_PASSWORD").is_none()
+    {
+        bail!(
+            "--link-as: expected the user's password: name a file with --password-file, or set VOISIN_PASSWORD"
+        );
     }
     let folders_known = folders.clone();
     let program = std::env::current_exe().context("cannot find this program to start scans with")?;
@@ -177,6 +184,15 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
         None
     };
     let globals = context.as_arguments();
+    let link = args.link_as.zip(args.subsonic.clone()).map(|(user, server)| {
+        let (program, globals, file) = (program.clone(), globals.clone(), args.password_file.clone());
+        move || {
+            let mut command = Command::new(&program);
+            command.args(&globals).args(["--quiet", "link", server.as_str(), "--user", &user]);
+            command.args(file.iter().flat_map(|file| ["--password-file".as_ref(), file.as_os_str()]));
+            command
+        }
+    });
     let push = {
         let (program, globals, file) = (program.clone(), globals.clone(), args.password_file);
         move || {
@@ -212,6 +228,7 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
         folders: folders_known.clone(),
         logs: context.is_verbose(),
         load_model: Box::new(context.model_loader()),
+        link: link.map(|link| Box::new(link) as Box<_>),
         push: follow.is_none().then(|| Box::new(push) as Box<_>),
         renew_lists: args.renew_lists.map(|age| Duration::from_secs_f64(age.0.max(1.0))),
         follow,

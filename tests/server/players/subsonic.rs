@@ -54,7 +54,15 @@ impl Supysonic {
         Some(started)
     }
 
-    fn url(&self) -> String {
+    /// Has it look for new music.
+    pub(super) fn scan(sandbox: &Sandbox) {
+        let mut cli = Command::new("supysonic-cli");
+        let output =
+            cli.args(["folder", "scan", "-f", "music"]).current_dir(sandbox.path("supysonic")).output();
+        assert!(output.unwrap().status.success());
+    }
+
+    pub(super) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 }

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::subsonic::{Supysonic, link, subsonic, titles};
+use super::until;
 use crate::common::server::{Server, small_library};
-use crate::common::{Sandbox, code, text};
+use crate::common::{Sandbox, code, fine, noise_wav, text};
 
 /// What the door does.
 #[derive(Default)]
@@ -273,4 +274,34 @@ fn nothing_of_voisins_goes_to_the_server_behind_and_nothing_of_its_becomes_voisi
         assert!(matches!(status, 400 | 404), "{path}: {status} {}", text(&body));
     }
     assert_eq!(*asked.lock().unwrap(), "", "none of them was handed on");
+}
+
+#[test]
+fn new_songs_are_linked_by_themselves() {
+    let sandbox = Sandbox::new();
+    let music = small_library(&sandbox);
+    let Some(upstream) = Supysonic::start(&sandbox, &music) else { return };
+    let url = upstream.url();
+    let arguments = ["--subsonic", &url, "--link-as", "alice"];
+    let refused = sandbox.run([&["serve", "--listen", "127.0.0.1:0"], &arguments[..]].concat());
+    assert!(code(&refused) == 2 && text(&refused.stderr).contains("--password-file"), "{refused:?}");
+    let file = sandbox.path("password");
+    std::fs::write(&file, "s3cret&\n").unwrap();
+    let password = ["--password-file", file.to_str().unwrap()];
+    let server = Server::start(&sandbox, &[&arguments[..], &password[..]].concat());
+    let linked = || {
+        let known: Value = serde_json::from_slice(&sandbox.run(["link", "--format", "json"]).stdout).unwrap();
+        known["items"][0]["songs"].as_u64().unwrap_or(0)
+    };
+    // Nothing was linked before.
+    until("all songs are linked", || linked() == 6);
+    // The library hears of a song before the server does.
+    std::fs::write(music.join("metal/new.wav"), noise_wav(22_050, 8.0, 9)).unwrap();
+    fine(sandbox.run(["add", music.to_str().unwrap()]));
+    std::thread::sleep(Duration::from_secs(8));
+    assert_eq!(linked(), 6, "the server does not have it yet");
+    Supysonic::scan(&sandbox);
+    until("the new song is linked", || linked() == 7);
+    let said = server.said.lock().unwrap().clone();
+    assert!(said.contains("linked again with") && !said.contains("s3cret"), "{said}");
 }
