@@ -75,7 +75,7 @@ class Server:
 class Page:
     """A browser with the page in it, and the words that the checks are made of."""
     def __init__(self, extra=()):
-        flags = ["--autoplay-policy=no-user-gesture-required", "--enable-unsafe-swiftshader", "--window-size=1300,900", *extra]
+        flags = ["--autoplay-policy=no-user-gesture-required", "--enable-unsafe-swiftshader", "--disable-popup-blocking", "--window-size=1300,900", *extra]
         self.browser = Browser(flags)
         self.run, self.key, self.settle = self.browser.run, self.browser.key, self.browser.settle
         self.expected = []
@@ -382,8 +382,30 @@ def playing(page, server):
     check("loaded again, the player is as it was", after == before and soon(lambda: page.run("document.getElementById('audio').currentTime >= 3 && document.getElementById('audio').paused")), after)
     page.key(" ", " ")
     page.plays(3)
+    page.run("document.getElementById('audio').pause()")
+    two_tabs(page, server)
     page.run("document.getElementById('audio').pause(); voisin.player.play([])")
     quiet(page, "player")
+
+
+def two_tabs(page, server):
+    """A second tab of the same browser: one plays at a time, and both have one queue."""
+    first = page.run("[voisin.player.current().track.id, voisin.player.upcoming().length]")
+    place = page.run("document.getElementById('audio').currentTime")
+    page.run(f"window.tab = open({json.dumps(server.address)}, 'tab'); 0")
+    in_tab = lambda script: page.run(f"(() => {{ const w = window.tab; return {script}; }})()")
+    page.until("window.tab.voisin?.player.current()", "a second tab")
+    check("a second tab has the queue and the place", soon(lambda: in_tab("[w.voisin.player.current().track.id, w.voisin.player.upcoming().length]") == first and abs(in_tab("w.document.getElementById('audio').currentTime") - place) < 1))
+    page.key(" ", " ")
+    page.plays(place)
+    page.settle(1)
+    in_tab("w.document.getElementById('audio').play().catch(() => 0) && 0")
+    check("one tab plays at a time", soon(lambda: page.run("document.getElementById('audio').paused") and in_tab("!w.document.getElementById('audio').paused")))
+    in_tab("w.voisin.player.step(1) ?? 0")
+    follows = lambda: page.run("voisin.player.current().track.id") == in_tab("w.voisin.player.current().track.id") != first[0]
+    check("the other one shows what it plays", soon(follows), page.run("voisin.player.current().track.id"))
+    in_tab("w.document.getElementById('audio').pause() ?? 0")
+    page.run("window.tab.close(); 0")
 
 
 def passages(page, track):
@@ -922,6 +944,11 @@ def many(page, server):
     page.run("document.querySelector('.scroller').scrollTop = 3000 * 56")
     page.until("[...document.querySelectorAll('.long .title')].some(e => /^Title 300\\d$/.test(e.innerText))", "far down in the list", 30)
     check("and goes on as one scrolls", soon(lambda: 0 < page.count(".long .track") < 60))
+    top = page.run("document.querySelector('.scroller').scrollTop")
+    page.go("#/list")
+    page.until("document.querySelector('.slot, .empty-state')", "another place")
+    page.go("#/")
+    check("back from another place, the list is where it was", soon(lambda: page.run("document.querySelector('.scroller')?.scrollTop") == top), page.run("document.querySelector('.scroller')?.scrollTop"))
     page.browser.call("Page.removeScriptToEvaluateOnNewDocument", identifier=script)
     page.browser.size(1300, 900)
     page.browser.events.clear()

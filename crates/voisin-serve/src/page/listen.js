@@ -8,6 +8,8 @@ import { card, fileCard } from "./card.js";
 import { empty, load, sentence } from "./states.js";
 
 let parts = null, asking = null, shown = null;
+/** What was listed when this place was left, and how far down. */
+let left = null;
 const PAGE = 200;
 
 export function show(root, route, signal) {
@@ -17,7 +19,8 @@ export function show(root, route, signal) {
   const kind = h("div", { class: "segments", role: "group", "aria-label": "What is searched" },
     ["names", "sound"].map(name => h("button", { type: "button", "data-kind": name, onclick: () => { keep.set("search", name); setKind(); seek(); } }, name === "names" ? "Names" : "Sound")));
   root.replaceChildren(h("div", { class: "listen" }, h("h1", { class: "hear" }, "Listen"), h("section", { class: "index", "aria-label": "Tracks" }, h("div", { class: "index-head" }, kind, head, filterMenu(() => seek(), signal)), scroller), detail));
-  parts = { root, scroller, head, detail, kind, signal };
+  const mine = parts = { root, scroller, head, detail, kind, signal, listed: null };
+  signal.addEventListener("abort", () => { left = { listed: mine.listed, top: scroller.scrollTop }; });
   shown = undefined;
   setKind();
   seek();
@@ -62,10 +65,13 @@ export function seek() {
   const { signal } = asking, words = $("search").value.trim();
   if (words && keep.get("search", "names") === "sound") return bySound(words, signal);
   const filters = wanted(), query = { query: words, ...filters, ...order() }, isWhole = !words && !Object.keys(filters).length;
+  parts.listed = JSON.stringify(query);
+  const top = left?.listed === parts.listed ? left.top : 0;
+  left = null;
   const page = (after, limit) => ask("tracks", { query: { ...query, limit, after }, signal });
   load(parts.scroller, signal, waiting => ask("tracks", { query: { ...query, limit: PAGE }, signal, waiting }), first => {
     parts.head.textContent = words ? `${count(first.total, "track")} for “${words}”` : count(first.total, "track");
-    if (first.total) return new LongList(parts.scroller, page, signal).start(first);
+    if (first.total) return new LongList(parts.scroller, page, signal).start(first, top);
     if (isWhole) emptyLibrary(parts.scroller, signal);
     else if (!words) parts.scroller.replaceChildren(empty("No track is like that", "Fewer filters find more."));
     else parts.scroller.replaceChildren(empty("Nothing is called that", "Fewer letters find more. Under Sound, words such as calm, guitar or no voice search what is heard."));

@@ -175,24 +175,41 @@ function shuffle() {
   show();
 }
 
-// ---- what is kept when the page is closed or loaded again
+// ---- what is kept when the page is closed or loaded again, and shared by all tabs of the page
+/** Whether another tab plays, or played last: this one shows what that one has, until somebody does something here. */
+let elsewhere = false, noted = 0;
 const brief = ({ id, title, artist, album, seconds, codec, path, loudness }) => ({ id, title, artist, album, seconds, codec, path, loudness });
 function remember() {
+  if (elsewhere) return;
   const near = queue.slice(Math.max(0, at - 50), at + 450), kept = near.filter(entry => entry.track.id !== null && !entry.address);
-  keep.set("player", { queue: kept.map(({ track, from, to, chosen, follows }) => ({ track: brief(track), from, to, chosen, follows })), at: kept.indexOf(current()), time: audio.currentTime || 0 });
+  keep.set("player", { queue: kept.map(({ track, from, to, chosen, follows }) => ({ track: brief(track), from, to, chosen, follows })), at: kept.indexOf(current()) });
+  keep.set("place", noted = audio.currentTime || 0);
 }
-export function recall() {
-  if (queue.length) return;
-  const kept = keep.get("player", null);
-  if (!kept?.queue?.length || !kept.queue[kept.at]) return;
+export function recall() { if (!queue.length) take(); }
+/** Takes what is kept: ready to go on, but silent until somebody presses Play. */
+function take() {
+  const kept = keep.get("player", null), before = current()?.track.id;
+  if (!kept?.queue?.[kept.at]) return;
   ({ queue, at } = kept);
-  // Ready to go on, but silent until somebody presses Play.
-  audio.preload = "metadata";
-  audio.src = audioOf(current().track.id);
-  audio.currentTime = kept.time;
-  level(current());
+  if (current().track.id !== before) {
+    audio.preload = "metadata";
+    audio.src = audioOf(current().track.id);
+    level(current());
+  }
+  audio.currentTime = keep.get("place", 0);
   show();
 }
+function follow() {
+  elsewhere = true;
+  audio.pause();
+  preview.pause();
+  take();
+}
+// One tab plays at a time: the one where that was asked for last.
+keep.on("plays", follow);
+keep.on("player", () => { if (audio.paused) follow(); });
+keep.on("place", () => { if (elsewhere) audio.currentTime = keep.get("place", 0); });
+for (const kind of ["pointerdown", "keydown"]) addEventListener(kind, () => { elsewhere = false; }, true);
 addEventListener("pagehide", remember);
 let dragged = false;
 function showTime() {
@@ -200,6 +217,7 @@ function showTime() {
   seek.max = Math.max(1, length);
   if (!dragged) seek.value = audio.currentTime;
   seek.setAttribute("aria-valuetext", `${clock(seek.value)} of ${clock(length)}`);
+  if (!audio.paused && !elsewhere && Math.abs(audio.currentTime - noted) > 2) keep.set("place", noted = audio.currentTime);
   $("elapsed").textContent = clock(seek.value);
   $("length").textContent = clock(length);
   paintRange(seek);
@@ -262,7 +280,12 @@ function watchEnd() {
 }
 audio.addEventListener("timeupdate", showTime);
 audio.addEventListener("durationchange", showTime);
-audio.addEventListener("play", () => { show(); watchEnd(); });
+audio.addEventListener("play", () => {
+  elsewhere = false;
+  keep.set("plays", Date.now());
+  show();
+  watchEnd();
+});
 audio.addEventListener("seeked", watchEnd);
 audio.addEventListener("playing", () => { unplayable = 0; });
 audio.addEventListener("pause", show);

@@ -44,9 +44,11 @@ export class LongList {
     this.body.addEventListener("keydown", event => this.key(event));
   }
   height() { return this.scroller.clientWidth < 480 ? 60 : 56; }
-  start(first) {
+  /** - `top`: how far down it was when it was left */
+  start(first, top = 0) {
     this.take(first);
-    this.scroller.scrollTop = 0;
+    this.draw();
+    this.scroller.scrollTop = top;
     this.draw();
   }
   take(page) {
