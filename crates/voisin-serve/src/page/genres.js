@@ -109,9 +109,9 @@ function choose(name) {
     h("h2", {}, genre.genre),
     h("p", { class: "faint" }, `${count(genre.tracks, "track")}${genre.within.length ? ` · within ${genre.within.join(", ")}` : ""} · cohesion ${genre.cohesion.toFixed(2)}`),
     h("div", { class: "columns" },
-      h("section", { class: "part" }, h("h3", {}, "Nearest kin"), h("ul", { class: "kin" }, genre.nearest.slice(0, 8).map(kin => h("li", { title: `Between ${kin.low.toFixed(2)} and ${kin.high.toFixed(2)}, with a certainty of 95 %` },
+      h("section", { class: "part" }, h("h3", {}, "Nearest kin"), h("ul", { class: "kin" }, genre.nearest.slice(0, 8).map(kin => h("li", {},
         h("a", { href: "#/genres/" + encodeURIComponent(kin.genre) }, kin.genre),
-        h("i", { vars: { "--at": percent(kin.distance), "--low": kin.low, "--high": kin.high, "--mid": kin.distance } }), h("span", {}, kin.distance.toFixed(2)))))),
+        h("i", { vars: { "--at": percent(kin.distance), "--low": kin.low, "--high": kin.high, "--mid": kin.distance } }), h("span", {}, kin.distance.toFixed(2), h("small", { title: "Its true distance lies here with a certainty of 95 %" }, ` ${kin.low.toFixed(2)}–${kin.high.toFixed(2)}`)))))),
       h("section", { class: "part" }, h("h3", {}, "Typical"), h("div", { class: "part-acts" }, h("button", { type: "button", class: "small", onclick: () => player.play(typical) }, "Play all")),
         h("ul", { class: "rows small" }, genre.typical.map(track => row({ track })))),
       genre.borderline.length ? h("section", { class: "part" }, h("h3", {}, "On the border"), h("ul", { class: "rows small" }, genre.borderline.map(track => row({ track }, { note: "towards " + track.towards })))) : null));
