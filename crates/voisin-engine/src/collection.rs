@@ -1,15 +1,15 @@
 //! A library as exploring sees it: vectors, neighbours and what is known of each track, in one row order.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
-use ndarray::{Array2, s};
+use ndarray::{Array2, aview1, s};
 
 use super::search::stacked;
 use super::{Engine, EngineError, LibrarySpace, Seed};
 use voisin_base::track::TrackId;
 use voisin_encoder::Parts;
 use voisin_explore::{KnnGraph, TrackMeta, WindowSet};
-use voisin_index::SearchParams;
+use voisin_index::{IndexError, Neighbor, SearchMode, SearchParams};
 use voisin_learn::genre::{Genre, Spellings, Taxonomy};
 use voisin_library::{Library, Track, TrackSet};
 
@@ -28,6 +28,8 @@ pub struct Collection {
     pub taxonomy: Taxonomy,
     /// The space that the vectors are in.
     space: LibrarySpace,
+    /// Tracks of the library, of which these may be some.
+    of: usize,
     /// Rows in front that are no tracks of the library, see [`Collection::take_in`].
     guests: usize,
 }
@@ -36,6 +38,11 @@ impl Collection {
     /// The row of a track.
     pub fn row(&self, track: TrackId) -> Option<usize> {
         self.ids.binary_search(&track).ok()
+    }
+
+    /// How many there are in the whole library, those taken in counted too.
+    pub fn total(&self) -> usize {
+        self.guests + self.of
     }
 
     /// The rows of the tracks of a set.
@@ -96,19 +103,53 @@ impl Engine {
         let unknown = |id: TrackId| (TrackMeta::new(id, String::new()), Vec::new());
         let (mut meta, mut genres): (Vec<TrackMeta>, Vec<Vec<Genre>>) =
             vectors.ids.iter().map(|id| known.remove(id).unwrap_or_else(|| unknown(*id))).unzip();
-        // One spelling for all: legends and clusters count genres by name.
-        let spelt = Spellings::count(genres.iter().flatten()).genres();
-        for (track, genres) in meta.iter_mut().zip(&mut genres) {
-            for genre in &mut *genres {
-                if let Ok(at) = spelt.binary_search(genre) {
-                    *genre = spelt[at].clone();
-                }
-            }
-            track.genres = genres.iter().map(ToString::to_string).collect();
-        }
+        spell_alike(&mut meta, &mut genres);
         let space = LibrarySpace::of(self.library(), &vectors)?;
         let (ids, vectors) = (vectors.ids, space.centre_rows(vectors.values));
-        Ok(Collection { ids, vectors, meta, genres, taxonomy, space, guests: 0 })
+        let of = ids.len();
+        Ok(Collection { ids, vectors, meta, genres, taxonomy, space, of, guests: 0 })
+    }
+
+    /// As [`collection`](Self::collection), but of the tracks alone that are nearest to each of some seeds, `most` of them
+    /// where so many fit; genres are spelt as in these. For each seed, too, the similarity that no other track which fits
+    /// exceeds.
+    pub fn collection_near(
+        &mut self,
+        seeds: &[Seed],
+        most: usize,
+        allowed: Option<&TrackSet>,
+    ) -> Result<(Collection, Vec<f32>), EngineError> {
+        /// The index keeps 16 bits a component.
+        const ROUNDING: f32 = 1e-3;
+        let dimension = self.model()?.dimension;
+        let space = self.space()?.clone();
+        let queries = space.centre_rows(stacked(seeds, dimension)?);
+        let found = self.with_index(|engine| {
+            let all = |_, found| Ok(found);
+            engine.search_until_all(queries.view(), most, SearchMode::Exact, allowed, all)
+        })?;
+        let last = |found: &Vec<Neighbor>| match found.last() {
+            Some(last) if found.len() >= most => last.similarity + ROUNDING,
+            _ => f32::NEG_INFINITY,
+        };
+        let least = found.iter().map(last).collect();
+        let near = found.iter().flatten().map(|neighbor| neighbor.track);
+        let ids: BTreeSet<TrackId> = near.chain(seeds.iter().filter_map(|seed| seed.track)).collect();
+        let ids = Vec::from_iter(ids);
+        let taxonomy = self.taxonomy()?;
+        let _snapshot = self.library.snapshot()?;
+        let tracks = self.library.tracks_by_id(&ids)?;
+        let mut genres = self.genres_of(&tracks)?;
+        let mut meta: Vec<TrackMeta> = tracks.iter().map(|track| meta(track, &taxonomy)).collect();
+        spell_alike(&mut meta, &mut genres);
+        let mut vectors = Array2::zeros((ids.len(), dimension));
+        for (&id, mut row) in ids.iter().zip(vectors.rows_mut()) {
+            let vector = self.vector(id)?;
+            let dimensions = IndexError::Dimension { expected: dimension, actual: vector.len() };
+            row.assign(&(vector.len() == dimension).then(|| aview1(&vector)).ok_or(dimensions)?);
+        }
+        let (vectors, of) = (space.centre_rows(vectors), self.library.status()?.vectors as usize);
+        Ok((Collection { ids, vectors, meta, genres, taxonomy, space, of, guests: 0 }, least))
     }
 
     /// The `k` nearest other tracks of every track; exact for small libraries, by the index for large ones.
@@ -145,6 +186,19 @@ impl Engine {
             }
         }
         Ok(graph)
+    }
+}
+
+/// One spelling for all: legends and clusters count genres by name.
+fn spell_alike(meta: &mut [TrackMeta], genres: &mut [Vec<Genre>]) {
+    let spelt = Spellings::count(genres.iter().flatten()).genres();
+    for (track, genres) in meta.iter_mut().zip(genres) {
+        for genre in &mut *genres {
+            if let Ok(at) = spelt.binary_search(genre) {
+                *genre = spelt[at].clone();
+            }
+        }
+        track.genres = genres.iter().map(ToString::to_string).collect();
     }
 }
 
@@ -192,5 +246,63 @@ pub fn meta(track: &Track, taxonomy: &Taxonomy) -> TrackMeta {
         channels: track.audio.channels,
         decoded_share: 1.0 - track.audio.damaged_packets as f64 / track.audio.packets.max(1) as f64,
         ..TrackMeta::of_file(track.id, &track.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use voisin_base::random::Random;
+    use voisin_base::vector::{dot, make_unit};
+    use voisin_library::TrackFilter;
+    use voisin_library::testing::{library, track};
+
+    #[test]
+    fn tracks_near_to_seeds_are_those_of_the_whole_collection() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut library = library(dir.path(), 16);
+        let mut rng = Random::new(5);
+        let mut unit = || {
+            let mut vector: Vec<f32> = (0..16).map(|_| rng.f32() - 0.3).collect();
+            make_unit(&mut vector);
+            vector
+        };
+        for seed in 0..300 {
+            let mut new = track(seed, unit(), 0);
+            new.tags.year = Some(1900 + seed as i32 % 100);
+            library.insert_track(&new).unwrap();
+        }
+        let mut engine = Engine::from_library(library);
+        let whole = engine.collection().unwrap();
+        let seeds = [engine.seed_of(whole.ids[7]).unwrap(), Seed::of_vector(unit())];
+        for filter in [
+            TrackFilter::default(),
+            TrackFilter { year_from: Some(1900), year_to: Some(1919), ..TrackFilter::default() },
+        ] {
+            let allowed = engine.matching(&filter).unwrap();
+            let (near, least) = engine.collection_near(&seeds, 30, allowed.as_ref()).unwrap();
+            assert!((31..=61).contains(&near.ids.len()) && near.total() == 300, "{}", near.ids.len());
+            for (row, &id) in near.ids.iter().enumerate() {
+                let same = whole.row(id).unwrap();
+                assert_eq!(near.vectors.row(row), whole.vectors.row(same));
+                assert_eq!(
+                    (&near.meta[row].path, near.meta[row].year),
+                    (&whole.meta[same].path, whole.meta[same].year)
+                );
+            }
+            let queries = near.space.centre_rows(stacked(&seeds, 16).unwrap());
+            for (query, least) in queries.rows().into_iter().zip(least) {
+                let of =
+                    |row: usize| dot(query.to_slice().unwrap(), whole.vectors.row(row).to_slice().unwrap());
+                let fits = |id: TrackId| allowed.as_ref().is_none_or(|allowed| allowed.contains(id));
+                let others =
+                    (0..300).filter(|&row| fits(whole.ids[row]) && near.row(whole.ids[row]).is_none());
+                let nearest = others.map(of).fold(f32::NEG_INFINITY, f32::max);
+                assert!(nearest <= least && least < 1.0, "{nearest} {least}");
+            }
+        }
+        let few = engine.matching(&TrackFilter { year_to: Some(1900), ..TrackFilter::default() }).unwrap();
+        let (_, least) = engine.collection_near(&seeds, 30, few.as_ref()).unwrap();
+        assert_eq!(least, [f32::NEG_INFINITY; 2], "three fit, and all are there");
     }
 }

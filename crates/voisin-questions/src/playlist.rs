@@ -1,5 +1,6 @@
 //! A list of tracks around others.
 
+use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 
 use clap::Args;
@@ -12,14 +13,22 @@ use super::spans::Playtime;
 use super::values::{Cosine, Fraction, Limit, Positive, at_most};
 use super::{Filters, QuestionError};
 use crate::answers::graph::{clustered, neighbour_graph};
-use crate::answers::playlist::{Copies, PlaylistConstraints, PlaylistRows, listed};
+use crate::answers::playlist::{Copies, MIX_REACH, PlaylistConstraints, PlaylistRows, listed};
 use voisin::{Collection, Engine, Seed, SimilarOptions};
 use voisin_explore::KnnGraph;
 use voisin_explore::clusters::ClusterOptions;
-use voisin_explore::playlist::{Length, PlaylistOptions, SeedUse};
+use voisin_explore::playlist::{LEAST_ROOM, Length, PlaylistOptions, SeedUse};
+use voisin_library::TrackSet;
 
 /// Tracks of a list, where nobody says how many.
 const TRACKS: usize = 20;
+/// Seeds that a list is made from the tracks near to, at most; around more of them all tracks are looked at.
+const MOST_NEAR_SEEDS: usize = 8;
+/// So many times the length of a list are looked at around each seed, and so many at least.
+const NEAR_ROOM: usize = 20;
+const LEAST_NEAR: usize = 1000;
+/// A library is read as a whole that has no more than so many times the tracks.
+const FROM_NEAR: usize = 5;
 
 /// A playlist around tracks, a genre or a cluster
 #[derive(Debug, Clone, Args, Deserialize, JsonSchema)]
@@ -177,10 +186,66 @@ impl Playlist {
         if rows.is_empty() {
             return Err(Refused::new("seeds", "a seed: tracks, a cluster, or filters", "none").into());
         }
-        let options = PlaylistOptions {
+        let all = HashMap::new();
+        let (options, wanted) =
+            (self.list_options(collection.total(), named.len()), self.wanted(allowed.as_ref(), &all));
+        // Nothing is missing where all tracks are there.
+        let mut list = listed(engine, collection, &rows, named.len(), &wanted, &options)?.unwrap_or_default();
+        let seeds: Vec<Seed> = named.iter().chain(of_lists).cloned().collect();
+        if !seeds.is_empty() {
+            list.standing =
+                engine.standing(&seeds, &SimilarOptions { filter, ..SimilarOptions::default() })?;
+        }
+        Ok(list)
+    }
+
+    /// The same list with the tracks near to its seeds, where these are enough to make it from.
+    pub fn run_near(
+        &self,
+        engine: &mut Engine,
+        named: &[Seed],
+        of_lists: &[Seed],
+    ) -> Result<Option<(Collection, PlaylistRows)>, QuestionError> {
+        let seeds: Vec<Seed> = named.iter().chain(of_lists).cloned().collect();
+        if self.cluster.is_some() || self.no_duplicates || seeds.is_empty() || seeds.len() > MOST_NEAR_SEEDS {
+            return Ok(None);
+        }
+        let total = engine.library().status()?.vectors as usize;
+        let options = self.list_options(total, named.len());
+        let length = options.length.asked().saturating_mul(if self.is_mixed() { MIX_REACH } else { 1 });
+        let most = length.saturating_mul(NEAR_ROOM).max(LEAST_NEAR);
+        if total < most.saturating_mul(FROM_NEAR) {
+            return Ok(None);
+        }
+        let filter = self.filters.filter(engine, named)?;
+        let allowed = engine.matching(&filter)?;
+        let (mut collection, least) = engine.collection_near(&seeds, most, allowed.as_ref())?;
+        if collection.ids.len() < LEAST_ROOM * length {
+            return Ok(None);
+        }
+        collection.take_in(&seeds)?;
+        let rows = seeds.iter().map(|seed| collection.row_of(seed)).collect::<Result<Vec<_>, _>>()?;
+        let least: HashMap<usize, f32> = rows.iter().copied().zip(least).collect();
+        let wanted = self.wanted(allowed.as_ref(), &least);
+        let options = self.list_options(collection.total(), named.len());
+        let Some(mut list) = listed(engine, &collection, &rows, named.len(), &wanted, &options)? else {
+            return Ok(None);
+        };
+        list.standing = engine.standing(&seeds, &SimilarOptions { filter, ..SimilarOptions::default() })?;
+        Ok(Some((collection, list)))
+    }
+
+    /// Whether key or tempo choose among more candidates.
+    fn is_mixed(&self) -> bool {
+        self.harmonic || self.max_bpm_step.is_some()
+    }
+
+    /// - `total`: tracks that a share is of
+    fn list_options(&self, total: usize, named: usize) -> PlaylistOptions {
+        PlaylistOptions {
             length: match self.length {
                 Some(length) => Length::Seconds(length.0),
-                None => Length::Tracks(self.limit.unwrap_or(TRACKS.into()).of(collection.ids.len())),
+                None => Length::Tracks(self.limit.unwrap_or(TRACKS.into()).of(total)),
             },
             max_per_artist: (self.max_per_artist > 0).then_some(self.max_per_artist as usize),
             diversity: self.diversity.get(),
@@ -188,10 +253,17 @@ impl Playlist {
                 .shuffle
                 .shuffle
                 .then(|| self.shuffle.random_seed.unwrap_or_else(|| RandomState::new().hash_one(0))),
-            seeds: SeedUse::Open(named.len()),
+            seeds: SeedUse::Open(named),
             min_similarity: self.min_similarity.map(Cosine::get),
-        };
-        let wanted = PlaylistConstraints {
+        }
+    }
+
+    fn wanted<'a>(
+        &self,
+        allowed: Option<&'a TrackSet>,
+        least: &'a HashMap<usize, f32>,
+    ) -> PlaylistConstraints<'a> {
+        PlaylistConstraints {
             copies: match (self.no_duplicates, self.keep_duplicates) {
                 (true, _) => Copies::LookedFor,
                 (false, true) => Copies::Kept,
@@ -200,14 +272,8 @@ impl Playlist {
             keeps_versions: self.keep_versions || self.keep_duplicates,
             harmonic: self.harmonic,
             max_bpm_step: self.max_bpm_step.map(|step| step.0),
-            allowed: allowed.as_ref(),
-        };
-        let mut list = listed(engine, collection, &rows, named.len(), &wanted, &options)?;
-        let seeds: Vec<Seed> = named.iter().chain(of_lists).cloned().collect();
-        if !seeds.is_empty() {
-            list.standing =
-                engine.standing(&seeds, &SimilarOptions { filter, ..SimilarOptions::default() })?;
+            allowed,
+            least,
         }
-        Ok(list)
     }
 }

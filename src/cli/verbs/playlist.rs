@@ -20,12 +20,20 @@ pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Endi
     source.resolve_names(&seeds)?;
     source.resolve_filters(&asked.filters)?;
     source.fetch_all(context, "a playlist")?;
+    // What was fetched for this question alone has no index.
+    let has_index = !source.is_remote();
     let mut engine = source.into_engine(context);
-    let mut collection = engine.collection()?;
     let seeds = seeds_and_lists(context, &engine, &seeds)?;
-    collection.take_in(seeds.named.iter().chain(&seeds.of_lists))?;
     asked.filters.check_folders(&engine)?;
-    let list = asked.run(&mut engine, &collection, None, &seeds.named, &seeds.of_lists)?;
+    let near = if has_index { asked.run_near(&mut engine, &seeds.named, &seeds.of_lists)? } else { None };
+    let (collection, list) = if let Some(found) = near {
+        found
+    } else {
+        let mut collection = engine.collection()?;
+        collection.take_in(seeds.named.iter().chain(&seeds.of_lists))?;
+        let list = asked.run(&mut engine, &collection, None, &seeds.named, &seeds.of_lists)?;
+        (collection, list)
+    };
     if list.is_short {
         context.console.note(&format!(
             "the list ends after {}: nothing else near the seeds follows in key and tempo (\"voisin add --update-descriptors\" measures tracks that never were)",

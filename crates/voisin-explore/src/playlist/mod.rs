@@ -38,6 +38,14 @@ impl Length {
             Self::Seconds(seconds) => Self::Seconds(seconds * n as f64),
         }
     }
+
+    /// Tracks that are looked for.
+    pub fn asked(self) -> usize {
+        match self {
+            Self::Tracks(tracks) => tracks,
+            Self::Seconds(seconds) => (seconds / USUAL_SECONDS * 1.5).ceil() as usize + 4,
+        }
+    }
 }
 
 /// What becomes of the seeds themselves.
@@ -99,6 +107,8 @@ pub struct Entry {
 const MOST_SEEDS: usize = 32;
 /// How many nearest tracks for each track of the list are its neighbourhood at full diversity.
 pub const REACH: usize = 3;
+/// So many times the length of a list are tracks that it can be made from as if from all.
+pub const LEAST_ROOM: usize = 4 * REACH;
 /// Length taken for tracks whose own is unknown, in seconds.
 const USUAL_SECONDS: f64 = 240.0;
 
@@ -119,6 +129,22 @@ pub fn playlist(
     excluded: &dyn Fn(usize) -> bool,
     options: &PlaylistOptions,
 ) -> Result<Vec<Entry>> {
+    let found = playlist_near(vectors, meta, seeds, excluded, options, &|_| f32::NEG_INFINITY)?;
+    Ok(found.unwrap_or_default())
+}
+
+/// The same from some of all tracks, [`LEAST_ROOM`] times the list's length or more; `None` where tracks might belong into it
+/// that are not among them.
+///
+/// - `least`: similarity to a seed that no other track than these exceeds
+pub fn playlist_near(
+    vectors: ArrayView2<'_, f32>,
+    meta: &[TrackMeta],
+    seeds: &[usize],
+    excluded: &dyn Fn(usize) -> bool,
+    options: &PlaylistOptions,
+    least: &dyn Fn(usize) -> f32,
+) -> Result<Option<Vec<Entry>>> {
     check(vectors, meta, seeds, options)?;
     let mut list = PlaylistBuilder::new(meta, options);
     let left_out: HashSet<usize> = match options.seeds {
@@ -135,16 +161,17 @@ pub fn playlist(
     };
     let opening = list.entries.len();
     let sources = thin_out(vectors, seeds);
-    let asked = match options.length {
-        Length::Tracks(tracks) => tracks,
-        Length::Seconds(seconds) => (seconds / USUAL_SECONDS * 1.5).ceil() as usize + 4,
-    };
+    let asked = options.length.asked();
     let mut pools: Vec<CandidatePool> = sources
         .iter()
         .map(|&seed| {
             let usable = |row: usize| !left_out.contains(&row) && !excluded(row);
-            let least = options.min_similarity.unwrap_or(f32::NEG_INFINITY);
-            CandidatePool::new(vectors, seed, least, usable)
+            let wanted = options.min_similarity.unwrap_or(f32::NEG_INFINITY);
+            let known = least(seed);
+            CandidatePool {
+                is_cut: known > wanted,
+                ..CandidatePool::new(vectors, seed, wanted.max(known), usable)
+            }
         })
         .collect();
     let most = asked.max(vectors.nrows() / 4);
@@ -154,7 +181,11 @@ pub fn playlist(
     while list.wants_more() && idle < pools.len() {
         let pool = &mut pools[turn % sources.len()];
         turn += 1;
-        match pool.take(vectors, &list, opening, reach) {
+        let taken = pool.take(vectors, &list, opening, reach);
+        if pool.is_cut && pool.near.len() < reach {
+            return Ok(None);
+        }
+        match taken {
             Some((row, similarity)) => {
                 idle = 0;
                 let seed = pool.seed;
@@ -170,7 +201,7 @@ pub fn playlist(
         Some(seed) => Random::new(seed).shuffle(&mut entries[opening..]),
         None => order_by_small_steps(vectors, &mut entries, opening, seeds[0]),
     }
-    Ok(entries)
+    Ok(Some(entries))
 }
 
 /// Steps that [`chain`] tries before it is content with the longest chain so far.
@@ -323,6 +354,8 @@ struct CandidatePool {
     seen: usize,
     /// Those of them that the list admits.
     near: Vec<PlaylistCandidate>,
+    /// Whether there may be more behind the last of them.
+    is_cut: bool,
 }
 
 /// A track that may come next.
@@ -344,7 +377,7 @@ impl CandidatePool {
             .map(|(row, &s)| (row, s))
             .collect();
         candidates.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-        Self { seed, candidates, seen: 0, near: Vec::new() }
+        Self { seed, candidates, seen: 0, near: Vec::new(), is_cut: false }
     }
 
     /// The best of the `reach` nearest candidates that the list admits; farther ones follow as those are taken. What the
@@ -503,6 +536,55 @@ mod tests {
         plain.truncate(12);
         plain.sort_unstable();
         assert_eq!(rows, plain);
+    }
+
+    #[test]
+    fn a_list_from_the_nearest_tracks_is_that_from_all() {
+        let (vectors, _, meta) = collection();
+        let seeds = [3, 77];
+        let tracks = |entries: &[Entry]| entries.iter().map(|entry| entry.track).collect::<Vec<_>>();
+        // Of each seed so many, and the similarity of the last of them.
+        let near = |most: usize, options: &PlaylistOptions| {
+            let nearest = |seed: usize| {
+                let similarity = vectors.dot(&vectors.row(seed));
+                let mut rows: Vec<usize> = (0..200).collect();
+                rows.sort_by(|&a, &b| similarity[b].total_cmp(&similarity[a]));
+                rows.truncate(most);
+                let least = similarity[rows[most - 1]];
+                (rows, least)
+            };
+            let found = seeds.map(nearest);
+            let mut rows: Vec<usize> = found.iter().flat_map(|(rows, _)| rows.clone()).collect();
+            rows.sort_unstable();
+            rows.dedup();
+            let part = vectors.select(Axis(0), &rows);
+            let meta: Vec<TrackMeta> = rows.iter().map(|&row| meta[row].clone()).collect();
+            let at = seeds.map(|seed| rows.iter().position(|&row| row == seed).expect("its own nearest"));
+            let least = |row: usize| if row == at[0] { found[0].1 } else { found[1].1 };
+            let list = playlist_near(part.view(), &meta, &at, &|_| false, options, &least);
+            list.expect("a list").map(|entries| tracks(&entries))
+        };
+        for (diversity, max_per_artist) in [(0.0, None), (0.8, None), (0.0, Some(1))] {
+            let options = PlaylistOptions {
+                length: Length::Tracks(5),
+                diversity,
+                max_per_artist,
+                seeds: SeedUse::Open(2),
+                ..PlaylistOptions::default()
+            };
+            let all = playlist(vectors.view(), &meta, &seeds, &|_| false, &options).expect("a list");
+            assert_eq!(near(40, &options), Some(tracks(&all)), "{options:?}");
+            assert_eq!(near(2, &options), None, "too few to be sure: {options:?}");
+        }
+        let options = PlaylistOptions {
+            length: Length::Tracks(30),
+            min_similarity: Some(0.9),
+            seeds: SeedUse::Open(2),
+            ..PlaylistOptions::default()
+        };
+        let all = playlist(vectors.view(), &meta, &seeds, &|_| false, &options).expect("a list");
+        assert!(all.len() < 30);
+        assert_eq!(near(60, &options), Some(tracks(&all)), "short because nothing else is as near");
     }
 
     #[test]

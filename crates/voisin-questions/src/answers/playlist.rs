@@ -12,13 +12,13 @@ use voisin::{Collection, Engine, EngineError, Standing};
 use voisin_base::track::{TrackId, is_same_recording};
 use voisin_base::vector::dot;
 use voisin_explore::TrackMeta;
-use voisin_explore::playlist::{Entry, Length, PlaylistOptions, chain, playlist};
+use voisin_explore::playlist::{Entry, Length, PlaylistOptions, chain, playlist_near};
 use voisin_library::{SongSet, Track, TrackSet};
 
 /// Tempos count as they are shown, rounded.
 const SHOWN: f64 = 0.5;
 /// So many times the length of a list are candidates where key and tempo choose among them.
-const MIX_REACH: usize = 8;
+pub const MIX_REACH: usize = 8;
 
 /// What becomes of copies of one recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,10 +44,12 @@ pub struct PlaylistConstraints<'a> {
     pub max_bpm_step: Option<f64>,
     /// Which tracks may be in it besides those that are named as seeds; `None`: all.
     pub allowed: Option<&'a TrackSet>,
+    /// Similarities to seeds, by their rows, that no track exceeds which is not in the collection.
+    pub least: &'a HashMap<usize, f32>,
 }
 
 /// A list, as rows of the collection.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct PlaylistRows {
     /// Rows of the collection, in the order of the list.
     pub rows: Vec<usize>,
@@ -72,7 +74,7 @@ impl<'a> PlaylistJson<'a> {
     }
 }
 
-/// Makes a list.
+/// Makes a list; `None` where tracks might belong into it that are not in the collection.
 ///
 /// - `seeds`: rows to start from, those that are named one by one first
 /// - `named`: how many those are
@@ -83,7 +85,7 @@ pub fn listed(
     named: usize,
     wanted: &PlaylistConstraints<'_>,
     options: &PlaylistOptions,
-) -> Result<PlaylistRows, EngineError> {
+) -> Result<Option<PlaylistRows>, EngineError> {
     let length = options.length;
     let mixed = wanted.harmonic || wanted.max_bpm_step.is_some();
     let options =
@@ -104,7 +106,9 @@ pub fn listed(
         let is_out = |row: usize| {
             excluded.contains(&row) || wanted.allowed.is_some_and(|set| !set.contains(collection.ids[row]))
         };
-        let entries = playlist(vectors, &collection.meta, seeds, &is_out, &options)?;
+        let least = |seed: usize| wanted.least.get(&seed).copied().unwrap_or(f32::NEG_INFINITY);
+        let entries = playlist_near(vectors, &collection.meta, seeds, &is_out, &options, &least)?;
+        let Some(entries) = entries else { return Ok(None) };
         let is_copy = |a: usize, b: usize| wanted.copies != Copies::Kept && same_recording(vectors, a, b);
         let listed = || entries.iter().map(|entry| entry.row).chain(seeds[..named].iter().copied());
         // A file that is a seed from outside has no id.
@@ -143,7 +147,7 @@ pub fn listed(
             }
         };
     }
-    Ok(PlaylistRows { rows, is_short, standing: None })
+    Ok(Some(PlaylistRows { rows, is_short, standing: None }))
 }
 
 fn same_recording(vectors: ArrayView2<'_, f32>, a: usize, b: usize) -> bool {
