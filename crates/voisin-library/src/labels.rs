@@ -1,9 +1,10 @@
 //! Genres that the owner gave single recordings by hand. They belong to the audio and not to the track, so that one that
 //! is removed and added again still has its own.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use rusqlite::{OptionalExtension, Transaction, params};
+use serde::{Deserialize, Serialize};
 
 use super::{Library, Result, now};
 use voisin_base::track::ContentId;
@@ -19,7 +20,47 @@ pub struct LabelChange {
     pub after: Option<String>,
 }
 
+/// How much is labelled with what, counted at a cost that hardly grows with the library.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LabelTotals {
+    /// Labels given by hand, and the number of the last change of one.
+    by_hand: (u64, u64),
+    /// Files whose tags have each genre, by its key.
+    tagged: BTreeMap<String, u64>,
+}
+
+impl LabelTotals {
+    /// How many labels were given, taken or changed, at least; those that files exchanged do not count.
+    pub fn changes(&self, other: &Self) -> u64 {
+        let of = |totals: &Self, key: &String| totals.tagged.get(key).copied().unwrap_or(0);
+        let fewer = |a: &Self, b: &Self| -> u64 {
+            a.tagged.iter().map(|(key, count)| count.saturating_sub(of(b, key))).sum()
+        };
+        let by_hand = self.by_hand.0.abs_diff(other.by_hand.0).max(self.by_hand.1.abs_diff(other.by_hand.1));
+        by_hand + fewer(self, other).max(fewer(other, self))
+    }
+}
+
 impl Library {
+    /// How much is labelled with what.
+    #[doc(hidden)]
+    pub fn label_totals(&self) -> Result<LabelTotals> {
+        let count = |value: i64| value.unsigned_abs();
+        let found = (|| -> rusqlite::Result<_> {
+            let by_hand = self.connection.query_row(
+                "SELECT (SELECT count(*) FROM labels), (SELECT coalesce(max(id), 0) FROM label_changes)",
+                [],
+                |row| Ok((count(row.get(0)?), count(row.get(1)?))),
+            )?;
+            // Along the index, which holds nothing else.
+            let mut statement =
+                self.connection.prepare("SELECT genre_key, count(*) FROM genres GROUP BY genre_key")?;
+            let tagged = statement.query_map([], |row| Ok((row.get(0)?, count(row.get(1)?))))?;
+            Ok(LabelTotals { by_hand, tagged: tagged.collect::<rusqlite::Result<_>>()? })
+        })();
+        self.sql(found)
+    }
+
     /// All labels that were given by hand.
     #[doc(hidden)]
     pub fn hand_labels(&self) -> Result<HashMap<ContentId, String>> {

@@ -61,7 +61,7 @@ pub use health::{Health, LibraryFault, RepairReport};
 pub use heard::{Listened, Told};
 pub use journal::Leftovers;
 pub use journal::{Journal, JournalKind};
-pub use labels::LabelChange;
+pub use labels::{LabelChange, LabelTotals};
 pub use licence::licence_fits;
 pub use licence::licence_id;
 pub use list::SortBy;

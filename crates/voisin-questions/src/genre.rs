@@ -126,6 +126,7 @@ impl Classify {
             precision: self.precision.map(Fraction::get),
             or_share: false,
             mode: self.search.mode(),
+            all: false,
         }
     }
 

@@ -42,7 +42,7 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
     }
     let asked = args.question.options();
     let precision = asked.precision.or(is_writing.then_some(WRITTEN_PRECISION));
-    let options = ClassifyOptions { precision, or_share: is_writing, ..asked };
+    let options = ClassifyOptions { precision, or_share: is_writing, all: args.all, ..asked };
     let embedder = |library: Option<&Library>| context.lazy_embedder(library);
     let classifier =
         Classifier::open(engine.as_mut(), &options, embedder, |news| report_news(context, &news))?;
@@ -51,13 +51,13 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
     }
     let mut failed = 0;
     let named = FilesAsked::new(context, engine.as_ref(), args, &mut failed)?;
-    let answers = match (&classifier, &engine) {
+    let answers = match (&classifier, &mut engine) {
         (Classifier::FirstGuess(guess), engine) => {
             first_guesses(context, guess, engine.as_ref(), &named, args.all, &mut failed)?
         }
         (Classifier::Labelled(labelled), Some(engine)) => {
             let seeds = if args.all {
-                labelled.tracks().seeds()
+                labelled.seeds(engine)?
             } else {
                 named.each(&mut failed, |text| seeds(context, engine, std::slice::from_ref(text)))?
             };

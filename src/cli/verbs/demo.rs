@@ -79,7 +79,7 @@ pub(crate) fn run(context: &Context, args: &DemoArgs) -> anyhow::Result<Ending> 
             say("")?;
         }
         let seeds = seeds(context, &engine, &[file.path.clone().into_os_string()])?;
-        for mut answer in labelled.classify(&engine, seeds)? {
+        for mut answer in labelled.classify(&mut engine, seeds)? {
             answer.keep_voters(SHOWN_VOTERS);
             unanswered |= answer.genre().is_none();
             answers::print_one(&answer)?;

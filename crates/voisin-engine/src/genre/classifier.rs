@@ -7,9 +7,10 @@ use super::answer::{Finding, GenreAnswer};
 use super::evidence::Evidence;
 use super::first_guess::FirstGuess;
 use super::head::GenreHead;
+use super::kept_labels::NearLabels;
 use super::labels::{GroupBy, LabelSource, LabelledTracks};
 use super::lacking::Lacking;
-use super::vote::vote_options;
+use super::vote::{Voters, vote_options};
 use crate::search::stacked;
 use crate::{Embedder, Engine, EngineError, Seed};
 use voisin_base::remedy::Remedy;
@@ -39,6 +40,21 @@ pub struct ClassifyOptions {
     pub or_share: bool,
     /// How neighbours are found where no head helps them.
     pub mode: SearchMode,
+    /// Every track will be asked about: labels are then read all at once.
+    pub all: bool,
+}
+
+impl ClassifyOptions {
+    /// Whether neighbours are to vote as they do where nobody says otherwise.
+    fn is_usual_vote(&self, source: &LabelSource) -> bool {
+        let Self { neighbours, other_artists, among, precision, mode, .. } = self;
+        *source == LabelSource::Tags
+            && neighbours.is_none()
+            && !other_artists
+            && among.is_empty()
+            && precision.is_none()
+            && *mode == SearchMode::default()
+    }
 }
 
 /// What is worth telling about who answers.
@@ -157,7 +173,7 @@ pub enum Classifier {
 
 /// Labelled tracks, and how they are asked.
 pub struct Labelled {
-    tracks: LabelledTracks,
+    voters: Voters,
     /// Those with genres that are allowed.
     count: LabelCount,
     voice: Voice,
@@ -292,6 +308,14 @@ impl Labelled {
         };
         let trained = head.as_ref().map(GenreHead::source);
         let source = options.labels.clone().unwrap_or_else(|| engine.label_source());
+        if head.is_none()
+            && !options.all
+            && options.is_usual_vote(&source)
+            && let Some(near) = engine.near_labels()?
+        {
+            tell(GenreNews::NoHead(options.labels.clone()));
+            return Ok(Ok(Self::near(near, options)));
+        }
         let tracks = match engine.labelled_tracks(&source, &GroupBy::Artist) {
             Err(EngineError::NoLabels) => return Ok(Err(LabelCount::default())),
             tracks => tracks?,
@@ -306,7 +330,7 @@ impl Labelled {
                 None
             }
             (Some(_), Some(trained)) if !same_source(&source, &trained) => {
-                tell(GenreNews::OtherLabels { asked: source, trained });
+                tell(GenreNews::OtherLabels { asked: source.clone(), trained });
                 None
             }
             (Some(head), _) => Some(head),
@@ -315,7 +339,35 @@ impl Labelled {
                 None
             }
         };
-        Ok(Ok(Self::new(engine, head, tracks, options, tell)?))
+        let is_kept = head.is_none() && options.is_usual_vote(&source);
+        let labelled = Self::new(engine, head, tracks, options, tell)?;
+        if is_kept && let (Voters::All(tracks), Some(familiarity)) = (&labelled.voters, &labelled.familiarity)
+        {
+            engine.keep_labels(tracks, labelled.count, familiarity, labelled.lacking.as_deref())?;
+        }
+        Ok(Ok(labelled))
+    }
+
+    /// By what is kept of the labels.
+    fn near(mut near: NearLabels, options: &ClassifyOptions) -> Self {
+        let (familiarity, lacking) = (near.familiarity.take(), near.lacking.take().map(Box::new));
+        let voice = Voice::Vote {
+            priors: std::mem::take(&mut near.priors),
+            nesting: near.nesting.clone(),
+            options: vote_options(options.neighbours),
+            mode: options.mode,
+            least_share: 0.0,
+            is_limited: false,
+        };
+        let count = near.count;
+        Self {
+            voters: Voters::Near(Box::new(near)),
+            count,
+            voice,
+            familiarity,
+            lacking,
+            other_artists: false,
+        }
     }
 
     fn new(
@@ -344,7 +396,6 @@ impl Labelled {
             if is_limited {
                 tracks.keep_among(&among)?;
             }
-            engine.refresh_index()?;
             let priors = Priors::from_labels(tracks.labels.iter().map(Vec::as_slice));
             Voice::Vote {
                 priors,
@@ -356,36 +407,47 @@ impl Labelled {
             }
         };
         let other_artists = options.other_artists;
-        let mut labelled = Self { tracks, count, voice, familiarity: None, lacking, other_artists };
-        if !is_limited {
+        let voters = Voters::All(tracks);
+        let mut labelled = Self { voters, count, voice, familiarity: None, lacking, other_artists };
+        if let (false, Voters::All(tracks)) = (is_limited, &labelled.voters) {
             let probabilities = |rows: &[usize]| -> Result<Vec<f32>, EngineError> {
-                let seeds = rows.iter().map(|&row| labelled.tracks.seed(row)).collect();
+                let seeds = rows.iter().map(|&row| tracks.seed(row)).collect();
                 Ok(labelled.ask(engine, seeds)?.iter().map(GenreAnswer::probability).collect())
             };
-            let familiarity = Familiarity::of(&labelled.tracks.set(), probabilities)?;
+            let familiarity = Familiarity::of(&tracks.set(), probabilities)?;
             labelled.familiarity = Some(Box::new(familiarity));
         }
         Ok(labelled)
     }
 
-    /// The labelled tracks that are asked.
-    pub fn tracks(&self) -> &LabelledTracks {
-        &self.tracks
+    #[cfg(test)]
+    pub(super) fn voters(&self) -> &Voters {
+        &self.voters
+    }
+
+    /// Every track of the library as a seed.
+    pub fn seeds(&self, engine: &Engine) -> Result<Vec<Seed>, EngineError> {
+        match &self.voters {
+            Voters::All(tracks) => Ok(tracks.seeds()),
+            Voters::Near(_) => Ok(engine.labelled_tracks(&LabelSource::Tags, &GroupBy::Track)?.seeds()),
+        }
     }
 
     /// One answer a seed, in their order. A track never votes for itself, nor does another copy of it.
     ///
     /// What is unlike the labelled tracks, or never changes, is unknown, unless only some genres are allowed.
-    pub fn classify(&self, engine: &Engine, seeds: Vec<Seed>) -> Result<Vec<GenreAnswer>, EngineError> {
-        let row =
-            |seed: &Seed| self.tracks.row(seed.track?).filter(|&row| !self.tracks.labels[row].is_empty());
-        let rows: Vec<Option<usize>> = seeds.iter().map(row).collect();
-        let groups: Vec<Option<usize>> =
-            rows.iter().map(|row| row.map(|row| self.tracks.groups[row])).collect();
-        let vectors = stacked(&seeds, self.tracks.vectors.ncols())?;
+    pub fn classify(&self, engine: &mut Engine, seeds: Vec<Seed>) -> Result<Vec<GenreAnswer>, EngineError> {
+        let mut ballots = self.voters.ballots(engine)?;
+        ballots.read(engine, seeds.iter().filter_map(|seed| seed.track))?;
+        let group = |seed: &Seed| {
+            let ballot = ballots.of(seed.track?)?;
+            (!ballot.genres.is_empty()).then_some(ballot.group)
+        };
+        let groups: Vec<Option<usize>> = seeds.iter().map(group).collect();
+        let vectors = stacked(&seeds, self.voters.dimension())?;
         // a label is its owner's word that it is music
-        let steady = |(seed, row): (&Seed, &Option<usize>)| Ok(row.is_none() && engine.is_steady(seed)?);
-        let steady: Vec<bool> = seeds.iter().zip(&rows).map(steady).collect::<Result<_, EngineError>>()?;
+        let steady = |(seed, group): (&Seed, &Option<usize>)| Ok(group.is_none() && engine.is_steady(seed)?);
+        let steady: Vec<bool> = seeds.iter().zip(&groups).map(steady).collect::<Result<_, EngineError>>()?;
         let threshold = match &self.voice {
             Voice::Head { model, options } => options.precision.map_or(0.0, |p| model.threshold(p)),
             Voice::Vote { .. } => 0.0,
@@ -409,13 +471,15 @@ impl Labelled {
         Ok(answers)
     }
 
-    fn ask(&self, engine: &Engine, seeds: Vec<Seed>) -> Result<Vec<GenreAnswer>, EngineError> {
+    fn ask(&self, engine: &mut Engine, seeds: Vec<Seed>) -> Result<Vec<GenreAnswer>, EngineError> {
         match &self.voice {
             Voice::Head { model, options } => {
-                engine.ask_head(model, &self.tracks, self.count, seeds, options, self.other_artists)
+                engine.ask_head(model, &self.voters, self.count, seeds, options, self.other_artists)
             }
             Voice::Vote { priors, nesting, options, mode, least_share, is_limited } => {
-                let votes = engine.vote(&seeds, &self.tracks, priors, options, self.other_artists, *mode)?;
+                let votes = engine.with_index(|engine| {
+                    engine.vote(&seeds, &self.voters, priors, options, self.other_artists, *mode)
+                })?;
                 let answer = |(seed, (votes, evidence)): (Seed, (Votes, Vec<Evidence>))| {
                     let genres = nesting.together(&votes.shares);
                     let words = nesting.words(&genres);

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::answer::{Finding, GenreAnswer};
 use super::labels::{GroupBy, LabelSource, LabelledTracks};
+use super::vote::Voters;
 use crate::search::stacked;
 use crate::{Engine, EngineError, Seed};
 use voisin_base::track::{SAME_RECORDING, TrackId};
@@ -120,13 +121,14 @@ impl Engine {
     pub(super) fn ask_head(
         &self,
         head: &GenreModel,
-        tracks: &LabelledTracks,
+        voters: &Voters,
         labelled: LabelCount,
         seeds: Vec<Seed>,
         options: &PredictOptions,
         other_artists: bool,
     ) -> Result<Vec<GenreAnswer>, EngineError> {
         let mut answers = Vec::with_capacity(seeds.len());
+        let mut ballots = voters.ballots(self)?;
         let mut seeds = seeds.into_iter();
         loop {
             let batch: Vec<Seed> = seeds.by_ref().take(BATCH).collect();
@@ -136,7 +138,8 @@ impl Engine {
             let vectors = stacked(&batch, head.dimension())?;
             let ids: Vec<Option<TrackId>> = batch.iter().map(|seed| seed.track).collect();
             let groups: Vec<Option<usize>> = if other_artists {
-                ids.iter().map(|id| Some(tracks.groups[tracks.row((*id)?)?])).collect()
+                ballots.read(self, ids.iter().copied().flatten())?;
+                ids.iter().map(|id| Some(ballots.of((*id)?)?.group)).collect()
             } else {
                 Vec::new()
             };
@@ -147,7 +150,7 @@ impl Engine {
                 ..QueryVectors::of(vectors.view())
             };
             for (seed, prediction) in batch.into_iter().zip(head.predict(&queries, options)?) {
-                let evidence = tracks.evidence(&prediction.votes.voters);
+                let evidence = ballots.evidence(self, &prediction.votes.voters)?;
                 let finding = Finding::Head { prediction: Box::new(prediction), evidence };
                 answers.push(GenreAnswer::new(seed, !options.among.is_empty(), labelled, finding));
             }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
+use std::time::SystemTime;
 
 use ndarray::Array2;
 
@@ -139,6 +140,33 @@ pub struct LabelledTracks {
     pub unmatched: usize,
 }
 
+impl TrackDisplay {
+    /// What there is of a track.
+    pub(super) fn of(track: &Track) -> Self {
+        Self {
+            artist: track.main_artist().map(str::to_owned),
+            display: track.display_name(),
+            path: track.path.clone(),
+        }
+    }
+
+    pub(super) fn evidence(&self, voter: &Voter) -> Evidence {
+        let Self { artist, display, path } = self.clone();
+        let Voter { track, similarity, weight, .. } = *voter;
+        Evidence { track, path, display, artist, genres: voter.genres.clone(), similarity, weight }
+    }
+}
+
+/// Who leads a track, or the track itself: by those who join in for a song, whole genres would become one group.
+pub(super) fn artist_group(track: &Track) -> String {
+    track.artists().first().map_or_else(|| group_of_one(track), |artist| fold(artist))
+}
+
+/// NUL cannot stand in a tag or a path, so a track of its own never meets another.
+fn group_of_one(track: &Track) -> String {
+    format!("\0{}\0{}", track.path.display(), track.id)
+}
+
 impl LabelledTracks {
     /// The same as plain numbers, for [`voisin_learn::genre`].
     pub fn set(&self) -> LabelledVectors<'_> {
@@ -168,23 +196,6 @@ impl LabelledTracks {
         }
     }
 
-    /// The voters with what is shown of them, in the same order.
-    pub(super) fn evidence(&self, voters: &[Voter]) -> Vec<Evidence> {
-        let known = |voter: &Voter| {
-            let facts = self.facts[self.row(voter.track)?].clone();
-            Some(Evidence {
-                track: voter.track,
-                path: facts.path,
-                display: facts.display,
-                artist: facts.artist,
-                genres: voter.genres.clone(),
-                similarity: voter.similarity,
-                weight: voter.weight,
-            })
-        };
-        voters.iter().filter_map(known).collect()
-    }
-
     /// Forgets every label but these genres.
     ///
     /// # Errors
@@ -209,7 +220,7 @@ impl LabelledTracks {
 }
 
 /// Genres of tracks from one source.
-struct Labeller<'a> {
+pub(super) struct Labeller<'a> {
     taxonomy: &'a Taxonomy,
     source: &'a LabelSource,
     table: Option<PathTable>,
@@ -218,7 +229,7 @@ struct Labeller<'a> {
 }
 
 impl<'a> Labeller<'a> {
-    fn new(
+    pub(super) fn new(
         taxonomy: &'a Taxonomy,
         source: &'a LabelSource,
         by_hand: HashMap<ContentId, String>,
@@ -230,7 +241,7 @@ impl<'a> Labeller<'a> {
         Ok(Self { taxonomy, source, table, by_hand })
     }
 
-    fn genres(&mut self, track: &Track) -> Vec<Genre> {
+    pub(super) fn genres(&mut self, track: &Track) -> Vec<Genre> {
         let of_source = self.of_source(track);
         match self.by_hand.get(&track.audio.content) {
             Some(genre) => self.taxonomy.parse(&[genre]),
@@ -260,6 +271,15 @@ impl<'a> Labeller<'a> {
     /// Lines that named no file of the library; an error if none did.
     fn finish(&self) -> Result<usize, EngineError> {
         self.table.as_ref().map_or(Ok(0), PathTable::unused)
+    }
+}
+
+/// - `spellings`: ascending
+pub(super) fn spell<'a>(spellings: &[Genre], genres: impl Iterator<Item = &'a mut Genre>) {
+    for genre in genres {
+        if let Ok(at) = spellings.binary_search(genre) {
+            *genre = spellings[at].clone();
+        }
     }
 }
 
@@ -367,11 +387,16 @@ impl Engine {
         if !filter.words.is_empty() || matches!(source, LabelSource::File(_)) {
             return Ok(None);
         }
-        let tables = [SYNONYMS_FILE, HIERARCHY_FILE].map(|name| {
+        let tables = self.genre_tables();
+        Ok(Some(FilterState { library: self.library.state()?, source: source.to_string(), tables }))
+    }
+
+    /// Length and time of the user's tables.
+    pub(super) fn genre_tables(&self) -> [Option<(u64, SystemTime)>; 2] {
+        [SYNONYMS_FILE, HIERARCHY_FILE].map(|name| {
             let table = std::fs::metadata(self.library.dir().join(name)).ok()?;
             Some((table.len(), table.modified().ok()?))
-        });
-        Ok(Some(FilterState { library: self.library.state()?, source: source.to_string(), tables }))
+        })
     }
 
     fn matching_now(&self, filter: &TrackFilter) -> Result<Option<TrackSet>, EngineError> {
@@ -495,16 +520,11 @@ impl Engine {
         let unmatched = self.for_each_labelled(source, |track, genres| {
             let Ok(row) = vectors.ids.binary_search(&track.id) else { return Ok(()) };
             labels[row] = genres;
-            let display = track.display_name();
-            let artist = track.main_artist().map(str::to_owned);
-            // NUL cannot stand in a tag or a path, so a track of its own never meets another
-            let alone = || format!("\0{}\0{}", track.path.display(), track.id);
-            // Who leads: by those who join in for a song, whole genres would become one group.
-            let folded = track.artists().first().map(|artist| fold(artist));
+            let alone = || group_of_one(&track);
             let key = match group_by {
-                GroupBy::Artist => folded.unwrap_or_else(alone),
-                GroupBy::Album => match (folded, track.tags.album.as_deref()) {
-                    (Some(artist), Some(album)) => format!("{artist}\0{}", fold(album)),
+                GroupBy::Artist => artist_group(&track),
+                GroupBy::Album => match (track.artists().first(), track.tags.album.as_deref()) {
+                    (Some(artist), Some(album)) => format!("{}\0{}", fold(artist), fold(album)),
                     _ => alone(),
                 },
                 GroupBy::Folder => {
@@ -520,7 +540,7 @@ impl Engine {
                     .unwrap_or_else(alone),
             };
             members.entry(key).or_default().push(row);
-            facts[row] = Some(TrackDisplay { artist, display, path: track.path });
+            facts[row] = Some(TrackDisplay::of(&track));
             Ok(())
         })?;
         // By name: the same folds are dealt whatever numbers a library gave its tracks.
@@ -535,11 +555,7 @@ impl Engine {
         }
         // One spelling per genre: the commonest.
         let spellings = Spellings::count(labels.iter().flatten()).genres();
-        for genre in labels.iter_mut().flatten() {
-            if let Ok(at) = spellings.binary_search(genre) {
-                *genre = spellings[at].clone();
-            }
-        }
+        spell(&spellings, labels.iter_mut().flatten());
         let facts = facts
             .into_iter()
             .map(|known| {

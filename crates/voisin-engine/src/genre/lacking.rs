@@ -1,12 +1,16 @@
 //! What a library's labels lack, told by the first guess from the model's tags.
 
+use std::collections::BTreeSet;
+
 use ndarray::Axis;
 
 use super::labels::LabelledTracks;
 use crate::{Engine, EngineError, Seed};
 use voisin_base::track::TrackId;
 use voisin_encoder::TagLayer;
-use voisin_learn::genre::{DefaultGenres, GenreShare, Guess, KinStyles, PresentGenres, Taxonomy, thinned};
+use voisin_learn::genre::{
+    DefaultGenres, Genre, GenreShare, Guess, KinStyles, PresentGenres, Taxonomy, thinned,
+};
 
 /// A user's own families of kin styles, inside a library's folder.
 const KIN_FILE: &str = "genre-kin.tsv";
@@ -28,18 +32,31 @@ impl Lacking {
     /// # Errors
     /// A user's own table of kin styles cannot be read.
     pub(super) fn of(engine: &Engine, tracks: &LabelledTracks) -> Result<Option<Self>, EngineError> {
-        let genres = DefaultGenres::shipped(&Taxonomy::default())?;
-        let layer = engine.tag_layer_if_any()?.filter(|layer| layer.names().starts_with(genres.tags()));
-        let Some(layer) = layer else { return Ok(None) };
+        let Some((genres, layer)) = heard_by(engine)? else { return Ok(None) };
         let labelled: Vec<usize> =
             (0..tracks.labels.len()).filter(|&row| !tracks.labels[row].is_empty()).collect();
         let some = thinned(labelled.len(), HEARD).into_iter().map(|at| tracks.ids[labelled[at]]);
         let heard = guesses(engine, &genres, &layer, &some.collect::<Vec<_>>())?;
         let heard: Vec<(usize, Guess)> =
             heard.into_iter().filter_map(|(id, guess)| Some((tracks.row(id)?, guess))).collect();
-        let kin = KinStyles::with_user_file(&engine.library().dir().join(KIN_FILE))?;
-        let present = PresentGenres::new(&tracks.labels, &heard, kin);
+        let present = PresentGenres::new(&tracks.labels, &heard, kin_styles(engine)?);
         Ok(Some(Self { genres, layer, present }))
+    }
+
+    /// The same, where it is known what is there by sound.
+    pub(super) fn known(
+        engine: &Engine,
+        labels: BTreeSet<Genre>,
+        sounding: BTreeSet<Genre>,
+    ) -> Result<Option<Self>, EngineError> {
+        let Some((genres, layer)) = heard_by(engine)? else { return Ok(None) };
+        let present = PresentGenres::known(labels, sounding, kin_styles(engine)?);
+        Ok(Some(Self { genres, layer, present }))
+    }
+
+    /// Genres that the labels have by sound.
+    pub(super) fn sounding(&self) -> impl Iterator<Item = &Genre> {
+        self.present.sounding()
     }
 
     /// The genre that each track sounds like and that the labels lack.
@@ -65,6 +82,17 @@ impl Lacking {
         };
         seeds.iter().map(of).collect()
     }
+}
+
+/// What first guesses are made by; nothing where the model has not the tags for it.
+fn heard_by(engine: &Engine) -> Result<Option<(DefaultGenres, TagLayer)>, EngineError> {
+    let genres = DefaultGenres::shipped(&Taxonomy::default())?;
+    let layer = engine.tag_layer_if_any()?.filter(|layer| layer.names().starts_with(genres.tags()));
+    Ok(layer.map(|layer| (genres, layer)))
+}
+
+fn kin_styles(engine: &Engine) -> Result<KinStyles, EngineError> {
+    Ok(KinStyles::with_user_file(&engine.library().dir().join(KIN_FILE))?)
 }
 
 /// - `logits`: of the model's tags, of which those that a guess is made from come first

@@ -11,6 +11,7 @@ mod classifier;
 mod evidence;
 mod first_guess;
 mod head;
+mod kept_labels;
 mod kinship;
 mod labels;
 mod lacking;

@@ -4,12 +4,13 @@ use ndarray::Array2;
 use rayon::prelude::*;
 
 use super::evidence::Evidence;
+use super::kept_labels::{Ballot, MetTracks, NearLabels};
 use super::labels::LabelledTracks;
 use crate::{Collection, Engine, EngineError, Seed};
-use voisin_base::track::is_same_recording;
+use voisin_base::track::{TrackId, is_same_recording};
 use voisin_explore::KnnGraph;
 use voisin_index::{IndexError, Neighbor, SearchMode};
-use voisin_learn::genre::{LabelCount, LabelledNeighbor, Priors, VoteOptions, Votes, vote};
+use voisin_learn::genre::{LabelCount, LabelledNeighbor, Priors, VoteOptions, Voter, Votes, vote};
 
 /// Voters where nobody says how many.
 const VOTERS: usize = 15;
@@ -19,17 +20,84 @@ pub(super) fn vote_options(neighbours: Option<usize>) -> VoteOptions {
     VoteOptions { k: neighbours.unwrap_or(VOTERS), ..VoteOptions::default() }
 }
 
+/// Who may vote.
+pub(super) enum Voters {
+    /// All tracks, whose labels are in memory.
+    All(LabelledTracks),
+    /// Those that are met, whose labels are read then.
+    Near(Box<NearLabels>),
+}
+
+/// Their votes.
+pub(super) enum Ballots<'a> {
+    All(&'a LabelledTracks),
+    Met(Box<MetTracks<'a>>),
+}
+
+impl Voters {
+    pub(super) fn dimension(&self) -> usize {
+        match self {
+            Self::All(tracks) => tracks.vectors.ncols(),
+            Self::Near(near) => near.dimension,
+        }
+    }
+
+    pub(super) fn ballots(&self, engine: &Engine) -> Result<Ballots<'_>, EngineError> {
+        Ok(match self {
+            Self::All(tracks) => Ballots::All(tracks),
+            Self::Near(near) => Ballots::Met(Box::new(MetTracks::new(engine, near)?)),
+        })
+    }
+}
+
+impl Ballots<'_> {
+    /// Makes these ready to be looked up.
+    pub(super) fn read(
+        &mut self,
+        engine: &Engine,
+        tracks: impl Iterator<Item = TrackId>,
+    ) -> Result<(), EngineError> {
+        match self {
+            Self::All(_) => Ok(()),
+            Self::Met(met) => met.read(engine, tracks),
+        }
+    }
+
+    /// The voters with what is shown of them, in the same order.
+    pub(super) fn evidence(
+        &mut self,
+        engine: &Engine,
+        voters: &[Voter],
+    ) -> Result<Vec<Evidence>, EngineError> {
+        self.read(engine, voters.iter().map(|voter| voter.track))?;
+        let shown = |voter: &Voter| Some(self.of(voter.track)?.display.evidence(voter));
+        Ok(voters.iter().filter_map(shown).collect())
+    }
+
+    /// None of a track that is not known.
+    pub(super) fn of(&self, track: TrackId) -> Option<Ballot<'_>> {
+        match self {
+            Self::All(tracks) => {
+                let row = tracks.row(track)?;
+                let (genres, display) = (tracks.labels[row].as_slice(), &tracks.facts[row]);
+                Some(Ballot { genres, group: tracks.groups[row], display })
+            }
+            Self::Met(met) => met.ballot(track),
+        }
+    }
+}
+
 impl Engine {
     /// Lets the labelled neighbours of each track vote for its genre.
     ///
     /// A track never votes for itself, nor does another copy of it. The index must have been opened.
     ///
-    /// - `priors`: of the labels of `tracks`
+    /// - `priors`: of the labels of all tracks
     /// - `other_artists`: tracks of the same artist do not vote
     pub(super) fn vote(
         &self,
         seeds: &[Seed],
-        tracks: &LabelledTracks,
+        voters: &Voters,
         priors: &Priors,
         options: &VoteOptions,
         other_artists: bool,
@@ -40,30 +108,32 @@ impl Engine {
         let vectors = Array2::from_shape_vec((seeds.len(), dimension), vectors).map_err(|_| {
             IndexError::Dimension { expected: self.loaded_index().dimension(), actual: dimension }
         })?;
-        let votes_here = |seed: &Seed, neighbor: &Neighbor| {
-            let Some(row) = tracks.row(neighbor.track) else { return false };
-            let own_group =
-                seed.track.filter(|_| other_artists).and_then(|own| Some(tracks.groups[tracks.row(own)?]));
+        let mut ballots = voters.ballots(self)?;
+        ballots.read(self, seeds.iter().filter(|_| other_artists).filter_map(|seed| seed.track))?;
+        let votes_here = |ballots: &Ballots, seed: &Seed, neighbor: &Neighbor| {
+            let Some(ballot) = ballots.of(neighbor.track) else { return false };
+            let own_group = seed.track.filter(|_| other_artists).and_then(|own| Some(ballots.of(own)?.group));
             let itself = seed.track == Some(neighbor.track) || is_same_recording(neighbor.similarity);
-            !tracks.labels[row].is_empty() && !itself && Some(tracks.groups[row]) != own_group
+            !ballot.genres.is_empty() && !itself && Some(ballot.group) != own_group
         };
         let found = self.search_until_all(vectors.view(), options.k, mode, None, |at, mut found| {
-            found.retain(|neighbor| votes_here(&seeds[at], neighbor));
+            ballots.read(self, found.iter().map(|neighbor| neighbor.track))?;
+            found.retain(|neighbor| votes_here(&ballots, &seeds[at], neighbor));
             Ok(found)
         })?;
-        let vote_of = |found: Vec<Neighbor>| {
+        let mut vote_of = |found: Vec<Neighbor>| {
             let neighbours: Vec<LabelledNeighbor> = found
                 .iter()
                 .filter_map(|neighbor| {
-                    let genres = tracks.labels[tracks.row(neighbor.track)?].clone();
+                    let genres = ballots.of(neighbor.track)?.genres.to_vec();
                     Some(LabelledNeighbor { track: neighbor.track, similarity: neighbor.similarity, genres })
                 })
                 .collect();
             let votes = vote(&neighbours, priors, options)?;
-            let evidence = tracks.evidence(&votes.voters);
+            let evidence = ballots.evidence(self, &votes.voters)?;
             Ok((votes, evidence))
         };
-        found.into_iter().map(vote_of).collect()
+        found.into_iter().map(&mut vote_of).collect()
     }
 }
 

@@ -7,8 +7,10 @@
 //! what tells the library's own tracks apart.
 
 use ndarray::{Array2, ArrayView2, Axis};
+use serde::{Deserialize, Serialize};
 
 use super::{LabelledVectors, Near, UnknownReason, data::thinned, nearest::nearest, space::unit_rows};
+use voisin_base::track::TrackId;
 
 /// Nearest labelled tracks whose mean cosine counts, each for itself.
 const NEAREST: [usize; 2] = [1, 10];
@@ -37,6 +39,14 @@ pub struct Familiarity {
     /// Unit rows.
     reference: Array2<f32>,
     groups: Vec<usize>,
+    measured: MeasuredFamiliarity,
+}
+
+/// What was measured of labelled tracks; the vectors that others are compared with are not in it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct MeasuredFamiliarity {
+    /// Who is compared with.
+    pub reference: Vec<TrackId>,
     /// Of labelled tracks, each ascending.
     own: [Vec<f32>; NEAREST.len() + 1],
     /// Products of their shares, ascending.
@@ -95,21 +105,35 @@ impl Familiarity {
         let mut familiarity = Self {
             reference: unit_rows(set.vectors.select(Axis(0), &rows)),
             groups: groups_of(&rows),
-            own: Default::default(),
-            joint: Vec::new(),
+            measured: MeasuredFamiliarity {
+                reference: rows.iter().map(|&row| set.ids[row]).collect(),
+                ..MeasuredFamiliarity::default()
+            },
         };
         let groups: Vec<Option<usize>> = groups_of(&judged).into_iter().map(Some).collect();
         let probabilities = ask(&judged)?;
         let vectors = set.vectors.select(Axis(0), &judged);
         let pleas: Vec<Pleas> =
             familiarity.pleas(vectors, &groups, &probabilities).into_iter().flatten().collect();
-        for (at, own) in familiarity.own.iter_mut().enumerate() {
+        for (at, own) in familiarity.measured.own.iter_mut().enumerate() {
             own.extend(pleas.iter().map(|pleas| pleas[at]));
             own.sort_by(f32::total_cmp);
         }
-        familiarity.joint = pleas.iter().map(|pleas| familiarity.product(pleas)).collect();
-        familiarity.joint.sort_by(f32::total_cmp);
+        familiarity.measured.joint = pleas.iter().map(|pleas| familiarity.product(pleas)).collect();
+        familiarity.measured.joint.sort_by(f32::total_cmp);
         Ok(familiarity)
+    }
+
+    /// As it was measured before.
+    ///
+    /// - `vectors`, `groups`: of the tracks that are compared with, as far as they are still there
+    pub fn again(measured: MeasuredFamiliarity, vectors: Array2<f32>, groups: Vec<usize>) -> Self {
+        Self { reference: unit_rows(vectors), groups, measured }
+    }
+
+    /// What is to be kept of it.
+    pub fn measured(&self) -> &MeasuredFamiliarity {
+        &self.measured
     }
 
     /// What speaks for each row, of labelled tracks outside its group; `None` where there are none.
@@ -131,7 +155,7 @@ impl Familiarity {
     }
 
     fn shares_of(&self, pleas: &Pleas) -> Pleas {
-        std::array::from_fn(|at| share_up_to(&self.own[at], pleas[at]))
+        std::array::from_fn(|at| share_up_to(&self.measured.own[at], pleas[at]))
     }
 
     fn product(&self, pleas: &Pleas) -> f32 {
@@ -152,7 +176,7 @@ impl Familiarity {
             pleas.map_or(Familiar::YES, |pleas| {
                 let [nearest, around, sure] = self.shares_of(&pleas);
                 Familiar {
-                    share: share_up_to(&self.joint, self.product(&pleas)),
+                    share: share_up_to(&self.measured.joint, self.product(&pleas)),
                     is_distant: nearest.min(around) <= sure,
                 }
             })
@@ -258,7 +282,7 @@ mod tests {
         let some = around(3, 20, 8);
         let judged = |set: &LabelledVectors| of(set).judge(some.view(), &[None; 20], &[0.5; 20]);
         assert_eq!(judged(&set), judged(&turned.set()));
-        assert!(of(&set).joint.len() < n);
+        assert!(of(&set).measured.joint.len() < n);
     }
 
     #[test]

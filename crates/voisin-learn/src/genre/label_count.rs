@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use super::Genre;
 use voisin_base::text::count;
 
@@ -17,7 +19,7 @@ pub const LEAST_GENRES: usize = 2;
 pub const WELL_KNOWN: usize = 8;
 
 /// How many tracks are labelled, and with how many genres.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LabelCount {
     /// Tracks with a genre.
     pub tracks: usize,

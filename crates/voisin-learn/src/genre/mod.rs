@@ -39,7 +39,7 @@ pub use classifier::FusionClassifier;
 pub use data::{LabelledRows, LabelledVectors, QueryVectors, thinned};
 pub use default::{Basis, DefaultGenres, Guess, GuessShare};
 pub use error::GenreError;
-pub use familiarity::{Familiar, Familiarity, is_steady};
+pub use familiarity::{Familiar, Familiarity, MeasuredFamiliarity, is_steady};
 pub use folds::{Fold, deal_folds, grouped_folds};
 pub use fusion::Fusion;
 pub use kinship::{Borderline, GenreKinship, Kin, Kinship, KinshipOptions, kinship};

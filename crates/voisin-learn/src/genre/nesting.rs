@@ -48,19 +48,27 @@ impl Nesting {
 
     /// - `genres`: ascending; `classes`: of each track, ascending numbers of genres
     pub(super) fn new(genres: Vec<Genre>, classes: &[Vec<usize>]) -> Self {
-        let mut tracks = vec![0; genres.len()];
-        let mut both = BTreeMap::new();
         let mut sets: BTreeMap<&[usize], usize> = BTreeMap::new();
         for own in classes.iter().filter(|own| !own.is_empty()) {
-            for (i, &a) in own.iter().enumerate() {
-                tracks[a] += 1;
-                own[i + 1..].iter().for_each(|&b| *both.entry((a, b)).or_default() += 1);
-            }
             *sets.entry(own).or_default() += 1;
+        }
+        Self::of_sets(genres, &sets)
+    }
+
+    /// - `genres`: ascending
+    /// - `sets`: ascending numbers of genres, none empty, and how many tracks bear just these
+    pub fn of_sets(genres: Vec<Genre>, sets: &BTreeMap<&[usize], usize>) -> Self {
+        let mut tracks = vec![0; genres.len()];
+        let mut both = BTreeMap::new();
+        for (own, count) in sets {
+            for (i, &a) in own.iter().enumerate() {
+                tracks[a] += count;
+                own[i + 1..].iter().for_each(|&b| *both.entry((a, b)).or_default() += count);
+            }
         }
         let n = sets.values().sum::<usize>().max(1) as f64;
         let mut sets: Vec<(Vec<usize>, f64)> =
-            sets.into_iter().map(|(own, count)| (own.to_vec(), count as f64 / n)).collect();
+            sets.iter().map(|(own, &count)| (own.to_vec(), count as f64 / n)).collect();
         sets.extend((0..genres.len()).filter(|&c| tracks[c] == 0).map(|c| (vec![c], 1.0 / n)));
         Self { genres, tracks, both, sets }
     }

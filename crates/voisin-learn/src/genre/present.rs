@@ -89,7 +89,18 @@ impl PresentGenres {
             **count as f64 >= SOUNDS_SO * heard.get(label).copied().unwrap_or(0) as f64
         };
         let sounding = taken.iter().filter(is_often).map(|((_, guessed), _)| (*guessed).clone()).collect();
-        Self { labels: labels.iter().flatten().cloned().collect(), sounding, kin }
+        Self::known(labels.iter().flatten().cloned().collect(), sounding, kin)
+    }
+
+    /// - `labels`: genres that tracks are labelled with
+    /// - `sounding`: genres that are there by sound
+    pub fn known(labels: BTreeSet<Genre>, sounding: BTreeSet<Genre>, kin: KinStyles) -> Self {
+        Self { labels, sounding, kin }
+    }
+
+    /// Genres that are there by sound.
+    pub fn sounding(&self) -> impl Iterator<Item = &Genre> {
+        self.sounding.iter()
     }
 
     /// The genre that a track sounds like and that the labels lack, with its probability; `None` where they have it, or the

@@ -86,12 +86,19 @@ pub struct Priors {
 impl Priors {
     /// Counts labels; a track with several genres counts in each.
     pub fn from_labels<'a>(tracks: impl IntoIterator<Item = &'a [Genre]>) -> Self {
+        Self::of_sets(tracks.into_iter().map(|genres| (genres, 1)))
+    }
+
+    /// The same of sets of genres, each with the number of tracks that bear just these.
+    pub fn of_sets<'a>(sets: impl IntoIterator<Item = (impl IntoIterator<Item = &'a Genre>, usize)>) -> Self {
         let mut priors = Self::default();
-        for genres in tracks {
+        for (genres, count) in sets {
+            let mut is_labelled = false;
             for genre in genres {
-                *priors.weights.entry(genre.clone()).or_default() += 1.0;
+                *priors.weights.entry(genre.clone()).or_default() += count as f64;
+                is_labelled = true;
             }
-            priors.total += f64::from(u8::from(!genres.is_empty()));
+            priors.total += if is_labelled { count as f64 } else { 0.0 };
         }
         priors
     }

@@ -1,0 +1,370 @@
+//! What the labels of a large library come to as a whole, kept with it: a question about a few tracks then reads the labels
+//! of those near to them alone.
+//!
+//! How common genres are, which lie within which, and how familiar labelled tracks are to each other may be behind the library
+//! by [`RENEWAL_SHARE`]; the labels that vote never are.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::SystemTime;
+
+use ndarray::Array2;
+use serde::{Deserialize, Serialize};
+
+use super::labels::{LabelSource, LabelledTracks, Labeller, TrackDisplay, artist_group, spell};
+use super::lacking::Lacking;
+use crate::{Engine, EngineError};
+use voisin_base::track::TrackId;
+use voisin_learn::genre::{Familiarity, Genre, LabelCount, MeasuredFamiliarity, Nesting, Priors, Taxonomy};
+use voisin_library::{LabelTotals, OpenMode};
+
+/// Tracks from which on it is kept: fewer are soon read.
+const KEPT_FROM: u64 = if cfg!(test) { 200 } else { 5000 };
+/// Share of the tracks that must have come, gone or been labelled otherwise before it is worked out anew.
+const RENEWAL_SHARE: f64 = 0.05;
+/// Share of the tracks that must be labelled: where fewer are, too many have to be looked at before enough of them vote.
+const LABELLED_FROM: f64 = 0.05;
+
+/// What the labels in files' tags and those by hand come to.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct KeptLabels {
+    /// The space that neighbours were found in.
+    space: String,
+    /// The library's generation, and how many tracks there were.
+    generation: u64,
+    tracks: u64,
+    totals: LabelTotals,
+    /// Length and time of the user's tables.
+    tables: [Option<(u64, SystemTime)>; 2],
+    count: LabelCount,
+    /// Names in their commonest spelling with their keys, ascending by these.
+    genres: Vec<(String, String)>,
+    /// Numbers of the genres that tracks bear, and how many bear just these.
+    sets: Vec<(Vec<usize>, usize)>,
+    /// Genres that are there by sound.
+    sounding: Vec<(String, String)>,
+    familiarity: MeasuredFamiliarity,
+    /// Who leads each track that is compared with.
+    groups: Vec<String>,
+}
+
+impl KeptLabels {
+    /// Of nothing that was damaged.
+    fn is_whole(&self) -> bool {
+        let in_order = self.genres.is_sorted_by(|a, b| a.1 < b.1);
+        let known = |own: &[usize]| !own.is_empty() && own.iter().all(|&at| at < self.genres.len());
+        in_order
+            && self.sets.iter().all(|(own, _)| known(own))
+            && self.groups.len() == self.familiarity.reference.len()
+    }
+
+    fn is_current(&self, now: &Self) -> bool {
+        let changes = self.generation.abs_diff(now.generation) + self.totals.changes(&now.totals);
+        self.space == now.space
+            && self.tables == now.tables
+            && (changes == 0 || (changes as f64) < RENEWAL_SHARE * self.tracks as f64)
+    }
+}
+
+/// Labels that are read as votes need them.
+pub(super) struct NearLabels {
+    pub(super) count: LabelCount,
+    pub(super) priors: Priors,
+    pub(super) nesting: Nesting,
+    /// `None` once it was taken.
+    pub(super) familiarity: Option<Box<Familiarity>>,
+    pub(super) lacking: Option<Lacking>,
+    pub(super) dimension: usize,
+    taxonomy: Taxonomy,
+    source: LabelSource,
+    genres: Vec<Genre>,
+    /// Numbers of those who lead tracks that are compared with.
+    groups: HashMap<String, usize>,
+}
+
+impl NearLabels {
+    fn new(engine: &Engine, kept: KeptLabels) -> Result<Self, EngineError> {
+        let parts = |names: Vec<(String, String)>| -> Vec<Genre> {
+            names.into_iter().map(|(name, key)| Genre::from_parts(name, key)).collect()
+        };
+        let (genres, sounding) = (parts(kept.genres), parts(kept.sounding));
+        let named = kept.sets.iter().map(|(own, count)| (own.iter().map(|&at| &genres[at]), *count));
+        let priors = Priors::of_sets(named);
+        let sets: BTreeMap<&[usize], usize> =
+            kept.sets.iter().map(|(own, count)| (own.as_slice(), *count)).collect();
+        let nesting = Nesting::of_sets(genres.clone(), &sets);
+        let dimension = engine.model()?.dimension;
+        let mut groups: HashMap<String, usize> = HashMap::new();
+        let (mut values, mut of_reference) = (Vec::new(), Vec::new());
+        for (&track, group) in kept.familiarity.reference.iter().zip(kept.groups) {
+            if let Some(vector) = engine.library().vector(track)?.filter(|vector| vector.len() == dimension) {
+                let next = groups.len();
+                values.extend(vector);
+                of_reference.push(*groups.entry(group).or_insert(next));
+            }
+        }
+        let vectors =
+            Array2::from_shape_fn((of_reference.len(), dimension), |(row, at)| values[row * dimension + at]);
+        let familiarity = Some(Box::new(Familiarity::again(kept.familiarity, vectors, of_reference)));
+        let lacking =
+            Lacking::known(engine, genres.iter().cloned().collect(), BTreeSet::from_iter(sounding))?;
+        let (taxonomy, source) = (engine.taxonomy()?, LabelSource::Tags);
+        let count = kept.count;
+        Ok(Self { count, priors, nesting, familiarity, lacking, dimension, taxonomy, source, genres, groups })
+    }
+}
+
+/// What a vote knows of a track.
+pub(super) struct Ballot<'a> {
+    pub(super) genres: &'a [Genre],
+    pub(super) group: usize,
+    pub(super) display: &'a TrackDisplay,
+}
+
+/// Labels of tracks as they are met.
+pub(super) struct MetTracks<'a> {
+    near: &'a NearLabels,
+    labeller: Labeller<'a>,
+    groups: HashMap<String, usize>,
+    met: HashMap<TrackId, (Vec<Genre>, usize, TrackDisplay)>,
+}
+
+impl<'a> MetTracks<'a> {
+    pub(super) fn new(engine: &Engine, near: &'a NearLabels) -> Result<Self, EngineError> {
+        let labeller = Labeller::new(&near.taxonomy, &near.source, engine.library().hand_labels()?)?;
+        Ok(Self { near, labeller, groups: HashMap::new(), met: HashMap::new() })
+    }
+
+    pub(super) fn read(
+        &mut self,
+        engine: &Engine,
+        tracks: impl Iterator<Item = TrackId>,
+    ) -> Result<(), EngineError> {
+        let new: Vec<TrackId> = tracks.filter(|track| !self.met.contains_key(track)).collect();
+        for track in engine.library().tracks_by_id(&new)? {
+            let mut genres = self.labeller.genres(&track);
+            spell(&self.near.genres, genres.iter_mut());
+            let group = artist_group(&track);
+            let next = self.near.groups.len() + self.groups.len();
+            let known = self.near.groups.get(&group).copied();
+            let group = known.unwrap_or_else(|| *self.groups.entry(group).or_insert(next));
+            self.met.insert(track.id, (genres, group, TrackDisplay::of(&track)));
+        }
+        Ok(())
+    }
+
+    pub(super) fn ballot(&self, track: TrackId) -> Option<Ballot<'_>> {
+        let (genres, group, display) = self.met.get(&track)?;
+        Some(Ballot { genres, group: *group, display })
+    }
+}
+
+impl Engine {
+    /// What is kept of the labels in tags and by hand; `None` where nothing is, or too much has changed since.
+    pub(super) fn near_labels(&mut self) -> Result<Option<NearLabels>, EngineError> {
+        if self.library.status()?.vectors < KEPT_FROM {
+            return Ok(None);
+        }
+        self.space()?;
+        let text = self.library.setting(&self.name_of_kept()?)?;
+        let kept = text.and_then(|text| serde_json::from_str::<KeptLabels>(&text).ok());
+        let now = self.labels_now()?;
+        let kept = kept.filter(|kept| kept.is_whole() && kept.is_current(&now));
+        kept.map(|kept| NearLabels::new(self, kept)).transpose()
+    }
+
+    fn name_of_kept(&self) -> Result<String, EngineError> {
+        Ok(format!("labels.{}", self.model()?.fingerprint))
+    }
+
+    /// The state of the library, with nothing worked out.
+    fn labels_now(&self) -> Result<KeptLabels, EngineError> {
+        let status = self.library.status()?;
+        Ok(KeptLabels {
+            space: self.stamp.model_fingerprint.clone(),
+            generation: status.generation,
+            tracks: status.vectors,
+            totals: self.library.label_totals()?,
+            tables: self.genre_tables(),
+            count: LabelCount::default(),
+            genres: Vec::new(),
+            sets: Vec::new(),
+            sounding: Vec::new(),
+            familiarity: MeasuredFamiliarity::default(),
+            groups: Vec::new(),
+        })
+    }
+
+    /// Keeps what the labels in tags and by hand come to, where that is worth it.
+    pub(super) fn keep_labels(
+        &mut self,
+        tracks: &LabelledTracks,
+        count: LabelCount,
+        familiarity: &Familiarity,
+        lacking: Option<&Lacking>,
+    ) -> Result<(), EngineError> {
+        let all = tracks.ids.len();
+        if self.library.mode() == OpenMode::ReadOnly
+            || (all as u64) < KEPT_FROM
+            || (count.tracks as f64) < LABELLED_FROM * all as f64
+        {
+            return Ok(());
+        }
+        let now = self.labels_now()?;
+        if now.tracks != all as u64 {
+            // Another process has put something in meanwhile.
+            return Ok(());
+        }
+        let genres: BTreeSet<&Genre> = tracks.labels.iter().flatten().collect();
+        let genres: Vec<&Genre> = genres.into_iter().collect();
+        let mut sets: BTreeMap<Vec<usize>, usize> = BTreeMap::new();
+        for own in tracks.labels.iter().filter(|own| !own.is_empty()) {
+            let own: BTreeSet<usize> =
+                own.iter().filter_map(|genre| genres.binary_search(&genre).ok()).collect();
+            *sets.entry(own.into_iter().collect()).or_default() += 1;
+        }
+        let measured = familiarity.measured().clone();
+        let reference = self.library.tracks_by_id(&measured.reference)?;
+        let parts = |genre: &Genre| (genre.name().to_owned(), genre.key().to_owned());
+        let kept = KeptLabels {
+            count,
+            genres: genres.into_iter().map(parts).collect(),
+            sets: sets.into_iter().collect(),
+            sounding: lacking.map(|lacking| lacking.sounding().map(parts).collect()).unwrap_or_default(),
+            familiarity: measured,
+            groups: reference.iter().map(artist_group).collect(),
+            ..now
+        };
+        // Where it cannot be kept it is worked out again next time.
+        let text = serde_json::to_string(&kept).unwrap_or_default();
+        let name = self.name_of_kept()?;
+        self.library.set_setting(&name, Some(&text)).ok();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::vote::Voters;
+    use super::*;
+    use crate::{ClassifyOptions, GenreAnswer, Labelled, Seed};
+    use voisin_base::random::Random;
+    use voisin_base::vector::make_unit;
+    use voisin_library::testing::{library, track};
+    use voisin_library::{Library, NewTrack};
+
+    const TRACKS: u64 = 300;
+    const GENRES: [&[&str]; 4] = [&["Rock"], &["jazz"], &["Jazz", "Bebop"], &["Ambient"]];
+
+    /// Around a direction that its genre decides; two thirds are labelled, two tracks are by one artist.
+    fn new(seed: u64) -> NewTrack {
+        let mut rng = Random::new(seed);
+        let mut vector: Vec<f32> = (0..16).map(|_| 0.5 * (rng.f32() - 0.5)).collect();
+        vector[seed as usize % 4] += 1.0;
+        make_unit(&mut vector);
+        let mut new = track(seed, vector, 0);
+        new.tags.artist = (!seed.is_multiple_of(7)).then(|| format!("Artist {}", seed / 2));
+        if !seed.is_multiple_of(3) {
+            new.tags.genres = GENRES[seed as usize % 4].iter().map(|&name| name.to_owned()).collect();
+        }
+        new
+    }
+
+    fn made(dir: &Path) {
+        let mut library = library(dir, 16);
+        for seed in 0..TRACKS {
+            library.insert_track(&new(seed)).unwrap();
+        }
+    }
+
+    /// Whether labels were read as votes needed them, and the answers of some tracks and of one from elsewhere.
+    fn asked(dir: &Path) -> (bool, Vec<GenreAnswer>) {
+        let mut engine = Engine::open(dir, OpenMode::ReadWrite).unwrap();
+        let labelled = Labelled::open(&mut engine, &ClassifyOptions::default(), |_| ()).unwrap().unwrap();
+        let mut seeds = labelled.seeds(&engine).unwrap();
+        seeds.truncate(40);
+        seeds.push(Seed { path: "x.wav".into(), ..Seed::of_vector(new(TRACKS + 5).vector) });
+        let is_near = matches!(labelled.voters(), Voters::Near(_));
+        (is_near, labelled.classify(&mut engine, seeds).unwrap())
+    }
+
+    fn voters_of(answer: &GenreAnswer) -> &[crate::Evidence] {
+        match &answer.finding {
+            crate::Finding::Vote { evidence, .. } => evidence,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn answers_by_what_is_kept_are_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        made(dir.path());
+        let (first, whole) = asked(dir.path());
+        let (second, near) = asked(dir.path());
+        assert!(!first && second);
+        assert_eq!(format!("{whole:?}"), format!("{near:?}"));
+        let shares: BTreeSet<u32> =
+            near.iter().filter_map(|answer| answer.familiar).map(|share| (1000.0 * share) as u32).collect();
+        assert!(shares.len() > 10, "tracks differ in how familiar they are: {shares:?}");
+        assert!(near.iter().all(|answer| voters_of(answer).len() == 15));
+    }
+
+    #[test]
+    fn a_label_votes_at_once_and_many_changes_renew_what_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        made(dir.path());
+        let (_, before) = asked(dir.path());
+        let voter = &voters_of(&before[1])[0];
+        let mut library = Library::open(dir.path(), OpenMode::ReadWrite).unwrap();
+        let content = library.tracks_by_id(&[voter.track]).unwrap()[0].audio.content;
+        library.set_labels(&[content], Some("Zeuhl")).unwrap();
+        let (is_near, after) = asked(dir.path());
+        assert!(is_near);
+        assert_eq!(voters_of(&after[1])[0].genres, [Genre::plain("Zeuhl")]);
+
+        // One in twenty: what is kept no longer stands for the library.
+        let contents: Vec<_> = (20..40).map(|seed| new(seed).audio.content).collect();
+        library.set_labels(&contents, Some("Zeuhl")).unwrap();
+        let (is_near, whole) = asked(dir.path());
+        let (again, near) = asked(dir.path());
+        assert!(!is_near && again);
+        assert_eq!(format!("{whole:?}"), format!("{near:?}"));
+    }
+
+    #[test]
+    fn damage_to_what_is_kept_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        made(dir.path());
+        asked(dir.path());
+        let mut library = Library::open(dir.path(), OpenMode::ReadWrite).unwrap();
+        let name = format!("labels.{}", library.model().unwrap().unwrap().fingerprint);
+        let text = library.setting(&name).unwrap().unwrap();
+        let kept: KeptLabels = serde_json::from_str(&text).unwrap();
+        let at = kept.genres.len();
+        for damaged in [
+            text[..text.len() / 2].to_owned(),
+            serde_json::to_string(&KeptLabels { sets: vec![(vec![at], 3)], ..kept }).unwrap(),
+        ] {
+            library.set_setting(&name, Some(&damaged)).unwrap();
+            assert!(!asked(dir.path()).0);
+            assert!(asked(dir.path()).0, "it was worked out anew and kept");
+        }
+    }
+
+    #[test]
+    fn few_labels_are_read_all_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut library = library(dir.path(), 16);
+        for seed in 0..TRACKS {
+            let mut new = new(seed);
+            if seed > 12 {
+                new.tags.genres.clear();
+            }
+            library.insert_track(&new).unwrap();
+        }
+        drop(library);
+        asked(dir.path());
+        assert!(!asked(dir.path()).0);
+    }
+}
