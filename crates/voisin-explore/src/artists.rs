@@ -21,6 +21,8 @@ const MOST_TRACKS: usize = 200;
 const REASONS: usize = 3;
 /// Artists compared in full when looking for the nearest of every artist: those with the nearest means.
 const SHORT_LIST: usize = 20;
+/// Artists whose means are compared with all others' at once.
+const TOGETHER: usize = 16;
 
 /// Whose tracks are compared with whose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -184,9 +186,9 @@ fn cosine(a: &ArtistTracks, b: &ArtistTracks) -> f32 {
     (a.mean.dot(&b.mean) / norms.max(f32::MIN_POSITIVE)).clamp(-1.0, 1.0)
 }
 
-/// Of each the [`SHORT_LIST`] whose means point most nearly where its own does; `None` where there is but one.
-fn near_means(bodies: &[ArtistTracks]) -> Result<Option<KnnGraph>> {
-    let Some(first) = bodies.first().filter(|_| bodies.len() > 1) else { return Ok(None) };
+/// Of some of them the [`SHORT_LIST`] of all whose means point most nearly where their own do.
+fn near_means(bodies: &[ArtistTracks], some: &[usize]) -> Result<Vec<Vec<usize>>> {
+    let Some(first) = bodies.first() else { return Ok(Vec::new()) };
     let mut means = Array2::zeros((bodies.len(), first.mean.len()));
     for (mut row, body) in means.rows_mut().into_iter().zip(bodies) {
         let norm = body.mean.dot(&body.mean).sqrt();
@@ -197,7 +199,25 @@ fn near_means(bodies: &[ArtistTracks]) -> Result<Option<KnnGraph>> {
             row.assign(&body.vectors.row(0));
         }
     }
-    KnnGraph::exact(means.view(), SHORT_LIST.min(bodies.len() - 1)).map(Some)
+    let short = SHORT_LIST.min(bodies.len() - 1);
+    if some.len() > bodies.len() / 2 {
+        let graph = KnnGraph::exact(means.view(), short)?;
+        return Ok(some.iter().map(|&row| graph.row(row).map(|(other, _)| other).collect()).collect());
+    }
+    let nearest = |some: &[usize]| -> Vec<Vec<usize>> {
+        let products = means.select(Axis(0), some).dot(&means.t());
+        let of = |(&own, products): (&usize, ndarray::ArrayView1<'_, f32>)| {
+            let mut others: Vec<usize> = (0..bodies.len()).filter(|&other| other != own).collect();
+            let order = |&a: &usize, &b: &usize| products[b].total_cmp(&products[a]).then(a.cmp(&b));
+            if short < others.len() {
+                others.select_nth_unstable_by(short, order);
+                others.truncate(short);
+            }
+            others
+        };
+        some.iter().zip(products.rows()).map(of).collect()
+    };
+    Ok(some.par_chunks(TOGETHER).flat_map_iter(nearest).collect())
 }
 
 /// Artists nearest to an artist, or albums nearest to an album, nearest first.
@@ -279,22 +299,30 @@ pub fn near_artists(
 /// All artists, or all albums, most tracks first.
 ///
 /// - `vectors`: `[n, dim]` unit vectors; `meta`: same rows
+/// - `limit`: how many at most
 pub fn artists(
     vectors: ArrayView2<'_, f32>,
     meta: &[TrackMeta],
     makers: Makers,
+    limit: usize,
 ) -> Result<Vec<ArtistSummary>> {
     same_length("metadata", vectors.nrows(), meta.len())?;
     let bodies = bodies(vectors, meta, makers);
-    let near = near_means(&bodies)?;
-    let mut answer: Vec<ArtistSummary> = bodies
+    let mut rows: Vec<usize> = (0..bodies.len()).collect();
+    rows.sort_by(|&a, &b| {
+        let (a, b) = (&bodies[a], &bodies[b]);
+        b.count.cmp(&a.count).then_with(|| (&a.artist, &a.album).cmp(&(&b.artist, &b.album)))
+    });
+    rows.truncate(limit);
+    let near = near_means(&bodies, &rows)?;
+    let answer = rows
         .par_iter()
-        .enumerate()
-        .map(|(row, own)| {
+        .zip(near)
+        .map(|(&row, near)| {
+            let own = &bodies[row];
             let nearest = near
-                .iter()
-                .flat_map(|near| near.row(row))
-                .map(|(other, _)| (similarity(own, &bodies[other]), &bodies[other]))
+                .into_iter()
+                .map(|other| (similarity(own, &bodies[other]), &bodies[other]))
                 .max_by(|a, b| a.0.total_cmp(&b.0).then_with(|| b.1.name.cmp(&a.1.name)));
             let closeness = own.vectors.dot(&own.mean);
             let most =
@@ -313,9 +341,6 @@ pub fn artists(
             }
         })
         .collect();
-    answer.sort_by(|a, b| {
-        b.tracks.cmp(&a.tracks).then_with(|| (&a.artist, &a.album).cmp(&(&b.artist, &b.album)))
-    });
     Ok(answer)
 }
 
@@ -360,12 +385,32 @@ mod tests {
         assert!(near[0].similarity > 0.97 && near[1].similarity < 0.9, "{near:?}");
         assert!((near[0].mean_similarity - near[1].mean_similarity).abs() < 0.05);
         assert_eq!(near[0].because.len(), 3);
-        let all = artists(vectors.view(), &meta, Makers::Artists).expect("same rows");
+        let all = artists(vectors.view(), &meta, Makers::Artists, 9).expect("same rows");
         assert_eq!((all.len(), all[0].tracks), (3, 20));
         assert_eq!(
             all.iter().find(|a| a.artist == "A").and_then(|a| a.nearest.clone()).map(|n| n.artist).as_deref(),
             Some("B")
         );
+    }
+
+    #[test]
+    fn the_first_artists_are_the_same_without_the_others() {
+        let mut rng = StdRng::seed_from_u64(7);
+        let mut vectors = Array2::from_shape_simple_fn((400, 12), || normal(&mut rng));
+        for mut row in vectors.rows_mut() {
+            let norm = row.dot(&row).sqrt();
+            row /= norm;
+        }
+        let of = |i: usize| {
+            let mut track = TrackMeta::new(TrackId(i as i64), "x.mp3");
+            track.artist = Some(format!("artist {}", (i * i) % 90));
+            track
+        };
+        let meta: Vec<TrackMeta> = (0..400).map(of).collect();
+        let all = artists(vectors.view(), &meta, Makers::Artists, usize::MAX).expect("same rows");
+        let first = artists(vectors.view(), &meta, Makers::Artists, 7).expect("same rows");
+        assert!(all.len() > 20 && all[..7] == first, "{first:?}");
+        assert!(first.iter().all(|artist| artist.nearest.is_some()));
     }
 
     /// Three artists of one track each, on the corners of a square: nobody is at a similarity of 1.
@@ -379,7 +424,7 @@ mod tests {
                 track
             })
             .collect();
-        let all = artists(vectors.view(), &meta, Makers::Artists).expect("same rows");
+        let all = artists(vectors.view(), &meta, Makers::Artists, 9).expect("same rows");
         let nearest: Vec<(f32, Option<f32>)> =
             all.iter().map(|a| (a.nearest.as_ref().map_or(9.0, |n| n.similarity), a.cohesion)).collect();
         for ((found, cohesion), expected) in nearest.into_iter().zip([0.6, 0.6, -0.6]) {
@@ -424,7 +469,7 @@ mod tests {
             .collect();
         let angle = |degrees: f32| [degrees.to_radians().cos(), degrees.to_radians().sin()];
         let vectors = ndarray::arr2(&[0.0, 2.0, 90.0, 10.0, 12.0, 91.0, 45.0].map(angle));
-        let all = artists(vectors.view(), &meta, Makers::Albums).expect("same rows");
+        let all = artists(vectors.view(), &meta, Makers::Albums, 9).expect("same rows");
         let named: Vec<(&str, &str, usize)> =
             all.iter().map(|a| (a.artist.as_str(), a.album.as_deref().unwrap_or("?"), a.tracks)).collect();
         assert_eq!(

@@ -85,11 +85,7 @@ impl NearArtists {
     ) -> Result<FoundArtists, ExploreError> {
         let (vectors, meta) = (collection.vectors.view(), &collection.meta);
         Ok(match &self.name {
-            None => {
-                let mut all = artists(vectors, meta, makers)?;
-                all.truncate(limit);
-                FoundArtists::All(all)
-            }
+            None => FoundArtists::All(artists(vectors, meta, makers, limit)?),
             Some(name) => FoundArtists::Near(near_artists(vectors, meta, makers, name, limit)?),
         })
     }
