@@ -142,6 +142,11 @@ pub(super) struct Examples {
 impl Examples {
     /// Checks the set and keeps its labelled rows.
     pub(super) fn new(set: &LabelledVectors) -> Result<Self, GenreError> {
+        Self::some(set, usize::MAX)
+    }
+
+    /// The same, thinned evenly to `most` rows; its genres are those of all.
+    pub(super) fn some(set: &LabelledVectors, most: usize) -> Result<Self, GenreError> {
         let n = set.vectors.nrows();
         same_rows("ids", n, set.ids.len())?;
         same_rows("labels", n, set.labels.len())?;
@@ -158,17 +163,17 @@ impl Examples {
                 c
             })
             .collect();
-        let whole = Self {
-            ids: set.ids.to_vec(),
-            x: set.vectors.to_owned(),
-            classes,
-            genres,
-            groups: set.groups.to_vec(),
-            origin: (0..n).collect(),
-        };
-        let rows: Vec<usize> = (0..n).filter(|&i| !whole.classes[i].is_empty()).collect();
+        let labelled: Vec<usize> = (0..n).filter(|&i| !classes[i].is_empty()).collect();
         GenreError::check_enough(LabelCount::of(set.labels))?;
-        Ok(if rows.len() == n { whole } else { whole.subset(&rows) })
+        let rows: Vec<usize> = thinned(labelled.len(), most).into_iter().map(|at| labelled[at]).collect();
+        Ok(Self {
+            ids: rows.iter().map(|&r| set.ids[r]).collect(),
+            x: set.vectors.select(Axis(0), &rows),
+            classes: rows.iter().map(|&r| classes[r].clone()).collect(),
+            genres,
+            groups: rows.iter().map(|&r| set.groups[r]).collect(),
+            origin: rows,
+        })
     }
 
     pub(super) fn len(&self) -> usize {

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::{
     Genre, GenreError, LabelledVectors, Nesting, Space, Transform,
-    data::{Examples, priors, thinned},
+    data::{Examples, priors},
     nearest::with_products,
     space::unit_rows,
 };
@@ -176,12 +176,7 @@ struct TrackAffinities {
 /// Tracks of the same group (artist) never count as each other's neighbours. Vectors are standardised, and not
 /// whitened by genre, so that a genre without labels elsewhere is treated like the others.
 pub fn kinship(set: &LabelledVectors, options: &KinshipOptions) -> Result<Kinship, GenreError> {
-    let examples = Examples::new(set)?;
-    let examples = if examples.len() > options.max_tracks {
-        examples.subset(&thinned(examples.len(), options.max_tracks))
-    } else {
-        examples
-    };
+    let examples = Examples::some(set, options.max_tracks)?;
     let k = examples.n_classes();
     let transform = Transform::of(examples.x.view());
     let space = Space::fit(examples.x.view(), examples.targets().view(), transform, 1.0);
