@@ -476,6 +476,13 @@ def the_map(page, server, shots):
     page.run("document.getElementById('search').value = ''; document.getElementById('search').dispatchEvent(new Event('input')); document.activeElement.blur(); document.querySelector('[aria-label=\"Show all\"]').click()")
     page.until("!document.querySelector('.chosen')", "nothing is selected")
     page.settle(0.6)
+    # Where nothing is, the way back is said.
+    said = "(() => { const c = document.querySelector('.over'), w = c.width >> 2, d = c.getContext('2d').getImageData(w, (c.height >> 1) - 20, 2 * w, 40).data; let n = 0; for (let i = 3; i < d.length; i += 4) n += d[i] > 0; return n; })()"
+    page.run("(() => { const o = document.querySelector('.over'), b = o.getBoundingClientRect(); for (let k = 0; k < 30; k++) o.dispatchEvent(new WheelEvent('wheel', { deltaY: -300, clientX: b.left + 4, clientY: b.top + 4, bubbles: true, cancelable: true })); })()")
+    check("an empty part of the map says how to leave it", soon(lambda: page.run(said) > 500 and page.run(drawn) == 0), page.run(said))
+    page.run("document.querySelector('[aria-label=\"Show all\"]').click()")
+    check("and it is left", soon(lambda: page.run(drawn) > 500), page.run(drawn))
+    page.settle(0.6)
     # A lasso around everything on the left.
     box = page.run("(() => { const b = document.querySelector('.over').getBoundingClientRect(); return [b.left, b.top, b.right, b.bottom]; })()")
     middle = (box[0] + box[2]) / 2
@@ -865,6 +872,13 @@ def sizes(page, shots, places):
                     wide.append(f"{place} at {width}: {found}")
                 page.picture(shots and shots / f"{place.strip('#/').replace('/', '-') or 'listen'}-{width}-{theme}.png")
     check("every place fits 360, 800 and 1600 px, light and dark", not wide, wide or "")
+    # With nothing beside it the list has the room: a title of forty letters is whole.
+    page.browser.size(1400, 900)
+    page.go("#/")
+    page.until("document.querySelectorAll('.index .track .title').length > 5", "the list")
+    page.settle(0.5)
+    room = page.run("(() => { const t = document.querySelector('.index .track .title'), c = document.createElement('canvas').getContext('2d'); c.font = getComputedStyle(t).font; return t.parentNode.clientWidth / c.measureText('n').width; })()")
+    check("titles have the room there is", room > 40, f"{room:.0f} letters")
     page.browser.size(1300, 900)
     quiet(page, "sizes")
 

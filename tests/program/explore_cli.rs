@@ -190,6 +190,8 @@ fn clusters_keep_their_ids() {
     );
     let table = fine(sandbox.run(["clusters", "--detail", "coarse"]));
     assert!(table.contains("cohesion") && table.contains("artists"), "{table}");
+    let first = table.lines().next().unwrap();
+    assert!(first.contains(" cluster") && first.ends_with(" in no group"), "{first}");
     let fine_ones = rows(&fine(sandbox.run(["clusters", "--detail", "fine", "--format", "csv"])));
     let alone = fine_ones.iter().filter(|row| row["name"] == "noise").count();
     assert!(2 * alone <= fine_ones.len(), "{alone} of {} in no group", fine_ones.len());

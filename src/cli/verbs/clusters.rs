@@ -66,6 +66,9 @@ fn marks(shares: &[Share]) -> String {
 }
 
 fn cluster_table(collection: &Collection, found: &Clustering) -> anyhow::Result<()> {
+    let (clusters, noise) =
+        (count(found.clusters.len() as u64, "cluster"), count(found.noise.len() as u64, "track"));
+    render::print_line(&format!("{clusters}, {noise} in no group"))?;
     let width = found.clusters.iter().map(|cluster| cluster.id.to_string().len()).max().unwrap_or(1);
     for cluster in &found.clusters {
         let nearest =
@@ -84,10 +87,6 @@ fn cluster_table(collection: &Collection, found: &Clustering) -> anyhow::Result<
                 render::print_fitted(&format!("{indent}{what}  {text}"))?;
             }
         }
-    }
-    if !found.noise.is_empty() {
-        let noise = count(found.noise.len() as u64, "track");
-        render::print_line(&format!("noise: {noise} in no group"))?;
     }
     for change in &found.changes {
         let text = match change {

@@ -207,6 +207,12 @@ function radius() {
   const [x0, , x1] = map.near.bounds, zoomed = map.view.scale / wholeScale();
   return Math.min(9, Math.max(1.3, 0.24 * wholeScale() * ((x1 - x0) || 1) / Math.sqrt(map.n) * Math.sqrt(zoomed)) * 0.5 + 0.7);
 }
+/** Whether any track lies within the frame. */
+function inSight() {
+  const [x0, y1] = toMap(0, 0), [x1, y0] = toMap(map.width, map.height);
+  for (let i = 0; i < map.n; i++) if (map.x[i] >= x0 && map.x[i] <= x1 && map.y[i] >= y0 && map.y[i] <= y1) return true;
+  return false;
+}
 function draw() {
   const r = radius(), ratio = map.ratio;
   drawPoints(map.canvas.getContext("2d"), map.x, map.y, map.colours, map.view, r, ratio);
@@ -219,6 +225,12 @@ function draw() {
   if (playing >= 0) ring(playing, 2.5, accent, 4);
   if (map.hover >= 0) ring(map.hover, 2, strong, 3);
   if (map.selected >= 0) { ring(map.selected, 4, ground, 4); ring(map.selected, 2.5, strong, 4); }
+  if (!inSight()) {
+    ink.textAlign = "center";
+    ink.font = `15px ${getComputedStyle(document.body).fontFamily}`;
+    ink.fillStyle = strong;
+    ink.fillText("Nothing is here: 0, or Show all above, brings everything back", map.width / 2, map.height / 2);
+  }
   // Names, the largest groups first, none over another.
   ink.font = `600 13px ${getComputedStyle(document.body).fontFamily}`;
   ink.textAlign = "center";
