@@ -26,6 +26,8 @@ class Filters(TypedDict, total=False):
     min_duration: Only tracks at least this long: seconds.
     not_tag: No tracks that are this word or tag more than half of the library is; `voice:80`: more
         than 80 %.
+    regex: Only tracks whose artist, title, album or path this regular expression fits;
+        `title:(?i)remix`: whose title, without regard to case (several: all of them).
     tag: Only tracks that are this word or tag, as `find` understands it, more than 80 % of the
         library is; `calm:95`: more than 95 % (several: all of them).
     year: Only tracks of this year, or of a span such as 1970-1979, 1990- or -1965.
@@ -45,6 +47,7 @@ class Filters(TypedDict, total=False):
     max_duration: float
     min_duration: float
     not_tag: str | Sequence[str]
+    regex: str | Sequence[str]
     tag: str | Sequence[str]
     year: str | float
 

@@ -12,6 +12,7 @@ use super::Ending;
 use super::args::{ClassifyArgs, ListFormat, ReportFormat};
 use super::context::Context;
 use super::meter::Meter;
+use super::render::track::print_rows;
 use super::render::{self, Align, Table, clock, count};
 use super::seeds::written;
 use crate::audio::is_audio_candidate;
@@ -194,7 +195,7 @@ pub(crate) fn classify_with(context: &Context, run: &Path, args: &ClassifyArgs) 
         render::print_line(&render::terminal_safe(&text))?;
         return Ok(if unheard.is_empty() { Ending::Fine } else { Ending::Partial });
     }
-    print(&answered, args.output.format)?;
+    print(&answered, &args.output.format)?;
     Ok(if answered.faults.is_empty() { Ending::Fine } else { Ending::Partial })
 }
 
@@ -285,7 +286,7 @@ pub(crate) fn asked(context: &Context, named: &[OsString], folders: bool) -> any
     })
 }
 
-fn print(answered: &Answered, format: ListFormat) -> anyhow::Result<()> {
+fn print(answered: &Answered, format: &ListFormat) -> anyhow::Result<()> {
     let rows = 0..answered.keys.len();
     match format {
         ListFormat::Table => {
@@ -298,7 +299,7 @@ fn print(answered: &Answered, format: ListFormat) -> anyhow::Result<()> {
             }
             table.print()
         }
-        ListFormat::Json => {
+        ListFormat::Json | ListFormat::Template(_) => {
             let list: Vec<serde_json::Value> = rows
                 .map(|row| {
                     let (genre, p) = (answered.genre(row), answered.best(row).1);
@@ -309,7 +310,7 @@ fn print(answered: &Answered, format: ListFormat) -> anyhow::Result<()> {
                     })
                 })
                 .collect();
-            render::print_json(&list)
+            print_rows(&list, format)
         }
         ListFormat::Csv => {
             let mut writer = csv::Writer::from_writer(Vec::new());
@@ -327,7 +328,7 @@ fn print(answered: &Answered, format: ListFormat) -> anyhow::Result<()> {
             }
             render::print(writer.into_inner()?)
         }
-        _ => bail!("--with answers as --format table, json or csv"),
+        _ => bail!("--with answers as --format table, json, csv or a template"),
     }
 }
 

@@ -7,7 +7,7 @@ use rusqlite::ToSql;
 use rusqlite::types::ToSqlOutput;
 
 use super::licence::licence_fits;
-use super::{Library, Result, TrackFilter, TrackSet, fold, path_to_bytes, store, stored_path};
+use super::{Library, Result, TagPattern, TrackFilter, TrackSet, fold, path_to_bytes, store, stored_path};
 use voisin_base::track::TrackId;
 
 /// A value that a condition names by its number.
@@ -202,6 +202,16 @@ impl FilterSql {
     }
 }
 
+/// What patterns look at, after the track.
+const PATTERN_COLUMNS: &str = ", t.artist, t.album_artist, t.title, t.album, f.path";
+
+fn fits_patterns(row: &rusqlite::Row<'_>, patterns: &[TagPattern]) -> rusqlite::Result<bool> {
+    let text = |column| Ok::<_, rusqlite::Error>(row.get_ref(column)?.as_str_or_null()?.unwrap_or_default());
+    let (artists, title, album) = ([text(1)?, text(2)?], text(3)?, text(4)?);
+    let path = row.get_ref(5)?.as_bytes()?;
+    Ok(patterns.iter().all(|pattern| pattern.fits(artists, title, album, path)))
+}
+
 impl Library {
     /// Licences as files spell them, each once, that any of these names means.
     fn licences_like(&self, wanted: &[String]) -> Result<Vec<String>> {
@@ -222,19 +232,28 @@ impl Library {
     pub fn matching(&self, filter: &TrackFilter) -> Result<TrackSet> {
         let mut fitting = FilterSql::new(FilterDialect::Sqlite, 1);
         fitting.add(filter, self.licences_like(&filter.licences)?)?;
-        // A table that no condition speaks of is not read.
+        let columns = if filter.patterns.is_empty() { "" } else { PATTERN_COLUMNS };
+        // A table that nothing speaks of is not read.
         let joined: String = [
             ("a.", " JOIN audio a ON a.id = f.track"),
             ("t.", " LEFT JOIN tags t ON t.file = f.id"),
             ("d.", " LEFT JOIN descriptors d ON d.track = f.track"),
         ]
         .into_iter()
-        .filter_map(|(column, join)| fitting.sql.contains(column).then_some(join))
+        .filter_map(|(column, join)| {
+            (fitting.sql.contains(column) || columns.contains(column)).then_some(join)
+        })
         .collect();
-        let sql = format!("SELECT f.track FROM files f{joined} WHERE {}", fitting.sql);
+        let sql = format!("SELECT f.track{columns} FROM files f{joined} WHERE {}", fitting.sql);
         let set = self.connection.prepare(&sql).and_then(|mut statement| {
-            let values = rusqlite::params_from_iter(fitting.values);
-            statement.query_map(values, |row| row.get(0).map(TrackId))?.collect()
+            let mut rows = statement.query(rusqlite::params_from_iter(fitting.values))?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                if filter.patterns.is_empty() || fits_patterns(row, &filter.patterns)? {
+                    found.push(TrackId(row.get(0)?));
+                }
+            }
+            Ok(found.into_iter().collect())
         });
         self.sql(set)
     }

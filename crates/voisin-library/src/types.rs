@@ -6,6 +6,7 @@ use half::f16;
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
+use super::TagPattern;
 use voisin_base::artists::artists;
 use voisin_base::cue::{CuePart, Place};
 use voisin_base::key::MusicalKey;
@@ -368,6 +369,8 @@ pub struct TrackFilter {
     /// Under any of these licences, as [`licence_id`](super::licence_id) names them. `cc-by` is one of any version,
     /// `cc-by-4.0` that version, `cc` all of Creative Commons; other licences fit by a part of their text.
     pub licences: Vec<String>,
+    /// All of these patterns must fit.
+    pub patterns: Vec<TagPattern>,
     /// All of these words must hold; only `Engine::matching` knows what they mean.
     pub words: Vec<WordBound>,
     /// Any of these folders, with all below.

@@ -28,6 +28,9 @@ pub(super) fn conditions(
     if !filter.words.is_empty() {
         return Err(BackendError::Unsupported("a tag"));
     }
+    if !filter.patterns.is_empty() {
+        return Err(BackendError::Unsupported("a regular expression"));
+    }
     let genres =
         |names: &[String]| taxonomy.named(names).iter().map(|genre| genre.key().to_owned()).collect();
     let (genres, exclude_genres) = (genres(&filter.genres), genres(&filter.exclude_genres));

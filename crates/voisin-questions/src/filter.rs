@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::QuestionError;
 use super::read::Refused;
-use super::spans::{KeyWish, LoudnessSpan, NotTag, Seconds, Tag, TempoSpan, YearSpan};
+use super::spans::{KeyWish, LoudnessSpan, NotTag, Seconds, Tag, TagRegex, TempoSpan, YearSpan};
 use super::values::at_most;
 use voisin::{Engine, Seed};
 use voisin_library::{Library, LibraryError, MusicalKey, NameOf, TrackFilter, stored_path};
@@ -72,6 +72,12 @@ pub struct Filters {
     #[serde(deserialize_with = "at_most::<100, _, _>")]
     #[schemars(length(max = 100))]
     pub(crate) not_tag: Vec<NotTag>,
+    /// Only tracks whose artist, title, album or path this regular expression fits; `title:(?i)remix`: whose title, without
+    /// regard to case (several: all of them)
+    #[arg(long, value_name = "REGEX")]
+    #[serde(deserialize_with = "at_most::<10, _, _>")]
+    #[schemars(length(max = 10))]
+    pub(crate) regex: Vec<TagRegex>,
     /// Only tracks at least this long: seconds
     #[arg(long, value_name = "TIME", help = "Only tracks at least this long: 90 (seconds), 1:30 or 2m")]
     pub(crate) min_duration: Option<Seconds>,
@@ -175,6 +181,7 @@ impl Filters {
                 .chain(self.not_tag.iter().map(|tag| &tag.0))
                 .cloned()
                 .collect(),
+            patterns: self.regex.iter().map(|regex| regex.0.clone()).collect(),
             folders: self.folder.clone(),
             exclude_folders: self.exclude_folder.clone(),
             seconds_from: self.min_duration.map(|time| time.0),

@@ -89,7 +89,8 @@ pub(crate) enum ModelCommand {
 
 /// Print a completion script for a shell
 ///
-/// In bash, zsh and fish it also completes genres, artists, and after `artist:`, `album:` and `id:` what the library has.
+/// In bash, zsh and fish it also completes genres, artists, the words that `find` understands, and after `artist:`,
+/// `album:` and `id:` what the library has.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  voisin completions bash > ~/.local/share/bash-completion/completions/voisin"
@@ -115,6 +116,7 @@ pub(crate) enum LibraryNames {
     Genres,
     Artists,
     Albums,
+    Words,
     Ids,
 }
 

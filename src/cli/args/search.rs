@@ -1,10 +1,13 @@
 //! `similar`, and the filters and outputs that other verbs share.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum, ValueHint};
+use clap::builder::{EnumValueParser, PossibleValue, StringValueParser, TypedValueParser};
+use clap::{Arg, Args, Command, ValueEnum, ValueHint};
 
 use super::BackendArgs;
+use crate::cli::render::template::LineTemplate;
 use crate::questions::{Mix, Similar};
 
 /// Find the tracks that sound most like the given ones
@@ -46,8 +49,9 @@ pub(crate) struct MixArgs {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct ListOutput {
-    /// How the list is printed; m3u8, xspf and jspf are playlists, paths are for pipes
-    #[arg(long, value_enum, default_value_t = ListFormat::Table)]
+    /// How the list is printed; m3u8, xspf and jspf are playlists, paths are for pipes. With a dollar in it a template of
+    /// each line: '$artist - $title'
+    #[arg(long, default_value = "table", value_parser = ListFormatParser)]
     pub(crate) format: ListFormat,
     /// In playlists and bare paths: relative to this folder instead of absolute
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
@@ -66,7 +70,7 @@ pub(crate) struct ListOutput {
     pub(crate) replaces: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ListFormat {
     Table,
     Json,
@@ -80,12 +84,45 @@ pub(crate) enum ListFormat {
     /// NML for Traktor
     Traktor,
     Paths,
+    #[value(skip)]
+    Template(LineTemplate),
+}
+
+/// A format's name, or a template.
+#[derive(Clone)]
+struct ListFormatParser;
+
+impl TypedValueParser for ListFormatParser {
+    type Value = ListFormat;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        arg: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<ListFormat, clap::Error> {
+        if value.as_encoded_bytes().contains(&b'$') {
+            let template = StringValueParser::new().try_map(|text| text.parse().map(ListFormat::Template));
+            return template.parse_ref(command, arg, value);
+        }
+        EnumValueParser::new().parse_ref(command, arg, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(ListFormat::value_variants().iter().filter_map(ValueEnum::to_possible_value)))
+    }
 }
 
 impl ListFormat {
     /// Its name on the command line.
-    fn name(self) -> String {
-        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    fn name(&self) -> String {
+        self.to_possible_value()
+            .map_or_else(|| "with a template".to_owned(), |value| value.get_name().to_owned())
+    }
+
+    /// Whether it is for eyes and programs, not for players.
+    fn is_printed(&self) -> bool {
+        matches!(self, Self::Table | Self::Json | Self::Csv | Self::Template(_))
     }
 }
 
@@ -98,7 +135,7 @@ impl ListOutput {
     /// Refuses options that mean nothing in this format.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         let format = self.format.name();
-        let is_shown = matches!(self.format, ListFormat::Table | ListFormat::Json | ListFormat::Csv);
+        let is_shown = self.format.is_printed();
         if is_shown && self.target.is_some() {
             anyhow::bail!(
                 "--output takes a playlist, expected with it --format m3u8, xspf, jspf, rekordbox, traktor or paths, found --format {format}"

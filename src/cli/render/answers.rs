@@ -1,7 +1,7 @@
 //! How answers to "which genre is this?" are shown, for `classify` and `demo`.
 
 use super::safe::table_path;
-use super::track::{lossy, print_files};
+use super::track::{lossy, print_files, print_rows};
 use super::{Align, Table, count};
 use crate::answers::genre::AnswerJson;
 use crate::cli::args::{ListFormat, ListOutput};
@@ -29,7 +29,9 @@ pub(crate) fn print(answers: &[GenreAnswer], brief: bool, output: &ListOutput) -
             }
             Ok(())
         }
-        ListFormat::Json => render::print_json(&answers.iter().map(AnswerJson::new).collect::<Vec<_>>()),
+        ListFormat::Json | ListFormat::Template(_) => {
+            print_rows(&answers.iter().map(AnswerJson::new).collect::<Vec<_>>(), &output.format)
+        }
         ListFormat::Csv => render::print_csv(
             ["path", "genre", "probability", "unknown", "best", "labelled_tracks", "labelled_genres"],
             answers.iter().map(|answer| {

@@ -1,7 +1,7 @@
 //! The answer of `find`.
 
 use super::safe::table_path;
-use super::track::{lossy, print_files, title};
+use super::track::{lossy, print_files, print_rows, title};
 use super::{Align, Table};
 use crate::answers::find::{FoundJson, name_and_meaning};
 use crate::cli::args::{ListFormat, ListOutput};
@@ -41,7 +41,9 @@ pub(crate) fn print_found(
             }
             table.print()
         }
-        ListFormat::Json => super::print_json(&FoundJson::new(answer, heard)),
+        ListFormat::Json | ListFormat::Template(_) => {
+            print_rows(&FoundJson::new(answer, heard), &output.format)
+        }
         ListFormat::Csv => super::print_csv(
             ["rank", "id", "path", "fit", "artist", "title", "genres"],
             answer.tracks.iter().enumerate().map(|(i, found)| {

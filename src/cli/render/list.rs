@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::find::rank;
 use super::safe::table_path;
-use super::track::{lossy, print_files, title};
+use super::track::{lossy, print_files, print_rows, title};
 use super::{Align, Table, clock, count};
 use crate::answers::list::{PageJson, TrackJson};
 use crate::base::cue::Place;
@@ -30,7 +30,9 @@ pub(crate) fn print_page(
     let json = |track: &Track| TrackJson::new(track, page.descriptors.get(&track.id), Some(of(track)));
     match output.format {
         ListFormat::Table => print_table(page, words, by_album),
-        ListFormat::Json => super::print_json(&PageJson::new(page, Some(words))),
+        ListFormat::Json | ListFormat::Template(_) => {
+            print_rows(&PageJson::new(page, Some(words)), &output.format)
+        }
         ListFormat::Csv => super::print_csv(
             [
                 "id", "path", "artist", "title", "album", "genres", "year", "seconds", "licence", "mbid",

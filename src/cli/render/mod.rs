@@ -15,6 +15,7 @@ mod remedy;
 pub(crate) mod safe;
 pub(crate) mod screen;
 mod table;
+pub(crate) mod template;
 pub(crate) mod track;
 
 use std::io::{self, IsTerminal as _, Write as _};

@@ -1,7 +1,7 @@
 //! The answer of `similar`, as the demo shows it too.
 
 use super::safe::table_path;
-use super::track::{lossy, print_files, title};
+use super::track::{lossy, print_files, print_rows, title};
 use super::{Align, Table, clock};
 use crate::answers::similar::SimilarJson;
 use crate::cli::args::{ListFormat, ListOutput};
@@ -62,7 +62,9 @@ pub(crate) fn print_neighbours(
             }
             table.print()
         }
-        ListFormat::Json => super::print_json(&SimilarJson::new(seeds, answer)),
+        ListFormat::Json | ListFormat::Template(_) => {
+            print_rows(&SimilarJson::new(seeds, answer), &output.format)
+        }
         ListFormat::Csv => {
             let mut header =
                 vec!["rank", "id", "path", "similarity", "artist", "title", "genres", "percentile"];

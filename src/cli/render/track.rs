@@ -1,6 +1,7 @@
 //! Tracks as text: their titles, their paths, lists of them.
 
 use anyhow::Context as _;
+use serde::Serialize;
 
 use super::safe::table_path;
 use super::{Align, Table, clock};
@@ -44,7 +45,7 @@ fn playlist_bytes(
     output: &ListOutput,
 ) -> anyhow::Result<Option<Vec<u8>>> {
     let format = match output.format {
-        ListFormat::Table | ListFormat::Json | ListFormat::Csv => return Ok(None),
+        ListFormat::Table | ListFormat::Json | ListFormat::Csv | ListFormat::Template(_) => return Ok(None),
         ListFormat::M3u8 => Format::M3u8,
         ListFormat::Xspf => Format::Xspf,
         ListFormat::Jspf => Format::Jspf,
@@ -54,6 +55,14 @@ fn playlist_bytes(
         ListFormat::Paths => Format::Paths,
     };
     Ok(Some(playlist::write(tracks, title, format, &style(output))?))
+}
+
+/// Prints an answer as JSON, or its rows by a template.
+pub(crate) fn print_rows<T: Serialize>(answer: &T, format: &ListFormat) -> anyhow::Result<()> {
+    match format {
+        ListFormat::Template(template) => super::print(template.lines(answer)?),
+        _ => super::print_json(answer),
+    }
 }
 
 /// The track's id in the library; empty for a file that is not in it.
@@ -100,7 +109,9 @@ pub(crate) fn print_list(
 ) -> anyhow::Result<()> {
     match output.format {
         ListFormat::Table => print_table(tracks, None),
-        ListFormat::Json => super::print_json(&PlaylistJson::new(tracks, standing)),
+        ListFormat::Json | ListFormat::Template(_) => {
+            print_rows(&PlaylistJson::new(tracks, standing), &output.format)
+        }
         ListFormat::Csv => super::print_csv(
             ["rank", "id", "path", "artist", "title", "album", "genres", "seconds"],
             tracks.iter().enumerate().map(|(i, track)| {

@@ -10,7 +10,7 @@ use crate::base::text::fold;
 use crate::cli::args::{LibraryNames, NamesArgs};
 use crate::cli::context::Context;
 use crate::cli::{Ending, render};
-use crate::engine::Engine;
+use crate::engine::{Engine, PredictedTags};
 use crate::library::{NameOf, OpenMode};
 
 /// More of them help nobody.
@@ -31,6 +31,8 @@ _voisin_or_names() {
         --artist|--artist=|--exclude-artist|--exclude-artist=|artists|artist:) what=artists ;;
         album:) what=albums ;;
         id:) what=ids ;;
+        --tag|--tag=|--not-tag|--not-tag=|--more|--more=|--less|--less=) what=words ;;
+        *) [[ "${COMP_WORDS[1]}" == find && "$before" != --* ]] && what=words ;;
     esac
     if [[ -z "$what" || "$word" == -* ]]; then
         _voisin "$@"
@@ -52,6 +54,7 @@ _voisin_names() {
 }
 _voisin_genres() { _voisin_names genres }
 _voisin_artists() { _voisin_names artists }
+_voisin_words() { _voisin_names words }
 _voisin_tracks() {
     case "$PREFIX" in
         artist:*) compset -P 'artist:'; _voisin_names artists ;;
@@ -68,6 +71,11 @@ complete -c voisin -l exclude-genre -x -a '(voisin library-names genres 2>/dev/n
 complete -c voisin -l among -x -a '(voisin library-names genres 2>/dev/null)'
 complete -c voisin -l artist -x -a '(voisin library-names artists 2>/dev/null)'
 complete -c voisin -l exclude-artist -x -a '(voisin library-names artists 2>/dev/null)'
+complete -c voisin -l tag -x -a '(voisin library-names words 2>/dev/null)'
+complete -c voisin -l not-tag -x -a '(voisin library-names words 2>/dev/null)'
+complete -c voisin -l more -x -a '(voisin library-names words 2>/dev/null)'
+complete -c voisin -l less -x -a '(voisin library-names words 2>/dev/null)'
+complete -c voisin -n '__fish_seen_subcommand_from find' -f -a '(voisin library-names words 2>/dev/null)'
 complete -c voisin -n '__fish_seen_subcommand_from genres' -f -a '(voisin library-names genres 2>/dev/null)'
 complete -c voisin -n '__fish_seen_subcommand_from artists' -f -a '(voisin library-names artists 2>/dev/null)'
 function __voisin_tracks
@@ -108,12 +116,15 @@ pub(crate) fn run(command: &mut Command, shell: Shell) -> anyhow::Result<Ending>
 /// A line of zsh's script, which says what completes an option or an argument. After the first of several arguments there
 /// are options still.
 fn with_names(line: &str) -> String {
-    let line = line.replacen("'*::", "'*:", 1);
+    // What a colon stands in is two things to zsh.
+    let line = line.replacen("'*::", "'*:", 1).replace(":WORD[:PERCENT]:", ":WORD:");
     let takes = |what: &[&str]| what.iter().any(|what| line.contains(what));
     let completer = if takes(&[":GENRE:", ":genre -- "]) {
         ":_voisin_genres"
     } else if takes(&[":ARTIST:", ":name -- Only the artists"]) {
         ":_voisin_artists"
+    } else if takes(&[":WORDS:", ":WORD:", ":query -- What to look for"]) {
+        ":_voisin_words"
     } else if takes(&[":TRACK:", ":seeds -- ", ":tracks -- ", "':from -- ", "':to -- "]) {
         ":_voisin_tracks"
     } else {
@@ -131,6 +142,10 @@ pub(crate) fn names(context: &Context, args: &NamesArgs) -> anyhow::Result<Endin
         LibraryNames::Genres => engine.genre_names()?.into_iter().collect(),
         LibraryNames::Artists => library.names(NameOf::Artist)?.iter().cloned().collect(),
         LibraryNames::Albums => library.names(NameOf::Album)?.iter().cloned().collect(),
+        LibraryNames::Words => {
+            let heard = engine.predicted_tags_if_any()?;
+            heard.iter().flat_map(PredictedTags::words).map(|(word, _)| word.to_owned()).collect()
+        }
         LibraryNames::Ids => {
             let mut ids = Vec::new();
             library.for_each_track(|track| {

@@ -8,7 +8,7 @@ use crate::cli::Ending;
 use crate::cli::args::{DuplicatesArgs, ListFormat};
 use crate::cli::context::Context;
 use crate::cli::render::safe::table_path;
-use crate::cli::render::track::print_files;
+use crate::cli::render::track::{print_files, print_rows};
 use crate::cli::render::{self, count};
 use crate::engine::ListenEvent;
 use crate::explore::TrackMeta;
@@ -53,7 +53,7 @@ pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<En
     bar.finish_and_clear();
     groups.truncate(args.limit.of(groups.len()));
     match args.output.format {
-        ListFormat::Json => render::print_json(&groups)?,
+        ListFormat::Json | ListFormat::Template(_) => print_rows(&groups, &args.output.format)?,
         ListFormat::Csv => render::print_csv(
             ["group", "keep", "path", "bytes", "exact", "why"],
             groups.iter().enumerate().flat_map(|(i, group)| {

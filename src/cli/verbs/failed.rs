@@ -6,7 +6,7 @@ use crate::cli::args::{FailedArgs, ListFormat};
 use crate::cli::context::Context;
 use crate::cli::render;
 use crate::cli::render::safe::table_path;
-use crate::cli::render::track::print_files;
+use crate::cli::render::track::{print_files, print_rows};
 use crate::engine::Engine;
 use crate::explore::TrackMeta;
 use crate::library::Library;
@@ -27,7 +27,9 @@ pub(crate) fn run(context: &Context, args: &FailedArgs) -> anyhow::Result<Ending
                 context.console.note("no file has failed");
             }
         }
-        ListFormat::Json => render::print_json(&FailureJson::list(&failures))?,
+        ListFormat::Json | ListFormat::Template(_) => {
+            print_rows(&FailureJson::list(&failures), &args.output.format)?;
+        }
         ListFormat::Csv => render::print_csv(
             ["path", "reason", "attempts"],
             failures.iter().map(|failure| {

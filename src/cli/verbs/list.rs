@@ -34,8 +34,9 @@ pub(crate) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Ending> 
         context.nothing_found(engine.library(), &asked.filters, &hint)?;
     }
     // Where there is room for them, or where they were asked for.
-    let wants_words = matches!(args.output.format, ListFormat::Json | ListFormat::Csv)
-        || args.output.format == ListFormat::Table && !query.filter.words.is_empty();
+    let wants_words =
+        matches!(args.output.format, ListFormat::Json | ListFormat::Csv | ListFormat::Template(_))
+            || args.output.format == ListFormat::Table && !query.filter.words.is_empty();
     let heard = if wants_words && !page.tracks.is_empty() { engine.predicted_tags_if_any()? } else { None };
     let ids: Vec<TrackId> = page.tracks.iter().map(|track| track.id).collect();
     let words = heard.map(|heard| heard.strongest(&ids, WORDS)).unwrap_or_default();

@@ -7,7 +7,7 @@ use crate::cli::args::{ListFormat, OutliersArgs};
 use crate::cli::context::Context;
 use crate::cli::render;
 use crate::cli::render::safe::table_path;
-use crate::cli::render::track::print_files;
+use crate::cli::render::track::{print_files, print_rows};
 use crate::explore::outliers::Outlier;
 
 pub(crate) fn run(context: &Context, args: &OutliersArgs) -> anyhow::Result<Ending> {
@@ -29,8 +29,8 @@ pub(crate) fn run(context: &Context, args: &OutliersArgs) -> anyhow::Result<Endi
         ]
     };
     match args.output.format {
-        ListFormat::Json => {
-            render::print_json(&OutlierJson::list(&collection, &found))?;
+        ListFormat::Json | ListFormat::Template(_) => {
+            print_rows(&OutlierJson::list(&collection, &found), &args.output.format)?;
         }
         ListFormat::Csv => {
             render::print_csv(["score", "id", "track", "reasons", "path"], found.iter().map(row))?;

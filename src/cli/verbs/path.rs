@@ -7,7 +7,7 @@ use crate::cli::args::{ListFormat, PathArgs};
 use crate::cli::context::Context;
 use crate::cli::render;
 use crate::cli::render::safe::table_path;
-use crate::cli::render::track::{id, print_files, print_table};
+use crate::cli::render::track::{id, print_files, print_rows, print_table};
 use crate::cli::seeds::{one_seed, written};
 use crate::cli::source::LibraryTarget;
 use crate::explore::TrackMeta;
@@ -27,7 +27,9 @@ pub(crate) fn run(context: &Context, args: &PathArgs) -> anyhow::Result<Ending> 
     let walk = args.question.run(&collection, &graph, &stops)?;
     let tracks: Vec<&TrackMeta> = walk.rows.iter().map(|&row| &collection.meta[row]).collect();
     match args.output.format {
-        ListFormat::Json => render::print_json(&WalkJson::new(&collection, &walk))?,
+        ListFormat::Json | ListFormat::Template(_) => {
+            print_rows(&WalkJson::new(&collection, &walk), &args.output.format)?;
+        }
         ListFormat::Csv => render::print_csv(
             ["rank", "id", "path", "artist", "title", "distance"],
             tracks.iter().enumerate().map(|(i, track)| {

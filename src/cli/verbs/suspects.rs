@@ -5,7 +5,7 @@ use crate::cli::Ending;
 use crate::cli::args::{ListFormat, ListOutput, SuspectsArgs};
 use crate::cli::context::Context;
 use crate::cli::render::safe::table_path;
-use crate::cli::render::track::print_files;
+use crate::cli::render::track::{print_files, print_rows};
 use crate::cli::render::{self, count};
 use crate::engine::LabelledTracks;
 use crate::explore::TrackMeta;
@@ -57,7 +57,7 @@ fn print(tracks: &LabelledTracks, found: &[Suspect], output: &ListOutput) -> any
             }
             Ok(())
         }
-        ListFormat::Json => render::print_json(&lines.collect::<Vec<_>>()),
+        ListFormat::Json | ListFormat::Template(_) => print_rows(&lines.collect::<Vec<_>>(), &output.format),
         ListFormat::Csv => render::print_csv(
             [
                 "rank",

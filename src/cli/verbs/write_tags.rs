@@ -9,7 +9,7 @@ use crate::audio::tags::{TagEdit, TagField, WriteOptions};
 use crate::cli::args::{ClassifyArgs, ListFormat};
 use crate::cli::context::Context;
 use crate::cli::render::safe::table_path;
-use crate::cli::render::track::print_files;
+use crate::cli::render::track::{print_files, print_rows};
 use crate::cli::render::{self, count};
 use crate::engine::{Engine, GenreAnswer, TagOutcome as Outcome, TagResult, TagWish, write_tags};
 use crate::explore::TrackMeta;
@@ -199,7 +199,7 @@ pub(crate) fn run(
     })?;
     match args.output.format {
         ListFormat::Table => {}
-        ListFormat::Json => render::print_json(&done)?,
+        ListFormat::Json | ListFormat::Template(_) => print_rows(&done, &args.output.format)?,
         ListFormat::Csv => render::print_csv(
             ["path", "outcome", "before", "after", "tags", "reason"],
             done.iter().zip(wishes).map(|(file, wish)| {

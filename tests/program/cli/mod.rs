@@ -93,6 +93,11 @@ fn filters_act_inside_the_search() {
     assert_eq!(search(&["--exclude-artist", "Muldjord"]).len(), 4);
     assert_eq!(search(&["--folder", music.join("metal").to_str().unwrap()]).len(), 2);
     assert_eq!(search(&["--exclude-folder", music.join("metal").to_str().unwrap()]).len(), 3);
+    assert_eq!(search(&["--regex", "title:^Army|^Neb", "--regex", r"path:\.(m4a|ogg)$"]).len(), 2);
+    let unread = sandbox.run(["list", "--regex", "title:(a"]);
+    assert_eq!(code(&unread), 2);
+    let said = "voisin: --regex: expected a regular expression (unclosed group), found \"title:(a\"; see \"voisin list --help\"\n";
+    assert_eq!(text(&unread.stderr), said);
     assert_eq!(search(&["--limit", "2"]).len(), 2);
     let all = search(&[]);
     let third = all[2]["similarity"].as_f64().unwrap();
@@ -124,6 +129,20 @@ fn formats_for_programs() {
 
     let csv = text(&sandbox.run(["similar", "nebula", "--format", "csv"]).stdout);
     assert_eq!(csv.lines().next(), Some("rank,id,path,similarity,artist,title,genres,percentile"));
+    // A line each, by a template: of every list, with the keys of its JSON.
+    let by = |verb: &[&str], template| text(&sandbox.run([verb, &["--format", template]].concat()).stdout);
+    assert_eq!(
+        by(&["list", "armygeddon"], "$artist - $title [$genres] $time"),
+        "Muldjord - Armygeddon [Metal] 0:14\n"
+    );
+    assert_eq!(by(&["similar", "nebula", "-l", "1"], "$rank/$similarity").split('/').next(), Some("1"));
+    let predicted = by(&["classify", "--all"], "$path\\t$genre");
+    assert!(predicted.lines().count() == 6 && predicted.contains("chaos-god.mp3\t"), "{predicted}");
+    let unknown = sandbox.run(["list", "--format", "$artst"]);
+    assert_eq!(code(&unknown), 2);
+    let said = text(&unknown.stderr);
+    assert!(said.starts_with("voisin: --format: expected a field of added, album, "), "{said}");
+    assert!(said.ends_with("found $artst\n"), "{said}");
     let genres = text(&sandbox.run(["classify", "--all", "--format", "csv"]).stdout);
     assert_eq!(genres.lines().count(), 7);
 

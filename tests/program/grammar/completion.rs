@@ -36,6 +36,13 @@ fn shells_complete_what_the_library_has() {
     assert_eq!(completed(&["voisin", "genres", "chip"]), ["Chiptune"]);
     assert_eq!(completed(&["voisin", "list", "--artist", "OMRI"]), ["Omri\\ Lahav"]);
     assert_eq!(completed(&["voisin", "similar", "artist", ":", "muld"]), ["Muldjord"]);
+    let words = completed(&["voisin", "find", "calm", "pia"]);
+    assert!(
+        words.contains(&"piano".to_owned()) && words.iter().all(|word| word.contains("pia")),
+        "{words:?}"
+    );
+    assert!(completed(&["voisin", "similar", "id:1", "--more", "guit"]).contains(&"guitar".to_owned()));
+    assert_eq!(completed(&["voisin", "find", "calm", "--gen"]), ["--genre"]);
     let ids = completed(&["voisin", "show", "id", ":", "1"]);
     assert!(ids.len() == 11 && ids.contains(&"17".to_owned()), "{ids:?}");
     // Everything else is as it was.
@@ -52,4 +59,8 @@ fn shells_complete_what_the_library_has() {
     );
     let fish = fine(run("completions fish"));
     assert!(fish.contains("-l seed -r -a '(__voisin_tracks)'"), "{fish}");
+    for takes_words in ["*--more=", "*--tag=", "'*:query -- What to look for"] {
+        let line = zsh.lines().find(|line| line.contains(takes_words));
+        assert!(line.is_some_and(|line| line.contains(":_voisin_words'")), "{line:?}");
+    }
 }

@@ -70,6 +70,7 @@ fn answers_are_those_of_the_command_line_bit_for_bit() {
         (json!({"artist": ["muld"]}), vec!["--artist", "muld"]),
         (json!({"exclude_artist": ["Muldjord"]}), vec!["--exclude-artist", "muldjord"]),
         (json!({"exclude_folder": [metal]}), vec!["--exclude-folder", metal]),
+        (json!({"regex": ["artist:^Muld"]}), vec!["--regex", "artist:^Muld"]),
         (json!({"bpm": "60-90"}), vec!["--bpm", "60-90"]),
         (json!({"bpm": "60-90", "bpm_exact": true}), vec!["--bpm", "60-90", "--bpm-exact"]),
         (json!({"key": ["compatible"]}), vec!["--key", "compatible"]),

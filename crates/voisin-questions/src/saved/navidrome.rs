@@ -59,6 +59,7 @@ fn refuse_unknown(filters: &Filters) -> Result<(), Refused> {
     let is_there = [
         ("tag", !filters.tag.is_empty()),
         ("not_tag", !filters.not_tag.is_empty()),
+        ("regex", !filters.regex.is_empty()),
         ("key", !filters.key.is_empty()),
         ("loudness", filters.loudness.is_some()),
         ("licence", !filters.licence.is_empty()),

@@ -5,7 +5,7 @@ use crate::cli::Ending;
 use crate::cli::args::{ListFormat, SimilarArgs};
 use crate::cli::context::Context;
 use crate::cli::render::safe::table_path;
-use crate::cli::render::track::{lossy, print_files, title};
+use crate::cli::render::track::{lossy, print_files, print_rows, title};
 use crate::cli::render::{self, Align, Table, clock};
 use crate::engine::{Engine, SimilarPassage, meta};
 use crate::explore::TrackMeta;
@@ -34,7 +34,9 @@ pub(super) fn run(context: &Context, engine: &mut Engine, args: &SimilarArgs) ->
     }
     match args.output.format {
         ListFormat::Table => table(&found)?,
-        ListFormat::Json => render::print_json(&PassagesJson::new(&passage, from, to, &found))?,
+        ListFormat::Json | ListFormat::Template(_) => {
+            print_rows(&PassagesJson::new(&passage, from, to, &found), &args.output.format)?;
+        }
         ListFormat::Csv => render::print_csv(
             ["rank", "id", "path", "from", "to", "similarity", "artist", "title"],
             found.iter().enumerate().map(|(i, found)| {
