@@ -1,5 +1,6 @@
 //! Descriptors of whole clips, as librosa 0.11 defines them: MFCC, mel and Bark bands, and the eleven kinds of the Free Music
-//! Archive's data set (Defferrard, Benzi, Vandergheynst and Bresson, "FMA: A Dataset for Music Analysis", 2017).
+//! Archive's data set (Defferrard, Benzi, Vandergheynst and Bresson, "FMA: A Dataset for Music Analysis", 2017). Besides, tempo
+//! and key as [`tempo`] and [`KeyFinder`] find them.
 //!
 //! Frames of 2048 samples every 512, centred on their time with zeros outside, under a periodic Hann window. Rows of
 //! numbers over time become seven statistics each.
@@ -7,12 +8,12 @@
 use std::borrow::Cow;
 use std::str::FromStr;
 
-use ndarray::{Array2, ArrayView1, Axis, concatenate, s};
+use ndarray::{Array1, Array2, ArrayView1, Axis, concatenate, s};
 use realfft::RealFftPlanner;
 
 use super::compress::{Work, vectorised};
 use super::constant_q::{CHROMA, around, pitch_classes};
-use super::{Compression, Hann, MelConfig, MelNorm, MelScale, Spectrum, filter_bank};
+use super::{Compression, Hann, KeyFinder, MelConfig, MelNorm, MelScale, Spectrum, filter_bank, tempo};
 use voisin_kernels::{Isa, isa};
 
 /// Hz of the samples that most descriptors are computed from.
@@ -32,6 +33,8 @@ const CONTRAST_BANDS: usize = 7;
 const CONTRAST_FROM: f64 = 200.0;
 /// Bins that are looked through at once for the largest ones.
 const BLOCK: usize = 16;
+/// Length of the middle of a clip that its tempo is taken from, seconds.
+const TEMPO_SECONDS: usize = 30;
 
 /// A set of descriptors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,17 +52,24 @@ pub enum DescriptorSet {
     /// Seven statistics of eleven kinds: pitch classes by three ways, MFCC, level, the spectrum's bandwidth, centroid,
     /// contrast and roll-off, tonal centroids, zero crossings: 518.
     Fma,
+    /// Beats a minute, 0 where no beat is found: one number.
+    Tempo,
+    /// Where the key lies on the circle of fifths, as cosine and sine of its [hour](voisin_base::key::MusicalKey::hour), which
+    /// it shares with its relative one, and whether it is minor (1) or major (-1); zeros where no note is heard: 3.
+    Key,
 }
 
 impl DescriptorSet {
     /// All of them, as they are named.
-    pub const ALL: [(&str, Self); 6] = [
+    pub const ALL: [(&str, Self); 8] = [
         ("mel", Self::Mel),
         ("bark", Self::Bark),
         ("mfcc", Self::Mfcc),
         ("mfcc-native", Self::MfccNative),
         ("mfcc40-mean", Self::Mfcc40Mean),
         ("fma", Self::Fma),
+        ("tempo", Self::Tempo),
+        ("key", Self::Key),
     ];
 
     /// As it is named.
@@ -87,11 +97,15 @@ impl DescriptorSet {
                 ("tonnetz", 6),
                 ("zcr", 1),
             ],
+            Self::Tempo => &[("tempo", 1)],
+            Self::Key => &[("key", 3)],
         }
     }
 
+    /// None of what is one number for all of a clip.
     fn statistics(self) -> &'static [&'static str] {
         match self {
+            Self::Tempo | Self::Key => &[],
             Self::Mel | Self::Bark => &["mean", "std"],
             Self::Mfcc40Mean => &["mean"],
             _ => &["mean", "std", "skew", "kurtosis", "median", "min", "max"],
@@ -106,6 +120,9 @@ impl DescriptorSet {
 
     /// Names of the numbers, in order: `mfcc_mean_01` …
     pub fn columns(self) -> Vec<String> {
+        if self.statistics().is_empty() {
+            return self.rows_over_time();
+        }
         let mut names = Vec::new();
         for (row, count) in self.rows() {
             for statistic in self.statistics() {
@@ -129,6 +146,9 @@ impl DescriptorSet {
     /// - `samples`: mono, at `rate`; what is no number counts as silence
     pub fn of(self, samples: &[f32], rate: u32) -> Vec<f32> {
         let all = self.over_time(samples, rate);
+        if self.statistics().is_empty() {
+            return all.iter().map(|number| *number as f32).collect();
+        }
         let mut first = 0;
         let mut numbers = Vec::new();
         for (_, count) in self.rows() {
@@ -141,19 +161,29 @@ impl DescriptorSet {
         numbers
     }
 
-    /// The rows themselves, `[rows, frames]`.
+    /// The rows themselves, `[rows, frames]`; of tempo and key a single frame.
     pub fn over_time(self, samples: &[f32], rate: u32) -> Array2<f64> {
-        let clip = Clip::new(samples, rate);
+        let clip = || Clip::new(samples, rate);
         match self {
-            Self::Mel => clip.mel_decibels(),
-            Self::Bark => clip.band_decibels(&MelConfig {
-                n_mels: BARKS,
-                mel_scale: MelScale::Bark,
-                ..clip.mel_config()
-            }),
-            Self::Mfcc | Self::MfccNative => cepstrum(&clip.mel_decibels(), 20),
-            Self::Mfcc40Mean => cepstrum(&clip.mel_decibels(), 40),
-            Self::Fma => clip.fma(),
+            Self::Mel => clip().mel_decibels(),
+            Self::Bark => {
+                let clip = clip();
+                clip.band_decibels(&MelConfig {
+                    n_mels: BARKS,
+                    mel_scale: MelScale::Bark,
+                    ..clip.mel_config()
+                })
+            }
+            Self::Mfcc | Self::MfccNative => cepstrum(&clip().mel_decibels(), 20),
+            Self::Mfcc40Mean => cepstrum(&clip().mel_decibels(), 40),
+            Self::Fma => clip().fma(),
+            Self::Tempo => {
+                let samples = audible(samples);
+                let length = samples.len().min(TEMPO_SECONDS * rate as usize);
+                let start = (samples.len() - length) / 2;
+                Array2::from_elem((1, 1), tempo(&samples[start..start + length], rate).unwrap_or(0.0))
+            }
+            Self::Key => key_numbers(&audible(samples), rate).insert_axis(Axis(1)),
         }
     }
 }
@@ -170,6 +200,17 @@ impl FromStr for DescriptorSet {
             )
         })
     }
+}
+
+/// The numbers of [`DescriptorSet::Key`].
+fn key_numbers(samples: &[f32], rate: u32) -> Array1<f64> {
+    let mut finder = KeyFinder::new(rate);
+    finder.push(samples);
+    let numbers = finder.key().map_or([0.0; 3], |key| {
+        let (sin, cos) = (std::f64::consts::TAU * f64::from(key.hour()) / 12.0).sin_cos();
+        [cos, sin, if key.is_minor() { 1.0 } else { -1.0 }]
+    });
+    Array1::from_iter(numbers)
 }
 
 /// Mean, deviation (population), skewness, kurtosis (Fisher's), median, least, largest. Of a row that does not vary,
@@ -196,6 +237,14 @@ fn median(numbers: &mut [f64]) -> f64 {
     lower.filter(|_| !is_odd).map_or(upper, |lower| f64::midpoint(lower, upper))
 }
 
+/// What is no number counts as silence.
+fn audible(samples: &[f32]) -> Cow<'_, [f32]> {
+    if samples.iter().all(|x| x.is_finite()) {
+        return Cow::Borrowed(samples);
+    }
+    samples.iter().map(|x| if x.is_finite() { *x } else { 0.0 }).collect()
+}
+
 /// Samples and the power of their spectra.
 pub(super) struct Clip<'a> {
     rate: u32,
@@ -207,11 +256,7 @@ pub(super) struct Clip<'a> {
 impl<'a> Clip<'a> {
     /// - `samples`: what is no number counts as silence
     pub(super) fn new(samples: &'a [f32], rate: u32) -> Self {
-        let samples = if samples.iter().all(|x| x.is_finite()) {
-            Cow::Borrowed(samples)
-        } else {
-            samples.iter().map(|x| if x.is_finite() { *x } else { 0.0 }).collect()
-        };
+        let samples = audible(samples);
         let fft = RealFftPlanner::<f64>::new().plan_fft_forward(FRAME);
         let (mut frame, mut bins, mut scratch) =
             (fft.make_input_vec(), fft.make_output_vec(), fft.make_scratch_vec());
@@ -667,9 +712,49 @@ mod tests {
         assert_eq!((names.len(), names[251].as_str()), (518, "chroma_stft_max_12"));
         assert_eq!(
             DescriptorSet::ALL.map(|(_, set)| set.rate(44_100) == 44_100),
-            [false, false, false, true, false, true]
+            [false, false, false, true, false, true, false, false]
         );
         let row = ndarray::array![2.0, 2.0, 2.0, 2.0];
         assert_eq!(statistics(row.view()), [2.0, 0.0, 0.0, 0.0, 2.0, 2.0, 2.0]);
+    }
+    #[test]
+    fn tempo_and_key_are_heard() {
+        // A triad every four beats, struck 100 times a minute.
+        let piece = |triads: [[f64; 3]; 4]| -> Vec<f32> {
+            let rate = f64::from(DESCRIPTOR_RATE);
+            let beat = 0.6 * rate;
+            let sample = |i: usize| {
+                let at = i as f64;
+                let semitones = triads[(at / beat / 4.0) as usize % 4];
+                let hz = |semitone: f64| 220.0 * 2f64.powf(semitone / 12.0);
+                let tone = |semitone: &f64| (std::f64::consts::TAU * hz(*semitone) * at / rate).sin();
+                let decay = (-4.0 * (at % beat) / beat).exp();
+                (0.2 * decay * semitones.iter().map(tone).sum::<f64>()) as f32
+            };
+            (0..(40.0 * rate) as usize).map(sample).collect()
+        };
+        let heard = |triads: [[f64; 3]; 4]| {
+            let samples = piece(triads);
+            let tempo = DescriptorSet::Tempo.of(&samples, DESCRIPTOR_RATE)[0];
+            assert!((tempo - 100.0).abs() < 1.0, "{tempo}");
+            DescriptorSet::Key.of(&samples, DESCRIPTOR_RATE)
+        };
+        let cadence = |tonic: f64, third: f64| {
+            [0.0, 5.0, 7.0, 0.0].map(|root| [root, root + third, root + 7.0].map(|tone| tonic + tone))
+        };
+        let a_minor = heard(cadence(0.0, 3.0));
+        let (c_major, g_major) = (heard(cadence(3.0, 4.0)), heard(cadence(10.0, 4.0)));
+        // 8 o'clock both, then 9
+        let near = |found: &[f32], hour: f64, mode: f32| {
+            let (sin, cos) = (std::f64::consts::TAU * hour / 12.0).sin_cos();
+            found.iter().zip([cos as f32, sin as f32, mode]).all(|(a, b)| (a - b).abs() < 1e-6)
+        };
+        assert!(near(&a_minor, 8.0, 1.0), "{a_minor:?}");
+        assert!(near(&c_major, 8.0, -1.0), "{c_major:?}");
+        assert!(near(&g_major, 9.0, -1.0), "{g_major:?}");
+        assert_eq!(DescriptorSet::Key.columns(), ["key_01", "key_02", "key_03"]);
+        let silence = vec![0.0; 200_000];
+        assert_eq!(DescriptorSet::Tempo.of(&silence, DESCRIPTOR_RATE), [0.0]);
+        assert_eq!(DescriptorSet::Key.of(&silence, DESCRIPTOR_RATE), [0.0; 3]);
     }
 }

@@ -83,7 +83,10 @@ fn descriptors_are_librosas() {
     for name in ["noise", "chirp", "tones", "click", "decay"] {
         let samples = signal(name);
         for (key, set) in DescriptorSet::ALL {
-            let theirs = &golden[name][key.trim_end_matches("-native")];
+            let Some(theirs) = golden[name].get(key.trim_end_matches("-native")) else {
+                assert!(["tempo", "key"].contains(&key), "librosa has {key}");
+                continue;
+            };
             let mut kinds: Vec<String> = Vec::new();
             for column in set.columns().iter().filter(|column| column.contains("_mean_")) {
                 kinds.push(kind(column).to_owned());
