@@ -189,7 +189,7 @@ mod workspace {
     pub use crate::foreign::check_model;
     pub use crate::genre::{GENRE_MODEL_FILE, GroupBy, RETRAIN_SHARE, SYNONYMS_FILE};
     pub use crate::keeper::IndexKeeper;
-    pub use crate::listen::{FileListener, ListenEvent, audio_correlation, keep_songs, song_facts};
+    pub use crate::listen::{FileListener, ListenEvent, audio_correlation, chords, keep_songs, song_facts};
     pub use crate::search::track_number;
     pub use crate::space::MeanSum;
     pub use crate::tagging::{TagChange, TagOutcome, TagResult, TagWish, write_tags};

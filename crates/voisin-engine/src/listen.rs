@@ -158,7 +158,7 @@ pub fn song_facts(
 }
 
 /// How much of each pitch class there is in a file over time, in its first ten minutes; `None` if it cannot be read.
-fn chords(path: &Path) -> Option<Vec<[u8; 12]>> {
+pub fn chords(path: &Path) -> Option<Vec<[u8; 12]>> {
     let info = voisin_audio::probe(path).ok()?;
     let length = voisin_audio::resampled_len(&info, RATE).min(MOST_OF_CHORDS * u64::from(RATE));
     let mut samples = Vec::new();

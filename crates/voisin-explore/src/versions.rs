@@ -16,7 +16,7 @@ use super::{KnnGraph, Result, TrackMeta, same_length};
 /// Least likeness of tracks whose titles agree. Of 584 pairs of different songs by one artist, 30 s each, 95 % have less.
 const AGREEING: f32 = 0.3;
 /// Least likeness of tracks whose titles do not agree; those pairs have 0.44 at most.
-const ALONE: f32 = 0.5;
+pub const ALONE: f32 = 0.5;
 /// Neighbours of each track that are looked at where titles do not agree, and their least cosine.
 const NEIGHBOURS: usize = 8;
 const NEAR: f32 = 0.85;

@@ -13,10 +13,11 @@ use super::matrix::{Matrix, Row};
 use super::model::{Algorithm, AlgorithmSettings, Model};
 use super::split::Split;
 use crate::dataset::Part;
-use voisin::audio_correlation;
+use voisin::{audio_correlation, chords};
 use voisin_base::text::fold;
 use voisin_explore::KnnGraph;
 use voisin_explore::duplicates::DuplicateOptions;
+use voisin_explore::versions;
 use voisin_learn::genre::{Fold, deal_folds};
 use voisin_learn::metrics::argmax;
 use voisin_learn::{Preparation, Training};
@@ -53,6 +54,8 @@ pub enum Likeness {
     Numbers,
     /// One recording to the ear: encoded again, louder, cut.
     Recording,
+    /// The same chords in the same order: faster, in another key, played again.
+    Chords,
 }
 
 impl Likeness {
@@ -62,6 +65,7 @@ impl Likeness {
             Self::Audio => "are the same audio",
             Self::Numbers => "have equal numbers",
             Self::Recording => "sound like one recording",
+            Self::Chords => "go by the same chords",
         }
     }
 }
@@ -223,17 +227,28 @@ pub fn listen(leak: &mut Leak, rows: &[Row], values: ArrayView2<f32>, split: &Sp
     let candidates = pairs.len();
     pairs.truncate(MOST_HEARD);
     let least = DuplicateOptions::default().correlation;
-    let found = pairs.par_iter().filter(|(_, pair)| {
-        let [Some(a), Some(b)] = pair.map(|row| paths[row]) else { return false };
-        !stop.load(Ordering::Relaxed) && audio_correlation(a, b).is_some_and(|found| found >= least)
+    let stopped = || stop.load(Ordering::Relaxed);
+    let (recordings, others): (Vec<[usize; 2]>, Vec<[usize; 2]>) =
+        pairs.par_iter().map(|(_, pair)| *pair).partition(|pair| {
+            let [Some(a), Some(b)] = pair.map(|row| paths[row]) else { return false };
+            !stopped() && audio_correlation(a, b).is_some_and(|found| found >= least)
+        });
+    let alone: BTreeSet<usize> = others.iter().flatten().copied().collect();
+    let heard = alone.into_par_iter().filter(|_| !stopped());
+    let heard: BTreeMap<usize, _> = heard.filter_map(|row| Some((row, chords(paths[row]?)?))).collect();
+    let played_again = others.into_par_iter().filter(|[a, b]| {
+        let likeness = heard.get(a).zip(heard.get(b)).and_then(|(a, b)| versions::likeness(a, b));
+        likeness.is_some_and(|likeness| likeness >= versions::ALONE)
     });
-    let found: Vec<Double> = found.map(|(_, pair)| double(rows, split, *pair, Likeness::Recording)).collect();
+    let played_again: Vec<[usize; 2]> = played_again.collect();
+    for (found, why) in [(recordings, Likeness::Recording), (played_again, Likeness::Chords)] {
+        leak.doubles.extend(found.into_iter().map(|pair| double(rows, split, pair, why)));
+    }
     leak.looked_for += &format!(
         ", and by listening to {} of {candidates} pairs on two sides that are nearest to each other: what was encoded \
-         again, made louder or cut is found so, what plays faster is not.",
+         again, made louder or cut is found so, and by its chords what plays faster.",
         pairs.len()
     );
-    leak.doubles.extend(found);
 }
 
 /// Judges logistic regression on five folds, once with groups kept together and once with tracks dealt at random.
