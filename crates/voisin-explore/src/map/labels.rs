@@ -38,8 +38,9 @@ pub(super) struct Category {
     pub(super) count: usize,
     pub(super) colour: Rgb,
     pub(super) shape: MarkerShape,
-    /// Densest spot of its tracks, where its name goes; `None` for "other", for tracks without a category, and for tiny ones.
-    pub(super) spot: Option<[f32; 2]>,
+    /// Where its name goes: the densest spot of its tracks, and that of a second cloud if it has one; nowhere for "other", for
+    /// tracks without a category, and for tiny ones.
+    pub(super) spots: Vec<[f32; 2]>,
 }
 
 /// How categories are ordered, and so which colours they get.
@@ -92,7 +93,7 @@ pub(super) fn categories(
             count: *count,
             colour: PALETTE[i % PALETTE.len()],
             shape: [MarkerShape::Circle, MarkerShape::Square, MarkerShape::Triangle][i / PALETTE.len() % 3],
-            spot: if *count < least { None } else { densest(data, bounds, |row| of_row[row] == i) },
+            spots: if *count < least { Vec::new() } else { spots(data, bounds, |row| of_row[row] == i) },
         })
         .collect();
     let mut grey = |name: String, count: usize| {
@@ -102,7 +103,7 @@ pub(super) fn categories(
                 count,
                 colour: (0xb9, 0xb9, 0xc2),
                 shape: MarkerShape::Circle,
-                spot: None,
+                spots: Vec::new(),
             });
         }
     };
@@ -120,11 +121,31 @@ fn counts(labels: &[Option<String>]) -> HashMap<&str, usize> {
     counts
 }
 
-/// The row in the middle of those around the fullest field of a grid, its neighbours counted with it; few rows make a
-/// coarse grid. Always a row: a line to the mean of a ring would point at nothing.
-fn densest(data: &MapData<'_>, bounds: [f32; 4], belongs: impl Fn(usize) -> bool) -> Option<[f32; 2]> {
+/// A second cloud begins at this share of the map's width or height from the first spot (page/draw.js has the same).
+const APART: f32 = 0.15;
+
+/// The densest spot, and the densest of what lies apart from it where a third of the rows are.
+fn spots(data: &MapData<'_>, bounds: [f32; 4], belongs: impl Fn(usize) -> bool) -> Vec<[f32; 2]> {
+    let rows = (0..data.meta.len()).filter(|&row| belongs(row)).count();
+    let Some((_, first)) = densest(data, bounds, rows, &belongs) else { return Vec::new() };
+    let off =
+        |row: usize, d: usize| (data.positions[[row, d]] - first[d]).abs() / (bounds[d + 2] - bounds[d]);
+    let apart = |row: usize| belongs(row) && (off(row, 0) > APART || off(row, 1) > APART);
+    let second =
+        densest(data, bounds, rows, apart).filter(|(count, _)| *count >= FEWEST && 3 * count >= rows);
+    std::iter::once(first).chain(second.map(|(_, spot)| spot)).collect()
+}
+
+/// The row in the middle of those around the fullest field of a grid, its neighbours counted with it, and how many those
+/// are; few rows in `all` make a coarse grid. Always a row: a line to the mean of a ring would point at nothing.
+fn densest(
+    data: &MapData<'_>,
+    bounds: [f32; 4],
+    all: usize,
+    belongs: impl Fn(usize) -> bool,
+) -> Option<(usize, [f32; 2])> {
     let rows: Vec<usize> = (0..data.meta.len()).filter(|&row| belongs(row)).collect();
-    let side = (2.0 * (rows.len() as f32).sqrt()).round().clamp(6.0, 48.0);
+    let side = (2.0 * (all as f32).sqrt()).round().clamp(6.0, 48.0);
     let cell = |row: usize, d: usize| {
         ((data.positions[[row, d]] - bounds[d]) / (bounds[d + 2] - bounds[d]) * side).floor() as i32
     };
@@ -145,7 +166,7 @@ fn densest(data: &MapData<'_>, bounds: [f32; 4], belongs: impl Fn(usize) -> bool
     let (count, sum) = around(best);
     let at = |row: usize| [0, 1].map(|d| data.positions[[row, d]]);
     let off = |row: usize| -> f32 { (0..2).map(|d| (at(row)[d] - sum[d] / count as f32).powi(2)).sum() };
-    rows.into_iter().min_by(|&a, &b| off(a).total_cmp(&off(b))).map(at)
+    rows.into_iter().min_by(|&a, &b| off(a).total_cmp(&off(b))).map(|row| (count, at(row)))
 }
 
 /// A rectangle in pixels: left, top, right, bottom.
@@ -219,8 +240,16 @@ mod tests {
         let meta: Vec<TrackMeta> =
             (0..12).map(|i| TrackMeta::new(voisin_base::track::TrackId(i), "x.mp3")).collect();
         let data = MapData { positions: positions.view(), meta: &meta, graph: &graph, clustering: None };
-        let spot = densest(&data, [-1.0, -1.0, 1.0, 1.0], |_| true).expect("twelve rows");
+        let spot = spots(&data, [-1.0, -1.0, 1.0, 1.0], |_| true)[0];
         assert!(positions.rows().into_iter().any(|row| row[0] == spot[0] && row[1] == spot[1]), "{spot:?}");
+        // Two clouds have the name each, and a few tracks far out do not.
+        for (second, expected) in [(0, 1), (4, 1), (5, 2), (7, 2)] {
+            let two = ndarray::Array2::from_shape_fn((12, 2), |(i, _)| {
+                0.005 * (i as f32) + if i < second { 0.7 } else { -0.7 }
+            });
+            let spots = spots(&MapData { positions: two.view(), ..data }, [-1.0, -1.0, 1.0, 1.0], |_| true);
+            assert_eq!(spots.len(), expected, "{second} of 12: {spots:?}");
+        }
     }
 
     #[test]

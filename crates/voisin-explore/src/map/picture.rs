@@ -120,7 +120,7 @@ fn paint(data: &MapData<'_>, options: &StaticOptions, drawn: &Drawn) -> Scene {
     // Grey ones first, so that they hide nothing.
     let Drawn { of_row, categories, named, years } = drawn;
     let mut rows: Vec<usize> = (0..data.meta.len()).collect();
-    rows.sort_by_key(|&row| categories[of_row[row]].spot.is_some());
+    rows.sort_by_key(|&row| !categories[of_row[row]].spots.is_empty());
     // Dense maps have no room without points; there names lie on them.
     let mut points = Vec::new();
     for row in rows {
@@ -139,11 +139,11 @@ fn paint(data: &MapData<'_>, options: &StaticOptions, drawn: &Drawn) -> Scene {
     }
 
     // Names on the map, with a white halo.
-    let largest = categories.iter().filter(|c| c.spot.is_some()).map(|c| c.count).max().unwrap_or(1);
+    let largest = categories.iter().filter(|c| !c.spots.is_empty()).map(|c| c.count).max().unwrap_or(1);
     let mut wanted = Vec::new();
     let mut names = Vec::new();
     for category in categories.iter().filter(|category| *named && !category.name.is_empty()) {
-        if let Some([x, y]) = category.spot {
+        for &[x, y] in &category.spots {
             let name = shorten(&one_line(&category.name), 34);
             // Size by tracks: 12 to 20 points.
             let share = (category.count as f64 / largest as f64).sqrt();

@@ -154,18 +154,26 @@ function recolour(key) {
     if (rest) map.groups.push({ group: NAMED, name: `${others.length} others`, n: rest });
     if (missing) map.groups.push({ group: -1, name: way.none, n: missing });
   }
-  map.labels = way.number ? [] : map.groups.filter(g => g.colour !== undefined && g.n >= Math.min(4, map.n / 20)).map(g => ({ ...g, ...middle(g.group) }));
+  map.labels = way.number ? [] : map.groups.filter(g => g.colour !== undefined && g.n >= Math.min(4, map.n / 20)).flatMap(g => places(g.group).map(place => ({ ...g, ...place })));
   paint();
   showLegend();
 }
-/** Where a name is written: the member nearest to the medians of its group. */
-function middle(group) {
-  const members = [];
+/** Where a name is written: at the fullest place of its group, and at that of a second cloud, apart from it, with a third of the group. */
+const APART = 0.15;
+function places(group) {
+  let members = [];
   for (let i = 0; i < map.n; i++) if (map.group[i] === group) members.push(i);
-  const median = values => values.sort((a, b) => a - b)[values.length >> 1];
-  const x = median(members.map(i => map.x[i])), y = median(members.map(i => map.y[i]));
-  const i = members.reduce((best, j) => Math.hypot(map.x[j] - x, map.y[j] - y) < Math.hypot(map.x[best] - x, map.y[best] - y) ? j : best, members[0]);
-  return { x: map.x[i], y: map.y[i] };
+  members = members.filter((_, k) => k % Math.ceil(members.length / 400) === 0);
+  const [x0, y0, x1, y1] = map.near.bounds, all = members.length, found = [];
+  const within = (i, j, share) => Math.abs(map.x[i] - map.x[j]) <= share * (x1 - x0) && Math.abs(map.y[i] - map.y[j]) <= share * (y1 - y0);
+  while (members.length) {
+    const fullness = members.map(i => members.filter(j => within(i, j, 0.1)).length), most = Math.max(...fullness);
+    if (found.length && (found.length > 1 || most < Math.max(5, all / 3))) break;
+    const place = members[fullness.indexOf(most)];
+    found.push({ x: map.x[place], y: map.y[place] });
+    members = members.filter(i => !within(i, place, APART));
+  }
+  return found;
 }
 const colourOf = group => group >= 0 && group < NAMED ? PALETTE[theme()][group] : GREY[theme()];
 function paint() {

@@ -61,29 +61,35 @@ function classify() {
 
 // Where each category's name goes: the mean of its tracks around the fullest field of a grid, neighbouring fields counted
 // with it; few tracks make a coarse grid. Tiny categories have none: over a handful of dots a name reads as that of the cloud
-// around them.
-const FEWEST = 5, GRID = 64;
+// around them. A second cloud, apart from the first place and with a third of the tracks, has the name too.
+const FEWEST = 5, GRID = 64, APART = .15;
 function namePlaces() {
   const found = [], real = legend.filter(e => e.slot < SLOTS), largest = Math.max(1, ...real.map(e => e.count));
   for (const entry of real.filter(e => e.count >= Math.max(2, Math.min(FEWEST, largest)))) {
-    const bins = new Map();
     const [x0, y0, x1, y1] = raw.bounds, side = Math.max(6, Math.min(48, Math.round(2 * Math.sqrt(entry.count))));
-    for (let i = 0; i < N; i++) if (slot[i] === entry.slot) {
-      const key = Math.floor((X[i] - x0) / ((x1 - x0) || 1) * side) * GRID + Math.floor((Y[i] - y0) / ((y1 - y0) || 1) * side);
-      const bin = bins.get(key) || { n: 0, x: 0, y: 0 };
-      bin.n++; bin.x += X[i]; bin.y += Y[i];
-      bins.set(key, bin);
-    }
-    let best = { n: 0, own: 0 };
-    for (const key of [...bins.keys()].sort((a, b) => a - b)) {
-      const sum = { n: 0, x: 0, y: 0, own: bins.get(key).n };
-      for (const dx of [-GRID, 0, GRID]) for (const dy of [-1, 0, 1]) {
-        const bin = bins.get(key + dx + dy);
-        if (bin) { sum.n += bin.n; sum.x += bin.x; sum.y += bin.y; }
+    for (let first = null; ;) {
+      const bins = new Map();
+      const apart = i => Math.abs(X[i] - first.x) > APART * (x1 - x0) || Math.abs(Y[i] - first.y) > APART * (y1 - y0);
+      for (let i = 0; i < N; i++) if (slot[i] === entry.slot && (!first || apart(i))) {
+        const key = Math.floor((X[i] - x0) / ((x1 - x0) || 1) * side) * GRID + Math.floor((Y[i] - y0) / ((y1 - y0) || 1) * side);
+        const bin = bins.get(key) || { n: 0, x: 0, y: 0 };
+        bin.n++; bin.x += X[i]; bin.y += Y[i];
+        bins.set(key, bin);
       }
-      if (sum.n > best.n || sum.n === best.n && sum.own > best.own) best = sum;
+      let best = { n: 0, own: 0 };
+      for (const key of [...bins.keys()].sort((a, b) => a - b)) {
+        const sum = { n: 0, x: 0, y: 0, own: bins.get(key).n };
+        for (const dx of [-GRID, 0, GRID]) for (const dy of [-1, 0, 1]) {
+          const bin = bins.get(key + dx + dy);
+          if (bin) { sum.n += bin.n; sum.x += bin.x; sum.y += bin.y; }
+        }
+        if (sum.n > best.n || sum.n === best.n && sum.own > best.own) best = sum;
+      }
+      if (first && best.n < Math.max(FEWEST, entry.count / 3)) break;
+      found.push({ slot: entry.slot, name: entry.name, x: best.x / best.n, y: best.y / best.n, count: entry.count, size: 12 + 9 * Math.sqrt(entry.count / largest) });
+      if (first) break;
+      first = found.at(-1);
     }
-    found.push({ slot: entry.slot, name: entry.name, x: best.x / best.n, y: best.y / best.n, count: entry.count, size: 12 + 9 * Math.sqrt(entry.count / largest) });
   }
   return found;
 }
