@@ -9,7 +9,7 @@ content=\"width=device-width\"><meta name=\"color-scheme\" content=\"light dark\
 content=\"default-src 'none'; style-src 'unsafe-inline'\"><style>body{font:16px/1.5 sans-serif;max-width:62rem;margin:2rem auto;\
 padding:0 1rem;color:#222}table{border-collapse:collapse;margin:1rem 0}th,td{padding:.25rem .8rem;text-align:right;\
 border-bottom:1px solid #ddd}td{white-space:nowrap}th:first-child,td:first-child{text-align:left;white-space:normal}\
-.best{font-weight:bold}svg{max-width:100%;height:auto}.note{color:#555;font-size:.92em}h2{margin-top:2.2rem}.wide{overflow-x:auto}\
+.best{font-weight:bold}svg{max-width:100%;height:auto}.note{color:#555;font-size:.92em}p{overflow-wrap:anywhere}h2{margin-top:2.2rem}.wide{overflow-x:auto}\
 .picture{background:#fff;border-radius:6px;width:fit-content;max-width:100%}\
 @media(prefers-color-scheme:dark){body{background:#121216;color:#ececf1}.note{color:#a6a6b3}th,td{border-bottom-color:#3a3a46}}\
 @media(max-width:40rem){svg,.picture{max-width:none}body{margin:1rem auto}th,td{padding:.25rem .2rem}h1{font-size:1.5rem}table{font-size:.8rem}}</style>";
