@@ -115,6 +115,7 @@ pub(crate) fn listen(
     if own && set.columns.is_none() {
         bail!("{}: brings no numbers of its own; take --features model:NAME", set.source);
     }
+    let sets: Vec<&dyn FeatureSet> = sets.iter().map(AsRef::as_ref).collect();
     let cache = cache.filter(|_| !sets.is_empty()).map(Cache::new);
     let found = with_meter(context, set.items.len(), "listened to", |progress| {
         matrix::compute(set, own, &sets, cache.as_ref(), progress, stop)
@@ -207,10 +208,8 @@ fn answer(
     args: &ClassifyArgs,
 ) -> anyhow::Result<Option<(Answered, Vec<String>)>> {
     // A folder that is no finished run is told before anything is listened to.
-    let network: Option<Box<dyn FeatureSet>> = match config.network() {
-        Some(_) => Some(Box::new(Answering::of_run(run, config, context.device_option())?)),
-        None => None,
-    };
+    let network = config.network().map(|_| Answering::of_run(run, config, context.device_option()));
+    let network = network.transpose()?;
     if network.is_none() {
         drop(Model::read(&run.join("model.safetensors"))?);
     }
@@ -225,7 +224,7 @@ fn answer(
     let matrix = match network {
         Some(network) => {
             let found = with_meter(context, set.items.len(), "listened to", |progress| {
-                matrix::compute(&set, false, &[network], None, progress, &stop)
+                matrix::compute(&set, false, &[&network], None, progress, &stop)
             });
             found.map(|matrix| Answered::of(&matrix)).map_err(anyhow::Error::from)
         }

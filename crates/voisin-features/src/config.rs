@@ -191,6 +191,23 @@ impl MelConfig {
         }
     }
 
+    /// A frame of Slaney's bands over all frequencies, in decibels to 80 below the loudest, as librosa has them.
+    pub fn librosa(sample_rate: u32, n_fft: usize, hop: usize, n_mels: usize) -> Self {
+        Self {
+            sample_rate,
+            window_samples: n_fft,
+            n_fft,
+            hop,
+            n_frames: 1,
+            pad_left: 0,
+            spectrum: Spectrum::Power,
+            n_mels,
+            f_max: f64::from(sample_rate) / 2.0,
+            mel_scale: MelScale::Slaney,
+            ..Self::openl3(OpenL3Variant::Original)
+        }
+    }
+
     /// MusiCNN's 96 bands × 187 frames of about three seconds at 16 kHz.
     ///
     /// Frames are not padded: a window is `186 · 256 + 512 = 48 128` samples. Pons, Serra, "musicnn: Pre-trained

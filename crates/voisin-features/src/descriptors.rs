@@ -13,7 +13,7 @@ use realfft::RealFftPlanner;
 
 use super::compress::{Work, vectorised};
 use super::constant_q::{CHROMA, around, pitch_classes};
-use super::{Compression, Hann, KeyFinder, MelConfig, MelNorm, MelScale, Spectrum, filter_bank, tempo};
+use super::{KeyFinder, MelConfig, MelScale, filter_bank, tempo};
 use voisin_kernels::{Isa, isa};
 
 /// Hz of the samples that most descriptors are computed from.
@@ -290,24 +290,7 @@ impl<'a> Clip<'a> {
 
     /// The bands of the mel spectrum.
     pub(super) fn mel_config(&self) -> MelConfig {
-        MelConfig {
-            sample_rate: self.rate,
-            window_samples: FRAME,
-            n_fft: FRAME,
-            hop: HOP,
-            n_frames: 1,
-            pad_left: 0,
-            hann: Hann::Periodic,
-            spectrum: Spectrum::Power,
-            n_mels: MELS,
-            f_min: 0.0,
-            f_max: f64::from(self.rate) / 2.0,
-            mel_scale: MelScale::Slaney,
-            mel_norm: MelNorm::Slaney,
-            compression: Compression::Decibel { amin: 1e-10, range_db: RANGE_DB },
-            level_dbfs: None,
-            standardised: false,
-        }
+        MelConfig::librosa(self.rate, FRAME, HOP, MELS)
     }
 
     /// Mel bands over time in decibels.

@@ -92,10 +92,6 @@ impl FeatureSet for ArrayWriter {
         "array"
     }
 
-    fn fingerprint(&self) -> String {
-        self.name().to_owned()
-    }
-
     fn columns(&self) -> Vec<String> {
         vec!["is_new".to_owned()]
     }

@@ -266,6 +266,7 @@ pub fn overview(
     let class_of = class_of(&rows, &names);
     let mut notes = set.notes.clone();
     let split: Option<Split> = match deal(&rows, &class_of, names.len(), how, seed) {
+        _ if rows.is_empty() => None,
         Ok(split) => Some(split),
         Err(LabError::Asked(why)) => {
             notes.push(why);

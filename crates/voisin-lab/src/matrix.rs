@@ -72,8 +72,11 @@ impl<'a> SoundFile<'a> {
 pub trait FeatureSet: Send + Sync {
     /// As the command line names it.
     fn name(&self) -> &str;
-    /// Of everything that changes a number.
-    fn fingerprint(&self) -> String;
+    /// Of everything that changes a number; the name, where nothing else does or nothing is kept.
+    fn fingerprint(&self) -> String {
+        self.name().to_owned()
+    }
+
     /// Names of the columns.
     fn columns(&self) -> Vec<String>;
     /// The numbers of a file, as many as there are columns, or why there are none.
@@ -82,28 +85,6 @@ pub trait FeatureSet: Send + Sync {
     /// Why no further file can be had either, as when a disk is full.
     fn broken(&self) -> Option<&str> {
         None
-    }
-}
-
-impl<T: FeatureSet + ?Sized> FeatureSet for Arc<T> {
-    fn name(&self) -> &str {
-        (**self).name()
-    }
-
-    fn fingerprint(&self) -> String {
-        (**self).fingerprint()
-    }
-
-    fn columns(&self) -> Vec<String> {
-        (**self).columns()
-    }
-
-    fn compute(&self, file: &SoundFile<'_>, stop: &AtomicBool) -> Result<Vec<f32>, String> {
-        (**self).compute(file, stop)
-    }
-
-    fn broken(&self) -> Option<&str> {
-        (**self).broken()
     }
 }
 
@@ -164,6 +145,30 @@ impl FeatureSet for DescriptorSet {
     }
 }
 
+/// Bytes of the digest before the numbers of a kept file.
+pub(crate) const DIGEST: usize = 32;
+
+/// Where a track's numbers are kept below a folder.
+pub(crate) fn path_of(folder: &Path, content: ContentId, ending: &str) -> PathBuf {
+    let digest = content.to_string();
+    folder.join(&digest[..2]).join(format!("{digest}.{ending}"))
+}
+
+/// A kept file, digest and numbers; one that is not whole counts as none.
+///
+/// - `longest`: bytes of its numbers at most
+pub(crate) fn read_whole(path: &Path, longest: u64) -> Option<Vec<u8>> {
+    let bytes = regular_file::read(path, DIGEST as u64 + longest).ok()?;
+    let (digest, numbers) = bytes.split_at_checked(DIGEST)?;
+    (blake3::hash(numbers).as_bytes() == digest).then_some(bytes)
+}
+
+/// Keeps numbers behind their digest.
+pub(crate) fn write_whole(path: &Path, numbers: &[u8]) -> std::io::Result<()> {
+    path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+    atomic_file::write(path, [blake3::hash(numbers).as_bytes().as_slice(), numbers].concat())
+}
+
 /// Features that are kept, a file for each track: safe to delete.
 #[derive(Debug)]
 pub struct Cache {
@@ -181,16 +186,14 @@ impl Cache {
     }
 
     fn path(&self, fingerprint: &str, content: ContentId) -> PathBuf {
-        let digest = content.to_string();
-        self.folder.join(fingerprint).join(&digest[..2]).join(format!("{digest}.f32"))
+        path_of(&self.folder.join(fingerprint), content, "f32")
     }
 
     /// What is kept of a track; a file that is not whole counts as none.
     fn read(&self, fingerprint: &str, content: ContentId, columns: usize) -> Option<Vec<f32>> {
-        let bytes = regular_file::read(&self.path(fingerprint, content), 32 + 4 * columns as u64).ok()?;
-        let (digest, numbers) = bytes.split_at_checked(32)?;
-        let is_whole = numbers.len() == 4 * columns && blake3::hash(numbers).as_bytes() == digest;
-        is_whole.then(|| numbers.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect())
+        let numbers = read_whole(&self.path(fingerprint, content), 4 * columns as u64)?;
+        let numbers = numbers.get(DIGEST..).filter(|numbers| numbers.len() == 4 * columns)?;
+        Some(numbers.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect())
     }
 
     /// Keeps the features of a track. The first failure is remembered and nothing is tried after it.
@@ -200,12 +203,7 @@ impl Cache {
         }
         self.swept.get_or_init(|| self.sweep());
         let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
-        let path = self.path(fingerprint, content);
-        let write = || {
-            std::fs::create_dir_all(path.parent().unwrap_or(&self.folder))?;
-            atomic_file::write(&path, [blake3::hash(&bytes).as_bytes().as_slice(), &bytes].concat())
-        };
-        if let Err(error) = write() {
+        if let Err(error) = write_whole(&self.path(fingerprint, content), &bytes) {
             let _ = self.broken.set(format!(
                 "features are no longer kept in {}: {error}; nothing else is lost",
                 self.folder.display()
@@ -354,7 +352,7 @@ fn of_vectors(source: &Source) -> Result<Dataset, LabError> {
 pub fn compute(
     set: &Dataset,
     own: bool,
-    sets: &[Box<dyn FeatureSet>],
+    sets: &[&dyn FeatureSet],
     cache: Option<&Cache>,
     progress: &(dyn Fn(usize) + Sync),
     stop: &AtomicBool,
@@ -439,7 +437,7 @@ type FileNumbers = (Option<ContentId>, Option<f64>, Vec<f32>);
 
 fn listen(
     item: &Item,
-    sets: &[Box<dyn FeatureSet>],
+    sets: &[&dyn FeatureSet],
     prints: &[String],
     widths: &[usize],
     cache: Option<&Cache>,

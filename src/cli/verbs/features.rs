@@ -19,7 +19,7 @@ use crate::lab::extract::{
     ArrayWriter, HearArray, column_table, feature_table, frame_columns, frames, picture, track_table,
     write_array,
 };
-use crate::lab::matrix::{FeatureSet, Matrix, compute};
+use crate::lab::matrix::{Matrix, compute};
 use crate::lab::networks::{ClipReader, NetworkSettings};
 use crate::train::classifier::NetworkRecipe;
 
@@ -159,10 +159,9 @@ impl FeaturesJob<'_> {
         self.write(&output.join(about.0), &about.1)?;
         let inside = files.into_iter().zip(places);
         let targets = inside.map(|(file, place)| (file, output.join(place))).collect();
-        let writer = std::sync::Arc::new(ArrayWriter { hear, targets, force: self.args.force });
-        let sets: [Box<dyn FeatureSet>; 1] = [Box::new(std::sync::Arc::clone(&writer))];
+        let writer = ArrayWriter { hear, targets, force: self.args.force };
         let found = with_meter(context, set.items.len(), "listened to", |progress| {
-            compute(&set, false, &sets, None, progress, &stop)
+            compute(&set, false, &[&writer], None, progress, &stop)
         });
         let Some(matrix) = self.heard(found.map_err(anyhow::Error::from), &stop)? else {
             let is_stopped = stop.load(Ordering::Relaxed);

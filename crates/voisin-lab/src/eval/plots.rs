@@ -36,16 +36,7 @@ fn blue(value: f64) -> Rgb {
     blend(&[(247, 251, 255), (8, 69, 148)], value)
 }
 
-/// A square of cells: `value` in [0, 1] colours it (no value: grey), `label` stands in it.
-fn matrix(
-    names: &[String],
-    title: &str,
-    cell: impl Fn(usize, usize) -> (Option<f64>, String, String),
-) -> Scene {
-    grid([names, names], title, cell)
-}
-
-/// Cells in named rows and columns, as those of `matrix`.
+/// Cells in named rows and columns: `value` in [0, 1] colours one (no value: grey), `label` stands in it.
 pub(crate) fn grid(
     names: [&[String]; 2],
     title: &str,
@@ -84,7 +75,7 @@ pub(crate) fn grid(
 
 /// Counts of true genre (row) against answer (column), coloured by share of the row.
 pub(crate) fn confusion_map(names: &[String], confusion: &[Vec<usize>]) -> Scene {
-    matrix(names, "True genre (rows) against the answer (columns)", |i, j| {
+    grid([names, names], "True genre (rows) against the answer (columns)", |i, j| {
         let total: usize = confusion[i].iter().sum();
         let count = confusion[i][j];
         let label = if count > 0 { count.to_string() } else { String::new() };
@@ -115,24 +106,18 @@ pub(crate) fn curves(
     const SIDE: f64 = 340.0;
     const LEFT: f64 = 64.0;
     const UP: f64 = 40.0;
-    let legend = if series.len() > 1 { 190.0 } else { 20.0 };
+    let beside = if series.len() > 1 { 190.0 } else { 20.0 };
     let height = (UP + SIDE + 60.0).max(UP + 20.0 * series.len() as f64 + 20.0);
-    let mut scene = Scene::new(LEFT + SIDE + legend, height);
+    let mut scene = Scene::new(LEFT + SIDE + beside, height);
     let at = |(x, y): (f64, f64)| (LEFT + x * SIDE, UP + SIDE - y / top * SIDE);
-    scene.text(12.0, 18.0, TITLE, Anchor::Start, INK, title);
-    for tick in 0..=5 {
-        let v = f64::from(tick) / 5.0;
-        let (x, y) = (LEFT + v * SIDE, UP + SIDE - v * SIDE);
-        scene.line(vec![(x, UP), (x, UP + SIDE)], GRID, 1.0);
-        scene.line(vec![(LEFT, y), (LEFT + SIDE, y)], GRID, 1.0);
-        scene.text(x, UP + SIDE + 14.0, 12.0, Anchor::Middle, INK, format!("{:.0} %", 100.0 * v));
-        scene.text(LEFT - 8.0, y, 12.0, Anchor::End, INK, format!("{:.0} %", 100.0 * v * top));
-    }
+    let ticks = |top: f64| {
+        let shares = (0..=5).map(|tick| f64::from(tick) / 5.0);
+        shares.map(|share| (share, format!("{:.0} %", 100.0 * share * top))).collect::<Vec<_>>()
+    };
+    axes(&mut scene, title, [LEFT, UP, SIDE, SIDE], [&ticks(1.0), &ticks(top)], [x_name, y_name]);
     if diagonal {
         scene.line(vec![at((0.0, 0.0)), at((1.0, 1.0))], FAINT, 1.0);
     }
-    scene.text(LEFT + SIDE / 2.0, UP + SIDE + 38.0, 13.0, Anchor::Middle, INK, x_name);
-    scene.upwards(14.0, UP + SIDE / 2.0, 13.0, Anchor::Middle, INK, y_name);
     for (i, s) in series.iter().enumerate() {
         let colour = SERIES[i % SERIES.len()];
         scene.line(s.points.iter().copied().map(at).collect(), colour, 2.0);
@@ -140,12 +125,42 @@ pub(crate) fn curves(
             s.points.iter().for_each(|&point| scene.dot(at(point), 4.0, colour, 1.0));
         }
         if series.len() > 1 {
-            let y = UP + 10.0 + 20.0 * i as f64;
-            scene.line(vec![(LEFT + SIDE + 14.0, y), (LEFT + SIDE + 34.0, y)], colour, 3.0);
-            scene.text(LEFT + SIDE + 40.0, y, 12.0, Anchor::Start, INK, shorten(s.name, 22));
+            legend(&mut scene, LEFT + SIDE, UP + 10.0 + 20.0 * i as f64, colour, s.name);
         }
     }
     scene
+}
+
+/// Title, grid and words of a plot.
+///
+/// - `place`: left, top, width and height of what is inside
+/// - `ticks`, `names`: of the axis across, then of the one upwards; a tick is where on the axis (0 to 1), and what stands there
+fn axes(
+    scene: &mut Scene,
+    title: &str,
+    [left, up, wide, high]: [f64; 4],
+    ticks: [&[(f64, String)]; 2],
+    names: [&str; 2],
+) {
+    scene.text(12.0, 18.0, TITLE, Anchor::Start, INK, title);
+    for (share, label) in ticks[0] {
+        let x = left + share * wide;
+        scene.line(vec![(x, up), (x, up + high)], GRID, 1.0);
+        scene.text(x, up + high + 14.0, 12.0, Anchor::Middle, INK, label.as_str());
+    }
+    for (share, label) in ticks[1] {
+        let y = up + high - share * high;
+        scene.line(vec![(left, y), (left + wide, y)], GRID, 1.0);
+        scene.text(left - 8.0, y, 12.0, Anchor::End, INK, label.as_str());
+    }
+    scene.text(left + wide / 2.0, up + high + 38.0, 13.0, Anchor::Middle, INK, names[0]);
+    scene.upwards(14.0, up + high / 2.0, 13.0, Anchor::Middle, INK, names[1]);
+}
+
+/// A curve's colour and name beside a plot that ends at `right`.
+fn legend(scene: &mut Scene, right: f64, y: f64, colour: Rgb, name: &str) {
+    scene.line(vec![(right + 14.0, y), (right + 34.0, y)], colour, 3.0);
+    scene.text(right + 40.0, y, 12.0, Anchor::Start, INK, shorten(name, 22));
 }
 
 #[cfg(test)]
@@ -165,12 +180,12 @@ mod tests {
     fn titles_fit_small_pictures() {
         let names = vec!["A".to_owned(), "B".to_owned()];
         let title = "A title that is longer than two cells are wide, by far";
-        let scene = matrix(&names, title, |_, _| (Some(0.5), "0.50".into(), String::new()));
+        let scene = grid([&names, &names], title, |_, _| (Some(0.5), "0.50".into(), String::new()));
         let png = scene.png(1).unwrap();
         // the last letters leave ink inside the picture: cut off, it would end at the margin of the cells
         assert!(scene.width > 12.0 + 0.5 * TITLE * title.chars().count() as f64 && !png.is_empty());
         let wide: Vec<String> = (0..12).map(|i| format!("genre {i}")).collect();
-        let scene = matrix(&wide, "T", |_, _| (Some(0.5), String::new(), String::new()));
+        let scene = grid([&wide, &wide], "T", |_, _| (Some(0.5), String::new(), String::new()));
         assert!((scene.width - (24.0 + 7.5 * 8.0 + 44.0 * 12.0 + 20.0)).abs() < 1e-9);
     }
 

@@ -12,24 +12,20 @@ use ndarray::ArrayD;
 
 use super::NetworkSettings;
 use crate::LabError;
-use crate::matrix::{FeatureSet, LONGEST, SoundFile};
+use crate::matrix::{DIGEST, FeatureSet, LONGEST, SoundFile, path_of, read_whole, write_whole};
 use voisin_audio::{self, AudioInfo};
 use voisin_base::random::Random;
 use voisin_base::text::with_causes;
 use voisin_base::track::ContentId;
-use voisin_base::{atomic_file, regular_file};
 use voisin_encoder::StackShape;
 use voisin_features::{
-    Compression, DESCRIPTOR_RATE, DescriptorSet, Hann, MelConfig, MelFrontEnd, MelNorm, MelScale,
-    OpenL3Variant, Spectrum, band_centres, windows,
+    DESCRIPTOR_RATE, DescriptorSet, MelConfig, MelFrontEnd, OpenL3Variant, band_centres, windows,
 };
 use voisin_train::classifier::{ClipNumbers, NetworkRecipe, RecipeInput};
 use voisin_train::encoder::{TrainError, vary};
 
 /// How much more of a file its copies may need.
 const FASTEST: f64 = 1.1;
-/// Bytes of the digest before the numbers of a kept file.
-const DIGEST: u64 = 32;
 
 /// From files to what a network takes.
 pub struct ClipReader {
@@ -41,22 +37,11 @@ pub struct ClipReader {
 /// A clip's spectrogram: power in Slaney's mel bands, in decibels to 80 below the loudest, of mean 0 and deviation 1.
 pub(super) fn clip_config(clip: ClipNumbers, seconds: f64) -> MelConfig {
     MelConfig {
-        sample_rate: clip.sample_rate,
         window_samples: clip.samples(seconds),
-        n_fft: clip.n_fft,
-        hop: clip.hop,
         n_frames: clip.frames(seconds),
         pad_left: clip.n_fft / 2,
-        hann: Hann::Periodic,
-        spectrum: Spectrum::Power,
-        n_mels: clip.bands,
-        f_min: 0.0,
-        f_max: f64::from(clip.sample_rate) / 2.0,
-        mel_scale: MelScale::Slaney,
-        mel_norm: MelNorm::Slaney,
-        compression: Compression::Decibel { amin: 1e-10, range_db: 80.0 },
-        level_dbfs: None,
         standardised: true,
+        ..MelConfig::librosa(clip.sample_rate, clip.n_fft, clip.hop, clip.bands)
     }
 }
 
@@ -229,8 +214,7 @@ impl KeptSpectrograms {
     }
 
     fn path(&self, content: ContentId) -> PathBuf {
-        let digest = content.to_string();
-        self.folder.join(&digest[..2]).join(format!("{digest}.spectrograms"))
+        path_of(&self.folder, content, "spectrograms")
     }
 
     /// Bytes of an example.
@@ -240,12 +224,8 @@ impl KeptSpectrograms {
 
     /// How many examples a file has that is whole; nothing where it is not.
     fn whole(&self, path: &Path) -> Option<usize> {
-        let bytes = regular_file::read(path, 1 << 32).ok()?;
-        let (digest, numbers) = bytes.split_at_checked(DIGEST as usize)?;
-        let is_whole = !numbers.is_empty()
-            && numbers.len().is_multiple_of(self.size())
-            && blake3::hash(numbers).as_bytes() == digest;
-        is_whole.then(|| numbers.len() / self.size())
+        let numbers = read_whole(path, 1 << 32)?.len() - DIGEST;
+        (numbers > 0 && numbers.is_multiple_of(self.size())).then(|| numbers / self.size())
     }
 
     /// Reads one example of a track as the network takes it; see [`ClipReader::cut`].
@@ -271,7 +251,7 @@ impl KeptSpectrograms {
         let mut bytes = vec![0; self.size()];
         let mut read = || {
             let mut file = File::open(&path)?;
-            file.seek(SeekFrom::Start(DIGEST + (number * bytes.len()) as u64))?;
+            file.seek(SeekFrom::Start((DIGEST + number * bytes.len()) as u64))?;
             file.read_exact(&mut bytes)
         };
         read().map_err(|source| TrainError::Io { path: path.clone(), source })?;
@@ -289,10 +269,6 @@ impl KeptSpectrograms {
 impl FeatureSet for KeptSpectrograms {
     fn name(&self) -> &str {
         self.reader.recipe.name
-    }
-
-    fn fingerprint(&self) -> String {
-        self.reader.fingerprint()
     }
 
     fn columns(&self) -> Vec<String> {
@@ -313,11 +289,7 @@ impl FeatureSet for KeptSpectrograms {
         } else {
             found.iter().flat_map(|x| x.to_le_bytes()).collect()
         };
-        let write = || {
-            std::fs::create_dir_all(kept.parent().unwrap_or(&self.folder))?;
-            atomic_file::write(&kept, [blake3::hash(&numbers).as_bytes().as_slice(), &numbers].concat())
-        };
-        if let Err(error) = write() {
+        if let Err(error) = write_whole(&kept, &numbers) {
             let folder = self.folder.display();
             let why = format!(
                 "spectrograms cannot be kept in {folder}: {error}; make room, or name another place with --cache, and the \

@@ -412,10 +412,6 @@ impl FeatureSet for Answering {
         "network"
     }
 
-    fn fingerprint(&self) -> String {
-        "network".to_owned()
-    }
-
     fn columns(&self) -> Vec<String> {
         self.classes.clone()
     }

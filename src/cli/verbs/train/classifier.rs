@@ -1,7 +1,6 @@
 //! `voisin train classifier`.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::base::atomic_file;
@@ -17,7 +16,7 @@ use crate::cli::render::{self, Align, Table, clock, count};
 use crate::dataset::Dataset;
 use crate::lab::config::Config;
 use crate::lab::matrix::Matrix;
-use crate::lab::matrix::{FeatureSet, compute};
+use crate::lab::matrix::compute;
 use crate::lab::networks::{self, ClipReader, KeptSpectrograms};
 use crate::lab::pages;
 use crate::lab::report::{Cost, Interval, Method, Report};
@@ -85,10 +84,9 @@ impl TrainingJob<'_> {
             }
         };
         if let Some((recipe, settings)) = config.network() {
-            let kept = Arc::new(KeptSpectrograms::new(ClipReader::new(recipe, settings)?, cache));
-            let sets: [Box<dyn FeatureSet>; 1] = [Box::new(Arc::clone(&kept))];
+            let kept = KeptSpectrograms::new(ClipReader::new(recipe, settings)?, cache);
             let matrix = with_meter(context, set.items.len(), "listened to", |progress| {
-                compute(set, false, &sets, None, progress, stop)
+                compute(set, false, &[&kept], None, progress, stop)
             })?;
             cost.push(listening.cost("listening"));
             tell(&matrix);

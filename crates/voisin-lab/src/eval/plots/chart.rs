@@ -1,6 +1,6 @@
 //! Curves over numbers of any size, and bars.
 
-use super::{Anchor, FAINT, GRID, INK, SERIES, Scene, shorten};
+use super::{Anchor, FAINT, GRID, INK, SERIES, Scene, axes, legend, shorten};
 
 /// A curve: its name, and points in the order they are joined.
 pub type Curve = (String, Vec<(f64, f64)>);
@@ -62,26 +62,17 @@ pub fn chart(title: &str, x_name: &str, y_name: &str, curves: &[Curve]) -> Scene
     let at = |(x, y): (f64, f64)| {
         (LEFT + (x - left) / (right - left) * WIDE, UP + HIGH - (y - low) / (high - low) * HIGH)
     };
-    scene.text(12.0, 18.0, 15.0, Anchor::Start, INK, title);
-    for tick in ticks(left, right) {
-        let (x, _) = at((tick, low));
-        scene.line(vec![(x, UP), (x, UP + HIGH)], GRID, 1.0);
-        scene.text(x, UP + HIGH + 14.0, 12.0, Anchor::Middle, INK, number(tick));
-    }
-    for tick in ticks(low, high) {
-        let (_, y) = at((left, tick));
-        scene.line(vec![(LEFT, y), (LEFT + WIDE, y)], GRID, 1.0);
-        scene.text(LEFT - 8.0, y, 12.0, Anchor::End, INK, number(tick));
-    }
+    let marks = |from: f64, to: f64| {
+        let marks = ticks(from, to).into_iter();
+        marks.map(|tick| ((tick - from) / (to - from), number(tick))).collect::<Vec<_>>()
+    };
+    let place = [LEFT, UP, WIDE, HIGH];
+    axes(&mut scene, title, place, [&marks(left, right), &marks(low, high)], [x_name, y_name]);
     scene.line(vec![(LEFT, UP), (LEFT, UP + HIGH), (LEFT + WIDE, UP + HIGH)], FAINT, 1.0);
-    scene.text(LEFT + WIDE / 2.0, UP + HIGH + 38.0, 13.0, Anchor::Middle, INK, x_name);
-    scene.upwards(14.0, UP + HIGH / 2.0, 13.0, Anchor::Middle, INK, y_name);
     for (i, (name, points)) in curves.iter().enumerate() {
         let colour = SERIES[i % SERIES.len()];
         scene.line(points.iter().copied().map(at).collect(), colour, 2.0);
-        let y = UP + 10.0 + 20.0 * i as f64;
-        scene.line(vec![(LEFT + WIDE + 14.0, y), (LEFT + WIDE + 34.0, y)], colour, 3.0);
-        scene.text(LEFT + WIDE + 40.0, y, 12.0, Anchor::Start, INK, shorten(name, 22));
+        legend(&mut scene, LEFT + WIDE, UP + 10.0 + 20.0 * i as f64, colour, name);
     }
     scene
 }

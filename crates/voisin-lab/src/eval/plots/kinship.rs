@@ -1,6 +1,6 @@
 //! How near genres lie: a heat map and a dendrogram.
 
-use super::{Anchor, FAINT, INK, NOTHING, SERIES, Scene, TITLE, blue, matrix, shorten};
+use super::{Anchor, FAINT, INK, NOTHING, SERIES, Scene, TITLE, blue, grid, shorten};
 use voisin_learn::genre::Kinship;
 
 /// Genres of fewer tracks are marked.
@@ -37,7 +37,7 @@ fn note(scene: &mut Scene, kinship: &Kinship) {
 pub fn kinship_heat_map(kinship: &Kinship) -> Scene {
     let order = kinship.leaf_order();
     let names: Vec<String> = order.iter().map(|&g| name_of(kinship, g)).collect();
-    let mut scene = matrix(&names, "Distance between genres", |i, j| {
+    let mut scene = grid([&names, &names], "Distance between genres", |i, j| {
         if i == j {
             return (None, String::new(), names[i].clone());
         }
