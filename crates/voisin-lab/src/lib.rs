@@ -14,6 +14,7 @@ pub mod answer;
 mod bench;
 pub mod compare;
 pub mod config;
+mod cost;
 pub mod dataset;
 pub mod document;
 pub mod eval;
