@@ -618,6 +618,10 @@ def the_genres(page, server, shots):
     scale = lambda at: 8 + 304 * at
     top = float(page.text(".tree figcaption").rstrip(".").split(" to ")[-1])
     check("its five joints, the nearest pair first", len(lines) == 15 and len(ends) == 5 and abs(ends[0] - scale(nearest / top)) < 4, ends)
+    page.browser.size(360, 740, 1, True)
+    heights = lambda: page.run("['svg', 'ul'].map(name => document.querySelector('.tree ' + name).getBoundingClientRect().height)")
+    check("its lines meet the names on a telephone, too", soon(lambda: abs(heights()[0] - heights()[1]) < 2), heights())
+    page.browser.size(1300, 900)
     page.click("[data-view=table]")
     page.until("document.querySelectorAll('.matrix tbody tr').length === 6", "the table of genres")
     check("genres: six of them, with distances", soon(lambda: page.count(".matrix tbody td") == 36))

@@ -65,7 +65,7 @@ function tree() {
   };
   place(root);
   const space = "http://www.w3.org/2000/svg", svg = document.createElementNS(space, "svg"), path = document.createElementNS(space, "path");
-  for (const [name, value] of [["viewBox", `0 0 ${width} ${height}`], ["width", width], ["height", height], ["aria-hidden", "true"]]) svg.setAttribute(name, value);
+  for (const [name, value] of [["viewBox", `0 0 ${width} ${height}`], ["width", width], ["height", height], ["preserveAspectRatio", "none"], ["aria-hidden", "true"]]) svg.setAttribute(name, value);
   path.setAttribute("d", lines.join(""));
   path.setAttribute("class", "line");
   svg.append(path);
