@@ -35,15 +35,14 @@ pub fn give_back() {
 mod tests {
     use super::*;
 
-    /// Resident memory in bytes.
-    fn resident() -> usize {
-        let status = std::fs::read_to_string("/proc/self/status").unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        1024 * line.trim().trim_end_matches(" kB").parse::<usize>().unwrap()
-    }
-
     #[test]
-    fn what_is_free_goes_back() {
+    fn free_memory_goes_back() {
+        // In bytes.
+        let resident = || {
+            let status = std::fs::read_to_string("/proc/self/status").unwrap();
+            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+            1024 * line.trim().trim_end_matches(" kB").parse::<usize>().unwrap()
+        };
         give_back_large_blocks();
         let kept: Vec<Vec<u8>> = (0..200).map(|_| vec![1; 1 << 20]).collect();
         let small: Vec<Vec<u8>> = (0..100_000).map(|_| vec![1; 1 << 10]).collect();

@@ -215,14 +215,13 @@ impl State {
                 let generation = state.index(context)?;
                 let version = state.version()?;
                 let known = lock(&state.whole.collected).clone().filter(|(of, _)| *of == version);
-                let collection = match known {
-                    Some((_, known)) => Arc::clone(&known.collection),
-                    None => {
-                        let collection = Arc::new(context.engine.collection()?);
-                        let collected = Collected { collection: Arc::clone(&collection), generation };
-                        *lock(&state.whole.collected) = Some((version, Arc::new(collected)));
-                        collection
-                    }
+                let collection = if let Some((_, known)) = known {
+                    Arc::clone(&known.collection)
+                } else {
+                    let collection = Arc::new(context.engine.collection()?);
+                    let collected = Collected { collection: Arc::clone(&collection), generation };
+                    *lock(&state.whole.collected) = Some((version, Arc::new(collected)));
+                    collection
                 };
                 let graph =
                     voisin_questions::answers::graph::neighbour_graph(&mut context.engine, &collection)?;
