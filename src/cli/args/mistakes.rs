@@ -47,6 +47,13 @@ pub(crate) fn message(error: &Error) -> String {
             text(ContextKind::ValidValue),
             meant(ContextKind::SuggestedValue)
         ),
+        ErrorKind::UnknownArgument if argument == "--backend" && is_option_of(&called, "backend") => {
+            format!("expected --backend behind the command (\"{called} --backend URL\"), found it before")
+        }
+        ErrorKind::UnknownArgument if argument == "--backend" => format!(
+            "\"{called}\" works on the library on this disk and takes no --backend: \"voisin pull\" brings the \
+             tracks of a database here, and their windows, which words need, if \"voisin push --windows\" sent them"
+        ),
         ErrorKind::UnknownArgument if argument.starts_with('-') => {
             format!("there is no option {argument} here{}", meant(ContextKind::SuggestedArg))
         }
@@ -79,6 +86,16 @@ pub(crate) fn message(error: &Error) -> String {
         }
     };
     format!("{said}; see \"{called} --help\"")
+}
+
+/// Whether a command that is called so has this option.
+fn is_option_of(called: &str, long: &str) -> bool {
+    let mut command = <Cli as clap::CommandFactory>::command();
+    for name in called.split(' ').skip(1) {
+        let Some(below) = command.find_subcommand(name).cloned() else { return false };
+        command = below;
+    }
+    command.get_arguments().any(|arg| arg.get_long() == Some(long))
 }
 
 /// The command that these words call: `voisin eval genre`.

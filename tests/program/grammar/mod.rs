@@ -93,6 +93,17 @@ fn mistakes_have_one_style() {
             "similar x --format jso",
             "--format: expected table, json, csv, m3u8, xspf, jspf, rekordbox, traktor, paths, found \"jso\"; did you mean json?; see \"voisin similar --help\"",
         ),
+        (
+            "genres --backend postgres://db/music",
+            "\"voisin genres\" works on the library on this disk and takes no --backend: \"voisin pull\" brings the tracks \
+             of a database here, and their windows, which words need, if \"voisin push --windows\" sent them; \
+             see \"voisin genres --help\"",
+        ),
+        (
+            "--backend postgres://db/music similar x",
+            "expected --backend behind the command (\"voisin similar --backend URL\"), found it before; \
+             see \"voisin similar --help\"",
+        ),
         ("list --library demo --nope", "there is no option --nope here; see \"voisin list --help\""),
         (
             "--library demo list -o l.m3u8",
