@@ -180,7 +180,7 @@ impl Engine {
             // It cannot be kept: lists take longer to make than a scan of this process saves.
             options.lists_from = usize::MAX;
         }
-        let index = VectorIndex::build(&vectors.ids, values.view(), &options)?;
+        let index = VectorIndex::build_from(&vectors.ids, values, &options)?;
         self.stamp = IndexStamp { generation, ..stamp(&model, Some(&space)) };
         self.space = space;
         self.keep(&index, &self.stamp);

@@ -60,7 +60,6 @@ mod tuning;
 mod types;
 mod ways;
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Mutex;
 
@@ -127,6 +126,49 @@ impl VectorIndex {
         vectors: ArrayView2<'_, f32>,
         options: &IndexOptions,
     ) -> Result<Self, IndexError> {
+        let vectors = vectors.as_standard_layout();
+        let (order, codec) = Self::fit(ids, vectors.view(), options)?;
+        let mut codes = Codes::zeroed(codec.width, order.len());
+        let row = |slot: usize| vectors.row(order[slot]).to_slice().unwrap_or_default();
+        codes.encode(&codec, 0..order.len(), |slot| codec.space.lift(ids[order[slot]], row(slot)))?;
+        let ids = order.iter().map(|&i| ids[i]).collect();
+        Self::finish(*options, codec, Segment::new(ids, codes))
+    }
+
+    /// The same of vectors that are given away: their memory is given back as they are encoded.
+    pub fn build_from(
+        ids: &[TrackId],
+        vectors: Array2<f32>,
+        options: &IndexOptions,
+    ) -> Result<Self, IndexError> {
+        /// Vectors that are encoded before their memory is given back.
+        const TOGETHER: usize = 65_536;
+        if !ids.is_sorted() || !vectors.is_standard_layout() {
+            return Self::build(ids, vectors.view(), options);
+        }
+        let (_, codec) = Self::fit(ids, vectors.view(), options)?;
+        let (n, dimension) = vectors.dim();
+        let (mut rows, offset) = vectors.into_raw_vec_and_offset();
+        rows.drain(..offset.unwrap_or(0));
+        let mut codes = Codes::zeroed(codec.width, n);
+        let mut end = n;
+        while end > 0 {
+            let start = end.saturating_sub(TOGETHER);
+            let row = |i: usize| &rows[(start + i) * dimension..][..dimension];
+            codes.encode(&codec, start..end, |i| codec.space.lift(ids[start + i], row(i)))?;
+            rows.truncate(start * dimension);
+            rows.shrink_to_fit();
+            end = start;
+        }
+        Self::finish(*options, codec, Segment::new(ids.to_vec(), codes))
+    }
+
+    /// Checks what an index is to be built of: the order of the ids, and how vectors are encoded.
+    fn fit(
+        ids: &[TrackId],
+        vectors: ArrayView2<'_, f32>,
+        options: &IndexOptions,
+    ) -> Result<(Vec<usize>, Codec), IndexError> {
         check_options(options)?;
         let (n, dimension) = vectors.dim();
         if ids.len() != n {
@@ -142,7 +184,6 @@ impl VectorIndex {
                 actual: dimension as f64,
             });
         }
-        let vectors = vectors.as_standard_layout();
         let rows = vectors.as_slice().unwrap_or_default();
         let row = |i: usize| &rows[i * dimension..][..dimension];
         let mut space = Sphere::fit(options.metric, dimension, [].into_iter());
@@ -153,12 +194,8 @@ impl VectorIndex {
             return Err(IndexError::Duplicate(ids[pair[0]]));
         }
         space = Sphere::fit(options.metric, dimension, order.iter().map(|&i| row(i)));
-        let lift = |&i: &usize| space.lift(ids[i], row(i));
-        let lifted: Vec<Cow<'_, [f32]>> = order.par_iter().map(lift).collect::<Result<_, _>>()?;
-        let codec = Codec::fit(space.clone(), lifted.iter().map(|row| &row[..]));
-        let codes = Codes::encode(&codec, n, |slot| &lifted[slot]);
-        let ids = order.iter().map(|&i| ids[i]).collect();
-        Self::finish(*options, codec, Segment::new(ids, codes))
+        let codec = Codec::fit(space.clone(), order.iter().map(|&i| space.lift(ids[i], row(i))))?;
+        Ok((order, codec))
     }
 
     /// Makes lists and graph, and measures widths.
@@ -393,6 +430,31 @@ mod tests {
             }
         }
         all
+    }
+
+    #[test]
+    fn vectors_given_away_make_the_same_index() {
+        let vectors = of_all_lengths(70_000, 8, 4);
+        let ids: Vec<TrackId> = (0..70_000).map(|id| TrackId(2 * id)).collect();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("index.bin");
+        let stamp = IndexStamp { generation: 1, model_fingerprint: String::new(), dimension: 8 };
+        let file = |index: &VectorIndex| {
+            index.save(&path, &stamp).unwrap();
+            std::fs::read(&path).unwrap()
+        };
+        for metric in [IndexMetric::Cosine, IndexMetric::Euclidean] {
+            let options = IndexOptions { metric, lists_from: usize::MAX, ..IndexOptions::default() };
+            let lent = file(&VectorIndex::build(&ids, vectors.view(), &options).unwrap());
+            let given = file(&VectorIndex::build_from(&ids, vectors.clone(), &options).unwrap());
+            assert!(lent == given, "{metric}");
+            let backwards: Vec<TrackId> = ids.iter().rev().copied().collect();
+            let turned = vectors.slice(ndarray::s![..;-1, ..]).to_owned();
+            assert!(
+                lent == file(&VectorIndex::build_from(&backwards, turned, &options).unwrap()),
+                "{metric}"
+            );
+        }
     }
 
     #[test]
