@@ -76,6 +76,10 @@ pub(crate) fn message(error: &Error) -> String {
         ErrorKind::ArgumentConflict if text(ContextKind::PriorArg) == text(ContextKind::InvalidArg) => {
             format!("{argument} was given twice")
         }
+        // A word too many after an argument is taken for a command without a name.
+        ErrorKind::ArgumentConflict if argument.is_empty() => {
+            format!("expected {} or a command, found more than that", option(ContextKind::PriorArg))
+        }
         ErrorKind::ArgumentConflict => {
             format!("{argument} cannot be used together with {}", option(ContextKind::PriorArg))
         }

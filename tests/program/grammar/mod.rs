@@ -104,6 +104,10 @@ fn mistakes_have_one_style() {
             "expected --backend behind the command (\"voisin similar --backend URL\"), found it before; \
              see \"voisin similar --help\"",
         ),
+        (
+            "labels from folder",
+            "expected [tags|folder|CSV] or a command, found more than that; see \"voisin labels --help\"",
+        ),
         ("list --library demo --nope", "there is no option --nope here; see \"voisin list --help\""),
         (
             "--library demo list -o l.m3u8",
