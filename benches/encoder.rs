@@ -38,7 +38,9 @@ fn options() -> Result<Options> {
             "--train" => options.train = true,
             "--serve" => options.serve = true,
             "--bench" => {}
-            other => bail!("unknown option {other}: expected --weights, --threads, --train or --serve"),
+            other => bail!(
+                "unknown option {other}: expected --weights, --threads, --precision, --train or --serve"
+            ),
         }
     }
     Ok(options)

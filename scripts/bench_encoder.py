@@ -129,7 +129,7 @@ if "bf16" in args.only:
 bench = args.bench or max(
     (p for p in glob.glob("target/release/deps/encoder-*") if os.access(p, os.X_OK) and "." not in os.path.basename(p)),
     key=os.path.getmtime)
-voisins = {"voisin f32": ["--dtype", "f32"], "voisin bf16": ["--dtype", "bf16"]}
+voisins = {"voisin f32": ["--precision", "f32"], "voisin bf16": ["--precision", "bf16"]}
 serving = {}
 for name, extra in voisins.items():
     process = subprocess.Popen([bench, "--serve", "--weights", weights, "--threads", str(args.threads), *extra],
