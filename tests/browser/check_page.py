@@ -887,10 +887,10 @@ def sizes(page, shots, places):
     quiet(page, "sizes")
 
 
-def a_report(page, program, music, work, shots):
+def a_report(page, program, work, shots):
     """The report of a run in the laboratory is no wider than its window, however wide its tables are."""
     run = work / "run"
-    command = [program, "--quiet", "train", "classifier", f"folder:{music}", run, "--features", "mfcc40-mean", "--algorithm", "knn,forest"]
+    command = [program, "--quiet", "train", "classifier", f"folder:{DEMO / 'library'}", run, "--features", "mfcc40-mean", "--algorithm", "knn,forest"]
     subprocess.run([str(word) for word in command], check=True, stdout=subprocess.DEVNULL)
     wide = []
     for width in (360, 400, 1400):
@@ -1065,7 +1065,7 @@ def main():
             ("genres", lambda: the_genres(page, server, shots)), ("clusters", lambda: the_clusters(page, server, shots)), ("checks", lambda: the_checks(page, server, program, music, shots)), ("albums", lambda: the_albums(page, server)), ("file", lambda: a_file(page, shots)), ("sizes", lambda: shots and sizes(page, shots, places) or sizes(page, None, places)),
             ("axe", lambda: accessible(page, axe, places)), ("keyboard", lambda: keyboard(page)), ("review", lambda: the_review(page, server, program, shots)),
             ("scan", lambda: scanning(page, server, music)), ("many", lambda: many(page, server)), ("troubles", lambda: troubles(page, program, server, work)),
-            ("report", lambda: a_report(page, program, music, work, shots)),
+            ("report", lambda: a_report(page, program, work, shots)),
         ):
             if not wanted(name):
                 continue
