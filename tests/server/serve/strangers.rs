@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::common::server::{Server, read_answer, small_library};
 use crate::common::{Sandbox, code, text};
+use crate::players::until;
 
 #[test]
 fn a_password_signs_browsers_in_and_nothing_else() {
@@ -444,11 +445,8 @@ fn in_the_network_at_home_it_answers_for_its_addresses_and_says_how_to_come_in()
         assert_eq!(ask(&server, "192.0.2.1"), 403);
     }
     assert!(Browser::sign_in(&server, &json!({"code": code})).is_ok());
-    let said = server.said.lock().unwrap().clone();
-    assert!(
-        said.contains("every machine of this network") && said.contains("nothing is encrypted"),
-        "{said}"
-    );
+    let said = |words: &str| server.said.lock().unwrap().contains(words);
+    until("it warns", || said("every machine of this network") && said("nothing is encrypted"));
     let refused = sandbox.run(["serve", "--lan", "--no-token"]);
     assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stderr));
 }
