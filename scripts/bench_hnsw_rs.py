@@ -4,7 +4,7 @@
 DIR holds base.npy, queries.npy and truth.npy as music_vectors.py writes them. Each side gets the smallest width that
 reaches recall@10 of 0.99; then both answer all queries seven times in turn, one thread. Prints queries a second of
 processor time (medians) and their ratio, and what both builds took. Needs numpy and `cargo build --release --example
-bench_index`. hnsw_rs's graph lives in memory only, and building it takes minutes: with --wait the script stops before
+bench_index --config profile.release.package.hnsw_rs.opt-level=3` (the release profile does not optimise hnsw_rs). hnsw_rs's graph lives in memory only, and building it takes minutes: with --wait the script stops before
 the timing until a line comes on standard input, so that the timing can be given a quiet machine.
 """
 import argparse
@@ -50,9 +50,8 @@ ask("load", arguments.dir)
 theirs_built = ask("hnsw_rs", 16, 200)
 theirs, theirs_recall = width("hnsw_rs_search")
 file = f"{arguments.dir}/voisin.bin"
-if not os.path.exists(file):
-    print(f"voisin built: {ask('build', 1000, 16, 200)}")
-    ask("save", file)
+print(f"voisin built: {ask('build', 1000, 16, 200, '-', '-', 'hnsw_rs')}")
+ask("save", file)
 ask("open", file)
 ours, ours_recall = width("search", "hnsw")
 if arguments.wait:
