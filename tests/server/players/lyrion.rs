@@ -162,7 +162,7 @@ fn lyrions_plugin_gets_what_bliss_mixer_would_give() {
         "a seed in no group alone: {:?}",
         of_both(1)
     );
-    // Christmas is in December, by the clock on the wall.
+    // Christmas is in December, by local time.
     let date = Command::new("date").arg("+%m").output().unwrap();
     let december = text(&date.stdout).trim() == "12";
     assert!(mix(json!({"count": 50})).contains(&"5.wav".to_owned()));
