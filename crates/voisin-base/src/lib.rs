@@ -6,31 +6,12 @@
 #![forbid(unsafe_code)]
 
 pub mod abandoned;
-#[cfg(feature = "music")]
-pub mod artists;
 pub mod atomic_file;
 #[cfg(feature = "music")]
-pub mod cue;
-#[cfg(feature = "music")]
-pub mod directories;
-#[cfg(feature = "music")]
-pub mod exact;
-#[cfg(feature = "music")]
-pub mod flac;
-#[cfg(feature = "music")]
-pub mod key;
-#[cfg(feature = "music")]
-pub mod pixels;
+mod music;
 pub mod random;
-#[cfg(feature = "music")]
-pub mod regular_file;
-#[cfg(feature = "music")]
-pub mod remedy;
-#[cfg(feature = "music")]
-pub mod song;
-#[cfg(feature = "music")]
-pub mod tags;
-#[cfg(feature = "music")]
-pub mod text;
 pub mod track;
 pub mod vector;
+
+#[cfg(feature = "music")]
+pub use music::*;

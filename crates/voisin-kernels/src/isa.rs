@@ -84,18 +84,6 @@ impl Isa {
             Set::Portable => "portable",
         }
     }
-
-    /// Floats in a register.
-    #[cfg(feature = "networks")]
-    pub(super) fn lanes(self) -> usize {
-        match self.0 {
-            #[cfg(target_arch = "x86_64")]
-            Set::Avx512 { .. } => 16,
-            #[cfg(target_arch = "x86_64")]
-            Set::Avx2 => 8,
-            _ => 4,
-        }
-    }
 }
 
 impl fmt::Display for Isa {

@@ -13,21 +13,11 @@
 pub mod allocator;
 #[cfg_attr(not(feature = "networks"), expect(dead_code, reason = "an index maps files alone"))]
 pub mod buffer;
-#[cfg(feature = "networks")]
-pub mod conv;
-#[cfg(feature = "networks")]
-pub mod conv1;
 pub mod dot;
 mod isa;
 #[cfg(feature = "networks")]
-pub mod lstm;
-#[cfg(feature = "networks")]
-pub mod musicnn;
-#[cfg(feature = "networks")]
-pub mod rows;
-#[cfg(feature = "networks")]
-pub mod simd;
-#[cfg(feature = "networks")]
-mod team;
+mod networks;
 
 pub use isa::{Isa, IsaError, Precision, isa};
+#[cfg(feature = "networks")]
+pub use networks::*;

@@ -10,21 +10,21 @@ use super::Groups;
 
 /// The matrix products of some positions: `M[p] = V[p] · U[p]`.
 #[derive(Clone)]
-pub(in crate::conv) struct Gemm<'a> {
+pub(in crate::networks::conv) struct Gemm<'a> {
     /// Input channels (multiple of 16) and output channels (multiple of 16) of this call.
-    pub(in crate::conv) k: usize,
-    pub(in crate::conv) n: usize,
-    pub(in crate::conv) groups: Groups,
-    pub(in crate::conv) positions: Range<usize>,
-    pub(in crate::conv) v: &'a [f32],
-    pub(in crate::conv) v_stride: usize,
+    pub(in crate::networks::conv) k: usize,
+    pub(in crate::networks::conv) n: usize,
+    pub(in crate::networks::conv) groups: Groups,
+    pub(in crate::networks::conv) positions: Range<usize>,
+    pub(in crate::networks::conv) v: &'a [f32],
+    pub(in crate::networks::conv) v_stride: usize,
     /// Filters, floats from one position to the next.
-    pub(in crate::conv) u: &'a [f32],
-    pub(in crate::conv) u_stride: usize,
-    pub(in crate::conv) m: SharedSlice<'a>,
-    pub(in crate::conv) m_stride: usize,
+    pub(in crate::networks::conv) u: &'a [f32],
+    pub(in crate::networks::conv) u_stride: usize,
+    pub(in crate::networks::conv) m: SharedSlice<'a>,
+    pub(in crate::networks::conv) m_stride: usize,
     /// Whether `V` and `U` hold pairs of bf16; `k` is then the number of pairs (multiple of 8).
-    pub(in crate::conv) half: bool,
+    pub(in crate::networks::conv) half: bool,
 }
 
 impl Gemm<'_> {
@@ -165,7 +165,7 @@ dispatch! {
 ///
 /// # Safety
 /// Nothing else reads or writes these positions of M meanwhile.
-pub(in crate::conv) unsafe fn gemm(isa: Isa, a: &Gemm<'_>) {
+pub(in crate::networks::conv) unsafe fn gemm(isa: Isa, a: &Gemm<'_>) {
     assert!(a.fits(), "V, U and M hold the positions");
     // SAFETY: it fits, and positions are kept apart by the caller.
     unsafe { gemm_unchecked(isa, a.half, a) }

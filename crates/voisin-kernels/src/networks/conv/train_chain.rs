@@ -23,7 +23,7 @@ use super::sums::TaskSums;
 use super::weight_grad::WeightGrad;
 use super::winograd::Epilogue;
 use crate::buffer::Buffer;
-use crate::team::Team;
+use crate::networks::team::Team;
 use crate::{Isa, Precision};
 
 /// Rows of the first convolution's gradient that are summed in f32, where the image has no batch norm.

@@ -8,7 +8,7 @@ use super::{A, B, Groups, POS, Tile};
 
 /// One-dimensional input transform, Bᵀ d.
 #[inline(always)]
-pub(in crate::conv) fn bt<S: Simd>(simd: S, d: [S::V; 6]) -> [S::V; 6] {
+pub(in crate::networks::conv) fn bt<S: Simd>(simd: S, d: [S::V; 6]) -> [S::V; 6] {
     let (a, b) = (simd.splat(A), simd.splat(B));
     let (a2, b2) = (simd.splat(A * A), simd.splat(B * B));
     let (sum, product) = (simd.splat(A * A + B * B), simd.splat(A * A * B * B));
@@ -28,24 +28,24 @@ pub(in crate::conv) fn bt<S: Simd>(simd: S, d: [S::V; 6]) -> [S::V; 6] {
 
 /// Transforms the patches of a run of tiles.
 #[derive(Clone, Copy)]
-pub(in crate::conv) struct Input<'a> {
+pub(in crate::networks::conv) struct Input<'a> {
     /// Padded activation of the window.
-    pub(in crate::conv) src: &'a [f32],
+    pub(in crate::networks::conv) src: &'a [f32],
     /// Floats from one row of `src` to the next.
-    pub(in crate::conv) row: usize,
+    pub(in crate::networks::conv) row: usize,
     /// Input channels, a multiple of 16.
-    pub(in crate::conv) c: usize,
+    pub(in crate::networks::conv) c: usize,
     /// The tiles to transform.
-    pub(in crate::conv) tiles: &'a [Tile],
+    pub(in crate::networks::conv) tiles: &'a [Tile],
     /// Index of the first of them in the block.
-    pub(in crate::conv) first: usize,
+    pub(in crate::networks::conv) first: usize,
     /// How the block is split.
-    pub(in crate::conv) groups: Groups,
+    pub(in crate::networks::conv) groups: Groups,
     /// The block's `V`, and floats from one position to the next.
-    pub(in crate::conv) v: SharedSlice<'a>,
-    pub(in crate::conv) v_stride: usize,
+    pub(in crate::networks::conv) v: SharedSlice<'a>,
+    pub(in crate::networks::conv) v_stride: usize,
     /// Whether `V` is in bf16 (each position and group then takes half the floats).
-    pub(in crate::conv) half: bool,
+    pub(in crate::networks::conv) half: bool,
 }
 
 impl Input<'_> {
@@ -65,7 +65,12 @@ impl Input<'_> {
 /// # Safety
 /// `p` is valid for six rows of six pixels, `row` and `c` floats apart.
 #[inline(always)]
-pub(in crate::conv) unsafe fn patch<S: Simd>(simd: S, p: *const f32, row: usize, c: usize) -> [[S::V; 6]; 6] {
+pub(in crate::networks::conv) unsafe fn patch<S: Simd>(
+    simd: S,
+    p: *const f32,
+    row: usize,
+    c: usize,
+) -> [[S::V; 6]; 6] {
     let mut rows = [[simd.splat(0.0); 6]; 6];
     for x in 0..6 {
         // SAFETY: the six pixels of column x of the patch.
@@ -133,7 +138,7 @@ dispatch! {
 ///
 /// # Safety
 /// Nothing else reads or writes these tiles' slots of V meanwhile.
-pub(in crate::conv) unsafe fn input(isa: Isa, a: &Input<'_>) {
+pub(in crate::networks::conv) unsafe fn input(isa: Isa, a: &Input<'_>) {
     assert!(a.fits(), "patches lie in the window and slots in V");
     // SAFETY: it fits, and slots are kept apart by the caller.
     unsafe { input_unchecked(isa, a.half, a) }

@@ -1,7 +1,7 @@
 //! One small vector trait, so that one kernel source is compiled for every instruction set.
 //!
 //! A value of a type that implements [`Simd`] proves that the processor has its instruction set: only [`dispatch!`]
-//! makes one, from an [`Isa`](super::Isa). So arithmetic is safe; loads and stores are not, because they take pointers.
+//! makes one, from an [`Isa`](crate::Isa). So arithmetic is safe; loads and stores are not, because they take pointers.
 //! Every method is `inline(always)` and must be reached from a function compiled with the matching target features,
 //! or it runs, but slowly.
 
@@ -382,6 +382,21 @@ macro_rules! dispatch {
 }
 pub(super) use dispatch;
 
+impl crate::Isa {
+    /// Floats in a register.
+    pub(super) fn lanes(self) -> usize {
+        #[cfg(target_arch = "x86_64")]
+        use crate::isa::Set;
+        match self.set() {
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512 { .. } => 16,
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2 => 8,
+            _ => 4,
+        }
+    }
+}
+
 /// Work that [`vectorised`] compiles for every instruction set.
 pub trait Work {
     /// What it gives.
@@ -391,9 +406,9 @@ pub trait Work {
 }
 
 /// Does plain Rust's `work` with the instructions of `isa`, which the compiler then uses for its loops.
-pub fn vectorised<W: Work>(isa: super::Isa, work: W) -> W::Output {
+pub fn vectorised<W: Work>(isa: crate::Isa, work: W) -> W::Output {
     #[cfg(target_arch = "x86_64")]
-    use super::isa::Set;
+    use crate::isa::Set;
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
     fn avx512<W: Work>(work: W) -> W::Output {

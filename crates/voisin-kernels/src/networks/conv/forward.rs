@@ -12,7 +12,7 @@ use super::norm_kernels::{self, Norm, PixelRows};
 use super::norm_pass::NormPass;
 use super::winograd::{Epilogue, Tile};
 use crate::buffer::{Buffer, SharedSlice};
-use crate::team::{Team, with_team};
+use crate::networks::team::{Team, with_team};
 use crate::{Isa, Precision};
 
 /// Floats of the first convolution's output that a task makes at a time, about.

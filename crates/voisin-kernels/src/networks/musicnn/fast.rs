@@ -10,8 +10,8 @@ use super::pack::{Packed, PackedMatrix};
 use super::{BANDS, FRAMES, MIDDLE, Outputs, PENULTIMATE, TAGS};
 use crate::Isa;
 use crate::buffer::{Buffer, SharedSlice};
+use crate::networks::team::{Team, with_team};
 use crate::rows::{self, Rows};
-use crate::team::{Team, with_team};
 
 /// Zero rows before and after an activation, for kernels of 7 frames.
 const BORDER: usize = 3;

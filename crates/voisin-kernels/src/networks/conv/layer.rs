@@ -9,7 +9,7 @@ use super::norm_kernels;
 use super::sums::TaskSums;
 use super::winograd::{self, Epilogue, Gemm, Groups, Input, Output, POS, Tile};
 use crate::buffer::{Buffer, SharedSlice};
-use crate::team::Team;
+use crate::networks::team::Team;
 
 /// Tiles of a fused block.
 pub(super) const BLOCK: usize = 28;

@@ -23,7 +23,7 @@ fn at<S: Simd>(simd: S, m: [S::V; 6]) -> [S::V; 4] {
 
 /// What becomes of a tile's 4×4 outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::conv) enum Epilogue {
+pub(in crate::networks::conv) enum Epilogue {
     /// Bias, then store.
     Linear,
     /// Bias, ReLU, store.
@@ -34,23 +34,23 @@ pub(in crate::conv) enum Epilogue {
 
 /// Inverse transform of a run of tiles.
 #[derive(Clone, Copy)]
-pub(in crate::conv) struct Output<'a> {
-    pub(in crate::conv) m: &'a [f32],
-    pub(in crate::conv) m_stride: usize,
+pub(in crate::networks::conv) struct Output<'a> {
+    pub(in crate::networks::conv) m: &'a [f32],
+    pub(in crate::networks::conv) m_stride: usize,
     /// Output channels in this `M` (multiple of 16).
-    pub(in crate::conv) n: usize,
-    pub(in crate::conv) groups: Groups,
+    pub(in crate::networks::conv) n: usize,
+    pub(in crate::networks::conv) groups: Groups,
     /// The tiles, and the index of the first of them in the block.
-    pub(in crate::conv) tiles: &'a [Tile],
-    pub(in crate::conv) first: usize,
+    pub(in crate::networks::conv) tiles: &'a [Tile],
+    pub(in crate::networks::conv) first: usize,
     /// `n` biases.
-    pub(in crate::conv) bias: &'a [f32],
+    pub(in crate::networks::conv) bias: &'a [f32],
     /// The window's padded output, at this `M`'s first channel.
-    pub(in crate::conv) dst: SharedSlice<'a>,
-    pub(in crate::conv) row: usize,
+    pub(in crate::networks::conv) dst: SharedSlice<'a>,
+    pub(in crate::networks::conv) row: usize,
     /// Channels of the output (floats from one column to the next).
-    pub(in crate::conv) c: usize,
-    pub(in crate::conv) epilogue: Epilogue,
+    pub(in crate::networks::conv) c: usize,
+    pub(in crate::networks::conv) epilogue: Epilogue,
 }
 
 impl Output<'_> {
@@ -200,7 +200,7 @@ dispatch! {
 ///
 /// # Safety
 /// Nothing else reads or writes these tiles' outputs meanwhile.
-pub(in crate::conv) unsafe fn output(isa: Isa, a: &Output<'_>) {
+pub(in crate::networks::conv) unsafe fn output(isa: Isa, a: &Output<'_>) {
     assert!(a.m_fits() && a.dst_fits(), "tiles lie in M and in the window");
     // SAFETY: it fits, and outputs are kept apart by the caller.
     unsafe { output_unchecked(isa, a) }
@@ -244,7 +244,7 @@ dispatch! {
 ///
 /// # Safety
 /// Nothing else reads or writes these `n` floats of `dst` meanwhile.
-pub(in crate::conv) unsafe fn global_max(isa: Isa, a: &Output<'_>) {
+pub(in crate::networks::conv) unsafe fn global_max(isa: Isa, a: &Output<'_>) {
     assert!(a.m_fits() && a.n <= a.dst.len(), "tiles lie in M and maxima in the output");
     // SAFETY: it fits, and maxima are kept apart by the caller.
     unsafe { global_max_unchecked(isa, a) }

@@ -7,7 +7,7 @@ use super::sums::TaskSums;
 use super::winograd::Tile;
 use crate::Isa;
 use crate::buffer::{Buffer, SharedSlice};
-use crate::team::Team;
+use crate::networks::team::Team;
 
 /// Rows of pixels that one task of an element-wise pass takes, whole windows of every pool.
 pub(super) const ROWS: usize = 8;

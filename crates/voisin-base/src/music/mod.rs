@@ -1,0 +1,15 @@
+//! What voisin knows of music without hearing it: texts, tags, artists, songs, keys, sheets, pictures. A vector index
+//! does without it.
+
+pub mod artists;
+pub mod cue;
+pub mod directories;
+pub mod exact;
+pub mod flac;
+pub mod key;
+pub mod pixels;
+pub mod regular_file;
+pub mod remedy;
+pub mod song;
+pub mod tags;
+pub mod text;
