@@ -10,6 +10,7 @@ use anyhow::{Context as _, anyhow, bail};
 use super::args::Global;
 use super::render::Console;
 use super::settings::{Configuration, SettingOrigin};
+use super::trace::{TraceGuard, TraceOptions};
 use crate::base::abandoned;
 use crate::cli::render::advised;
 use crate::encoder::{
@@ -34,8 +35,7 @@ pub(crate) struct Context {
     /// Temporary libraries, which go with the program.
     folders: std::cell::RefCell<Vec<tempfile::TempDir>>,
     /// Writes the trace when it is dropped.
-    #[cfg(feature = "trace")]
-    _trace: Option<tracing_chrome::FlushGuard>,
+    _trace: TraceGuard,
 }
 
 impl Context {
@@ -49,8 +49,7 @@ impl Context {
                 .context("cannot start the threads asked for")?;
         }
         Ok(Self {
-            #[cfg(feature = "trace")]
-            _trace: global.trace.as_deref().map(start_trace).transpose()?,
+            _trace: global.trace.start()?,
             global,
             settings,
             console,
@@ -72,8 +71,7 @@ impl Context {
         Self::new(Global {
             library: Some(dir.to_owned()),
             threads: None,
-            #[cfg(feature = "trace")]
-            trace: None,
+            trace: TraceOptions::default(),
             ..self.global.clone()
         })
     }
@@ -284,12 +282,7 @@ impl Context {
     pub(crate) fn model_loader(
         &self,
     ) -> impl Fn(&Library) -> Result<Arc<Embedder>, EngineError> + Send + Sync + 'static {
-        let global = Global {
-            threads: None,
-            #[cfg(feature = "trace")]
-            trace: None,
-            ..self.global.clone()
-        };
+        let global = Global { threads: None, trace: TraceOptions::default(), ..self.global.clone() };
         move |library| {
             let context = Self::new(global.clone())
                 .map_err(|error| EngineError::Model { reason: format!("{error:#}") })?;
@@ -391,20 +384,4 @@ pub(crate) fn parse_model(text: &str) -> ModelRef {
 /// Where the user's own models lie, for messages.
 pub(crate) fn models_dir_for_display() -> String {
     models_dir().map_or_else(|| "(no home folder)".to_owned(), |dir| dir.display().to_string())
-}
-
-#[cfg(feature = "trace")]
-fn start_trace(path: &Path) -> anyhow::Result<tracing_chrome::FlushGuard> {
-    use tracing_subscriber::Layer as _;
-    use tracing_subscriber::layer::SubscriberExt as _;
-    use tracing_subscriber::util::SubscriberInitExt as _;
-    // The trace's own writer would panic at a path that cannot be written.
-    let file = std::fs::File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
-    let (layer, guard) = tracing_chrome::ChromeLayerBuilder::new().writer(file).include_args(true).build();
-    // Spans only: other crates' log lines are no part of a timeline. (The method itself is not general enough in its
-    // lifetime for the layer's bounds.)
-    #[allow(clippy::redundant_closure_for_method_calls)]
-    let layer = layer.with_filter(tracing_subscriber::filter::filter_fn(|metadata| metadata.is_span()));
-    tracing_subscriber::registry().with(layer).try_init().context("cannot start the trace")?;
-    Ok(guard)
 }

@@ -31,6 +31,7 @@ mod render;
 mod seeds;
 mod settings;
 mod source;
+mod trace;
 mod verbs;
 
 use std::ffi::OsString;

@@ -31,6 +31,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::cli::render::screen::Colour;
+use crate::cli::trace::TraceOptions;
 use crate::encoder::{CpuPath, DeviceChoice, Precision};
 use clap::builder::{PathBufValueParser, PossibleValue, PossibleValuesParser, TypedValueParser, ValueParser};
 use clap::{Args, Parser, Subcommand, ValueHint};
@@ -141,10 +142,8 @@ pub(crate) struct Global {
     /// it and moves a track's vector by a cosine of less than 0.001
     #[arg(long, global = true, default_value_t = Precision::F32, value_name = "f32|bf16")]
     pub(crate) dtype: Precision,
-    #[cfg(feature = "trace")]
-    /// Write a Chrome trace of the run to FILE (with --engine candle, layer by layer)
-    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) trace: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) trace: TraceOptions,
 }
 
 /// The command line, with the options that all commands take in the help of `voisin` alone, but for the library's.

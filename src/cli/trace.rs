@@ -1,0 +1,44 @@
+//! `--trace`: a timeline of the run's spans, as Chrome's trace viewer reads it. Without the feature `trace` there is no
+//! such option.
+
+use std::any::Any;
+
+/// Writes the trace when it is dropped.
+pub(crate) type TraceGuard = Option<Box<dyn Any>>;
+
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct TraceOptions {
+    #[cfg(feature = "trace")]
+    /// Write a Chrome trace of the run to FILE (with --engine candle, layer by layer)
+    #[arg(long, global = true, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    trace: Option<std::path::PathBuf>,
+}
+
+impl TraceOptions {
+    /// Starts the trace that was asked for.
+    #[cfg(feature = "trace")]
+    pub(crate) fn start(&self) -> anyhow::Result<TraceGuard> {
+        use anyhow::Context as _;
+        use tracing_subscriber::Layer as _;
+        use tracing_subscriber::layer::SubscriberExt as _;
+        use tracing_subscriber::util::SubscriberInitExt as _;
+        let Some(path) = &self.trace else { return Ok(None) };
+        // The trace's own writer would panic at a path that cannot be written.
+        let file = std::fs::File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+        let (layer, guard) =
+            tracing_chrome::ChromeLayerBuilder::new().writer(file).include_args(true).build();
+        // Spans only: other crates' log lines are no part of a timeline. (The method itself is not general enough in its
+        // lifetime for the layer's bounds.)
+        #[allow(clippy::redundant_closure_for_method_calls)]
+        let layer = layer.with_filter(tracing_subscriber::filter::filter_fn(|metadata| metadata.is_span()));
+        tracing_subscriber::registry().with(layer).try_init().context("cannot start the trace")?;
+        Ok(Some(Box::new(guard)))
+    }
+
+    /// Nothing to start.
+    #[cfg(not(feature = "trace"))]
+    #[allow(clippy::unused_self, clippy::unnecessary_wraps, reason = "as where there is a trace")]
+    pub(crate) fn start(&self) -> anyhow::Result<TraceGuard> {
+        Ok(None)
+    }
+}
