@@ -123,11 +123,11 @@ fn line(text: &str) -> anyhow::Result<()> {
 
 fn print_guess(guess: &Guess) -> anyhow::Result<()> {
     let mut table =
-        Table::new(&[("genre", Align::Left), ("probability", Align::Right), ("rests on", Align::Left)])
+        Table::new(&[("genre", Align::Left), ("probability", Align::Right), ("learnt from", Align::Left)])
             .indented(2);
     for share in guess.shares.iter().filter(|share| share.probability >= 2.0 * SMALLEST_SHARE) {
         let basis = match share.basis {
-            Basis::Labels => "labelled tracks",
+            Basis::Labels => "labelled music",
             Basis::Tags => "tags only",
         };
         table.row([share.genre.to_string(), percent(share.probability), basis.to_owned()]);
