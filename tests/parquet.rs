@@ -259,6 +259,69 @@ fn a_file_that_claims_more_than_it_has_is_refused() {
     assert!(json(sandbox.run(["list", "--format", "json"]))["tracks"].to_string().contains("/music/3.ogg"));
 }
 
+/// The same row without some columns.
+fn without(row: &RecordBatch, names: &[&str]) -> RecordBatch {
+    let schema = row.schema();
+    let kept: Vec<usize> =
+        (0..row.num_columns()).filter(|&at| !names.contains(&schema.field(at).name().as_str())).collect();
+    row.project(&kept).unwrap()
+}
+
+/// Files of before a column was written, and those of programs that know less of a track.
+#[test]
+fn columns_that_a_file_lacks_are_null() {
+    let sandbox = Sandbox::new();
+    let title: ArrayRef = Arc::new(StringArray::from(vec!["Kreisleriana"]));
+    let row = with(&one_row(&sandbox), 1, "title", title);
+    let composer: ArrayRef = Arc::new(StringArray::from(vec!["Robert Schumann"]));
+    let row = with(&row, 1, "composer", composer);
+    let (all, few) = (sandbox.path("all.parquet"), sandbox.path("few.parquet"));
+    write_rows(&all, &row.schema(), [row.clone()]);
+    let fewer = without(
+        &row,
+        &[
+            "path_bytes",
+            "artist",
+            "album",
+            "album_artist",
+            "genres",
+            "year",
+            "track_number",
+            "disc_number",
+            "mbid",
+            "isrc",
+            "licence",
+            "bpm",
+            "musical_key",
+            "replay_gain",
+            "descriptors_version",
+            "tempo",
+            "key",
+            "loudness",
+            "loudness_is_exact",
+            "label",
+            "failure",
+            "transient",
+            "composer",
+        ],
+    );
+    write_rows(&few, &fewer.schema(), [fewer.clone()]);
+    for (file, composer) in [(&all, Some("Robert Schumann")), (&few, None)] {
+        let new = Sandbox::new();
+        let taken = json(new.run(["add", "--format", "json", "--from-parquet", file.to_str().unwrap()]));
+        assert_eq!(taken["added"], 1, "{taken}");
+        let library = Library::open(&new.path("library"), OpenMode::ReadOnly).unwrap();
+        let tags = library.tracks().unwrap().remove(0).tags;
+        assert_eq!((tags.title.as_deref(), tags.composer.as_deref()), (Some("Kreisleriana"), composer));
+        assert_eq!(new.vectors().len(), 1);
+    }
+    let nowhere = without(&row, &["path"]);
+    write_rows(&few, &nowhere.schema(), [nowhere.clone()]);
+    let refused = sandbox.run(["add", "--from-parquet", few.to_str().unwrap()]);
+    let said = text(&refused.stderr);
+    assert!(said.contains("column \"path\": expected the type"), "{said}");
+}
+
 #[test]
 fn a_file_whose_model_or_paths_cannot_be_is_not_believed() {
     let sandbox = Sandbox::new();

@@ -36,8 +36,8 @@ class Embedding:
 class Track:
     """A track of a library.
 
-    id: its number in this library. path: its file, of several the first. title, artist, album, album_artist, year, licence,
-    mbid, isrc, replay_gain: as its tags say, None where they are silent. genres: as the library's label source has them.
+    id: its number in this library. path: its file, of several the first. title, artist, album, album_artist, composer,
+    year, licence, mbid, isrc, replay_gain: as its tags say, None where they are silent. genres: as the library's label source has them.
     seconds: its length. content: its content id, 64 hexadecimal digits, the same for the same audio in every library of this
     kind. codec: how it is compressed. tempo (beats a minute), key (such as "Am"), camelot, loudness (LUFS): as measured, None where they were not.
     added: when, in seconds since 1970 UTC.
@@ -49,6 +49,7 @@ class Track:
     artist: str | None
     album: str | None
     album_artist: str | None
+    composer: str | None
     genres: tuple[str, ...]
     year: int | None
     seconds: float

@@ -12,6 +12,7 @@ class Filters(TypedDict, total=False):
     bpm: Only tracks of this tempo, in beats a minute, or of a span such as 120-128, 120- or -90; of
         half or twice as many beats as well where the span has two ends less than an octave apart.
     bpm_exact: Not half or twice that tempo.
+    composer: Only tracks by this composer (several: any of them).
     exclude_artist: No tracks by this artist.
     exclude_folder: No tracks below this folder, as the library has it (several: none of them).
     exclude_genre: No tracks of this genre (several: none of them).
@@ -36,6 +37,7 @@ class Filters(TypedDict, total=False):
     artist: str | Sequence[str]
     bpm: str | float
     bpm_exact: bool
+    composer: str | Sequence[str]
     exclude_artist: str | Sequence[str]
     exclude_folder: str | PathLike[str] | Sequence[str | PathLike[str]]
     exclude_genre: str | Sequence[str]

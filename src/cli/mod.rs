@@ -204,7 +204,7 @@ fn run(cli: Cli) -> anyhow::Result<Ending> {
         Command::Path(args) => verbs::path::run(&context, &args),
         Command::Playlist(args) => verbs::playlist::run(&context, &args),
         Command::Lists(args) => verbs::lists::run(&context, &args),
-        Command::Artists(args) => verbs::artists::run(&context, Makers::Artists, &args.makers),
+        Command::Artists(args) => verbs::artists::artists(&context, &args),
         Command::Albums(args) => verbs::artists::run(&context, Makers::Albums, &args.makers),
         Command::Duplicates(args) => verbs::duplicates::run(&context, &args),
         Command::Outliers(args) => verbs::outliers::run(&context, &args),

@@ -1,5 +1,5 @@
 //! What a user names on the command line, as seeds of a search (docs/grammar.md): files, `id:NUMBER`, words, playlists,
-//! folders, `album:NAME`, `artist:NAME`.
+//! folders, `album:NAME`, `artist:NAME`, `composer:NAME`.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -75,6 +75,8 @@ fn found(
             found.of_lists.extend(seeds_of_folder(context, engine, path, listens)?);
         } else if let Some(name) = plain.strip_prefix("album:") {
             found.of_lists.extend(seeds_of(engine, &tracks_named(library, NameOf::Album, name)?)?);
+        } else if let Some(name) = plain.strip_prefix("composer:") {
+            found.of_lists.extend(seeds_of(engine, &tracks_named(library, NameOf::Composer, name)?)?);
         } else if let Some(name) = plain.strip_prefix("artist:") {
             found.of_lists.extend(seeds_of(engine, &tracks_named(library, NameOf::Artist, name)?)?);
         } else {

@@ -139,6 +139,14 @@ struct FileJob {
     again: bool,
     /// A track of which only the descriptors are wanted.
     measure: Option<TrackId>,
+    /// The track whose tags alone are to be read again.
+    retag: Option<TrackId>,
+}
+
+impl FileJob {
+    fn new(file: FileRecord) -> Self {
+        Self { file, again: false, measure: None, retag: None }
+    }
 }
 
 enum FileFinding {
@@ -200,14 +208,17 @@ pub fn add(
         match library.file_state(&file)? {
             FileState::Unchanged(track) if !options.force => {
                 if wants_descriptors(library, track, options)? && measured.insert(track) {
-                    jobs.push(FileJob { file, again: false, measure: Some(track) });
+                    jobs.push(FileJob { measure: Some(track), ..FileJob::new(file) });
                 } else {
                     summary.unchanged += 1;
                 }
             }
             FileState::FailedBefore { .. } if !options.force && !options.retry => summary.skipped += 1,
-            FileState::NoVector(_) => jobs.push(FileJob { file, again: true, measure: None }),
-            _ => jobs.push(FileJob { file, again: options.force, measure: None }),
+            FileState::OldTags(track) if !options.force => {
+                jobs.push(FileJob { retag: Some(track), ..FileJob::new(file) });
+            }
+            FileState::NoVector(_) => jobs.push(FileJob { again: true, ..FileJob::new(file) }),
+            _ => jobs.push(FileJob { again: options.force, ..FileJob::new(file) }),
         }
     }
     progress(AddEvent::Planned {
@@ -368,6 +379,10 @@ impl Worker<'_> {
         content: &mut Option<ContentId>,
     ) -> Result<FileFinding, EngineError> {
         let path = &job.file.path;
+        if let Some(track) = job.retag {
+            let tags = voisin_audio::tags::read_tags(path)?;
+            return Ok(FileFinding::Known { track, tags });
+        }
         let info = tracing::info_span!("probe").in_scope(|| voisin_audio::probe_as(path, self.kind))?;
         if let Some(track) = job.measure {
             let descriptors = self.embedder.measure(path, &info, self.windows, self.depth)?;

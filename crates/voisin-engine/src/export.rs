@@ -19,7 +19,7 @@ pub struct ExportSummary {
     pub dimension: usize,
 }
 
-const TRACK_COLUMNS: [&str; 12] = [
+const TRACK_COLUMNS: [&str; 13] = [
     "row",
     "id",
     "path",
@@ -27,6 +27,7 @@ const TRACK_COLUMNS: [&str; 12] = [
     "title",
     "album",
     "album_artist",
+    "composer",
     "genres",
     "year",
     "seconds",
@@ -72,6 +73,7 @@ pub fn export(engine: &Engine, dir: &Path, with_windows: bool) -> Result<ExportS
                 text(&track.tags.title),
                 text(&track.tags.album),
                 text(&track.tags.album_artist),
+                text(&track.tags.composer),
                 track.tags.genres.join(";"),
                 track.tags.year.map_or_else(String::new, |year| year.to_string()),
                 format!("{:.3}", track.audio.seconds),

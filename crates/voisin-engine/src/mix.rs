@@ -122,7 +122,7 @@ impl MixCandidate {
 
 /// Whose a track is: "A feat. B" is a song of A and of B.
 fn artists_of(track: &Track) -> Vec<String> {
-    track.artists().into_iter().map(fold).collect()
+    track.people().into_iter().map(fold).collect()
 }
 
 /// An album, and whose it is.

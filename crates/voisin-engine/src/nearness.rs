@@ -148,7 +148,7 @@ impl Artists {
     fn read(&mut self, engine: &Engine, tracks: impl Iterator<Item = TrackId>) -> Result<(), EngineError> {
         let new: Vec<TrackId> = tracks.filter(|track| !self.0.contains_key(track)).collect();
         for track in engine.library.tracks_by_id(&new)? {
-            self.0.insert(track.id, track.artists().into_iter().map(fold).collect());
+            self.0.insert(track.id, track.people().into_iter().map(fold).collect());
         }
         Ok(())
     }

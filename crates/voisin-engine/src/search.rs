@@ -454,7 +454,7 @@ impl<'a> ArtistLimit<'a> {
         let ids: Vec<TrackId> = candidates.iter().map(track).collect();
         let tracks = self.library.tracks_by_id(&ids)?;
         let mut admits = |track: &Track| {
-            let artists: Vec<String> = track.artists().into_iter().map(fold).collect();
+            let artists: Vec<String> = track.people().into_iter().map(fold).collect();
             let admitted = taken.has_room(&artists);
             if admitted {
                 taken.take(artists);
@@ -539,6 +539,36 @@ mod tests {
         assert_eq!(found(&options), [2, 3, 4]);
         options.mode = SearchMode::Hnsw;
         assert_eq!(found(&options), [2, 3, 4]);
+    }
+
+    #[test]
+    fn composers_count_in_the_place_of_artists_where_the_library_says_so() {
+        use voisin_library::Person;
+        use voisin_library::testing::{library, track};
+
+        let dir = tempfile::tempdir().unwrap();
+        let mut library = library(dir.path(), 2);
+        for i in 0..20_u8 {
+            let angle = f32::from(i) * 0.02;
+            let mut new = track(i.into(), vec![angle.cos(), angle.sin()], 0);
+            new.tags.artist = Some(format!("Orchestra {i}"));
+            // The last two name no composer: their players count.
+            new.tags.composer = (i < 18).then(|| if i < 9 { "Bach; Busoni" } else { "BACH" }.to_owned());
+            library.insert_track(&new).unwrap();
+        }
+        let mut engine = Engine::from_library(library);
+        let seeds = [engine.seed_of(TrackId(1)).unwrap()];
+        let options = SimilarOptions { limit: 5, max_per_artist: Some(1), ..SimilarOptions::default() };
+        let found = |engine: &mut Engine| -> Vec<i64> {
+            engine.similar(&seeds, &options).unwrap().iter().map(|found| found.track.id.0).collect()
+        };
+        assert_eq!(found(&mut engine), [2, 3, 4, 5, 6]);
+        engine.library_mut().set_person(Person::Composer).unwrap();
+        assert_eq!(found(&mut engine), [2, 19, 20]);
+        let track = engine.library().track(TrackId(2)).unwrap();
+        assert_eq!((track.people(), track.artists()), (vec!["Bach", "Busoni"], vec!["Orchestra 1"]));
+        engine.library_mut().set_person(Person::Artist).unwrap();
+        assert_eq!(found(&mut engine), [2, 3, 4, 5, 6]);
     }
 
     #[test]

@@ -272,7 +272,7 @@ impl Engine {
                 wishes.iter().map(|wish| wish.sign * wish.strength.get(&near.track).unwrap_or(&0.5));
             SteerCandidate {
                 near,
-                artists: track.artists().into_iter().map(fold).collect(),
+                artists: track.people().into_iter().map(fold).collect(),
                 lean: strengths.sum(),
             }
         });

@@ -151,9 +151,8 @@ fn bodies(vectors: ArrayView2<'_, f32>, meta: &[TrackMeta], makers: Makers) -> V
             let tracks: Vec<&TrackMeta> = rows.iter().map(|&row| &meta[row]).collect();
             let (name, artist, album) = match makers {
                 Makers::Artists => {
-                    let named = tracks.iter().copied().filter_map(|track| track.artist.as_deref());
-                    let spellings =
-                        named.flat_map(artists::artists).filter(|name| name.to_lowercase() == key);
+                    let named = tracks.iter().flat_map(|track| track.people());
+                    let spellings = named.filter(|name| name.to_lowercase() == key);
                     let artist = most(spellings).to_owned();
                     (artist.clone(), artist, None)
                 }

@@ -24,6 +24,9 @@ pub struct TrackMeta {
     pub title: String,
     /// Artist from the tags.
     pub artist: Option<String>,
+    /// Its composers, where these count in the place of its artist.
+    #[serde(skip)]
+    pub composers: Option<String>,
     /// Album from the tags.
     pub album: Option<String>,
     /// Whose the album is, from the tags.
@@ -64,6 +67,7 @@ impl TrackMeta {
             raw_path: None,
             title: String::new(),
             artist: None,
+            composers: None,
             album: None,
             album_artist: None,
             genres: Vec::new(),
@@ -130,9 +134,14 @@ impl TrackMeta {
         if cue::above(std::path::Path::new(&self.path)).is_some() { &folder[..above(folder)] } else { folder }
     }
 
-    /// Everybody whom the artist names, to compare by: lower-cased; empty if unknown.
+    /// Everybody whom it counts as by: its artists, or the composers in their place.
+    pub fn people(&self) -> Vec<&str> {
+        artists(self.composers.as_deref().or(self.artist.as_deref()).unwrap_or_default())
+    }
+
+    /// Everybody whom it counts as by, to compare by: lower-cased; empty if unknown.
     pub fn artist_keys(&self) -> Vec<String> {
-        artists(self.artist.as_deref().unwrap_or_default()).into_iter().map(str::to_lowercase).collect()
+        self.people().into_iter().map(str::to_lowercase).collect()
     }
 
     /// Which album it is on, to compare by: its title, and its artist or else the folder; `None` without an album.

@@ -21,7 +21,7 @@ pub(super) struct SealedTable {
     track: &'static str,
 }
 
-pub(super) const SEALED: [SealedTable; 7] = [
+pub(super) const SEALED: [SealedTable; 8] = [
     SealedTable {
         name: "audio",
         key: "id",
@@ -49,6 +49,13 @@ pub(super) const SEALED: [SealedTable; 7] = [
         key: "file, position",
         columns: "file, position, genre, genre_key",
         what: "genre tag",
+        track: OF_FILE,
+    },
+    SealedTable {
+        name: "credits",
+        key: "file",
+        columns: "file, composer, composer_key",
+        what: "composer",
         track: OF_FILE,
     },
     SealedTable {
@@ -132,7 +139,12 @@ pub(super) fn seal_what_is_written(connection: &Connection) -> rusqlite::Result<
 /// Gives every row of a library that had none of these checksums its own.
 pub(super) fn seal_all(tx: &Transaction<'_>) -> rusqlite::Result<()> {
     register(tx)?;
+    // Tables of later schemas are not there yet.
+    let there = |name: &str| tx.table_exists(None, name);
     for SealedTable { name, columns, .. } in &SEALED {
+        if !there(name)? {
+            continue;
+        }
         tx.execute(&format!("UPDATE {name} SET checksum = row_checksum({columns})"), [])?;
     }
     Ok(())

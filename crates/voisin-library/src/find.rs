@@ -16,6 +16,8 @@ use voisin_base::track::TrackId;
 pub enum NameOf {
     /// An artist's.
     Artist,
+    /// A composer's.
+    Composer,
     /// An album's.
     Album,
 }
@@ -26,7 +28,7 @@ pub(super) type KnownNames = HashMap<NameOf, ((i64, u64), Arc<[String]>)>;
 
 /// Those whom a text names; an album's name is one.
 fn parts(of: NameOf, text: &str) -> Vec<&str> {
-    if of == NameOf::Artist { artists(text) } else { Vec::new() }
+    if of == NameOf::Album { Vec::new() } else { artists(text) }
 }
 
 impl Library {
@@ -53,6 +55,7 @@ impl Library {
         if found.is_empty() {
             let (what, remedy) = match of {
                 NameOf::Artist => ("artist", Remedy::SeeArtists),
+                NameOf::Composer => ("composer", "see the tags of your files".into()),
                 NameOf::Album => ("album", "see the tags of your files".into()),
             };
             let suggestions = spelt_alike(name, names()).into_iter().map(str::to_owned).collect();
@@ -150,6 +153,7 @@ impl Library {
         }
         let sql = match of {
             NameOf::Artist => "SELECT artist, album_artist FROM tags",
+            NameOf::Composer => "SELECT composer, NULL FROM credits",
             NameOf::Album => "SELECT album, NULL FROM tags",
         };
         let names = self.connection.prepare(sql).and_then(|mut statement| {
@@ -178,6 +182,7 @@ impl Library {
     pub fn tracks_named(&self, of: NameOf, name: &str) -> Result<Vec<TrackId>> {
         let condition = match of {
             NameOf::Artist => "t.artist = ?1 OR t.album_artist = ?1",
+            NameOf::Composer => "t.file IN (SELECT file FROM credits WHERE composer = ?1)",
             NameOf::Album => "t.album = ?1",
         };
         let sql = format!(

@@ -91,7 +91,7 @@ impl std::fmt::Display for LibraryFault {
                 f.write_str(": damaged, the checksum differs")?;
                 f.write_str(match *table {
                     "labels" => " (set it again)",
-                    "tags" | "genres" => " (the next add reads the file again)",
+                    "tags" | "genres" | "credits" => " (the next add reads the file again)",
                     _ => "",
                 })
             }
@@ -149,8 +149,9 @@ const COUNTERS: [(&str, &str); 5] = [
 ];
 
 /// Tables whose rows belong to a row of another, children first.
-const CHILDREN: [(&str, &str); 5] = [
+const CHILDREN: [(&str, &str); 6] = [
     ("genres", "file NOT IN (SELECT id FROM files)"),
+    ("credits", "file NOT IN (SELECT id FROM files)"),
     ("tags", "file NOT IN (SELECT id FROM files)"),
     ("windows", "track NOT IN (SELECT id FROM audio) OR model NOT IN (SELECT id FROM models)"),
     ("vectors", "track NOT IN (SELECT id FROM audio) OR model NOT IN (SELECT id FROM models)"),
@@ -412,7 +413,7 @@ fn repair(
     }
     report.remaining = check(tx, true)?.findings;
     report.remaining.retain(|finding| {
-        !matches!(finding, LibraryFault::Row { table: "tags" | "genres", track: Some(track) } if on_disk.contains(track))
+        !matches!(finding, LibraryFault::Row { table: "tags" | "genres" | "credits", track: Some(track) } if on_disk.contains(track))
     });
     Ok(report)
 }
@@ -433,7 +434,7 @@ fn mend_row(
             report.to_embed += tx.execute("DELETE FROM audio WHERE id = ?1", [track.0])? as u64;
         }
         // A time that no file has.
-        ("files" | "tags" | "genres", _, Some(track)) => {
+        ("files" | "tags" | "genres" | "credits", _, Some(track)) => {
             let sql = "UPDATE files SET mtime_ns = -1 WHERE track = ?1 AND mtime_ns <> -1";
             report.to_read += tx.execute(sql, [track.0])? as u64;
         }

@@ -84,7 +84,7 @@ pub use songs::SongSet;
 pub use track_set::TrackSet;
 pub use types::{
     AttachOutcome, AudioFacts, Changes, Descriptors, Failure, FileRecord, FileState, MissingFile, NewTrack,
-    OpenMode, Removed, Resolution, Status, StoredFile, StoredModel, Track, TrackFilter, TrackWindows,
+    OpenMode, Person, Removed, Resolution, Status, StoredFile, StoredModel, Track, TrackFilter, TrackWindows,
     Upgrade, Vectors, WordBound, mtime_ns,
 };
 pub use voisin_base::key::MusicalKey;
@@ -104,6 +104,8 @@ use voisin_base::track::ContentKind;
 pub const DATABASE: &str = "voisin.db";
 
 /// Setting that names the kind of content ids, as `store::insert_audio` reads it.
+/// Setting: whom tracks count as by. The queries of tracks read it, too.
+const PERSON: &str = "person";
 const IDENTITY: &str = "identity";
 
 type Result<T, E = LibraryError> = std::result::Result<T, E>;
@@ -267,6 +269,18 @@ impl Library {
             return Err(LibraryError::OtherIdentity { held, offered: kind });
         }
         self.set_setting(IDENTITY, Some(kind.name()))
+    }
+
+    /// Whom tracks count as by.
+    #[doc(hidden)]
+    pub fn person(&self) -> Result<Person> {
+        Ok(self.setting(PERSON)?.and_then(|name| name.parse().ok()).unwrap_or_default())
+    }
+
+    /// Sets whom tracks count as by, from now on.
+    #[doc(hidden)]
+    pub fn set_person(&mut self, person: Person) -> Result<()> {
+        self.set_setting(PERSON, Some(person.name()))
     }
 
     /// A setting of this library, such as the number of windows a track.

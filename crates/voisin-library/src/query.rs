@@ -64,6 +64,9 @@ pub struct FilterSql {
     first: usize,
 }
 
+/// In place of a column that a server has not: whoever asks one refuses such a filter before.
+const NO_COLUMN: &str = "{} is null";
+
 impl FilterSql {
     /// What always holds.
     ///
@@ -124,6 +127,11 @@ impl FilterSql {
             &filter.artists,
             "f.id in (select y.file from tags y where y.artist_key in ({}) or y.album_artist_key in ({}))",
             "artist_keys && {}",
+        );
+        self.names(
+            &filter.composers,
+            "f.id in (select y.file from credits y where y.composer_key in ({}))",
+            NO_COLUMN,
         );
         self.names(
             &filter.exclude_artists,

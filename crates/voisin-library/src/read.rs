@@ -51,7 +51,7 @@ fn file_at(row: &Row<'_>, at: usize) -> rusqlite::Result<StoredFile> {
 macro_rules! tag_columns {
     () => {
         "t.title, t.artist, t.album, t.album_artist, t.year, t.track_number, t.disc_number, t.mbid, t.isrc, t.licence,
-         t.bpm, t.musical_key, t.replay_gain"
+         t.bpm, t.musical_key, t.replay_gain, c.composer"
     };
 }
 
@@ -59,7 +59,9 @@ const TRACK_QUERY: &str = concat!(
     "SELECT a.id, a.content, a.seconds, a.sample_rate, a.channels, a.container, a.codec, a.packets, a.damaged_packets,
      a.added_at, a.last_path, f.path, f.size, f.mtime_ns, f.track, f.seen_at, f.id, ",
     tag_columns!(),
-    " FROM audio a LEFT JOIN files f ON f.track = a.id LEFT JOIN tags t ON t.file = f.id"
+    ", CASE (SELECT value FROM settings WHERE name = 'person') WHEN 'composer' THEN c.composer END
+      FROM audio a LEFT JOIN files f ON f.track = a.id LEFT JOIN tags t ON t.file = f.id
+      LEFT JOIN credits c ON c.file = f.id"
 );
 
 impl Library {
@@ -73,22 +75,24 @@ impl Library {
                 .connection
                 .prepare_cached(
                     "SELECT track, size, mtime_ns, EXISTS
-                         (SELECT 1 FROM vectors v WHERE v.track = f.track AND v.model = (SELECT model FROM state))
+                         (SELECT 1 FROM vectors v WHERE v.track = f.track AND v.model = (SELECT model FROM state)),
+                         EXISTS (SELECT 1 FROM credits c WHERE c.file = f.id)
                      FROM files f WHERE path = ?1",
                 )?
                 .query_row([path], |row| {
                     let track = TrackId(row.get(0)?);
                     let same =
                         row.get::<_, i64>(1)? as u64 == file.size && row.get::<_, i64>(2)? == file.mtime_ns;
-                    Ok(match (same, row.get(3)?) {
-                        (false, _) => FileState::Changed(track),
-                        (true, true) => FileState::Unchanged(track),
-                        (true, false) => FileState::NoVector(track),
+                    Ok(match (same, row.get(3)?, row.get(4)?) {
+                        (false, ..) => FileState::Changed(track),
+                        (true, true, true) => FileState::Unchanged(track),
+                        (true, true, false) => FileState::OldTags(track),
+                        (true, false, _) => FileState::NoVector(track),
                     })
                 })
                 .optional()?;
             // A changed file may have failed since: it is skipped like a new one that failed.
-            if let Some(state @ FileState::Unchanged(_)) = known {
+            if let Some(state @ (FileState::Unchanged(_) | FileState::OldTags(_))) = known {
                 return Ok(state);
             }
             let failed = self
@@ -171,7 +175,7 @@ impl Library {
         const SQL: &str = concat!(
             "SELECT f.id, ",
             tag_columns!(),
-            " FROM files f JOIN tags t ON t.file = f.id WHERE f.path = ?1"
+            " FROM files f JOIN tags t ON t.file = f.id LEFT JOIN credits c ON c.file = f.id WHERE f.path = ?1"
         );
         let path = paths::to_bytes(path)?;
         let found = self.connection.prepare_cached(SQL).and_then(|mut statement| {
@@ -417,7 +421,9 @@ fn new_track(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Track> 
         Some(file) => tags_at(connection, row, file, 17)?,
         None => TrackTags::default(),
     };
-    Ok(Track { id: TrackId(row.get(0)?), audio, added_at: row.get(9)?, files: Vec::new(), tags, path })
+    let composers = text(row, 31)?;
+    let (id, added_at) = (TrackId(row.get(0)?), row.get(9)?);
+    Ok(Track { id, audio, added_at, files: Vec::new(), tags, composers, path })
 }
 
 /// The tags of a file, whose columns begin at this one.
@@ -427,6 +433,7 @@ fn tags_at(connection: &Connection, row: &Row<'_>, file: i64, at: usize) -> rusq
         artist: text(row, at + 1)?,
         album: text(row, at + 2)?,
         album_artist: text(row, at + 3)?,
+        composer: text(row, at + 13)?,
         genres: connection
             .prepare_cached("SELECT genre FROM genres WHERE file = ?1 ORDER BY position")?
             .query_map([file], |row| Ok(text(row, 0)?.unwrap_or_default()))?

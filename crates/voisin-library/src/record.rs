@@ -281,6 +281,7 @@ impl TaggedFile {
             &tags.artist,
             &tags.album,
             &tags.album_artist,
+            &tags.composer,
             &tags.mbid,
             &tags.isrc,
             &tags.licence,

@@ -26,13 +26,14 @@ pub struct SalvageReport {
 
 /// Tables of all schemas, parents first, but for the genres. Those with an integer key have it as their first column, which
 /// `true` says: around damage they are read row by row.
-const TABLES: [(&str, bool); 20] = [
+const TABLES: [(&str, bool); 21] = [
     ("model", true),
     ("models", true),
     ("settings", false),
     ("audio", true),
     ("files", true),
     ("tags", true),
+    ("credits", true),
     ("vectors", true),
     ("windows", true),
     ("logits", true),

@@ -350,7 +350,9 @@ pub(super) fn put_file(
     let key = |text: &Option<String>| text.as_deref().map(fold);
     let stem = file.path.file_stem().map(|stem| stem.to_string_lossy());
     let mut search = String::from(" ");
-    for text in [&tags.artist, &tags.title, &tags.album, &tags.album_artist].into_iter().flatten() {
+    for text in
+        [&tags.artist, &tags.title, &tags.album, &tags.album_artist, &tags.composer].into_iter().flatten()
+    {
         search.push_str(&fold(text));
         search.push(' ');
     }
@@ -388,6 +390,11 @@ pub(super) fn put_file(
         tags.musical_key,
         tags.replay_gain
     ])?;
+    tx.prepare_cached(
+        "INSERT INTO credits (file, composer, composer_key) VALUES (?1, ?2, ?3)
+         ON CONFLICT (file) DO UPDATE SET composer = excluded.composer, composer_key = excluded.composer_key",
+    )?
+    .execute((id, &tags.composer, key(&tags.composer)))?;
     tx.prepare_cached("DELETE FROM genres WHERE file = ?1")?.execute([id])?;
     let mut insert =
         tx.prepare_cached("INSERT INTO genres (file, position, genre, genre_key) VALUES (?1, ?2, ?3, ?4)")?;

@@ -154,6 +154,8 @@ pub struct Track {
     pub files: Vec<StoredFile>,
     /// Tags of the first file.
     pub tags: TrackTags,
+    /// Its composers, where these count in the place of its artists: see [`Person`].
+    pub composers: Option<String>,
     /// The last path it was known under; that of the first file if it has one.
     pub path: PathBuf,
 }
@@ -169,6 +171,12 @@ impl Track {
         self.main_artist().map(artists).unwrap_or_default()
     }
 
+    /// Whom it counts as by, where lists hold so many tracks of one person and folds keep a person's tracks together: its
+    /// artists, or its composers where the library says so and a file names one.
+    pub fn people(&self) -> Vec<&str> {
+        self.composers.as_deref().map_or_else(|| self.artists(), artists)
+    }
+
     /// Which song it is, where that can be told: tracks with the same text are versions of one song.
     pub fn song(&self) -> Option<String> {
         song(self.main_artist(), self.tags.title.as_deref())
@@ -181,6 +189,36 @@ impl Track {
             (None, Some(title)) => title.to_owned(),
             _ => self.path.file_name().unwrap_or(self.path.as_os_str()).to_string_lossy().into_owned(),
         }
+    }
+}
+
+/// Whom a track counts as by: whose tracks a list holds so many of, whom `artists` compares, whose tracks stay on one side
+/// of a fold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Person {
+    /// Those who play it.
+    #[default]
+    Artist,
+    /// Who wrote it, where a file names a composer; else those who play it.
+    Composer,
+}
+
+impl Person {
+    /// `artist` or `composer`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Artist => "artist",
+            Self::Composer => "composer",
+        }
+    }
+}
+
+impl std::str::FromStr for Person {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
+        let known = [Self::Artist, Self::Composer].into_iter().find(|person| person.name() == text);
+        known.ok_or_else(|| format!("expected artist or composer, found \"{text}\""))
     }
 }
 
@@ -202,6 +240,9 @@ pub enum FileState {
     New,
     /// Seen with the same size and modification time, and its track has a vector: nothing to do.
     Unchanged(TrackId),
+    /// As `Unchanged`, but its tags were read when fewer of them were: read them again and call
+    /// [`Library::attach_file`](super::Library::attach_file).
+    OldTags(TrackId),
     /// Seen, but size or modification time differ.
     Changed(TrackId),
     /// Its track is known but has no vector (a repair took it out): embed it again and call
@@ -362,6 +403,8 @@ pub struct TrackFilter {
     pub artists: Vec<String>,
     /// None of these artists, as artist or album artist of any file of the track.
     pub exclude_artists: Vec<String>,
+    /// Any of these composers.
+    pub composers: Vec<String>,
     /// First year, inclusive. A track without a year never fits.
     pub year_from: Option<i32>,
     /// Last year, inclusive.

@@ -8,8 +8,8 @@ use arrow_array::types::{
     Float16Type, Float32Type, Float64Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type,
     UInt64Type,
 };
-use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch};
-use arrow_schema::{DataType, Fields, Schema};
+use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, new_null_array};
+use arrow_schema::{ArrowError, DataType, Field, Fields, Schema};
 use ndarray::Array2;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
@@ -86,7 +86,9 @@ impl ParquetInput {
         let expected = with_views(&schema(&model, kind));
         for field in expected.fields() {
             let found = arrow.schema().field_with_name(field.name()).ok();
-            if !found.is_some_and(|found| is_same(found.data_type(), field.data_type())) {
+            let fits =
+                found.map_or(field.is_nullable(), |found| is_same(found.data_type(), field.data_type()));
+            if !fits {
                 let found = found.map_or("none".to_owned(), |found| found.data_type().to_string());
                 return Err(wrong(
                     path,
@@ -165,6 +167,22 @@ impl ParquetInput {
         ))
     }
 
+    /// Some rows with these columns: those that the file has not, as older and other writers leave them out, are null.
+    fn with_absent(&self, batch: &RecordBatch, names: &[&str]) -> Result<RecordBatch, ArrowError> {
+        let schema = with_views(&schema(&self.model, self.kind));
+        let fields: Fields =
+            schema.fields().iter().filter(|field| names.contains(&field.name().as_str())).cloned().collect();
+        let column = |field: &Arc<Field>| match batch.column_by_name(field.name()) {
+            Some(column) => (
+                Arc::new(field.as_ref().clone().with_data_type(column.data_type().clone())),
+                Arc::clone(column),
+            ),
+            None => (Arc::clone(field), new_null_array(field.data_type(), batch.num_rows())),
+        };
+        let (fields, columns): (Vec<Arc<Field>>, Vec<ArrayRef>) = fields.iter().map(column).unzip();
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+    }
+
     /// Calls `visit` with some rows after the other, of these columns; of all that voisin knows where none is named.
     pub(super) fn each_batch(
         &self,
@@ -186,6 +204,7 @@ impl ParquetInput {
             // Some damaged files make the reader panic. It is not used after that.
             while let Some(batch) = guard(&self.path, || reader.next())? {
                 let batch = batch.map_err(|error| broken(&error))?;
+                let batch = self.with_absent(&batch, names).map_err(|error| broken(&error))?;
                 visit(&RecordColumns { path: &self.path, batch: &batch })?;
             }
         }
@@ -395,6 +414,7 @@ impl RecordColumns<'_> {
             artist: self.text("artist", row)?,
             album: self.text("album", row)?,
             album_artist: self.text("album_artist", row)?,
+            composer: self.text("composer", row)?,
             genres,
             year: self.number::<Int32Type>("year", row)?,
             track_number: self.number::<UInt32Type>("track_number", row)?,

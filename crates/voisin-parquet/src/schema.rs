@@ -98,6 +98,7 @@ pub(super) fn schema(model: &StoredModel, kind: ContentKind) -> SchemaRef {
         maybe("windows", List(item(vector))),
         maybe(FAILURE, Utf8),
         maybe("transient", Boolean),
+        maybe("composer", Utf8),
     ];
     let values = [&model.name, &model.fingerprint, &model.dimension.to_string(), &model.manifest_json]
         .map(String::clone);
@@ -214,6 +215,7 @@ pub(super) fn batch(
         Arc::new(
             failed.iter().map(|failed| failed.map(|failure| failure.transient)).collect::<BooleanArray>(),
         ),
+        of_tags(|tags| tags.composer.clone()),
     ];
     RecordBatch::try_new(Arc::clone(schema), columns).map_err(|error| error.to_string())
 }

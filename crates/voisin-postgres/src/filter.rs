@@ -28,6 +28,9 @@ pub(super) fn conditions(
     if !filter.words.is_empty() {
         return Err(BackendError::Unsupported("a tag"));
     }
+    if !filter.composers.is_empty() {
+        return Err(BackendError::Unsupported("a composer"));
+    }
     if !filter.patterns.is_empty() {
         return Err(BackendError::Unsupported("a regular expression"));
     }

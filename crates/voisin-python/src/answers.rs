@@ -45,6 +45,7 @@ impl<'py> AnswerClasses<'py> {
             fields.set_item("artist", &tags.artist)?;
             fields.set_item("album", &tags.album)?;
             fields.set_item("album_artist", &tags.album_artist)?;
+            fields.set_item("composer", &tags.composer)?;
             fields.set_item("genres", PyTuple::new(self.0.py(), genres.iter().map(Genre::name))?)?;
             fields.set_item("year", tags.year)?;
             fields.set_item("seconds", track.audio.seconds)?;

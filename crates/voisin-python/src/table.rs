@@ -53,6 +53,7 @@ impl PyTable {
             ("artist", text(&|track| track.tags.artist.clone())),
             ("album", text(&|track| track.tags.album.clone())),
             ("album_artist", text(&|track| track.tags.album_artist.clone())),
+            ("composer", text(&|track| track.tags.composer.clone())),
             ("genres", Arc::new(of_genres.finish()) as ArrayRef),
             ("year", numbers!(Int32Type, |track| track.tags.year)),
             ("seconds", numbers!(Float64Type, |track| Some(track.audio.seconds))),

@@ -42,6 +42,11 @@ pub struct Filters {
     #[serde(deserialize_with = "at_most::<100, _, _>")]
     #[schemars(length(max = 100))]
     pub exclude_artist: Vec<String>,
+    /// Only tracks by this composer (several: any of them)
+    #[arg(long, value_name = "COMPOSER")]
+    #[serde(deserialize_with = "at_most::<100, _, _>")]
+    #[schemars(length(max = 100))]
+    pub composer: Vec<String>,
     /// Only tracks of this year, or of a span such as 1970-1979, 1990- or -1965
     #[arg(long, value_name = "YEARS", allow_hyphen_values = true)]
     pub(crate) year: Option<YearSpan>,
@@ -155,8 +160,8 @@ impl Filters {
     /// - `seeds`: whose keys `compatible` ones mix with
     pub fn filter(&self, engine: &Engine, seeds: &[Seed]) -> Result<TrackFilter, QuestionError> {
         let library = engine.library();
-        let artists = |names: &[String]| -> Result<Vec<String>, LibraryError> {
-            let meant = names.iter().map(|name| library.names_meant(NameOf::Artist, name));
+        let named = |of: NameOf, names: &[String]| -> Result<Vec<String>, LibraryError> {
+            let meant = names.iter().map(|name| library.names_meant(of, name));
             Ok(meant.collect::<Result<Vec<_>, _>>()?.concat())
         };
         let mut keys: Vec<_> = self.key.iter().filter_map(|wish| wish.key()).collect();
@@ -172,8 +177,9 @@ impl Filters {
         Ok(TrackFilter {
             genres: self.genre.clone(),
             exclude_genres: self.exclude_genre.clone(),
-            artists: artists(&self.artist)?,
-            exclude_artists: artists(&self.exclude_artist)?,
+            artists: named(NameOf::Artist, &self.artist)?,
+            exclude_artists: named(NameOf::Artist, &self.exclude_artist)?,
+            composers: named(NameOf::Composer, &self.composer)?,
             year_from: self.year.and_then(YearSpan::from),
             year_to: self.year.and_then(YearSpan::to),
             licences: self.licence.clone(),

@@ -385,7 +385,7 @@ async fn mix(
             .then(|| GenreRule::new(&asked.common, &[&seed_tracks[..], &before_tracks[..]].concat()));
         let no_christmas = asked.common.filterxmas && Local::now().month() != 12;
         let known: HashSet<TrackId> = seeds.iter().chain(&before).copied().collect();
-        let artists_of = |track: &Track| track.artists().into_iter().map(fold).collect::<Vec<_>>();
+        let artists_of = |track: &Track| track.people().into_iter().map(fold).collect::<Vec<_>>();
         let count = (asked.common.count as usize).clamp(1, MOST);
         let wanted = if asked.shuffle && count < 20 { 5 * count } else { count };
         let usual = MixOptions { limit: wanted, ..state.mixing.options() };

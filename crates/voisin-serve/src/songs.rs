@@ -156,7 +156,7 @@ fn tracks_called(library: &Library, of: NameOf, name: &str) -> Result<Vec<TrackI
     let folded = fold(name);
     let mut found = Vec::new();
     let is_named = |known: &&String| {
-        let parts = if of == NameOf::Artist { artists(known) } else { Vec::new() };
+        let parts = if of == NameOf::Album { Vec::new() } else { artists(known) };
         !folded.is_empty() && parts.into_iter().chain([known.as_str()]).any(|name| fold(name) == folded)
     };
     for known in library.names(of)?.iter().filter(is_named) {

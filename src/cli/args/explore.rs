@@ -8,6 +8,7 @@ use clap::{Args, ValueHint};
 use super::units::RandomArgs;
 use super::{BackendArgs, ListOutput, TableFormat, one_of};
 use crate::explore::map::ColourBy;
+use crate::library::Person;
 use crate::questions::Filters;
 use crate::questions::explore::{Clusters, Duplicates, NearArtists, Outliers, PathBetween};
 use crate::questions::playlist::Playlist;
@@ -113,10 +114,15 @@ pub(crate) struct PlaylistArgs {
 
 /// Show artists, and who is near to whom
 ///
-/// Nearness compares all tracks of both, not only their means.
+/// Nearness compares all tracks of both, not only their means. A track counts as by everybody whom its artist names, or,
+/// where you say so once with --count-by, by its composers.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  voisin artists 'nina simone'")]
+#[command(after_help = "Examples:\n  voisin artists 'nina simone'\n  voisin artists --count-by composer")]
 pub(crate) struct ArtistsArgs {
+    /// Whom tracks count as by from now on, in this library: their artists, or their composers where the files name them.
+    /// What `artists` compares, --max-per-artist, mixes and evaluation obey it [default: as it was set; artist]
+    #[arg(long, value_name = "artist|composer", value_parser = one_of::<Person>(["artist", "composer"]))]
+    pub(crate) count_by: Option<Person>,
     #[command(flatten)]
     pub(crate) makers: MakersArgs,
 }

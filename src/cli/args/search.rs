@@ -13,7 +13,7 @@ use crate::questions::{Mix, Similar};
 /// Find the tracks that sound most like the given ones
 ///
 /// A seed is a file (in the library or not), `id:NUMBER`, words that match artist and title, or what stands for its
-/// tracks: a playlist, a folder, `album:NAME` or `artist:NAME`. Several seeds are averaged. The seeds themselves and their exact duplicates are left out of the answer.
+/// tracks: a playlist, a folder, `album:NAME`, `artist:NAME` or `composer:NAME`. Several seeds are averaged. The seeds themselves and their exact duplicates are left out of the answer.
 /// With --from and --to it is one passage that is looked for, and each answer says where in the track it sounds.
 #[derive(Debug, Args)]
 #[command(

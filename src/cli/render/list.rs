@@ -311,6 +311,7 @@ fn print_card(card: &Card) -> anyhow::Result<()> {
     };
     say("album", tags.album.clone());
     say("album artist", tags.album_artist.clone().filter(|name| tags.artist.as_ref() != Some(name)));
+    say("composer", tags.composer.clone());
     say("genre", Some(tags.genres.join(", ")));
     say("year", tags.year.map(|year| year.to_string()));
     say("time", Some(clock(track.audio.seconds)));

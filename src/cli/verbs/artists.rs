@@ -1,7 +1,7 @@
 //! `voisin artists` and `voisin albums`.
 
 use crate::answers::artists::{ArtistJson, FoundArtists};
-use crate::cli::args::{MakersArgs, TableFormat};
+use crate::cli::args::{ArtistsArgs, MakersArgs, TableFormat};
 use crate::cli::context::Context;
 use crate::cli::render::track::display;
 use crate::cli::render::{self, Align, Table};
@@ -12,6 +12,13 @@ use crate::questions::values::Limit;
 
 /// Those near a named one, where nobody says how many.
 const NEAREST: usize = 10;
+
+pub(crate) fn artists(context: &Context, args: &ArtistsArgs) -> anyhow::Result<Ending> {
+    if let Some(person) = args.count_by {
+        context.open_engine()?.library_mut().set_person(person)?;
+    }
+    run(context, Makers::Artists, &args.makers)
+}
 
 pub(crate) fn run(context: &Context, makers: Makers, args: &MakersArgs) -> anyhow::Result<Ending> {
     let collection = context.open_engine()?.collection()?;

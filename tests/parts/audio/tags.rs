@@ -117,6 +117,7 @@ fn other_tags_and_cover_art_survive_and_retagging_keeps_the_content_id() {
         tag.insert_text(ItemKey::RecordingDate, "1994-05-01".to_owned());
         tag.insert_text(ItemKey::Comment, "kept as it is".to_owned());
         tag.set_track(7);
+        tag.insert_text(ItemKey::Composer, "Ðorđe Čéski".to_owned());
         let art: Vec<u8> =
             b"\x89PNG\r\n\x1a\n".iter().copied().chain((0..300_000).map(|i| (i % 251) as u8)).collect();
         let picture = Picture::unchecked(art.clone())
@@ -135,6 +136,7 @@ fn other_tags_and_cover_art_survive_and_retagging_keeps_the_content_id() {
             title: Some("Grüße".to_owned()),
             artist: Some("Ål & Søn".to_owned()),
             album: Some("東京".to_owned()),
+            composer: Some("Ðorđe Čéski".to_owned()),
             genres: strings(&["House"]),
             year: Some(1994),
             track_number: Some(7),
@@ -226,6 +228,7 @@ fn identifiers_and_licences_are_read() {
             frame(b"TSRC", 0, b"\x03us-rc1-76-07839"),
             frame(b"TBPM", 0, b"\x03128"),
             frame(b"TKEY", 0, b"\x03Am"),
+            frame(b"TCOM", 0, b"\x03Johann Sebastian Bach\0Ferruccio Busoni"),
             frame(b"TXXX", 0, b"\x03REPLAYGAIN_TRACK_GAIN\0-7.03 dB"),
             frame(b"TXXX", 0, works),
             licence,
@@ -249,6 +252,7 @@ fn identifiers_and_licences_are_read() {
             (Some("USRC17607839"), expected),
             "{name}"
         );
+        assert_eq!(tags.composer.as_deref(), Some("Johann Sebastian Bach; Ferruccio Busoni"), "{name}");
         assert_eq!(
             (tags.bpm, tags.musical_key.as_deref(), tags.replay_gain),
             (Some(128.0), Some("Am"), Some(-7.03)),

@@ -90,6 +90,7 @@ fn new_track(seed: u64, path: impl Into<PathBuf>) -> NewTrack {
         tags: TrackTags {
             title: Some(format!("Title {seed}")),
             artist: Some(format!("Artist {}", seed % 5)),
+            composer: Some(format!("Composer {}; Another", seed % 2)),
             genres: vec!["Rock".into(), format!("Genre {}", seed % 3)],
             year: Some(1990 + (seed % 10) as i32),
             mbid: Some(format!("{seed:08x}-7e6a-48da-86a9-c1c07a0f47ae")),
@@ -127,6 +128,7 @@ fn a_track_comes_back_as_it_went_in() {
         artist: Some(String::new()),
         album: Some("Á".into()),
         album_artist: None,
+        composer: Some("Ž; \u{1F3B5}".into()),
         genres: vec!["b".into(), "a".into(), "b".into(), String::new()],
         year: Some(-5),
         track_number: Some(u32::MAX),

@@ -75,6 +75,14 @@ fn opens(version: u32) {
             if version == 1 {
                 (tags.mbid, tags.isrc, tags.licence) = (None, None, None);
             }
+            // Nobody read composers then: the next add does.
+            let state = library.file_state(&track.files[0].record).unwrap();
+            if version < 7 {
+                tags.composer = None;
+                assert_eq!(state, FileState::OldTags(track.id));
+            } else {
+                assert_eq!(state, FileState::Unchanged(track.id));
+            }
             assert_eq!((&track.audio, &track.tags), (&expected.audio, &tags));
             // The paths are those of the system that it was written on.
             let path = PathBuf::from(format!("/music/{seed}.ogg"));

@@ -110,6 +110,65 @@ fn moved_retagged_copied_and_removed_files() {
 }
 
 #[test]
+fn composers_are_read_asked_for_and_counted_by() {
+    use lofty::file::{AudioFile, TaggedFileExt};
+
+    let sandbox = Sandbox::new();
+    let music = six_tracks(&sandbox);
+    for entry in fs::read_dir(music.join("metal")).unwrap() {
+        let path = entry.unwrap().path();
+        let mut tagged = lofty::read_from_path(&path).unwrap();
+        let kind = tagged.primary_tag_type();
+        tagged.tag_mut(kind).unwrap().insert_text(lofty::tag::ItemKey::Composer, "Clara Schumann".to_owned());
+        tagged.save_to_path(&path, lofty::config::WriteOptions::default()).unwrap();
+    }
+    sandbox.run(["add", music.to_str().unwrap()]);
+    let vectors = sandbox.vectors();
+    let by_clara = || {
+        let found = json(sandbox.run(["list", "--composer", "clara", "--format", "json"]));
+        found["tracks"].as_array().unwrap().iter().map(|track| track["composer"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(by_clara(), ["Clara Schumann"; 3]);
+    assert!(text(&sandbox.run(["show", "chaos god"]).stdout).contains("Clara Schumann"));
+    let of_album = json(sandbox.run(["similar", "composer:clara schumann", "--format", "json"]));
+    assert_eq!(of_album["neighbours"].as_array().unwrap().len(), 3, "the others: {of_album}");
+    let refused = sandbox.run(["list", "--composer", "Clara Shuman"]);
+    assert!(text(&refused.stderr).contains("Clara Schumann"), "{}", text(&refused.stderr));
+
+    // By artists, the metal tracks are of two or three; by composers, of one.
+    let names = |count_by: &[&str]| {
+        let all = json(sandbox.run(["artists", "--format", "json"].iter().chain(count_by).copied()));
+        let name = |one: &serde_json::Value| one["artist"].as_str().unwrap().to_owned();
+        all.as_array().unwrap().iter().map(name).collect::<Vec<_>>()
+    };
+    assert!(!names(&[]).contains(&"Clara Schumann".to_owned()));
+    let one = |found: serde_json::Value| {
+        let all = found["neighbours"].as_array().unwrap().clone();
+        all.iter().filter(|near| near["path"].as_str().unwrap().contains("metal")).count()
+    };
+    let limited = ["similar", "nebula", "--max-per-artist", "1", "--limit", "6", "--format", "json"];
+    let before = one(json(sandbox.run(limited)));
+    assert_eq!(names(&["--count-by", "composer"])[0], "Clara Schumann");
+    assert_eq!(names(&[])[0], "Clara Schumann", "the library keeps it");
+    assert!(before > 1);
+    assert_eq!(one(json(sandbox.run(limited))), 1);
+    names(&["--count-by", "artist"]);
+    assert_eq!(one(json(sandbox.run(limited))), before);
+
+    // A library from before composers were read: the next add reads tags again, and listens to nothing.
+    let database = rusqlite::Connection::open(sandbox.path("library").join("voisin.db")).unwrap();
+    database.execute("DELETE FROM credits", []).unwrap();
+    drop(database);
+    assert_eq!(code(&sandbox.run(["list", "--composer", "clara"])), 1);
+    let again = json(sandbox.run(["add", "--format", "json", music.to_str().unwrap()]));
+    assert_eq!((&again["updated"], &again["added"], &again["unchanged"]), (&6.into(), &0.into(), &0.into()));
+    assert_eq!(by_clara(), ["Clara Schumann"; 3]);
+    assert_eq!(sandbox.vectors(), vectors);
+    let again = json(sandbox.run(["add", "--format", "json", music.to_str().unwrap()]));
+    assert_eq!((&again["updated"], &again["unchanged"]), (&0.into(), &6.into()));
+}
+
+#[test]
 fn add_names_each_file_it_cannot_add() {
     let sandbox = Sandbox::new();
     let (empty, absent) = (sandbox.path("empty"), sandbox.path("absent"));

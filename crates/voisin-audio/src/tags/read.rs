@@ -54,6 +54,7 @@ fn of_part(part: CuePart) -> TrackTags {
         artist: part.artist.or(whole.artist),
         album: part.album.or(whole.album),
         album_artist: part.album_artist.or(whole.album_artist),
+        composer: whole.composer,
         genres: if genres.is_empty() { whole.genres } else { genres },
         year: part.date.as_deref().and_then(year).or(whole.year),
         track_number: Some(part.number),
@@ -183,6 +184,7 @@ fn from_all(all: &[Tag], primary: TagType) -> TrackTags {
         merged.artist = merged.artist.or(tags.artist);
         merged.album = merged.album.or(tags.album);
         merged.album_artist = merged.album_artist.or(tags.album_artist);
+        merged.composer = merged.composer.or(tags.composer);
         merged.year = merged.year.or(tags.year);
         merged.track_number = merged.track_number.or(tags.track_number);
         merged.disc_number = merged.disc_number.or(tags.disc_number);
@@ -211,6 +213,7 @@ fn from_one(tag: &Tag) -> TrackTags {
         artist: joined(ItemKey::TrackArtist),
         album: joined(ItemKey::AlbumTitle),
         album_artist: joined(ItemKey::AlbumArtist),
+        composer: joined(ItemKey::Composer),
         genres: tag.get_strings(ItemKey::Genre).flat_map(values).collect(),
         year: dates.into_iter().find_map(|key| tag.get_strings(key).find_map(year)),
         track_number: number(ItemKey::TrackNumber),
@@ -245,6 +248,7 @@ fn from_container(path: &Path) -> TrackTags {
             StandardTag::Artist(value) => tags.artist = tags.artist.take().or(text(value)),
             StandardTag::Album(value) => tags.album = tags.album.take().or(text(value)),
             StandardTag::AlbumArtist(value) => tags.album_artist = tags.album_artist.take().or(text(value)),
+            StandardTag::Composer(value) => tags.composer = tags.composer.take().or(text(value)),
             StandardTag::Genre(value) => tags.genres.extend(values(value)),
             StandardTag::RecordingDate(value)
             | StandardTag::ReleaseDate(value)

@@ -13,6 +13,9 @@ pub struct TrackTags {
     pub album: Option<String>,
     /// Artist of the album.
     pub album_artist: Option<String>,
+    /// Composer; several with `; ` between them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub composer: Option<String>,
     /// Each GENRE value in order. `Rock/Pop` stays whole, splitting is not done here; numbers of `ID3v1`'s list
     /// (`17`, and `(17)` before other text in `ID3v2.3`) come as their names.
     pub genres: Vec<String>,

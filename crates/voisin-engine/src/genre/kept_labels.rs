@@ -15,6 +15,7 @@ use super::lacking::Lacking;
 use crate::{Engine, EngineError};
 use voisin_base::track::TrackId;
 use voisin_learn::genre::{Familiarity, Genre, LabelCount, MeasuredFamiliarity, Nesting, Priors, Taxonomy};
+use voisin_library::Person;
 use voisin_library::{LabelTotals, OpenMode};
 
 /// Tracks from which on it is kept: fewer are soon read.
@@ -173,7 +174,11 @@ impl Engine {
     }
 
     fn name_of_kept(&self) -> Result<String, EngineError> {
-        Ok(format!("labels.{}", self.model()?.fingerprint))
+        let fingerprint = &self.model()?.fingerprint;
+        Ok(match self.library.person()? {
+            Person::Artist => format!("labels.{fingerprint}"),
+            Person::Composer => format!("labels.composer.{fingerprint}"),
+        })
     }
 
     /// The state of the library, with nothing worked out.

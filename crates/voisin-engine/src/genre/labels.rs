@@ -159,7 +159,7 @@ impl TrackDisplay {
 
 /// Who leads a track, or the track itself: by those who join in for a song, whole genres would become one group.
 pub(super) fn artist_group(track: &Track) -> String {
-    track.artists().first().map_or_else(|| group_of_one(track), |artist| fold(artist))
+    track.people().first().map_or_else(|| group_of_one(track), |artist| fold(artist))
 }
 
 /// NUL cannot stand in a tag or a path, so a track of its own never meets another.
@@ -523,7 +523,7 @@ impl Engine {
             let alone = || group_of_one(&track);
             let key = match group_by {
                 GroupBy::Artist => artist_group(&track),
-                GroupBy::Album => match (track.artists().first(), track.tags.album.as_deref()) {
+                GroupBy::Album => match (track.people().first(), track.tags.album.as_deref()) {
                     (Some(artist), Some(album)) => format!("{}\0{}", fold(artist), fold(album)),
                     _ => alone(),
                 },

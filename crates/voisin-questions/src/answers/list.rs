@@ -28,6 +28,8 @@ pub struct TrackJson {
     /// Its album.
     pub album: Option<String>,
     pub(crate) album_artist: Option<String>,
+    /// Who wrote it.
+    composer: Option<String>,
     /// Its genres.
     pub genres: Vec<String>,
     /// Its year.
@@ -80,6 +82,7 @@ impl TrackJson {
             title: tags.title,
             album: tags.album,
             album_artist: tags.album_artist,
+            composer: tags.composer,
             genres: tags.genres,
             year: tags.year,
             seconds: track.audio.seconds,
