@@ -55,9 +55,7 @@ impl Answered {
         let (class, p) = self.best(row);
         (p >= self.least).then_some(class)
     }
-}
 
-impl Answered {
     /// What rows of probabilities say, with a column for each class.
     pub fn of(matrix: &Matrix) -> Self {
         Self {
@@ -82,10 +80,8 @@ pub fn ask(run: &Path, matrix: &Matrix) -> Result<Answered, LabError> {
     }
     Ok(Answered {
         classes: model.classes.clone(),
-        keys: matrix.rows.iter().map(|row| row.item.key.clone()).collect(),
         probabilities: model.probabilities(matrix.values.view()),
-        faults: matrix.faults.clone(),
-        least: 0.0,
+        ..Answered::of(matrix)
     })
 }
 

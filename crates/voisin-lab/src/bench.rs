@@ -6,11 +6,12 @@ use ndarray::{Array2, Axis};
 
 use super::LabError;
 use super::config::Config;
-use super::matrix::{Matrix, Row};
+use super::leak::RandomFolds;
+use super::matrix::{Matrix, Row, class_of};
 use super::model::{Algorithm, Model};
 use super::report::{Answers, Importance, Method, intervals};
 use super::split::{Split, at_random, deal, hold_out};
-use crate::dataset::Part;
+use crate::dataset::{Part, class_names};
 use voisin_base::random::Random;
 use voisin_learn::Training;
 use voisin_learn::genre::{Fold, deal_folds, grouped_folds};
@@ -82,20 +83,14 @@ impl<'a> Bench<'a> {
             )));
         }
         (matrix.rows, matrix.values) = of(&|label| aside.is_empty() || label != aside);
-        let names: BTreeSet<&String> = matrix.rows.iter().filter_map(|row| row.item.label.as_ref()).collect();
-        let mut classes: Vec<String> = names.into_iter().cloned().collect();
-        classes.sort_by_key(|name| name.trim().parse::<u64>().unwrap_or(u64::MAX));
+        let classes = class_names(matrix.rows.iter().map(|row| &row.item));
         if classes.len() < 2 {
             let found = classes.first().map_or_else(|| "none".to_owned(), |only| format!("only \"{only}\""));
             return Err(LabError::Asked(format!(
                 "expected tracks of two classes or more, found {found}: say which column has the labels (,label=COLUMN)"
             )));
         }
-        let class = |row: &Row| {
-            let label = row.item.label.as_ref();
-            classes.iter().position(|name| Some(name) == label).unwrap_or(0)
-        };
-        let class_of: Vec<usize> = matrix.rows.iter().map(class).collect();
+        let class_of = class_of(&matrix.rows, &classes);
         let mut split = deal(&matrix.rows, &class_of, classes.len(), &config.data.split, config.seed)?;
         if config.data.folds > 0 {
             let groups: BTreeSet<usize> = split.groups.iter().copied().collect();
@@ -255,6 +250,32 @@ impl<'a> Bench<'a> {
         Model::fit(algorithm, &self.config.settings, &data, &self.classes, &self.matrix.columns)
     }
 
+    /// What a model says of some rows.
+    pub(super) fn said(&self, model: &Model, rows: &[usize]) -> Array2<f32> {
+        model.probabilities(self.matrix.values.select(Axis(0), rows).view())
+    }
+
+    /// How many of some rows are named rightly.
+    fn right(&self, rows: &[usize], said: &Array2<f32>) -> usize {
+        rows.iter().zip(said.outer_iter()).filter(|(row, p)| argmax(p) == self.class_of[**row]).count()
+    }
+
+    /// Judges logistic regression on five folds dealt three times, once with groups kept together and once with tracks
+    /// dealt at random.
+    pub(super) fn random_folds(&self) -> Result<RandomFolds, LabError> {
+        let all: Vec<usize> = (0..self.class_of.len()).collect();
+        let (own, groups) = self.classes_and_groups(&all);
+        let accuracy = |groups: &[usize]| -> Result<f64, LabError> {
+            let seeds = (0..3).map(|repeat| self.config.seed.wrapping_add(repeat));
+            let mut right = 0;
+            for Fold { rest, held, .. } in deal_folds(&own, self.classes.len(), groups, 5, seeds) {
+                right += self.right(&held, &self.said(&self.fit(Algorithm::Logistic, &rest)?, &held));
+            }
+            Ok(right as f64 / (3 * all.len()) as f64)
+        };
+        Ok(RandomFolds { grouped: accuracy(&groups)?, random: accuracy(&all)? })
+    }
+
     pub(super) fn answers(&self, rows: &[usize], probabilities: Array2<f32>) -> Answers<'_> {
         Answers {
             classes: &self.classes,
@@ -316,9 +337,7 @@ impl<'a> Bench<'a> {
         rows.truncate(LOOKED_AT);
         let x = self.matrix.values.select(Axis(0), &rows);
         let accuracy = |x: &Array2<f32>| {
-            let p = model.probabilities(x.view());
-            let right = rows.iter().zip(p.outer_iter()).filter(|(row, p)| argmax(p) == self.class_of[**row]);
-            right.count() as f64 / rows.len().max(1) as f64
+            self.right(&rows, &model.probabilities(x.view())) as f64 / rows.len().max(1) as f64
         };
         let mut names: Vec<&String> = Vec::new();
         for group in &self.matrix.groups {

@@ -53,15 +53,9 @@ pub struct Data {
     /// How often the folds are dealt.
     pub repeats: usize,
     /// A class that nothing is learnt of: where its tracks come to lie says what the others taught. Empty: none.
-    #[serde(default)]
     pub left_out: String,
     /// The part of the training tracks that is learnt from, of every class alike.
-    #[serde(default = "whole")]
     pub share: f64,
-}
-
-fn whole() -> f64 {
-    1.0
 }
 
 /// The numbers of a run.
@@ -80,8 +74,6 @@ pub struct Algorithms {
     pub names: Vec<Algorithm>,
     /// Whether the best one answers, or several together.
     pub combine: Combine,
-    /// No further algorithm is begun after so many minutes; 0: all are.
-    pub minutes: f64,
 }
 
 /// How algorithms answer together.
@@ -103,7 +95,7 @@ impl Default for Config {
             folds: 0,
             repeats: 1,
             left_out: String::new(),
-            share: whole(),
+            share: 1.0,
         };
         Self {
             format: 1,
@@ -111,7 +103,7 @@ impl Default for Config {
             seed: 1,
             data,
             features: Features { sets: Vec::new() },
-            algorithms: Algorithms { names: vec![Algorithm::Logistic], combine: Combine::None, minutes: 0.0 },
+            algorithms: Algorithms { names: vec![Algorithm::Logistic], combine: Combine::None },
             settings: AlgorithmSettings::default(),
             network: None,
         }
@@ -148,7 +140,6 @@ impl Config {
         config.algorithms = Algorithms {
             names: Algorithm::ALL[2..9].iter().map(|(_, algorithm)| *algorithm).collect(),
             combine: Combine::Select,
-            minutes: 0.0,
         };
         config
     }
@@ -217,7 +208,6 @@ impl Config {
         let Data { folds, repeats, share, .. } = self.data;
         for (fits, expected) in [
             (self.format == 1, "format: expected 1: it is of a later voisin"),
-            ((0.0..=1e6).contains(&self.algorithms.minutes), "algorithms.minutes: expected 0 or more"),
             (folds != 1 && folds <= 100, "data.folds: expected 0 or 2 to 100"),
             ((1..=100).contains(&repeats), "data.repeats: expected 1 to 100"),
             (folds > 0 || repeats == 1, "data.folds: expected 2 to 100: repeats deal them again"),
@@ -248,10 +238,6 @@ impl Config {
         if let Some(recipe) = NetworkRecipe::named(&self.recipe) {
             let network = self.network.as_ref().ok_or("network: expected the table of its settings")?;
             return network.check(&recipe);
-        }
-        if self.recipe == "crnn" {
-            let text = "the recipe crnn is there no more: take cnn-lstm-time, and a new folder";
-            return Err(text.to_owned());
         }
         if self.network.is_some() {
             return Err(format!("network: the recipe {} has none", self.recipe));
@@ -297,10 +283,6 @@ fn flatten(table: &Table, before: &str, out: &mut Vec<(String, String)>) {
 fn merge(table: &mut Table, file: &Table, before: &str) -> Result<(), String> {
     for (key, value) in file {
         let key = format!("{before}{key}");
-        // of algorithms that are there no more
-        if ["settings.extra_trees", "settings.forest.random_thresholds"].contains(&key.as_str()) {
-            continue;
-        }
         match value {
             Value::Table(inner) => merge(table, inner, &format!("{key}."))?,
             value => set(table, &key, value.clone())?,
@@ -393,28 +375,6 @@ mod tests {
         let (key, mine, theirs) = config.first_difference(&other).unwrap();
         assert_eq!([key.as_str(), &mine, &theirs], ["data.source", "\"folder:a b\"", "\"folder:b\""]);
         assert_eq!(config.first_difference(&config), None);
-    }
-
-    #[test]
-    fn runs_of_before_are_read_or_refused_by_name() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("config.toml");
-        let usual = Config::default();
-        let more = "[settings.extra_trees]\ntrees = 50\nrandom_thresholds = true\n";
-        let text = usual.text() + more;
-        std::fs::write(&path, &text).unwrap();
-        assert_eq!(Config::of_run(folder.path()).unwrap(), usual);
-        assert_eq!(Config::changed(Some(&path), &[]).unwrap(), usual);
-        for (from, to, expected) in [
-            ("\"logistic\"", "\"extra-trees\"", "extra-trees are there no more: take forest"),
-            ("recipe = \"features\"", "recipe = \"crnn\"", "crnn is there no more: take cnn-lstm-time"),
-        ] {
-            std::fs::write(&path, text.replace(from, to)).unwrap();
-            for error in [Config::of_run(folder.path()), Config::changed(Some(&path), &[])] {
-                let error = error.unwrap_err().to_string();
-                assert!(error.contains(expected), "{error}");
-            }
-        }
     }
 
     #[test]

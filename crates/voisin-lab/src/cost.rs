@@ -25,7 +25,7 @@ impl Clock {
             phase: phase.to_owned(),
             seconds: self.start.elapsed().as_secs_f64(),
             processor,
-            memory: status_number("VmHWM:").map(|kilobytes| kilobytes / 1024.0),
+            memory: peak_kilobytes().map(|kilobytes| kilobytes / 1024.0),
         }
     }
 }
@@ -39,9 +39,9 @@ fn processor_seconds() -> Option<f64> {
     Some(ticks / 100.0)
 }
 
-fn status_number(name: &str) -> Option<f64> {
+fn peak_kilobytes() -> Option<f64> {
     let text = std::fs::read_to_string("/proc/self/status").ok()?;
-    text.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
+    text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.split_whitespace().next()?.parse().ok()
 }
 
 /// Writes what each phase took into a run's folder.

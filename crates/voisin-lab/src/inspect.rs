@@ -1,6 +1,6 @@
 //! What is in a data set: every file opened and decoded once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -9,10 +9,10 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::leak::{Leak, listen, look};
-use super::matrix::{FeatureSet, Matrix, Row, SoundFile};
+use super::matrix::{FeatureSet, Matrix, Row, SoundFile, artists, class_of, licences};
 use super::split::{Split, deal};
 use super::{LabError, csv_bytes};
-use crate::dataset::{Dataset, Fault, Item, Part};
+use crate::dataset::{Dataset, Fault, Part, class_names};
 use voisin_audio::{self, AudioInfo};
 use voisin_base::text::{fold, with_causes};
 use voisin_base::track::TrackId;
@@ -226,8 +226,7 @@ pub struct SuspectLabel {
 /// - `how`, `seed`: how parts are dealt, which says what is never on two sides
 pub fn suspects(matrix: &Matrix, how: &str, seed: u64) -> Result<Vec<SuspectLabel>, LabError> {
     let rows = &matrix.rows;
-    let names: BTreeSet<&String> = rows.iter().filter_map(|row| row.item.label.as_ref()).collect();
-    let names: Vec<String> = names.into_iter().cloned().collect();
+    let names = class_names(rows.iter().map(|row| &row.item));
     let groups = deal(rows, &class_of(rows, &names), names.len(), how, seed)?.groups;
     let ids: Vec<TrackId> = (0..rows.len() as i64).map(TrackId).collect();
     let genre = |name: &String| Genre::from_parts(name.as_str(), name.as_str());
@@ -244,11 +243,6 @@ pub fn suspects(matrix: &Matrix, how: &str, seed: u64) -> Result<Vec<SuspectLabe
             reason: one.reason,
         })
         .collect())
-}
-
-fn class_of(rows: &[Row], names: &[String]) -> Vec<usize> {
-    let class = |row: &Row| names.iter().position(|name| Some(name) == row.item.label.as_ref());
-    rows.iter().map(|row| class(row).unwrap_or(0)).collect()
 }
 
 /// Sums up.
@@ -274,15 +268,14 @@ pub fn overview(
         }
         Err(error) => return Err(error),
     };
-    let artist = |item: &Item| item.artist.as_deref().map(fold);
     let classes = names
         .iter()
         .enumerate()
         .map(|(class, name)| {
             let own: Vec<usize> = (0..rows.len()).filter(|&row| class_of[row] == class).collect();
             let mut artists: BTreeMap<String, usize> = BTreeMap::new();
-            own.iter().filter_map(|&row| artist(&rows[row].item)).for_each(|name| {
-                *artists.entry(name).or_default() += 1;
+            own.iter().filter_map(|&row| rows[row].item.artist.as_deref()).for_each(|name| {
+                *artists.entry(fold(name)).or_default() += 1;
             });
             let largest = artists.values().max().copied().unwrap_or(0);
             let parts = Part::ALL.map(|part| {
@@ -305,22 +298,17 @@ pub fn overview(
         *formats.entry(format!("{}/{} {} Hz", info.container, info.codec, info.sample_rate)).or_default() +=
             1;
     }
-    let mut licences: BTreeMap<String, usize> = BTreeMap::new();
-    found.rows.iter().filter_map(|row| row.item.licence.clone()).for_each(|licence| {
-        *licences.entry(licence).or_default() += 1;
-    });
     let seconds = found.rows.iter().filter_map(|row| row.seconds).sum::<f64>() + 0.0;
     let bytes: u64 = heard.iter().map(|one| one.bytes).sum();
-    let artists: BTreeSet<String> = found.rows.iter().filter_map(|row| artist(&row.item)).collect();
     Ok(Overview {
         data: set.source.clone(),
         tracks: found.rows.len(),
         unlabelled: found.rows.len() - rows.len(),
         classes,
-        artists: artists.len(),
+        artists: artists(&found.rows),
         seconds,
         formats,
-        licences,
+        licences: licences(&found.rows),
         kbit: if seconds > 0.0 { bytes as f64 * 8.0 / 1000.0 / seconds } else { 0.0 },
         leak: split.as_ref().map_or_else(Leak::default, |split| {
             let mut leak = look(&rows, split);

@@ -4,13 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ndarray::{ArrayView2, Axis};
+use ndarray::ArrayView2;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::LabError;
-use super::matrix::{Matrix, Row};
-use super::model::{Algorithm, AlgorithmSettings, Model};
+use super::matrix::Row;
 use super::split::Split;
 use crate::dataset::Part;
 use voisin::{audio_correlation, chords};
@@ -18,9 +16,7 @@ use voisin_base::text::fold;
 use voisin_explore::KnnGraph;
 use voisin_explore::duplicates::DuplicateOptions;
 use voisin_explore::versions;
-use voisin_learn::genre::{Fold, deal_folds};
-use voisin_learn::metrics::argmax;
-use voisin_learn::{Preparation, Training};
+use voisin_learn::Preparation;
 
 /// What training shares with a part that judges.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,8 +27,6 @@ pub struct SharedTracks {
     pub artists: Vec<String>,
     /// Albums on both sides.
     pub albums: Vec<String>,
-    /// Folders on both sides, where artists and albums are not known.
-    pub folders: usize,
     /// Pairs of tracks with the same audio, whatever their tags and names.
     pub same_audio: Vec<(String, String)>,
 }
@@ -91,10 +85,8 @@ pub struct Leak {
     /// Tracks of the same audio or numbers under different labels.
     pub contradictions: Vec<(String, String)>,
     /// Tracks that are there twice.
-    #[serde(default)]
     pub doubles: Vec<Double>,
     /// Which copies were looked for, in a sentence.
-    #[serde(default)]
     pub looked_for: String,
     /// What random folds would have shown.
     pub random_folds: Option<RandomFolds>,
@@ -135,10 +127,6 @@ pub fn look(rows: &[Row], split: &Split) -> Leak {
                 let theirs: BTreeSet<String> = other.iter().filter_map(|&row| name(&rows[row])).collect();
                 mine.intersection(&theirs).cloned().collect()
             };
-            let folder = |row: &Row| {
-                let path: &PathBuf = row.item.path.as_ref()?;
-                Some(path.parent()?.to_string_lossy().into_owned())
-            };
             let mut by_content = BTreeMap::new();
             for &row in &training {
                 if let Some(content) = rows[row].audio() {
@@ -161,7 +149,6 @@ pub fn look(rows: &[Row], split: &Split) -> Leak {
                 with: part,
                 artists: common(&|row| row.item.artist.as_deref().map(fold)),
                 albums: common(&album),
-                folders: common(&folder).len(),
                 same_audio,
             }
         })
@@ -249,35 +236,6 @@ pub fn listen(leak: &mut Leak, rows: &[Row], values: ArrayView2<f32>, split: &Sp
          again, made louder or cut is found so, and by its chords what plays faster.",
         pairs.len()
     );
-}
-
-/// Judges logistic regression on five folds, once with groups kept together and once with tracks dealt at random.
-pub fn random_folds(
-    matrix: &Matrix,
-    class_of: &[usize],
-    classes: &[String],
-    groups: &[usize],
-    settings: &AlgorithmSettings,
-    seed: u64,
-) -> Result<RandomFolds, LabError> {
-    let n = class_of.len();
-    let own: Vec<Vec<usize>> = class_of.iter().map(|&class| vec![class]).collect();
-    let single: Vec<usize> = (0..n).collect();
-    let accuracy = |groups: &[usize]| -> Result<f64, LabError> {
-        let mut right = 0;
-        let seeds = (0..3).map(|repeat| seed.wrapping_add(repeat));
-        for Fold { rest, held, .. } in deal_folds(&own, classes.len(), groups, 5, seeds) {
-            let x = matrix.values.select(Axis(0), &rest);
-            let known: Vec<usize> = rest.iter().map(|&row| class_of[row]).collect();
-            let (count, folds) = (classes.len(), vec![0; rest.len()]);
-            let data = Training { x: x.view(), class_of: &known, classes: count, folds: &folds, seed };
-            let model = Model::fit(Algorithm::Logistic, settings, &data, classes, &matrix.columns)?;
-            let p = model.probabilities(matrix.values.select(Axis(0), &held).view());
-            right += held.iter().zip(p.outer_iter()).filter(|(row, p)| argmax(p) == class_of[**row]).count();
-        }
-        Ok(right as f64 / (3 * n) as f64)
-    };
-    Ok(RandomFolds { grouped: accuracy(groups)?, random: accuracy(&single)? })
 }
 
 #[cfg(test)]

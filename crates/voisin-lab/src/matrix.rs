@@ -1,6 +1,7 @@
 //! From a data set to numbers: a row for each track, columns from one set of features or several.
 
 use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -13,7 +14,7 @@ use super::files::{read_groups, read_labels, read_vectors};
 use crate::dataset::{Columns, Dataset, DatasetError, Fault, Item, Kind, Source, group_of};
 use voisin::{Embedder, Engine, GroupBy, WindowPlan};
 use voisin_audio::{self, AudioInfo};
-use voisin_base::text::with_causes;
+use voisin_base::text::{fold, with_causes};
 use voisin_base::track::ContentId;
 use voisin_base::{atomic_file, regular_file};
 use voisin_features::DescriptorSet;
@@ -256,6 +257,27 @@ impl Row {
     }
 }
 
+/// The class of each row by its number among `names`; of a row without one 0.
+pub(crate) fn class_of(rows: &[Row], names: &[String]) -> Vec<usize> {
+    let class = |row: &Row| names.iter().position(|name| Some(name) == row.item.label.as_ref());
+    rows.iter().map(|row| class(row).unwrap_or(0)).collect()
+}
+
+/// How many tracks each licence has.
+pub(crate) fn licences(rows: &[Row]) -> BTreeMap<String, usize> {
+    let mut found = BTreeMap::new();
+    rows.iter().filter_map(|row| row.item.licence.clone()).for_each(|licence| {
+        *found.entry(licence).or_default() += 1;
+    });
+    found
+}
+
+/// How many artists are known.
+pub(crate) fn artists(rows: &[Row]) -> usize {
+    let names = rows.iter().filter_map(|row| row.item.artist.as_deref().map(fold));
+    names.collect::<BTreeSet<String>>().len()
+}
+
 /// Tracks as rows of numbers.
 #[derive(Debug, Clone)]
 pub struct Matrix {
@@ -291,23 +313,10 @@ pub fn open(source: &Source, engine: impl FnOnce() -> Result<Engine, LabError>) 
     Ok(set)
 }
 
-fn empty(source: &Source) -> Dataset {
-    Dataset {
-        source: source.to_string(),
-        items: Vec::new(),
-        keys: Vec::new(),
-        faults: Vec::new(),
-        notes: Vec::new(),
-        key_name: "path".to_owned(),
-        label_name: "genre".to_owned(),
-        columns: None,
-    }
-}
-
 /// The tracks of the library by their first genre, with their vectors.
 fn of_library(source: &Source, engine: &Engine) -> Result<Dataset, LabError> {
     let tracks = engine.labelled_tracks(&engine.label_source(), &GroupBy::Artist)?;
-    let mut set = empty(source);
+    let mut set = Dataset::new(source, "path", "genre");
     for (facts, genres) in tracks.facts.iter().zip(&tracks.labels) {
         set.items.push(Item {
             path: Some(facts.path.clone()),
@@ -325,7 +334,7 @@ fn of_library(source: &Source, engine: &Engine) -> Result<Dataset, LabError> {
 /// Vectors of a `.npy` file, labels and groups as `eval genre --vectors` takes them.
 fn of_vectors(source: &Source) -> Result<Dataset, LabError> {
     let values = read_vectors(&source.path)?;
-    let mut set = empty(source);
+    let mut set = Dataset::new(source, "row", "genre");
     let labels = match source.path_option("labels") {
         Some(path) => read_labels(&path, values.nrows())?,
         None => vec![Vec::new(); values.nrows()],
@@ -339,7 +348,6 @@ fn of_vectors(source: &Source) -> Result<Dataset, LabError> {
             ..Item::default()
         });
     }
-    "row".clone_into(&mut set.key_name);
     let names = (0..values.ncols()).map(|i| format!("column_{i:03}")).collect();
     set.columns = Some(Columns { names, values });
     Ok(set)

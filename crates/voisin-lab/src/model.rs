@@ -18,7 +18,7 @@ use voisin_learn::{
 
 /// A way to learn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", try_from = "String")]
+#[serde(rename_all = "kebab-case")]
 pub enum Algorithm {
     /// Always the commonest class.
     Majority,
@@ -73,21 +73,10 @@ impl FromStr for Algorithm {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if text == "extra-trees" {
-            return Err("extra-trees are there no more: take forest, and a new folder".to_owned());
-        }
         Self::ALL.iter().find(|(name, _)| *name == text).map(|(_, algorithm)| *algorithm).ok_or_else(|| {
             let names: Vec<&str> = Self::ALL.iter().map(|(name, _)| *name).collect();
             format!("there is no algorithm \"{text}\": expected {}", names.join(", "))
         })
-    }
-}
-
-impl TryFrom<String> for Algorithm {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
     }
 }
 
@@ -107,9 +96,9 @@ impl Default for LogisticSettings {
     }
 }
 
-/// Settings of every algorithm. Runs of before have some of algorithms that are there no more, which are passed over.
+/// Settings of every algorithm.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct AlgorithmSettings {
     /// Of `knn`.
     pub knn: KnnSettings,
@@ -130,15 +119,14 @@ impl AlgorithmSettings {
     pub(super) fn check(&self) -> Result<(), String> {
         let above = |x: f64| x > 0.0 && x <= 1e9;
         let share = |x: f64| x > 0.0 && x <= 1.0;
-        let trees = |forest: ForestSettings| (1..=100_000).contains(&forest.trees);
         let boost = self.boost;
-        for (fits, key, expected) in [
+        let checks = [
             (self.knn.k >= 1, "knn.k", "1 or more"),
             ((0.0..=1e6).contains(&self.knn.smoothing), "knn.smoothing", "0 or more"),
             (above(self.logistic.c), "logistic.c", "more than 0"),
             ((0.0..=1.0).contains(&self.bayes.var_smoothing), "bayes.var_smoothing", "0 to 1"),
             (above(self.svm.c), "svm.c", "more than 0"),
-            (trees(self.forest), "forest.trees", "1 to 100000"),
+            ((1..=100_000).contains(&self.forest.trees), "forest.trees", "1 to 100000"),
             ((1..=100_000).contains(&boost.rounds), "boost.rounds", "1 to 100000"),
             ((1..=16).contains(&boost.depth), "boost.depth", "1 to 16"),
             (share(boost.rate), "boost.rate", "more than 0, at most 1"),
@@ -146,12 +134,9 @@ impl AlgorithmSettings {
             (share(boost.columns), "boost.columns", "more than 0, at most 1"),
             ((0.0..=1e9).contains(&boost.lambda), "boost.lambda", "0 or more"),
             ((0.0..=1e9).contains(&boost.least), "boost.least", "0 or more"),
-        ] {
-            if !fits {
-                return Err(format!("settings.{key}: expected {expected}"));
-            }
-        }
-        Ok(())
+        ];
+        let unmet = checks.into_iter().find(|(fits, ..)| !fits);
+        unmet.map_or(Ok(()), |(_, key, expected)| Err(format!("settings.{key}: expected {expected}")))
     }
 }
 
@@ -357,15 +342,6 @@ mod tests {
             (centre + random.normal()) as f32
         });
         (x, class_of)
-    }
-
-    #[test]
-    fn algorithms_of_before_are_refused_by_name_and_their_settings_passed_over() {
-        let error = serde_json::from_str::<Algorithm>("\"extra-trees\"").unwrap_err().to_string();
-        assert!(error.starts_with("extra-trees are there no more: take forest"), "{error}");
-        assert_eq!(serde_json::to_string(&Algorithm::Boost).unwrap(), "\"boost\"");
-        let held = r#"{"extra_trees": {"trees": 5}, "forest": {"trees": 7, "random_thresholds": false}}"#;
-        assert_eq!(serde_json::from_str::<AlgorithmSettings>(held).unwrap().forest.trees, 7);
     }
 
     #[test]

@@ -139,7 +139,6 @@ pub struct Importance {
     pub own: Option<f64>,
     /// Whether it is one of the single columns that tell classes apart best, rather than all that measure one thing; of a
     /// network, a time rather than bands.
-    #[serde(default)]
     pub single: bool,
 }
 
@@ -211,7 +210,7 @@ pub struct Report {
 }
 
 /// A network's epochs.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Learning {
     /// What the curves show, in words.
     pub notes: Vec<String>,
@@ -220,10 +219,8 @@ pub struct Learning {
     /// Share named rightly of both.
     pub accuracy: [Vec<f64>; 2],
     /// What each layer is, what comes out of it, and how many numbers it learns.
-    #[serde(default)]
     pub layers: Vec<(String, String, usize)>,
     /// How many of the judged windows, and of the tracks by each decision about their windows, are named rightly.
-    #[serde(default)]
     pub decisions: Vec<(String, f64)>,
     /// How the inner layer forms, of a network whose inner layer is a space.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -16,13 +16,13 @@ use super::config::{Combine, Config};
 pub use super::cost::Clock;
 use super::cost::{environment, write_cost};
 use super::leak::{self, Leak};
-use super::matrix::Matrix;
+use super::matrix::{Matrix, Row, artists, licences};
 use super::model::Algorithm;
 use super::report::{Cost, DataCard, Figures, Importance, Method, Report, thinned};
 use super::{LabError, csv_bytes, pages, write};
 use crate::dataset::{Dataset, Part};
 use voisin_base::regular_file;
-use voisin_base::text::{count, fold};
+use voisin_base::text::count;
 use voisin_learn::Tensors;
 use voisin_learn::genre::Fold;
 use voisin_learn::metrics::argmax;
@@ -40,9 +40,6 @@ pub struct Progress {
     /// Seconds that are left, as far as the fits so far tell.
     pub seconds_left: f64,
 }
-
-/// The way in which parts are dealt, as a run that is not finished notes it.
-const DEALT: &str = "dealt 2\n";
 
 /// What a run that is not finished has worked out so far, in its folder.
 const WORK: &str = "work";
@@ -123,13 +120,12 @@ pub fn train(
 ) -> Result<Report, LabError> {
     let config = given.config;
     let mut cost = given.cost;
-    let faults = given.matrix.faults.clone();
     let bench = Bench::new(config, given.matrix)?;
-    let (work, digest) = bench.hold(run, given.set, &faults)?;
+    let (work, digest) = bench.hold(run, given.set)?;
 
     let clock = Clock::start();
     let folds = bench.folds();
-    let (judged, left_out) = bench.judge(&folds, &work, progress, stop)?;
+    let judged = bench.judge(&folds, &work, progress, stop)?;
     let mut methods: Vec<Method> = judged
         .iter()
         .map(|one| bench.method(one.algorithm.name(), &folds, &one.p, one.seconds, one.note.clone()))
@@ -163,31 +159,21 @@ pub fn train(
     cost.push(clock.cost("the answer's own fit"));
 
     let clock = Clock::start();
-    let said =
-        (!test.is_empty()).then(|| model.probabilities(bench.matrix.values.select(Axis(0), &test).view()));
-    let figures = bench.conclude(run, (given.set, &faults), (&folds, &answers), (&test, said), "folds")?;
+    let said = (!test.is_empty()).then(|| bench.said(&model, &test));
+    let figures = bench.conclude(run, given.set, (&folds, &answers), (&test, said), "folds")?;
     let importance = bench.importance(&folds[0], &model, &answering, &test)?;
     let mut found = leak::look(&bench.matrix.rows, &bench.split);
     if given.chosen_among != TRIAL {
         leak::listen(&mut found, &bench.matrix.rows, bench.matrix.values.view(), &bench.split, stop);
     }
     if given.random_folds {
-        let groups = &bench.split.groups;
-        let both = leak::random_folds(
-            &bench.matrix,
-            &bench.class_of,
-            &bench.classes,
-            groups,
-            &config.settings,
-            config.seed,
-        )?;
-        found.random_folds = Some(both);
+        found.random_folds = Some(bench.random_folds()?);
     }
     cost.push(clock.cost("figures"));
 
     let digests = digests(config, digest, &bytes);
     let mut report =
-        bench.report(given.set, &faults, methods, figures, importance, found, cost, digests, given.command);
+        bench.report(given.set, methods, figures, importance, found, cost, digests, given.command);
     report.judged_by += &among(given.chosen_among);
     if !bench.left_out.0.is_empty() {
         let mut taken: BTreeMap<&str, usize> = BTreeMap::new();
@@ -197,20 +183,14 @@ pub fn train(
         let taken: Vec<String> = taken.iter().map(|(name, n)| format!("{name} {n}")).collect();
         report.data.notes.push(format!("{} is taken for {}", config.data.left_out, taken.join(", ")));
     }
-    if !left_out.is_empty() {
-        report.judged_by += &format!("; left out for lack of time: {}", left_out.join(", "));
-    }
     publish(run, &report, &work)?;
     Ok(report)
 }
 
 /// BLAKE3 of the data, and of settings, data and weights together.
 pub(super) fn digests(config: &Config, data: String, weights: &[u8]) -> BTreeMap<String, String> {
-    let mut hasher = blake3::Hasher::new();
-    for part in [config.text().as_bytes(), data.as_bytes(), weights] {
-        hasher.update(part);
-    }
-    let run = hasher.finalize().to_hex().to_string();
+    let run = blake3::hash(&[config.text().as_bytes(), data.as_bytes(), weights].concat());
+    let run = run.to_hex().to_string();
     BTreeMap::from([("data".to_owned(), data), ("run".to_owned(), run)])
 }
 
@@ -228,31 +208,23 @@ pub(super) fn publish(run: &Path, report: &Report, work: &Path) -> Result<(), La
 
 impl Bench<'_> {
     /// Judges each algorithm on rows that it did not learn from; what was done before is read from `work`.
-    ///
-    /// - returns: also the names of those that the time did not suffice for
     fn judge(
         &self,
         folds: &[Fold],
         work: &Path,
         progress: &mut dyn FnMut(&Progress),
         stop: &AtomicBool,
-    ) -> Result<(Vec<Judged>, Vec<&'static str>), LabError> {
-        let algorithms = &self.config.algorithms;
-        let limit = if algorithms.minutes > 0.0 { 60.0 * algorithms.minutes } else { f64::INFINITY };
-        let (all, begun) = ((algorithms.names.len() * folds.len() + 1) as f64, Instant::now());
-        let (mut done, mut fitted) = (0.0, 0.0);
-        let (mut judged, mut left_out): (Vec<Judged>, _) = (Vec::new(), Vec::new());
-        for &algorithm in &algorithms.names {
+    ) -> Result<Vec<Judged>, LabError> {
+        let names = &self.config.algorithms.names;
+        let (all, begun) = ((names.len() * folds.len() + 1) as f64, Instant::now());
+        let (mut done, mut fitted, mut judged) = (0.0, 0.0, Vec::new());
+        for &algorithm in names {
             let mut one = Judged { algorithm, p: Vec::new(), note: None, seconds: 0.0 };
             for fold in folds {
                 if stop.load(Ordering::Relaxed) {
                     return Err(LabError::Interrupted);
                 }
                 let spent = begun.elapsed().as_secs_f64();
-                let to_come = one.seconds / one.p.len().max(1) as f64 * (folds.len() - one.p.len()) as f64;
-                if spent + to_come > limit && !judged.is_empty() {
-                    break;
-                }
                 let (number, dealing) = (fold.number + 1, fold.repeat + 1);
                 progress(&Progress {
                     share: done / all,
@@ -267,7 +239,7 @@ impl Bench<'_> {
                 } else {
                     let start = Instant::now();
                     let model = self.fit(algorithm, &fold.rest)?;
-                    let p = model.probabilities(self.matrix.values.select(Axis(0), &fold.held).view());
+                    let p = self.said(&model, &fold.held);
                     let (note, seconds) = (model.note(), start.elapsed().as_secs_f64());
                     write_unit(&path, &p, note.as_deref(), seconds)?;
                     fitted += 1.0;
@@ -277,59 +249,42 @@ impl Bench<'_> {
                 one.p.push(p);
                 done += 1.0;
             }
-            if one.p.len() == folds.len() { judged.push(one) } else { left_out.push(algorithm.name()) }
+            judged.push(one);
         }
-        Ok((judged, left_out))
+        Ok(judged)
     }
 
     /// Begins or goes on with a run's folder for work, where the data are the same as when it was begun.
     ///
     /// - returns: that folder, and the digest of the data
-    pub(super) fn hold(
-        &self,
-        run: &Path,
-        set: &Dataset,
-        faults: &[crate::dataset::Fault],
-    ) -> Result<(PathBuf, String), LabError> {
+    pub(super) fn hold(&self, run: &Path, set: &Dataset) -> Result<(PathBuf, String), LabError> {
         let work = run.join(WORK);
         std::fs::create_dir_all(&work).map_err(LabError::io(&work))?;
         let digest = self.digest();
         let digest_file = work.join("data.txt");
-        let both = format!("{digest}\n{}\n{DEALT}", self.numbers_digest());
+        let both = format!("{digest}\n{}\n", self.numbers_digest());
         match regular_file::read(&digest_file, 1000) {
             Ok(held) if held != both.as_bytes() => {
-                let what = if held.ends_with(DEALT.as_bytes()) {
-                    "the data changed since this run was begun"
-                } else {
-                    "this run was begun by an earlier voisin, which dealt tracks into parts otherwise"
-                };
-                return Err(LabError::run(run, format!("{what}: name another folder for it")));
+                let problem = "the data changed since this run was begun: name another folder for it";
+                return Err(LabError::run(run, problem));
             }
             Ok(_) => {}
             Err(_) => write(&digest_file, &both)?,
         }
-        self.write_data(run, set, faults)?;
+        self.write_data(run, set)?;
         Ok((work, digest))
     }
 
-    /// BLAKE3 over the sorted (content, label, split) of all tracks; the key stands for audio that there is none of.
+    /// BLAKE3 over the sorted `CONTENT NUL LABEL NUL PART LF` of all tracks; the key stands for audio that there is none of.
     fn digest(&self) -> String {
-        let mut lines: Vec<String> = self
-            .matrix
-            .rows
-            .iter()
-            .zip(&self.split.parts)
-            .map(|(row, part)| {
-                let content = row.audio().map_or_else(|| row.item.key.clone(), |content| content.to_string());
-                digest_line(&content, row.item.label.as_deref(), *part)
-            })
-            .collect();
+        let line = |(row, part): (&Row, &Option<Part>)| {
+            let content = row.audio().map_or_else(|| row.item.key.clone(), |content| content.to_string());
+            let label = row.item.label.as_deref().unwrap_or_default();
+            format!("{content}\0{label}\0{}\n", part.map_or("", Part::name))
+        };
+        let mut lines: Vec<String> = self.matrix.rows.iter().zip(&self.split.parts).map(line).collect();
         lines.sort_unstable();
-        let mut hasher = blake3::Hasher::new();
-        lines.iter().for_each(|line| {
-            hasher.update(line.as_bytes());
-        });
-        hasher.finalize().to_hex().to_string()
+        blake3::hash(lines.concat().as_bytes()).to_hex().to_string()
     }
 
     /// BLAKE3 of the numbers: a table of features may change between two commands.
@@ -341,12 +296,7 @@ impl Bench<'_> {
         hasher.finalize().to_hex().to_string()
     }
 
-    fn write_data(
-        &self,
-        run: &Path,
-        set: &Dataset,
-        faults: &[crate::dataset::Fault],
-    ) -> Result<(), LabError> {
+    fn write_data(&self, run: &Path, set: &Dataset) -> Result<(), LabError> {
         let header =
             ["path", "content", "genre", "artist", "split", "group", "seconds", "status"].map(str::to_owned);
         let rows = self.matrix.rows.iter().enumerate().map(|(at, row)| {
@@ -362,7 +312,7 @@ impl Bench<'_> {
             ]
         });
         write(&run.join("data.csv"), csv_bytes(&header, b',', rows))?;
-        let rows = faults.iter().map(|fault| [fault.key.clone(), fault.reason.clone()]);
+        let rows = self.matrix.faults.iter().map(|fault| [fault.key.clone(), fault.reason.clone()]);
         write(&run.join("failed.csv"), csv_bytes(&["path", "reason"].map(str::to_owned), b',', rows))?;
         let notes = set.notes.join("\n");
         if notes.is_empty() { Ok(()) } else { write(&run.join("notes.txt"), notes + "\n") }
@@ -374,7 +324,7 @@ impl Bench<'_> {
     pub(super) fn conclude(
         &self,
         run: &Path,
-        (set, faults): (&Dataset, &[crate::dataset::Fault]),
+        set: &Dataset,
         (folds, answers): (&[Fold], &[Array2<f32>]),
         (test, said): (&[usize], Option<Array2<f32>>),
         otherwise: &str,
@@ -391,7 +341,12 @@ impl Bench<'_> {
             None => (otherwise, &held[..], out_of_fold),
         };
         // Failures are spread over all tracks; a test part has its share of them.
-        let failed = faults.iter().filter(|fault| set.items.iter().any(|item| item.key == fault.key)).count();
+        let failed = self
+            .matrix
+            .faults
+            .iter()
+            .filter(|fault| set.items.iter().any(|item| item.key == fault.key))
+            .count();
         let failed = failed * on.len() / self.class_of.len().max(1);
         Ok(Figures::of(name, &self.answers(on, p), failed))
     }
@@ -430,7 +385,6 @@ impl Bench<'_> {
     pub(super) fn report(
         &self,
         set: &Dataset,
-        faults: &[crate::dataset::Fault],
         methods: Vec<Method>,
         figures: Figures,
         importance: Vec<Importance>,
@@ -441,12 +395,6 @@ impl Bench<'_> {
     ) -> Report {
         let data = &self.config.data;
         let rows = &self.matrix.rows;
-        let artists: BTreeSet<String> =
-            rows.iter().filter_map(|row| Some(fold(row.item.artist.as_deref()?))).collect();
-        let mut licences = BTreeMap::new();
-        rows.iter().filter_map(|row| row.item.licence.clone()).for_each(|licence| {
-            *licences.entry(licence).or_insert(0) += 1;
-        });
         let mut sizes = vec![0; self.classes.len()];
         self.class_of.iter().for_each(|&class| sizes[class] += 1);
         let mut notes = set.notes.clone();
@@ -483,13 +431,15 @@ impl Bench<'_> {
                 key_name: set.key_name.clone(),
                 label_name: set.label_name.clone(),
                 tracks: rows.len(),
-                artists: artists.len(),
+                artists: artists(rows),
                 sizes,
                 // of nothing it is -0
                 seconds: rows.iter().filter_map(|row| row.seconds).sum::<f64>() + 0.0,
-                licences,
-                failed: faults.len(),
-                first_failures: faults
+                licences: licences(rows),
+                failed: self.matrix.faults.len(),
+                first_failures: self
+                    .matrix
+                    .faults
                     .iter()
                     .take(FIRST_FAILURES)
                     .map(|fault| (fault.key.clone(), fault.reason.clone()))
@@ -515,23 +465,6 @@ impl Bench<'_> {
     }
 }
 
-/// A track in the data set's digest, which runs are compared and gone on with by: `CONTENT NUL LABEL NUL PART LF`. A label
-/// is `Some("…")`, with a backslash before each quotation mark and backslash, a part `Some(Training)`, `Some(Validation)` or
-/// `Some(Test)`; either is `None` where there is none.
-fn digest_line(content: &str, label: Option<&str>, part: Option<Part>) -> String {
-    let label = label.map_or_else(
-        || "None".to_owned(),
-        |label| format!("Some(\"{}\")", label.replace('\\', "\\\\").replace('"', "\\\"")),
-    );
-    let part = match part {
-        Some(Part::Training) => "Some(Training)",
-        Some(Part::Validation) => "Some(Validation)",
-        Some(Part::Test) => "Some(Test)",
-        None => "None",
-    };
-    format!("{content}\0{label}\0{part}\n")
-}
-
 /// A finished fit's answers, what it told, and how long it took; nothing where the file is not whole.
 fn read_unit(path: &Path, rows: usize, classes: usize) -> Option<(Array2<f32>, Option<String>, f64)> {
     let bytes = regular_file::read(path, 1 << 32).ok()?;
@@ -546,25 +479,4 @@ fn write_unit(path: &Path, p: &Array2<f32>, note: Option<&str>, seconds: f64) ->
     let note = note.map(|note| ("note".to_owned(), note.to_owned()));
     let header = note.into_iter().chain([("seconds".to_owned(), seconds.to_string())]).collect();
     write(path, tensors.to_bytes(header).map_err(|error| LabError::run(path, error))?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_digest_has_the_lines_that_runs_were_begun_with() {
-        for (label, part, expected) in [
-            (Some("Rock"), Some(Part::Training), "ab\0Some(\"Rock\")\0Some(Training)\n"),
-            (
-                Some(r#"7" \ Drum 'n' Bäss"#),
-                Some(Part::Validation),
-                "ab\0Some(\"7\\\" \\\\ Drum 'n' Bäss\")\0Some(Validation)\n",
-            ),
-            (Some(""), Some(Part::Test), "ab\0Some(\"\")\0Some(Test)\n"),
-            (None, None, "ab\0None\0None\n"),
-        ] {
-            assert_eq!(digest_line("ab", label, part), expected);
-        }
-    }
 }

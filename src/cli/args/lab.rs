@@ -99,7 +99,7 @@ const RECIPES: [&str; 8] = {
 /// same command goes on from there and ends with the same bits.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin train classifier table:train.csv,audio=train challenge --algorithm logistic,svm,forest --folds 5\n  voisin train classifier features:features.csv run --algorithm boost --set boost.rounds=500\n  voisin train classifier table:train.csv,audio=train challenge --recipe auto --minutes 60\n  voisin train classifier ~/genres run --features model:musicnn-msd --dry-run\n  voisin train classifier fma:~/fma run --recipe cnn-gap --set epochs=20\n  voisin train classifier ~/genres run --recipe cnn-lstm-mfcc --try copies=0,3 --try l2=0,0.001 --folds 5"
+    after_help = "Examples:\n  voisin train classifier table:train.csv,audio=train challenge --algorithm logistic,svm,forest --folds 5\n  voisin train classifier features:features.csv run --algorithm boost --set boost.rounds=500\n  voisin train classifier table:train.csv,audio=train challenge --recipe auto\n  voisin train classifier ~/genres run --features model:musicnn-msd --dry-run\n  voisin train classifier fma:~/fma run --recipe cnn-gap --set epochs=20\n  voisin train classifier ~/genres run --recipe cnn-lstm-mfcc --try copies=0,3 --try l2=0,0.001 --folds 5"
 )]
 pub(crate) struct TrainClassifierArgs {
     /// The data set: KIND:PATH, or a path (see `voisin dataset --help`)
@@ -139,9 +139,6 @@ pub(crate) struct TrainClassifierArgs {
     /// (select) [default: none; select with --recipe auto]
     #[arg(long, value_name = "HOW", value_parser = ["none", "select"])]
     pub(crate) combine: Option<String>,
-    /// Leave out algorithms that would not be judged after so many minutes
-    #[arg(long, value_name = "M")]
-    pub(crate) minutes: Option<f64>,
     /// Any setting, as config.toml has it: svm.c=3, forest.trees=1000 …; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
     pub(crate) set: Vec<(String, String)>,

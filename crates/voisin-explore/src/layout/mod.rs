@@ -15,6 +15,7 @@ mod quality;
 mod start;
 
 pub use quality::{LayoutQuality, quality};
+pub use start::principal_axes;
 
 use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};

@@ -11,6 +11,7 @@ mod source;
 mod table;
 mod text;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use ndarray::Array2;
@@ -114,7 +115,7 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    fn new(source: &Source, key_name: &str, label_name: &str) -> Self {
+    pub(crate) fn new(source: &Source, key_name: &str, label_name: &str) -> Self {
         Self {
             source: source.to_string(),
             items: Vec::new(),
@@ -133,12 +134,16 @@ impl Dataset {
 
     /// The labels that occur, each once, numbers in the order of numbers and all else in that of letters.
     pub fn classes(&self) -> Vec<String> {
-        let mut names: Vec<String> = self.items.iter().filter_map(|item| item.label.clone()).collect();
-        let number = |name: &String| name.trim().parse::<u64>().unwrap_or(u64::MAX);
-        names.sort_by(|a, b| number(a).cmp(&number(b)).then_with(|| a.cmp(b)));
-        names.dedup();
-        names
+        class_names(&self.items)
     }
+}
+
+/// The labels of some tracks, in the order of [`Dataset::classes`].
+pub(crate) fn class_names<'a>(items: impl IntoIterator<Item = &'a Item>) -> Vec<String> {
+    let names: BTreeSet<String> = items.into_iter().filter_map(|item| item.label.clone()).collect();
+    let mut names: Vec<String> = names.into_iter().collect();
+    names.sort_by_key(|name| name.trim().parse::<u64>().unwrap_or(u64::MAX));
+    names
 }
 
 /// What is wrong with a whole data set.

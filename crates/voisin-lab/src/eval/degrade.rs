@@ -45,37 +45,20 @@ pub enum Degradation {
 }
 
 impl Degradation {
-    /// Every way.
-    pub const ALL: [Self; 11] = [
-        Self::Mp3,
-        Self::Resampled,
-        Self::Softer,
-        Self::Shifted,
-        Self::LowPassed,
-        Self::Faster,
-        Self::Slower,
-        Self::TempoUp,
-        Self::TempoDown,
-        Self::PitchUp,
-        Self::PitchDown,
+    /// Every way, and what it is called.
+    pub const ALL: [(Self, &str); 11] = [
+        (Self::Mp3, "MP3 at 64 kbit/s"),
+        (Self::Resampled, "resampled to 32 kHz"),
+        (Self::Softer, "6 dB softer"),
+        (Self::Shifted, "3 s cut off"),
+        (Self::LowPassed, "low-passed at 8 kHz"),
+        (Self::Faster, "3 % faster"),
+        (Self::Slower, "3 % slower"),
+        (Self::TempoUp, "tempo + 3 %"),
+        (Self::TempoDown, "tempo - 3 %"),
+        (Self::PitchUp, "pitch + 3 %"),
+        (Self::PitchDown, "pitch - 3 %"),
     ];
-
-    /// For people.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Mp3 => "MP3 at 64 kbit/s",
-            Self::Resampled => "resampled to 32 kHz",
-            Self::Softer => "6 dB softer",
-            Self::Shifted => "3 s cut off",
-            Self::LowPassed => "low-passed at 8 kHz",
-            Self::Faster => "3 % faster",
-            Self::Slower => "3 % slower",
-            Self::TempoUp => "tempo + 3 %",
-            Self::TempoDown => "tempo - 3 %",
-            Self::PitchUp => "pitch + 3 %",
-            Self::PitchDown => "pitch - 3 %",
-        }
-    }
 }
 
 /// Programs that are on the path.
@@ -89,13 +72,8 @@ impl Tools {
     /// Looks for ffmpeg and lame.
     pub fn find() -> Self {
         let runs = |program: &str, argument: &str| {
-            Command::new(program)
-                .arg(argument)
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .status()
-                .is_ok_and(|status| status.success())
+            let said = Command::new(program).arg(argument).stdin(Stdio::null()).output();
+            said.is_ok_and(|said| said.status.success())
         };
         Self { ffmpeg: runs("ffmpeg", "-version"), lame: runs("lame", "--version") }
     }
@@ -166,21 +144,11 @@ pub fn degrade(
         let bytes: Vec<u8> = waveform.samples.iter().flat_map(integer).collect();
         std::fs::write(&plain, bytes).map_err(|source| DegradeError::Io { path: plain.clone(), source })?;
         let mut lame = Command::new("lame");
-        lame.args([
-            "--silent",
-            "-b",
-            "64",
-            "-r",
-            "-m",
-            "m",
-            "--signed",
-            "--little-endian",
-            "--bitwidth",
-            "16",
-        ])
-        .args(["-s", &format!("{}", f64::from(RATE) / 1000.0)])
-        .arg(&plain)
-        .arg(&out);
+        let form = "--silent -b 64 -r -m m --signed --little-endian --bitwidth 16";
+        lame.args(form.split(' '))
+            .args(["-s", &format!("{}", f64::from(RATE) / 1000.0)])
+            .arg(&plain)
+            .arg(&out);
         run(lame, "lame", original)?;
         return Ok(out);
     }
@@ -263,20 +231,11 @@ fn low_pass(samples: &mut [f32], edge: f64) {
 /// Mono, 32-bit float.
 fn write_wav(path: &Path, rate: u32, samples: &[f32]) -> Result<(), DegradeError> {
     let bytes = (samples.len() * 4) as u32;
-    let mut file = Vec::with_capacity(44 + samples.len() * 4);
-    file.extend(b"RIFF");
-    file.extend((36 + bytes).to_le_bytes());
-    file.extend(b"WAVEfmt ");
-    file.extend(16u32.to_le_bytes());
-    // 3: IEEE float; one channel.
-    file.extend(3u16.to_le_bytes());
-    file.extend(1u16.to_le_bytes());
-    file.extend(rate.to_le_bytes());
-    file.extend((rate * 4).to_le_bytes());
-    file.extend(4u16.to_le_bytes());
-    file.extend(32u16.to_le_bytes());
-    file.extend(b"data");
-    file.extend(bytes.to_le_bytes());
+    let numbers = |numbers: &[u32]| numbers.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
+    // 16 bytes of format: IEEE float (3) of one channel, 32 bits of which make 4 bytes of a frame.
+    let format = numbers(&[16, 3 | 1 << 16, rate, rate * 4, 4 | 32 << 16]);
+    let (all, data) = (numbers(&[36 + bytes]), numbers(&[bytes]));
+    let mut file = [b"RIFF", &all[..], b"WAVEfmt ", &format, b"data", &data].concat();
     file.extend(samples.iter().flat_map(|x| x.to_le_bytes()));
     std::fs::write(path, file).map_err(|source| DegradeError::Io { path: path.to_owned(), source })
 }

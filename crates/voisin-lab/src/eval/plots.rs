@@ -110,11 +110,7 @@ pub(crate) fn curves(
     let height = (UP + SIDE + 60.0).max(UP + 20.0 * series.len() as f64 + 20.0);
     let mut scene = Scene::new(LEFT + SIDE + beside, height);
     let at = |(x, y): (f64, f64)| (LEFT + x * SIDE, UP + SIDE - y / top * SIDE);
-    let ticks = |top: f64| {
-        let shares = (0..=5).map(|tick| f64::from(tick) / 5.0);
-        shares.map(|share| (share, format!("{:.0} %", 100.0 * share * top))).collect::<Vec<_>>()
-    };
-    axes(&mut scene, title, [LEFT, UP, SIDE, SIDE], [&ticks(1.0), &ticks(top)], [x_name, y_name]);
+    axes(&mut scene, title, [LEFT, UP, SIDE, SIDE], [&shares(1.0), &shares(top)], [x_name, y_name]);
     if diagonal {
         scene.line(vec![at((0.0, 0.0)), at((1.0, 1.0))], FAINT, 1.0);
     }
@@ -129,6 +125,12 @@ pub(crate) fn curves(
         }
     }
     scene
+}
+
+/// Ticks of an axis of shares from 0 to `top`.
+fn shares(top: f64) -> Vec<(f64, String)> {
+    let shares = (0..=5).map(|tick| f64::from(tick) / 5.0);
+    shares.map(|share| (share, format!("{:.0} %", 100.0 * share * top))).collect()
 }
 
 /// Title, grid and words of a plot.

@@ -9,11 +9,13 @@
     reason = "views are handed over by value, as ndarray's own functions do"
 )]
 
-use ndarray::{Array1, Array2, ArrayView2, Axis};
+use ndarray::{Array1, Array2, ArrayView2};
 use rayon::prelude::*;
 use serde::Serialize;
 
 use voisin_base::random::Random;
+use voisin_learn::Standardiser;
+use voisin_learn::genre::unit_rows;
 
 /// Redraws of the queries from which spreads are taken.
 const REDRAWS: usize = 1000;
@@ -236,23 +238,7 @@ pub fn robustness(
 
 /// Rows of length 1 (rows of zeros stay), after bringing columns to deviation 1 if asked.
 fn unit(vectors: ArrayView2<'_, f32>, standardise: bool) -> Array2<f32> {
-    let mut rows = vectors.to_owned();
-    if standardise {
-        for mut column in rows.columns_mut() {
-            let n = column.len() as f64;
-            let mean = column.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
-            let deviation = (column.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / n).sqrt();
-            let scale = if deviation > 1e-9 { 1.0 / deviation } else { 0.0 };
-            column.mapv_inplace(|x| ((f64::from(x) - mean) * scale) as f32);
-        }
-    }
-    for mut row in rows.axis_iter_mut(Axis(0)) {
-        let length = row.iter().map(|x| x * x).sum::<f32>().sqrt();
-        if length > 0.0 {
-            row.mapv_inplace(|x| x / length);
-        }
-    }
-    rows
+    unit_rows(if standardise { Standardiser::fit(vectors).1 } else { vectors.to_owned() })
 }
 
 /// Mean, and its spread over redraws of the queries (Efron, 1979); the same every time.

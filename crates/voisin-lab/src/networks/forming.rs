@@ -6,13 +6,12 @@ use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, s};
 
 use crate::LabError;
 use crate::report::Forming;
+use voisin_explore::layout::principal_axes;
 use voisin_learn::metrics::argmax;
 use voisin_train::classifier::{places_file, read_tensors};
 
 /// Tracks that are learnt from and tracks on a map, at most.
 pub(super) const WATCHED: usize = 400;
-/// Rounds in which the directions of largest variance are found.
-const ROUNDS: usize = 60;
 
 /// What of a training is watched: places in the inner layer of tracks that it learns from, which say where classes are, and
 /// behind them those of tracks that are drawn.
@@ -50,9 +49,10 @@ impl WatchedTracks<'_> {
             all.push(self.centred(&places.map_err(|error| LabError::run(&path, error.to_string()))?));
         }
         let (first, last) = (&all[0], &all[best + 1]);
-        let plane = plane(self.drawn_of(last));
+        let plane = principal_axes(self.drawn_of(last), 1);
         let on_plane = |units: ArrayView2<f32>| -> Vec<[f32; 2]> {
-            units.dot(&plane).outer_iter().map(|row| [row[0], row[1]]).collect()
+            let along = |row: ArrayView1<f32>, at| plane.get(at).map_or(0.0, |axis| row.dot(axis));
+            units.outer_iter().map(|row| [along(row, 0), along(row, 1)]).collect()
         };
         let [before, after] = [first, last].map(|units| self.nearest(units));
         // of the drawn tracks that are asked about, how many are where they are wanted
@@ -114,45 +114,11 @@ fn length(row: ArrayView1<f32>) -> f32 {
     row.dot(&row).sqrt().max(1e-12)
 }
 
-/// The two directions in which rows vary most, `[dimension, 2]`, by powers of their covariance.
-fn plane(rows: ArrayView2<f32>) -> Array2<f32> {
-    let mean = rows.mean_axis(Axis(0)).unwrap_or_else(|| Array1::zeros(rows.ncols()));
-    let mut left = &rows - &mean;
-    let mut found = Array2::zeros((rows.ncols(), 2));
-    for mut column in found.columns_mut() {
-        // the row that is farthest out is no bad guess
-        let farthest = argmax(left.outer_iter().map(|row| f64::from(length(row))));
-        let guess = left.outer_iter().nth(farthest);
-        let mut direction = guess.map_or_else(|| Array1::zeros(left.ncols()), |row| row.to_owned());
-        for _ in 0..ROUNDS {
-            direction = left.t().dot(&left.dot(&direction));
-            let length = length(direction.view());
-            direction /= length;
-        }
-        let along = left.dot(&direction);
-        for (mut row, along) in left.outer_iter_mut().zip(&along) {
-            row.scaled_add(-along, &direction);
-        }
-        column.assign(&direction);
-    }
-    found
-}
-
 #[cfg(test)]
 mod tests {
     use ndarray::array;
 
     use super::*;
-
-    #[test]
-    fn a_plane_is_that_of_the_largest_variance() {
-        let rows = Array2::from_shape_fn((60, 4), |(row, at)| {
-            let turn = row as f32 * 0.7;
-            [5.0 * turn.sin(), 0.1 * (3.1 * turn).cos(), 2.0 * (1.7 * turn).cos(), 0.0][at]
-        });
-        let plane = plane(rows.view());
-        assert!(plane[[0, 0]].abs() > 0.99 && plane[[2, 1]].abs() > 0.99, "{plane}");
-    }
 
     #[test]
     fn tracks_of_a_class_left_out_are_told_by_the_mean_that_they_are_nearest_to() {

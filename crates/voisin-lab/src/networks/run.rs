@@ -105,9 +105,8 @@ pub fn train(
     let config = given.config;
     let (recipe, settings) = named(config)?;
     let mut cost = given.cost;
-    let faults = given.matrix.faults.clone();
     let bench = Bench::new(config, given.matrix)?;
-    let (work, digest) = bench.hold(run, given.set, &faults)?;
+    let (work, digest) = bench.hold(run, given.set)?;
     let rows = &bench.matrix.rows;
     // behind those that are learnt from or judge, the tracks of a class that is left out
     let everyone: Vec<&Row> = rows.iter().chain(&bench.left_out.0).collect();
@@ -225,7 +224,7 @@ pub fn train(
         said = Some(joined(&judged, decide)?);
     }
     let otherwise = if config.data.folds > 0 { "folds" } else { "validation" };
-    let figures = bench.conclude(run, (given.set, &faults), (&folds, &answers), (&test, said), otherwise)?;
+    let figures = bench.conclude(run, given.set, (&folds, &answers), (&test, said), otherwise)?;
     // by tracks that it has not learnt from
     let mut asked = if test.is_empty() { fits.pop().map_or_else(Vec::new, |(.., held)| held) } else { test };
     Random::stream(config.seed, 0x0cc1).shuffle(&mut asked);
@@ -243,17 +242,8 @@ pub fn train(
     let mut leaks = leak::look(rows, &bench.split);
     leaks.looked_for += " alone; `voisin dataset` listens for more.";
     let digests = digests(config, digest, &bytes);
-    let mut report = bench.report(
-        given.set,
-        &faults,
-        vec![method],
-        figures,
-        importance,
-        leaks,
-        cost,
-        digests,
-        given.command,
-    );
+    let mut report =
+        bench.report(given.set, vec![method], figures, importance, leaks, cost, digests, given.command);
     report.judged_by += &among(given.chosen_among);
     let spectrograms: usize = kept_of.iter().sum();
     let report = Report {
@@ -304,15 +294,7 @@ fn learning(fitted: &Fitted, within_error: bool) -> Learning {
             ));
         }
     }
-    Learning {
-        notes,
-        loss,
-        accuracy,
-        layers: Vec::new(),
-        decisions: Vec::new(),
-        forming: None,
-        occlusion: None,
-    }
+    Learning { notes, loss, accuracy, ..Learning::default() }
 }
 
 /// Takes the network of a finished run into a folder of models, up to its inner layer: tracks then lie near each other

@@ -20,7 +20,6 @@ pub struct NetworkSettings {
     pub start: String,
     /// Of `space` that begins with a model: that its network stays as it is, and the linear layer alone learns that turns
     /// what it says into search vectors.
-    #[serde(default)]
     pub frozen: bool,
     /// Of `space`: windows of one second of each track.
     pub windows: usize,

@@ -53,7 +53,7 @@ pub use prediction::{Agreement, Confidence, GenrePrediction};
 pub use present::{KinStyles, PresentGenres};
 pub use provenance::{Provenance, Recipe};
 pub use settings::{FusionPart, Settings, VoteSettings};
-pub use space::{Space, Transform};
+pub use space::{Space, Transform, unit_rows};
 pub use suspects::{Suspect, rank as rank_suspects, suspects};
 pub use taxonomy::{Spellings, Taxonomy};
 pub use unknown::UnknownReason;

@@ -109,7 +109,7 @@ pub(super) fn product(a: ArrayView2<f32>, b: ArrayView2<f32>) -> Array2<f32> {
 }
 
 /// Scales each row to length 1; rows of zeros stay.
-pub(super) fn unit_rows(mut x: Array2<f32>) -> Array2<f32> {
+pub fn unit_rows(mut x: Array2<f32>) -> Array2<f32> {
     for mut row in x.outer_iter_mut() {
         let norm = row.iter().map(|v| f64::from(*v) * f64::from(*v)).sum::<f64>().sqrt();
         if norm > 1e-12 {

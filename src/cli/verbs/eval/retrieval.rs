@@ -150,24 +150,21 @@ fn robustness(
     let stop = context.stop_on_ctrl_c()?;
     let folder = tempfile::tempdir()?;
     let mut kinds = Vec::new();
-    for way in Degradation::ALL {
+    for (way, name) in Degradation::ALL {
         let mut kind = DegradationFigures {
             degradation: way,
-            name: way.name(),
+            name,
             figures: None,
             failed: 0,
             skipped: tools.can(way).err(),
         };
         if let Some(reason) = kind.skipped {
-            context.console.note(&format!("{}: left out, {reason}", way.name()));
+            context.console.note(&format!("{name}: left out, {reason}"));
             kinds.push(kind);
             continue;
         }
-        context.console.note(&format!(
-            "{}: {}",
-            way.name(),
-            count_with(chosen.len() as u64, "copy", "copies")
-        ));
+        let copies = count_with(chosen.len() as u64, "copy", "copies");
+        context.console.note(&format!("{name}: {copies}"));
         let (mut rows, mut own) = (Vec::new(), Vec::new());
         for (row, path) in &chosen {
             if stop.load(Ordering::Relaxed) {

@@ -257,9 +257,6 @@ fn config(
             put(key, value.to_string());
         }
     }
-    if let Some(minutes) = args.minutes {
-        put("algorithms.minutes", minutes.to_string());
-    }
     if !args.algorithm.is_empty() {
         let names: Vec<String> = args.algorithm.iter().map(|algorithm| text(algorithm.name())).collect();
         put("algorithms.names", format!("[{}]", names.join(", ")));
@@ -275,7 +272,6 @@ fn config(
             ("--features", args.features.is_some()),
             ("--algorithm", !args.algorithm.is_empty()),
             ("--combine", args.combine.is_some()),
-            ("--minutes", args.minutes.is_some()),
             ("--leak", args.leak),
         ];
         if let Some((option, _)) = given.iter().find(|(_, given)| *given) {

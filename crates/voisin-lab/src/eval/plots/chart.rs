@@ -1,6 +1,6 @@
 //! Curves over numbers of any size, and bars.
 
-use super::{Anchor, FAINT, GRID, INK, SERIES, Scene, axes, legend, shorten};
+use super::{Anchor, FAINT, INK, SERIES, Scene, axes, legend, shares, shorten};
 
 /// A curve: its name, and points in the order they are joined.
 pub type Curve = (String, Vec<(f64, f64)>);
@@ -87,13 +87,7 @@ pub fn bars(title: &str, rows: &[(String, f64, f64)]) -> Scene {
     let left = 24.0 + 7.5 * longest;
     let high = ROW * rows.len() as f64;
     let mut scene = Scene::new(left + WIDE + 110.0, UP + high + 40.0);
-    scene.text(12.0, 18.0, 15.0, Anchor::Start, INK, title);
-    for tick in 0..=5 {
-        let share = f64::from(tick) / 5.0;
-        let x = left + share * WIDE;
-        scene.line(vec![(x, UP), (x, UP + high)], GRID, 1.0);
-        scene.text(x, UP + high + 14.0, 12.0, Anchor::Middle, INK, format!("{:.0} %", 100.0 * share));
-    }
+    axes(&mut scene, title, [left, UP, WIDE, high], [&shares(1.0), &[]], ["", ""]);
     for (i, ((_, value, spread), name)) in rows.iter().zip(&names).enumerate() {
         let y = UP + ROW * (i as f64 + 0.5);
         let value = if value.is_finite() { value.clamp(0.0, 1.0) } else { 0.0 };
