@@ -18,6 +18,7 @@
 // Not forbid: ndarray's s![] allows itself an unsafe block where it is used.
 #![deny(unsafe_code)]
 
+mod architecture;
 mod backend;
 mod batcher;
 mod device;
@@ -36,10 +37,11 @@ mod tensors;
 mod vgg;
 mod weights;
 
+pub use architecture::Architecture;
 pub use device::{Device, DeviceChoice};
 pub use embedding::{Embedding, Parts, pool};
 pub use error::EncoderError;
-pub use manifest::{Architecture, ModelManifest, ModelNetwork, ModelOutput, ModelProjection, Pooling};
+pub use manifest::{ModelManifest, ModelNetwork, ModelOutput, ModelProjection, Pooling};
 pub use models::{
     DEFAULT_MODEL, ModelEntry, ModelLocation, ModelRef, import_model, keep_trained, models, models_dir,
 };

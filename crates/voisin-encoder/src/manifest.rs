@@ -1,98 +1,15 @@
 //! What a model is: its card, kept beside the weights as JSON.
 
+mod check;
+
 use std::fmt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::EncoderError;
-use voisin_features::{MelConfig, OpenL3Variant};
-
-/// Values before the VGG network's last layer: the fifth pool, `[2 times][128]`.
-pub(crate) const VGG_PENULTIMATE: usize = 256;
-/// Tags of the VGG network.
-pub(crate) const VGG_TAGS: usize = 50;
-
-/// The networks voisin can run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Architecture {
-    /// OpenL3 mel128, 512 dimensions (Cramer, Wu, Salamon, Bello, ICASSP 2019): windows of 1 s.
-    OpenL3,
-    /// MusiCNN (Pons and Serra, 2019): patches of 3 s, 200-d penultimate layer, 50 tags.
-    Musicnn,
-    /// The VGG network of the musicnn package (Pons and Serra, 2019): patches of 3 s, 256-d last pool, 50 tags.
-    Vgg,
-    /// Layers that the manifest lists ([`ModelManifest::layers`]), from a network that was trained in the laboratory: what
-    /// comes out of the last is the vector. Only as a model of one network.
-    Layers,
-}
-
-impl Architecture {
-    /// Every architecture whose layers are given.
-    pub const ALL: [Self; 3] = [Self::OpenL3, Self::Musicnn, Self::Vgg];
-
-    /// Length of an embedding; of [`Layers`](Self::Layers) 0, since its manifest says.
-    pub fn dimension(self) -> usize {
-        match self {
-            Self::Layers => 0,
-            Self::OpenL3 => 512,
-            Self::Musicnn => 200,
-            Self::Vgg => VGG_PENULTIMATE,
-        }
-    }
-
-    /// The spectrogram that the published weights were trained on; [`Layers`](Self::Layers) have none that are.
-    pub fn front_end(self) -> MelConfig {
-        match self {
-            Self::OpenL3 => MelConfig::openl3(OpenL3Variant::Original),
-            Self::Musicnn | Self::Vgg | Self::Layers => MelConfig::musicnn(),
-        }
-    }
-
-    /// The layers whose output can be a window's vector, as a manifest names them; the first is the usual one.
-    pub fn layers(self) -> &'static [&'static str] {
-        match self {
-            Self::OpenL3 => &["audio_embedding_layer"],
-            Self::Musicnn => &["penultimate"],
-            Self::Vgg => &["pool5"],
-            Self::Layers => &[],
-        }
-    }
-
-    /// `[n_mels, n_frames]` of a window: the only input size that the network takes; of [`Layers`](Self::Layers) zeros,
-    /// since they take what their front end makes.
-    pub fn input_shape(self) -> [usize; 2] {
-        match self {
-            Self::Layers => [0, 0],
-            Self::OpenL3 => [128, 199],
-            Self::Musicnn | Self::Vgg => [96, 187],
-        }
-    }
-}
-
-impl fmt::Display for Architecture {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::OpenL3 => "openl3",
-            Self::Musicnn => "musicnn",
-            Self::Vgg => "vgg",
-            Self::Layers => "layers",
-        })
-    }
-}
-
-impl std::str::FromStr for Architecture {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|architecture| architecture.to_string() == text)
-            .ok_or_else(|| format!("unknown architecture \"{text}\": expected openl3, musicnn or vgg"))
-    }
-}
+use super::{Architecture, EncoderError};
+use voisin_features::MelConfig;
 
 /// The card of a model.
 ///
@@ -334,134 +251,6 @@ impl ModelManifest {
             networks: Vec::new(),
         }
     }
-
-    fn check(&self) -> Result<(), String> {
-        let architecture = self.architecture;
-        if self.name.is_empty() || self.name.contains(['/', '\\']) {
-            return Err(format!("\"name\" is \"{}\": expected a word without slashes", self.name));
-        }
-        let others = self.networks.iter().map(ModelNetwork::dimension);
-        let dimension = self.own_dimension() + others.sum::<usize>();
-        if self.dimension != dimension {
-            let makers =
-                if self.networks.is_empty() { architecture.to_string() } else { "its networks".to_owned() };
-            return Err(format!("\"dimension\" is {}, expected {dimension} of {makers}", self.dimension));
-        }
-        check_network(
-            self.input_shape(),
-            architecture,
-            &self.front_end,
-            &self.weights,
-            &self.weights_sha256,
-        )?;
-        self.check_layers()?;
-        let is_newer = self.layer.is_some()
-            || !self.layers.is_empty()
-            || self.pooling.is_some()
-            || !self.outputs.is_empty()
-            || !self.networks.is_empty();
-        if is_newer && self.format < 2 {
-            return Err(
-                "\"layer\", \"layers\", \"pooling\", \"outputs\" and \"networks\" need \"format\": 2"
-                    .to_owned(),
-            );
-        }
-        let is_newest = |network: &ModelNetwork| network.every != 1 || network.projection.is_some();
-        if self.networks.iter().any(is_newest) && self.format < 3 {
-            return Err("\"every\" and \"projection\" of a network need \"format\": 3".to_owned());
-        }
-        let layers = architecture.layers();
-        if let Some(layer) = self.layer.as_deref().filter(|layer| !layers.contains(layer)) {
-            return Err(format!("\"layer\" is \"{layer}\": expected {}", layers.join(" or ")));
-        }
-        if self.architecture == Architecture::Layers && !self.networks.is_empty() {
-            return Err("a network of \"layers\" has no \"networks\" beside it".to_owned());
-        }
-        for output in &self.outputs {
-            if output.name.is_empty() || output.labels.is_empty() {
-                return Err("an output has no name or no labels".to_owned());
-            }
-        }
-        for network in &self.networks {
-            if network.architecture == Architecture::Layers {
-                return Err("a further network is of \"layers\": expected openl3, musicnn or vgg".to_owned());
-            }
-            check_network(
-                network.architecture.input_shape(),
-                network.architecture,
-                &network.front_end,
-                &network.weights,
-                &network.weights_sha256,
-            )?;
-            if !(network.weight.is_finite() && network.weight > 0.0) {
-                return Err(format!("\"weight\" is {}: expected a number above 0", network.weight));
-            }
-            let most = ModelNetwork::MOST_EVERY;
-            if !(1..=most).contains(&network.every) {
-                return Err(format!("\"every\" is {}: expected 1 to {most}", network.every));
-            }
-            if let Some(projection) = &network.projection {
-                check_file(&projection.weights, &projection.weights_sha256)?;
-                let (found, most) = (projection.dimension, network.architecture.dimension());
-                if !(1..=most).contains(&found) {
-                    return Err(format!("a projection's \"dimension\" is {found}: expected 1 to {most}"));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether the layers fit each other and the front end.
-    fn check_layers(&self) -> Result<(), String> {
-        if self.architecture != Architecture::Layers {
-            return if self.layers.is_empty() {
-                Ok(())
-            } else {
-                Err(format!("\"layers\" are listed: expected none of {}", self.architecture))
-            };
-        }
-        if !(1..=LONGEST).contains(&self.dimension) {
-            return Err(format!("\"dimension\" is {}: expected 1 to {LONGEST}", self.dimension));
-        }
-        let [bands, frames] = self.input_shape();
-        let input = super::StackShape::Image(1, bands, frames);
-        super::Stack::new(&self.layers, input, self.dimension).map_err(|error| error.to_string())?;
-        Ok(())
-    }
-}
-
-/// Longest vector of a network of layers.
-const LONGEST: usize = 65_536;
-
-/// What holds of every network of a model.
-///
-/// - `shape`: mel bands and frames that it takes
-fn check_network(
-    shape: [usize; 2],
-    architecture: Architecture,
-    front_end: &MelConfig,
-    weights: &str,
-    digest: &str,
-) -> Result<(), String> {
-    front_end.validate().map_err(|error| error.to_string())?;
-    let found = [front_end.n_mels(), front_end.n_frames()];
-    if found != shape {
-        return Err(format!(
-            "\"front_end\" makes windows of {found:?} mel bands and frames, but {architecture} takes {shape:?}"
-        ));
-    }
-    check_file(weights, digest)
-}
-
-/// Whether a file of weights is named as it should be.
-fn check_file(weights: &str, digest: &str) -> Result<(), String> {
-    if digest.len() != 64 || !digest.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
-        return Err("\"weights_sha256\" is not 64 lower-case hexadecimal digits".to_owned());
-    }
-    if Path::new(weights).file_name() != Some(std::ffi::OsStr::new(weights)) {
-        return Err(format!("\"weights\" is \"{weights}\": expected a file name without folders"));
-    }
-    Ok(())
 }
 
 /// SHA-256 of `bytes`, in lower-case hexadecimal digits.
@@ -481,6 +270,7 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use voisin_features::OpenL3Variant;
 
     fn manifest() -> ModelManifest {
         ModelManifest {

@@ -3,9 +3,9 @@
 use candle_core::{DType, Tensor};
 use ndarray::{Array2, Axis, concatenate, s};
 
+use super::architecture::VGG_TAGS;
 use super::backend::{Backend, Pass};
 use super::batcher::Batcher;
-use super::manifest::VGG_TAGS;
 use super::models::Found;
 use super::projection::Projection;
 use super::{Architecture, Device, EncoderError, ModelManifest, ModelRef, Weights};

@@ -1,7 +1,7 @@
 //! Names and shapes of every network's tensors, as their weights files have them.
 
 use super::Architecture;
-use super::manifest::{VGG_PENULTIMATE, VGG_TAGS};
+use super::architecture::{VGG_PENULTIMATE, VGG_TAGS};
 use voisin_kernels::musicnn;
 
 /// Channels of OpenL3 before and after each of the eight convolutions, as published. A network may be narrower.

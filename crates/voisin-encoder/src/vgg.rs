@@ -7,9 +7,9 @@
 use candle_core::{Module, ModuleT, Result, Tensor};
 use candle_nn::{BatchNorm, Conv2dConfig, VarBuilder, batch_norm};
 
+use super::architecture::{VGG_PENULTIMATE, VGG_TAGS};
 use super::backend::{Backend, Pass};
 use super::layers::{Conv2d, Linear, conv2d, linear};
-use super::manifest::{VGG_PENULTIMATE, VGG_TAGS};
 use super::tensors::{VGG_CHANNELS, VGG_CONVOLUTIONS, vgg_norm};
 use super::{Architecture, EncoderError, Weights};
 use voisin_kernels::conv::{BlockPlan, BlockTensors, ChainPlan, FastChain, NormPlace, Tail, affine};

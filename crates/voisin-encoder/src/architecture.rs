@@ -1,0 +1,92 @@
+//! The networks that voisin can run.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use voisin_features::{MelConfig, OpenL3Variant};
+
+/// Values before the VGG network's last layer: the fifth pool, `[2 times][128]`.
+pub(crate) const VGG_PENULTIMATE: usize = 256;
+/// Tags of the VGG network.
+pub(crate) const VGG_TAGS: usize = 50;
+
+/// The networks voisin can run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Architecture {
+    /// OpenL3 mel128, 512 dimensions (Cramer, Wu, Salamon, Bello, ICASSP 2019): windows of 1 s.
+    OpenL3,
+    /// MusiCNN (Pons and Serra, 2019): patches of 3 s, 200-d penultimate layer, 50 tags.
+    Musicnn,
+    /// The VGG network of the musicnn package (Pons and Serra, 2019): patches of 3 s, 256-d last pool, 50 tags.
+    Vgg,
+    /// Layers that the manifest lists ([`ModelManifest::layers`]), from a network that was trained in the laboratory: what
+    /// comes out of the last is the vector. Only as a model of one network.
+    Layers,
+}
+
+impl Architecture {
+    /// Every architecture whose layers are given.
+    pub const ALL: [Self; 3] = [Self::OpenL3, Self::Musicnn, Self::Vgg];
+
+    /// Length of an embedding; of [`Layers`](Self::Layers) 0, since its manifest says.
+    pub fn dimension(self) -> usize {
+        match self {
+            Self::Layers => 0,
+            Self::OpenL3 => 512,
+            Self::Musicnn => 200,
+            Self::Vgg => VGG_PENULTIMATE,
+        }
+    }
+
+    /// The spectrogram that the published weights were trained on; [`Layers`](Self::Layers) have none that are.
+    pub fn front_end(self) -> MelConfig {
+        match self {
+            Self::OpenL3 => MelConfig::openl3(OpenL3Variant::Original),
+            Self::Musicnn | Self::Vgg | Self::Layers => MelConfig::musicnn(),
+        }
+    }
+
+    /// The layers whose output can be a window's vector, as a manifest names them; the first is the usual one.
+    pub fn layers(self) -> &'static [&'static str] {
+        match self {
+            Self::OpenL3 => &["audio_embedding_layer"],
+            Self::Musicnn => &["penultimate"],
+            Self::Vgg => &["pool5"],
+            Self::Layers => &[],
+        }
+    }
+
+    /// `[n_mels, n_frames]` of a window: the only input size that the network takes; of [`Layers`](Self::Layers) zeros,
+    /// since they take what their front end makes.
+    pub fn input_shape(self) -> [usize; 2] {
+        match self {
+            Self::Layers => [0, 0],
+            Self::OpenL3 => [128, 199],
+            Self::Musicnn | Self::Vgg => [96, 187],
+        }
+    }
+}
+
+impl fmt::Display for Architecture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OpenL3 => "openl3",
+            Self::Musicnn => "musicnn",
+            Self::Vgg => "vgg",
+            Self::Layers => "layers",
+        })
+    }
+}
+
+impl std::str::FromStr for Architecture {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|architecture| architecture.to_string() == text)
+            .ok_or_else(|| format!("unknown architecture \"{text}\": expected openl3, musicnn or vgg"))
+    }
+}
