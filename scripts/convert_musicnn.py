@@ -185,6 +185,7 @@ def main():
     digest = hashlib.sha256(options.wheel.read_bytes()).hexdigest()
     if digest != WHEEL_SHA256:
         raise SystemExit(f"{options.wheel}: SHA-256 is {digest}, expected {WHEEL_SHA256}")
+    options.output.mkdir(parents=True, exist_ok=True)
     wheel = zipfile.ZipFile(options.wheel)
     configuration = wheel.read("musicnn/configuration.py").decode()
     for model in options.model:

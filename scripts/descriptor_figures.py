@@ -122,7 +122,7 @@ def main():
         for style in names:
             for number in range(options.clips):
                 groove = styles[style][number % len(styles[style])]
-                failure = make_grooves.render(folder, style, groove, number, options.seed, fonts)
+                failure = make_grooves.render(folder, style, groove, number, options.seed, fonts, make_grooves.BARS)
                 if failure:
                     print(failure, file=sys.stderr)
                     continue

@@ -3,7 +3,7 @@
 
 Prints what SHRINKING and DRIFT of crates/voisin-engine/src/space.rs were chosen by. LABELS.tsv has the columns file (the end
 of a path in DIR/tracks.csv), genre and artist, DIR is an export of free music, LENGTHS are the numbers of each network of its
-model (200,512 for the default); at least 60 tracks. Of n tracks n / (n + k) of the mean are taken off. Printed for each k:
+model (200,56 for the default, 200,512 for voisin-3-musicnn); at least 60 tracks. Of n tracks n / (n + k) of the mean are taken off. Printed for each k:
 
 - precision@3 (share of the three nearest that have a track's genre) in random parts of the library, and in one-sided ones:
   two thirds of one genre, the rest of others;

@@ -16,7 +16,7 @@ the one that the others are compared with. Printed for each:
 
 Vectors are taken as they are stored; with --standardise, each dimension is first brought to mean 0 and variance 1 over the
 tracks. With --centre, each DIR is judged a second time as voisin compares: DIR/mean.npy is taken off, and each part brought
-back to the length it had (LENGTHS: numbers of each network, 200,512 for the default model). With --pair, each later DIR is also judged in one vector with the first: both brought to unit length, the first
+back to the length it had (LENGTHS: numbers of each network, 200,56 for the default model). With --pair, each later DIR is also judged in one vector with the first: both brought to unit length, the first
 multiplied by WEIGHT (may be repeated; the machine, which standardises, is the same for all). Needs numpy; --svm needs
 scikit-learn.
 """

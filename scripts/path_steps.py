@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How near the largest step of `voisin path` is to the smallest possible.
 
-    scripts/path_steps.py VOISIN LIBRARY [--pairs 50] [--seed 1] [--centre 200,512]
+    scripts/path_steps.py VOISIN LIBRARY [--pairs 50] [--seed 1] [--centre 200,56]
 
 For random pairs of tracks of a library of at most 2 000, the walk's largest step (1 - similarity) over the smallest largest
 step of any walk of at most as many tracks, which is found exactly: over all pairs of tracks, step by step. --centre: numbers of each
