@@ -552,6 +552,7 @@ mod tests {
             let angle = f32::from(i) * 0.02;
             let mut new = track(i.into(), vec![angle.cos(), angle.sin()], 0);
             new.tags.artist = Some(format!("Orchestra {i}"));
+            new.tags.genres = vec!["Classical".into()];
             // The last two name no composer: their players count.
             new.tags.composer = (i < 18).then(|| if i < 9 { "Bach; Busoni" } else { "BACH" }.to_owned());
             library.insert_track(&new).unwrap();
@@ -565,10 +566,19 @@ mod tests {
         assert_eq!(found(&mut engine), [2, 3, 4, 5, 6]);
         engine.library_mut().set_person(Person::Composer).unwrap();
         assert_eq!(found(&mut engine), [2, 19, 20]);
+        let groups = |engine: &Engine| {
+            let source = engine.label_source();
+            let tracks = engine.labelled_tracks(&source, &crate::GroupBy::Artist).unwrap();
+            let artists =
+                tracks.facts[..2].iter().map(|facts| facts.artist.clone().unwrap()).collect::<Vec<_>>();
+            (tracks.groups.into_iter().collect::<std::collections::BTreeSet<_>>().len(), artists)
+        };
+        assert_eq!(groups(&engine), (3, vec!["Bach; Busoni".to_owned(); 2]));
         let track = engine.library().track(TrackId(2)).unwrap();
         assert_eq!((track.people(), track.artists()), (vec!["Bach", "Busoni"], vec!["Orchestra 1"]));
         engine.library_mut().set_person(Person::Artist).unwrap();
         assert_eq!(found(&mut engine), [2, 3, 4, 5, 6]);
+        assert_eq!(groups(&engine).0, 20);
     }
 
     #[test]

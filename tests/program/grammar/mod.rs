@@ -108,7 +108,7 @@ fn mistakes_have_one_style() {
             "labels from folder",
             "expected [tags|folder|CSV] or a command, found more than that; see \"voisin labels --help\"",
         ),
-        ("list --library demo --nope", "there is no option --nope here; see \"voisin list --help\""),
+        ("list --library demo --qqq", "there is no option --qqq here; see \"voisin list --help\""),
         (
             "--library demo list -o l.m3u8",
             "--output takes a playlist, expected with it --format m3u8, xspf, jspf, rekordbox, traktor or paths, found --format table",

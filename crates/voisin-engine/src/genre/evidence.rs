@@ -14,7 +14,7 @@ pub struct Evidence {
     pub path: PathBuf,
     /// Artist and title, or the file's name.
     pub display: String,
-    /// Its artist.
+    /// Its artist, or its composers where tracks count as by these.
     pub artist: Option<String>,
     /// What it voted for.
     pub genres: Vec<Genre>,

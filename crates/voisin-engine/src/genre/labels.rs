@@ -115,7 +115,7 @@ impl std::fmt::Display for GroupBy {
 /// What is shown of a track to a person.
 #[derive(Debug, Clone)]
 pub struct TrackDisplay {
-    /// Its artist, or its album's.
+    /// Its artist, or its album's; its composers where tracks count as by these.
     pub artist: Option<String>,
     /// Artist and title, or the file's name.
     pub display: String,
@@ -144,7 +144,7 @@ impl TrackDisplay {
     /// What there is of a track.
     pub(super) fn of(track: &Track) -> Self {
         Self {
-            artist: track.main_artist().map(str::to_owned),
+            artist: track.composers.as_deref().or_else(|| track.main_artist()).map(str::to_owned),
             display: track.display_name(),
             path: track.path.clone(),
         }
