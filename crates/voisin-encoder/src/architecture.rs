@@ -21,8 +21,8 @@ pub enum Architecture {
     Musicnn,
     /// The VGG network of the musicnn package (Pons and Serra, 2019): patches of 3 s, 256-d last pool, 50 tags.
     Vgg,
-    /// Layers that the manifest lists ([`ModelManifest::layers`]), from a network that was trained in the laboratory: what
-    /// comes out of the last is the vector. Only as a model of one network.
+    /// Layers that the manifest lists ([`ModelManifest::layers`](crate::ModelManifest::layers)), from a network that was
+    /// trained in the laboratory: what comes out of the last is the vector. Only as a model of one network.
     Layers,
 }
 
