@@ -190,6 +190,10 @@ fn pull_returns_every_record_as_it_was_pushed() {
     let sandbox = sandbox_with(300);
     let url = server.url();
     assert_eq!(code(&sandbox.run(["labels", "set", "id:10", "Zouk"])), 0);
+    Library::open(&sandbox.path("library"), OpenMode::ReadWrite)
+        .unwrap()
+        .set_setting("person", Some("composer"))
+        .unwrap();
     push(&sandbox, &server, &["--windows"]);
     let other = Sandbox::new();
     let pull = |sandbox: &Sandbox| {
@@ -199,6 +203,8 @@ fn pull_returns_every_record_as_it_was_pushed() {
     };
     assert_eq!(pull(&other)["added"], 300);
     assert_eq!(pull(&other)["added"], 0);
+    let person = Library::open(&other.path("library"), OpenMode::ReadOnly).unwrap().setting("person");
+    assert_eq!(person.unwrap().as_deref(), Some("composer"), "whom tracks count as by");
     let facts = |sandbox: &Sandbox| {
         let library = Library::open(&sandbox.path("library"), OpenMode::ReadOnly).unwrap();
         let facts = library.track_ids().unwrap().into_iter().map(|id| library.facts(id).unwrap());

@@ -15,7 +15,7 @@ use voisin_library::{Intake, Library, LibraryError, MergeOutcome, StoredMean, Tr
 pub(super) const BATCH: usize = 1000;
 
 /// Settings of a library that travel with it.
-const SETTINGS: [&str; 3] = ["labels", "windows", IDENTITY];
+const SETTINGS: [&str; 4] = ["labels", "windows", "person", IDENTITY];
 
 /// Setting that names the kind of content ids.
 const IDENTITY: &str = "identity";
