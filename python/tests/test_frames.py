@@ -14,7 +14,7 @@ pa = pytest.importorskip("pyarrow")
 def test_data_frames_take_a_library_over(folder):
     library = voisin.Library(folder)
     table = library.table()
-    assert len(table) == len(FILES) and repr(table) == f"Table({len(FILES)} tracks, 21 columns)"
+    assert len(table) == len(FILES) and repr(table) == f"Table({len(FILES)} tracks, 22 columns)"
     ids, vectors = library.vectors()
     arrow = pa.table(table)
     assert arrow.column_names == table.columns
@@ -54,7 +54,7 @@ def test_polars_pandas_and_duckdb_know_it(folder):
     table = library.table()
     loudest = max(library.tracks(), key=lambda track: track.loudness)
     frame = polars.DataFrame(table)
-    assert frame.shape == (len(FILES), 21) and frame["vector"].dtype == polars.Array(polars.Float32, library.dimension)
+    assert frame.shape == (len(FILES), 22) and frame["vector"].dtype == polars.Array(polars.Float32, library.dimension)
     assert frame.sort("loudness")["title"][-1] == loudest.title
     frame = pandas.DataFrame.from_arrow(table)
     assert frame.loc[frame.loudness.idxmax(), "title"] == loudest.title
