@@ -127,7 +127,7 @@ fn print_guess(guess: &Guess) -> anyhow::Result<()> {
             .indented(2);
     for share in guess.shares.iter().filter(|share| share.probability >= 2.0 * SMALLEST_SHARE) {
         let basis = match share.basis {
-            Basis::Labels => "labelled music",
+            Basis::Labels => "labelled recordings",
             Basis::Tags => "tags only",
         };
         table.row([share.genre.to_string(), percent(share.probability), basis.to_owned()]);

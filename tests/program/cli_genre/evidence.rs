@@ -316,6 +316,33 @@ fn a_genre_that_the_labels_lack_is_named_and_not_called_one_of_theirs() {
     );
 }
 
+/// Fourteen seconds of espeak-ng 1.51, voice "de", 150 words a minute, as Opus of 12 kbit/s.
+#[test]
+fn speech_is_told_from_music() {
+    let music = RealMusic::new();
+    let speech = music.sandbox.path("speech.opus");
+    fs::copy("tests/data/genre/speech.opus", &speech).unwrap();
+    music.label((1, "Metal"), (0, "Ambient"));
+    let guess = music.ask(&speech);
+    assert_eq!((&guess["source"], &guess["genre"]), (&json!("first_guess"), &json!("Speech")), "{guess}");
+    assert!(guess["probability"].as_f64() >= Some(0.85), "{guess}");
+    music.label((3, "Metal"), (3, "Ambient"));
+    fine(music.sandbox.run([Path::new("add"), &speech]));
+    for asked in [&speech, Path::new("id:8")] {
+        let answer = music.ask(asked);
+        assert_eq!((&answer["genre"], &answer["unknown"]), (&Value::Null, &json!("lacking")), "{answer}");
+        assert_eq!(answer["sounds_like"]["genre"], "Speech", "{answer}");
+    }
+    for file in &music.files {
+        assert_eq!(music.ask(file)["sounds_like"], Value::Null, "{}", file.display());
+    }
+    let found = fine_json(music.sandbox.run(["find", "talking", "--limit", "1", "--format", "json"]));
+    assert_eq!(found["tracks"][0]["id"], 8, "{found}");
+    // Where there is a label for it, nothing is lacking.
+    music.label((3, "Metal"), (3, "Spoken Word"));
+    assert_eq!(music.ask(&speech)["sounds_like"], Value::Null);
+}
+
 #[test]
 fn a_model_without_tags_says_unknown() {
     let sandbox = Sandbox::new();

@@ -2,7 +2,8 @@
 //!
 //! `data/default_genres.json` holds it; `scripts/fit_default_genres.py` fitted it. Ten genres rest on labels: softmax
 //! regression on the mean tag logits of a track. The others rest on tags alone: each competes by how far its strongest
-//! tag is above the strongest tag that names a labelled genre, counted from a bar.
+//! tag is above the strongest tag that names a labelled genre, counted from a bar. Before all that stands whether it is
+//! speech, logistic regression on the same logits.
 
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +50,7 @@ struct File {
     labelled: Vec<LabelledGenre>,
     naming: Vec<String>,
     tagged: Vec<TaggedGenre>,
+    speech: LabelledGenre,
     unknown_below: f32,
 }
 
@@ -70,14 +72,18 @@ struct TaggedGenre {
 #[derive(Debug)]
 pub struct DefaultGenres {
     tags: Vec<String>,
-    /// Weights per tag, bias.
-    labelled: Vec<(Genre, Vec<f32>, f32)>,
+    labelled: Vec<Scored>,
     /// Tags that name labelled genres, by number.
     naming: Vec<usize>,
     /// Tags, and the bar.
     tagged: Vec<(Genre, Vec<usize>, f32)>,
+    /// All other genres share what it leaves.
+    speech: Scored,
     unknown_below: f32,
 }
+
+/// A genre, its weights per tag, its bias.
+type Scored = (Genre, Vec<f32>, f32);
 
 impl DefaultGenres {
     /// The head that ships.
@@ -98,20 +104,18 @@ impl DefaultGenres {
         };
         let genre = |name: &str| taxonomy.genre(name).ok_or_else(|| bad(format!("\"{name}\" is no genre")));
         let n = file.tags.len();
-        let labelled = file
-            .labelled
-            .into_iter()
-            .map(|l| {
-                if l.weight.len() != n || !l.weight.iter().chain([&l.bias]).all(|x| x.is_finite()) {
-                    return Err(bad(format!(
-                        "{} has {} weights, expected {n} finite ones",
-                        l.genre,
-                        l.weight.len()
-                    )));
-                }
-                Ok((genre(&l.genre)?, l.weight, l.bias))
-            })
-            .collect::<Result<Vec<_>, _>>()?;
+        let scored = |l: LabelledGenre| {
+            if l.weight.len() != n || !l.weight.iter().chain([&l.bias]).all(|x| x.is_finite()) {
+                return Err(bad(format!(
+                    "{} has {} weights, expected {n} finite ones",
+                    l.genre,
+                    l.weight.len()
+                )));
+            }
+            Ok((genre(&l.genre)?, l.weight, l.bias))
+        };
+        let labelled = file.labelled.into_iter().map(scored).collect::<Result<Vec<_>, _>>()?;
+        let speech = scored(file.speech)?;
         let naming = file.naming.iter().map(place).collect::<Result<Vec<_>, _>>()?;
         let tagged = file
             .tagged
@@ -127,7 +131,7 @@ impl DefaultGenres {
         if labelled.is_empty() || naming.is_empty() {
             return Err(bad("it has no labelled genres, or no tags that name them".to_owned()));
         }
-        Ok(Self { labelled, naming, tagged, unknown_below: file.unknown_below, tags: file.tags })
+        Ok(Self { labelled, naming, tagged, speech, unknown_below: file.unknown_below, tags: file.tags })
     }
 
     /// The tags that it reads, in their order.
@@ -138,7 +142,8 @@ impl DefaultGenres {
     /// Its genres and what each rests on.
     pub fn genres(&self) -> impl Iterator<Item = (&Genre, Basis)> {
         let labelled = self.labelled.iter().map(|(genre, ..)| (genre, Basis::Labels));
-        labelled.chain(self.tagged.iter().map(|(genre, ..)| (genre, Basis::Tags)))
+        let tagged = self.tagged.iter().map(|(genre, ..)| (genre, Basis::Tags));
+        labelled.chain(tagged).chain([(&self.speech.0, Basis::Labels)])
     }
 
     /// Guesses from a track's mean tag logits, in the order of [`tags`](Self::tags).
@@ -158,11 +163,9 @@ impl DefaultGenres {
         // As far as activations go that it was fitted on.
         let limit = (1e-6f32).ln().abs();
         let x: Vec<f32> = logits.iter().map(|x| x.clamp(-limit, limit)).collect();
-        let scores: Vec<f32> = self
-            .labelled
-            .iter()
-            .map(|(_, weight, bias)| bias + weight.iter().zip(&x).map(|(w, x)| w * x).sum::<f32>())
-            .collect();
+        let score =
+            |(_, weight, bias): &Scored| bias + weight.iter().zip(&x).map(|(w, x)| w * x).sum::<f32>();
+        let scores: Vec<f32> = self.labelled.iter().map(score).collect();
         let most = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let sum: f32 = scores.iter().map(|score| (score - most).exp()).sum();
         let mut p: Vec<f32> = scores.iter().map(|score| (score - most).exp() / sum).collect();
@@ -175,6 +178,9 @@ impl DefaultGenres {
                 .iter()
                 .map(|(_, tags, bar)| likeliest * (strongest(tags) - rival - bar).min(50.0).exp()),
         );
+        let (speech, music) = (score(&self.speech), p.iter().sum::<f32>());
+        p.iter_mut().for_each(|p| *p /= music * (1.0 + speech.exp()));
+        p.push(1.0 / (1.0 + (-speech).exp()));
         let answers = || self.genres().zip(&p).filter(|((genre, _), _)| is_asked(genre));
         let all: f32 = answers().map(|(_, p)| p).sum::<f32>().max(f32::MIN_POSITIVE);
         let mut shares: Vec<GuessShare> = answers()
@@ -213,7 +219,7 @@ mod tests {
             .filter(|(_, basis)| *basis == Basis::Labels)
             .map(|(genre, _)| genre.name())
             .collect();
-        assert_eq!(labels.len(), 10);
+        assert_eq!((labels.len(), labels[10]), (11, "Speech"));
         let tags: Vec<&str> =
             head.genres().filter(|(_, basis)| *basis == Basis::Tags).map(|(genre, _)| genre.name()).collect();
         assert_eq!(tags, ["Electronic", "Ambient", "Folk", "Punk", "Soul", "Funk"]);
@@ -237,7 +243,7 @@ mod tests {
             let guess = head.guess(&logits(&head, &strong), &[]).unwrap();
             assert_eq!(guess.shares[0].genre.name(), expected, "{guess:?}");
             let sum: f32 = guess.shares.iter().map(|share| share.probability).sum();
-            assert!((sum - 1.0).abs() < 1e-5 && guess.shares.len() == 16);
+            assert!((sum - 1.0).abs() < 1e-5 && guess.shares.len() == 17);
             assert!((guess.probability - guess.shares[0].probability).abs() < 1e-9);
         }
         // A tag genre exactly at its bar ties with the likeliest labelled one.
@@ -286,9 +292,12 @@ mod tests {
         let guess = high.guess(&[0.0; 50], &[]).unwrap();
         assert!(guess.genre.is_none() && guess.probability > 0.0);
         let taxonomy = Taxonomy::default();
-        for (from, to) in
-            [("\"format\": 1", "\"format\": 2"), ("\"bar\": ", "\"bars\": "), ("\"jazz\"", "\"jaz\"")]
-        {
+        for (from, to) in [
+            ("\"format\": 1", "\"format\": 2"),
+            ("\"bar\": ", "\"bars\": "),
+            ("\"jazz\"", "\"jaz\""),
+            ("\"speech\": {", "\"spoken\": {"),
+        ] {
             let text = SHIPPED.replacen(from, to, 1);
             assert!(text != SHIPPED && DefaultGenres::parse(&text, &taxonomy).is_err(), "{to}");
         }
