@@ -43,7 +43,7 @@ default)
     trap 'rm -rf "$work"' EXIT
     export VOISIN_LIBRARY=$work/library
     for among in "" "classical,electronic,ambient,pop,rock"; do
-        printf '\n== %s\n' "${among:-all sixteen genres}"
+        printf '\n== %s\n' "${among:-all genres}"
         target/release/voisin classify "$data"/emotify-dev/*/*.mp3 --format csv ${among:+--among "$among"} > "$work/guess.csv" || true
         # path,genre,probability,unknown,best; no path here has a comma
         awk -F, 'NR > 1 {
