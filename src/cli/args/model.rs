@@ -115,6 +115,7 @@ pub(crate) struct NamesArgs {
 pub(crate) enum LibraryNames {
     Genres,
     Artists,
+    Composers,
     Albums,
     Words,
     Ids,

@@ -29,6 +29,7 @@ _voisin_or_names() {
     case "$before" in
         --genre|--genre=|--exclude-genre|--exclude-genre=|--among|--among=|genres) what=genres ;;
         --artist|--artist=|--exclude-artist|--exclude-artist=|artists|artist:) what=artists ;;
+        --composer|--composer=|composer:) what=composers ;;
         album:) what=albums ;;
         id:) what=ids ;;
         --tag|--tag=|--not-tag|--not-tag=|--more|--more=|--less|--less=) what=words ;;
@@ -54,10 +55,12 @@ _voisin_names() {
 }
 _voisin_genres() { _voisin_names genres }
 _voisin_artists() { _voisin_names artists }
+_voisin_composers() { _voisin_names composers }
 _voisin_words() { _voisin_names words }
 _voisin_tracks() {
     case "$PREFIX" in
         artist:*) compset -P 'artist:'; _voisin_names artists ;;
+        composer:*) compset -P 'composer:'; _voisin_names composers ;;
         album:*) compset -P 'album:'; _voisin_names albums ;;
         id:*) compset -P 'id:'; _voisin_names ids ;;
         *) _files ;;
@@ -71,6 +74,7 @@ complete -c voisin -l exclude-genre -x -a '(voisin library-names genres 2>/dev/n
 complete -c voisin -l among -x -a '(voisin library-names genres 2>/dev/null)'
 complete -c voisin -l artist -x -a '(voisin library-names artists 2>/dev/null)'
 complete -c voisin -l exclude-artist -x -a '(voisin library-names artists 2>/dev/null)'
+complete -c voisin -l composer -x -a '(voisin library-names composers 2>/dev/null)'
 complete -c voisin -l tag -x -a '(voisin library-names words 2>/dev/null)'
 complete -c voisin -l not-tag -x -a '(voisin library-names words 2>/dev/null)'
 complete -c voisin -l more -x -a '(voisin library-names words 2>/dev/null)'
@@ -84,11 +88,13 @@ function __voisin_tracks
             printf 'id:%s\n' (voisin library-names ids 2>/dev/null)
         case 'artist:*'
             printf 'artist:%s\n' (voisin library-names artists 2>/dev/null)
+        case 'composer:*'
+            printf 'composer:%s\n' (voisin library-names composers 2>/dev/null)
         case 'album:*'
             printf 'album:%s\n' (voisin library-names albums 2>/dev/null)
     end
 end
-complete -c voisin -n 'string match -qr "^(id|artist|album):" -- (commandline -ct)' -f -a '(__voisin_tracks)'
+complete -c voisin -n 'string match -qr "^(id|artist|composer|album):" -- (commandline -ct)' -f -a '(__voisin_tracks)'
 complete -c voisin -l seed -r -a '(__voisin_tracks)'
 complete -c voisin -l unlike -r -a '(__voisin_tracks)'
 complete -c voisin -l via -r -a '(__voisin_tracks)'
@@ -123,6 +129,8 @@ fn with_names(line: &str) -> String {
         ":_voisin_genres"
     } else if takes(&[":ARTIST:", ":name -- Only the artists"]) {
         ":_voisin_artists"
+    } else if takes(&[":COMPOSER:"]) {
+        ":_voisin_composers"
     } else if takes(&[":WORDS:", ":WORD:", ":query -- What to look for"]) {
         ":_voisin_words"
     } else if takes(&[":TRACK:", ":seeds -- ", ":tracks -- ", "':from -- ", "':to -- "]) {
@@ -141,6 +149,7 @@ pub(crate) fn names(context: &Context, args: &NamesArgs) -> anyhow::Result<Endin
     let names: BTreeSet<String> = match args.what {
         LibraryNames::Genres => engine.genre_names()?.into_iter().collect(),
         LibraryNames::Artists => library.names(NameOf::Artist)?.iter().cloned().collect(),
+        LibraryNames::Composers => library.names(NameOf::Composer)?.iter().cloned().collect(),
         LibraryNames::Albums => library.names(NameOf::Album)?.iter().cloned().collect(),
         LibraryNames::Words => {
             let heard = engine.predicted_tags_if_any()?;

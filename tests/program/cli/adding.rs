@@ -129,6 +129,8 @@ fn composers_are_read_asked_for_and_counted_by() {
         found["tracks"].as_array().unwrap().iter().map(|track| track["composer"].clone()).collect::<Vec<_>>()
     };
     assert_eq!(by_clara(), ["Clara Schumann"; 3]);
+    let completed = sandbox.run(["library-names", "composers", "CLA"]);
+    assert_eq!(text(&completed.stdout), "Clara Schumann\n", "what shells complete");
     assert!(text(&sandbox.run(["show", "chaos god"]).stdout).contains("Clara Schumann"));
     let of_album = json(sandbox.run(["similar", "composer:clara schumann", "--format", "json"]));
     assert_eq!(of_album["neighbours"].as_array().unwrap().len(), 3, "the others: {of_album}");

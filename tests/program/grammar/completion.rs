@@ -59,8 +59,13 @@ fn shells_complete_what_the_library_has() {
     );
     let fish = fine(run("completions fish"));
     assert!(fish.contains("-l seed -r -a '(__voisin_tracks)'"), "{fish}");
-    for takes_words in ["*--more=", "*--tag=", "'*:query -- What to look for"] {
-        let line = zsh.lines().find(|line| line.contains(takes_words));
-        assert!(line.is_some_and(|line| line.contains(":_voisin_words'")), "{line:?}");
+    for (takes, names) in [
+        ("*--more=", "words"),
+        ("*--tag=", "words"),
+        ("'*:query -- What to look for", "words"),
+        ("*--composer=", "composers"),
+    ] {
+        let line = zsh.lines().find(|line| line.contains(takes));
+        assert!(line.is_some_and(|line| line.contains(&format!(":_voisin_{names}'"))), "{line:?}");
     }
 }
