@@ -45,7 +45,8 @@ fn a_push_that_is_killed_ends_in_the_same_tables() {
         if is_over {
             // Everything goes, so that there is something to interrupt again.
             killed.psql(
-                "drop table if exists voisin_track, voisin_state, voisin_source, voisin_setting, voisin_gone, voisin_mean",
+                "drop table if exists voisin_track, voisin_state, voisin_source, voisin_held, voisin_setting,
+                    voisin_gone, voisin_mean",
                 &[],
             );
         }
@@ -180,7 +181,7 @@ fn only_recentre_renews_the_mean() {
     // Tables of before the mean are refused by their number.
     server.psql("update voisin_state set schema = 1", &[]);
     let said = refused(sandbox.run(["push", "--to", &url]));
-    assert!(said.contains("schema 1, this voisin knows 2") && said.contains("push again"), "{said}");
+    assert!(said.contains("schema 1, this voisin knows 3") && said.contains("push again"), "{said}");
 }
 
 #[test]

@@ -162,11 +162,16 @@ impl FilterSql {
             }
         }
         if filter.tempo_from.is_some() || filter.tempo_to.is_some() {
-            let from = self.bind(FilterValue::Real(filter.tempo_from.unwrap_or(0.0)));
-            let to = self.bind(FilterValue::Real(filter.tempo_to.unwrap_or(f64::MAX)));
-            let times: &[&str] = if filter.tempo_octaves { &["1", "2", "0.5"] } else { &["1"] };
-            let spans = times.iter().map(|times| format!("{tempo} * {times} between {from} and {to}"));
-            self.also(&format!("({})", spans.collect::<Vec<_>>().join(" or ")));
+            let (from, to) = (filter.tempo_from.unwrap_or(0.0), filter.tempo_to.unwrap_or(f64::MAX));
+            // The column stands alone, so that an index of it serves.
+            let octaves: &[f64] = if filter.tempo_octaves { &[1.0, 0.5, 2.0] } else { &[1.0] };
+            let spans = octaves.iter().map(|octave| {
+                let [from, to] =
+                    [from, to].map(|bound| self.bind(FilterValue::Real((bound * octave).min(f64::MAX))));
+                format!("{tempo} between {from} and {to}")
+            });
+            let spans = spans.collect::<Vec<_>>().join(" or ");
+            self.also(&format!("({spans})"));
         }
         if !filter.keys.is_empty() {
             let keys: Vec<String> = filter.keys.iter().map(|key| key.number().to_string()).collect();
@@ -319,7 +324,7 @@ mod tests {
             "{sql}"
         );
         assert!(
-            sql.contains(" and t.year >= ?4 and t.year <= ?5 and (d.tempo * 1 between ?6 and ?7 or"),
+            sql.contains(" and t.year >= ?4 and t.year <= ?5 and (d.tempo between ?6 and ?7 or"),
             "{sql}"
         );
         assert_eq!(values[..3], ["trip hop", "jazz", "bjork"].map(|name| FilterValue::Text(name.to_owned())));
@@ -328,10 +333,12 @@ mod tests {
         assert_eq!(
             sql,
             "true and genre_keys && $2 and not artist_keys && $3 and year_max >= $4 and year_min <= $5 \
-             and (tempo * 1 between $6 and $7 or tempo * 2 between $6 and $7 or tempo * 0.5 between $6 and $7)"
+             and (tempo between $6 and $7 or tempo between $8 and $9 or tempo between $10 and $11)"
         );
         let bounds = [FilterValue::Year(1990), FilterValue::Year(1999), FilterValue::Real(0.0)];
         assert_eq!(values[..2], [FilterValue::Keys(vec![8, 4]), FilterValue::Keys(vec![5])]);
         assert_eq!(values[2..5], bounds);
+        // Each octave has its own bounds, so that the column stands alone.
+        assert_eq!(values[5..], [90.0, 0.0, 45.0, 0.0, 180.0].map(FilterValue::Real));
     }
 }

@@ -4,7 +4,10 @@
 use std::fmt::Write as _;
 
 /// Version of the tables.
-pub(super) const SCHEMA: i32 = 2;
+pub(super) const SCHEMA: i32 = 3;
+
+/// The oldest version that [`upgrade`] brings forward.
+pub(super) const OLDEST_SCHEMA: i32 = 2;
 
 /// Servers of the partitioned form, as it is printed.
 const SHARDS: usize = 3;
@@ -20,33 +23,80 @@ pub enum Form {
     Citus,
 }
 
-/// Columns of the table of tracks, in the order in which they are sent.
-pub(super) const COLUMNS: &str = "id, content, source, path, title, artist, album, album_artist, genres, year, seconds, \
-    tempo, key, loudness, licences, year_min, year_max, paths, folders, artist_keys, album_keys, genre_keys, words, \
-    facts, windows, digest, changed, vector, embedding";
+/// Columns of the table of tracks, in the order in which they are sent: name, type, what it holds. `$N` stands for the
+/// length of a vector.
+const TRACK: [(&str, &str, &str); 29] = [
+    ("id", "bigint not null", "the first 63 bits of the content id"),
+    ("content", "bytea not null", "content id: BLAKE3 of the compressed packets of the audio"),
+    (
+        "source",
+        "text not null",
+        "identity of the library whose facts these are; empty: a worker or a program",
+    ),
+    (
+        "path",
+        "text not null",
+        "one of the recording''s files, for people and other programs; any bytes are in facts",
+    ),
+    ("title", "text", "tag of that file"),
+    ("artist", "text", "tag of that file"),
+    ("album", "text", "tag of that file"),
+    ("album_artist", "text", "tag of that file"),
+    ("genres", "text[] not null", "genres by the label source of the library that sent it"),
+    ("year", "integer", "tag of that file"),
+    ("seconds", "double precision not null", "length of the audio, s"),
+    ("tempo", "double precision", "beats per minute; null: not measured"),
+    ("key", "smallint", "musical key, 0 to 11 C to B major, 12 to 23 C to B minor; null: not measured"),
+    ("loudness", "double precision", "integrated loudness by EBU R 128, LUFS; null: not measured"),
+    ("licences", "text[] not null", "licences of all files"),
+    ("year_min", "integer", "earliest year of all files"),
+    ("year_max", "integer", "latest year of all files"),
+    ("paths", "bigint[] not null", "for filters: the first 8 bytes of BLAKE3, little-endian, of each path"),
+    ("folders", "bigint[] not null", "as paths, of all folders above the files"),
+    ("artist_keys", "bigint[] not null", "as paths, of the folded names of artists and album artists"),
+    ("album_keys", "bigint[] not null", "as paths, of the folded names of albums"),
+    ("genre_keys", "bigint[] not null", "as paths, of the folded names of genres"),
+    (
+        "words",
+        "text not null",
+        "folded artists, titles, albums and file names of all files, for questions by words",
+    ),
+    ("facts", "bytea not null", "all that is known of the recording: JSON in UTF-8"),
+    (
+        "windows",
+        "bytea",
+        "window vectors, if they were sent: count (u32), starts in s (f32), vectors (f16), little-endian",
+    ),
+    ("digest", "bytea not null", "of facts and vectors: what need not be sent again"),
+    ("changed", "bigint not null", "generation that this row came with"),
+    ("vector", "bytea not null", "raw vector of length 1, $N numbers: f32, little-endian"),
+    (
+        "embedding",
+        "halfvec($N) not null",
+        "what is searched: vector relative to voisin_mean, of length 1, at 16 bits",
+    ),
+];
+
+/// Names of the columns of the table of tracks, in the order in which they are sent.
+pub(super) fn columns() -> String {
+    TRACK.map(|(name, ..)| name).join(", ")
+}
 
 fn track_columns(dimension: usize) -> String {
-    format!(
-        "  id bigint not null,               -- the first 63 bits of the content id
-  content bytea not null,           -- BLAKE3 of the audio's packets
-  source text not null,             -- the library that sent it
-  path text not null,               -- these are for people and for other programs
-  title text, artist text, album text, album_artist text,
-  genres text[] not null, year integer,
-  seconds double precision not null, tempo double precision, key smallint, loudness double precision,
-  licences text[] not null, year_min integer, year_max integer,
-  paths bigint[] not null,          -- these are for filters: the first 8 bytes of BLAKE3 of paths,
-  folders bigint[] not null,        -- of all folders above them, and of folded names
-  artist_keys bigint[] not null, album_keys bigint[] not null, genre_keys bigint[] not null,
-  words text not null,              -- folded artist, title, album and file name
-  facts bytea not null,             -- all that is known of the recording, JSON
-  windows bytea,                    -- starts (f32) and vectors (f16), little-endian, if they were sent
-  digest bytea not null,            -- of facts and vectors: what need not be sent again
-  changed bigint not null,          -- the generation that it came with
-  vector bytea not null,            -- f32, little-endian, of length 1: what answers are made of
-  -- relative to the mean in voisin_mean, of length 1, at 16 bits: what is searched
-  embedding halfvec({dimension}) not null"
-    )
+    let n = dimension.to_string();
+    let line = |(name, kind, _): (&str, &str, &str)| format!("  {name} {}", kind.replace("$N", &n));
+    TRACK.map(line).join(",\n")
+}
+
+/// What the columns of the table of tracks hold, for the database's own catalogue.
+fn comments(table: &str, dimension: usize) -> String {
+    let n = dimension.to_string();
+    let mut sql = format!("comment on table {table} is 'voisin: recordings with their vectors';\n");
+    for (column, _, text) in TRACK {
+        let text = text.replace("$N", &n);
+        let _ = writeln!(sql, "comment on column {table}.{column} is '{text}';");
+    }
+    sql
 }
 
 /// Small tables that one server alone has.
@@ -58,27 +108,90 @@ pub(super) const STATE: &str = "create table voisin_state (
   generation bigint not null default 0,
   width integer not null default 100
 );
--- What similarity is relative to: taken off vectors before they are compared (f32, little-endian). Since which generation
--- it holds; the first push brings it, and only push --recentre renews it.
 create table voisin_mean (
   one integer primary key default 1 check (one = 1),
   mean bytea not null,
   generation bigint not null
 );
 create table voisin_source (library text primary key, generation bigint not null);
+create table voisin_held (id bigint, library text, primary key (id, library));
 create table voisin_setting (name text primary key, value bytea not null);
-create table voisin_gone (id bigint primary key, content bytea not null, changed bigint not null);";
+create table voisin_gone (
+  id bigint primary key, content bytea not null, changed bigint not null,
+  barred boolean not null default false
+);
+";
+
+/// What these tables hold.
+const STATE_COMMENTS: &str =
+    "comment on table voisin_state is 'voisin: version of these tables, model of the vectors, counter of changes';
+comment on column voisin_state.width is 'candidates that a search keeps (hnsw.ef_search); set by voisin eval index';
+comment on table voisin_mean is 'voisin: what is taken off vectors before they are compared (f32, little-endian), and since which generation; renewed by push --recentre alone';
+comment on table voisin_source is 'voisin: libraries that were pushed here, and their own generation then';
+comment on table voisin_held is 'voisin: which libraries hold a recording (empty: a worker or a program): it stays until none does';
+comment on table voisin_setting is 'voisin: settings and small files of the library, for those who pull it';
+comment on table voisin_gone is 'voisin: recordings that were taken out, and with which generation';
+comment on column voisin_gone.barred is 'taken down by remove --backend: no push and no worker brings it back';
+";
+
+/// Extensions beside pgvector: indexes of parts of words.
+const EXTENSIONS: &str = "create extension if not exists pg_trgm;\n";
+
+/// Indexes of the table of tracks on a shard or a server, by the version that brought them: access method and columns.
+const INDEXES: [(i32, &str, &str); 13] = [
+    (1, "gin", "paths"),
+    (1, "gin", "folders"),
+    (1, "gin", "artist_keys"),
+    (1, "gin", "album_keys"),
+    (1, "gin", "genre_keys"),
+    (1, "btree", "changed"),
+    (3, "gin", "words gin_trgm_ops"),
+    (3, "gin", "licences"),
+    (3, "btree", "year_min, year_max"),
+    (3, "btree", "seconds"),
+    (3, "btree", "tempo"),
+    (3, "btree", "key"),
+    (3, "btree", "loudness"),
+];
 
 /// What a shard or a server alone has besides its columns.
-fn indexes(table: &str) -> String {
+///
+/// - `since`: leave out those that tables of this version have
+fn indexes(table: &str, since: i32) -> String {
     let mut sql = String::new();
-    for column in ["paths", "folders", "artist_keys", "album_keys", "genre_keys"] {
-        let _ = writeln!(sql, "create index on {table} using gin ({column});");
-    }
-    for columns in ["(source)", "(year_min)", "(changed)"] {
-        let _ = writeln!(sql, "create index on {table} {columns};");
+    for (_, method, columns) in INDEXES.iter().filter(|(version, ..)| *version > since) {
+        let _ = writeln!(sql, "create index on {table} using {method} ({columns});");
     }
     sql
+}
+
+/// Statements that bring tables of an older version to the next one, on the first server.
+///
+/// - `of_tracks`: whether this server has the tracks; the shards get theirs by [`upgrade_of_shard`]
+pub(super) fn upgrade(from: i32, of_tracks: bool, dimension: usize) -> String {
+    let mut sql = String::new();
+    if from < 3 {
+        sql.push_str(
+            "create table voisin_held (id bigint, library text, primary key (id, library));
+insert into voisin_held (id, library) select id, source from voisin_track;
+alter table voisin_gone add column barred boolean not null default false;
+",
+        );
+        sql.push_str(STATE_COMMENTS);
+        sql.push_str(&comments("voisin_track", dimension));
+        if of_tracks {
+            sql.push_str(&upgrade_of_shard(from, "voisin_track"));
+        }
+    }
+    sql
+}
+
+/// Statements that bring the table of tracks of a server or a shard to the next version.
+pub(super) fn upgrade_of_shard(from: i32, table: &str) -> String {
+    format!(
+        "{EXTENSIONS}drop index if exists {table}_source_idx, {table}_year_min_idx;\n{}",
+        indexes(table, from)
+    )
 }
 
 /// Short vectors stay in their row, where a search reads them without a detour.
@@ -101,10 +214,11 @@ pub(super) fn vector_index(table: &str) -> String {
 /// The tables of one server.
 pub(super) fn single(dimension: usize) -> String {
     format!(
-        "{STATE}\ncreate table voisin_track (\n{},\n  primary key (id),\n  unique (content)\n);\n{}{}",
+        "{EXTENSIONS}{STATE}create table voisin_track (\n{},\n  primary key (id),\n  unique (content)\n);\n{}{}{}{STATE_COMMENTS}",
         track_columns(dimension),
         storage("voisin_track", dimension),
-        indexes("voisin_track"),
+        indexes("voisin_track", 0),
+        comments("voisin_track", dimension),
     )
 }
 
@@ -122,10 +236,11 @@ pub fn print(form: Form, dimension: usize) -> String {
             vector_index("voisin_track"),
         ),
         Form::Citus => format!(
-            "{header}{extension}create extension if not exists citus;\n{STATE}\ncreate table voisin_track (\n{},\n  primary key (id)\n);\n{}select create_distributed_table('voisin_track', 'id');\n{}{state}-- Searches set their width within their transaction, which is to reach the workers:\nalter database :\"DBNAME\" set citus.propagate_set_commands = 'local';\n-- After the first push, which does this itself:\n-- {};\n",
+            "{header}{extension}create extension if not exists citus;\n{EXTENSIONS}{STATE}create table voisin_track (\n{},\n  primary key (id)\n);\n{}select create_distributed_table('voisin_track', 'id');\n{}{}{STATE_COMMENTS}{state}-- Searches set their width within their transaction, which is to reach the workers:\nalter database :\"DBNAME\" set citus.propagate_set_commands = 'local';\n-- After the first push, which does this itself:\n-- {};\n",
             track_columns(dimension),
             storage("voisin_track", dimension),
-            indexes("voisin_track"),
+            indexes("voisin_track", 0),
+            comments("voisin_track", dimension),
             vector_index("voisin_track"),
         ),
         Form::Partitioned => partitioned(&header, extension, &state, dimension),
@@ -141,16 +256,16 @@ fn partitioned(header: &str, extension: &str, state: &str, dimension: usize) -> 
         let table = format!("voisin_track_{shard}");
         let _ = write!(
             sql,
-            "\n-- == shard {shard}\n{extension}create table {table} (\n{},\n  primary key (id),\n  unique (content)\n);\n{}{}-- After the first push, on the shard (see maintenance_work_mem):\n-- {};\n",
+            "\n-- == shard {shard}\n{extension}{EXTENSIONS}create table {table} (\n{},\n  primary key (id),\n  unique (content)\n);\n{}{}-- After the first push, on the shard (see maintenance_work_mem):\n-- {};\n",
             track_columns(dimension),
             storage(&table, dimension),
-            indexes(&table),
+            indexes(&table, 0),
             vector_index(&table),
         );
     }
     let _ = write!(
         sql,
-        "\n-- == coordinator\n{extension}create extension if not exists postgres_fdw;\n{STATE}\ncreate table voisin_track (\n{}\n) partition by hash (id);\n",
+        "\n-- == coordinator\n{extension}create extension if not exists postgres_fdw;\n{STATE}create table voisin_track (\n{}\n) partition by hash (id);\n",
         track_columns(dimension),
     );
     for shard in 0..SHARDS {
@@ -160,6 +275,8 @@ fn partitioned(header: &str, extension: &str, state: &str, dimension: usize) -> 
             "create server voisin_shard_{shard} foreign data wrapper postgres_fdw options (host :'shard{shard}_host', port :'shard{shard}_port', dbname :'shard{shard}_dbname', extensions 'vector', async_capable 'true', fetch_size '20', batch_size '1000', use_remote_estimate 'false', options '-c hnsw.ef_search=100 -c hnsw.iterative_scan=relaxed_order -c plan_cache_mode=force_custom_plan -c jit=off');\ncreate user mapping for current_user server voisin_shard_{shard} options (user :'shard{shard}_user');\ncreate foreign table voisin_track_{shard} partition of voisin_track for values with (modulus {SHARDS}, remainder {shard}) server voisin_shard_{shard};"
         );
     }
+    sql.push_str(&comments("voisin_track", dimension));
+    sql.push_str(STATE_COMMENTS);
     sql.push_str(state);
     sql
 }

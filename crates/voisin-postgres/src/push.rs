@@ -75,6 +75,10 @@ pub struct PushSummary {
     pub removed: u64,
     /// Recordings that another library has sent.
     pub of_others: u64,
+    /// Recordings that are no longer here and stay there, since another library holds them too.
+    pub stayed: u64,
+    /// Recordings that were taken down there, and are not sent.
+    pub taken_down: u64,
     /// Recordings whose embeddings were made relative to a new mean, if that was asked for.
     pub recentred: Option<u64>,
     /// Seconds that sending took.
@@ -85,8 +89,10 @@ pub struct PushSummary {
 
 /// What a database has of a recording.
 struct There {
-    own: bool,
-    digest: Vec<u8>,
+    /// Whether this library is known to hold it.
+    held: bool,
+    /// What this library sent; none where another one did.
+    digest: Option<[u8; 2 * HALF_DIGEST]>,
 }
 
 /// Sends what is new or other than in the database, and takes out what this library sent and no longer has.
@@ -107,7 +113,7 @@ pub fn push(
     same_kind(to, library.content_kind()?)?;
     let space = space_for(engine, to)?;
     let mut summary = PushSummary::default();
-    let there = known(to, &source)?;
+    let (there, barred) = (known(to, &source)?, to.barred()?);
     // Vectors that the library's own log knows to be as they were sent need not be read.
     let log = match last_push(to, &source, options.windows)? {
         Some(last) => library.changes_since(last)?,
@@ -118,6 +124,7 @@ pub fn push(
 
     let mut seen: HashMap<i64, ContentId> = HashMap::new();
     let mut todo: Vec<(TrackId, bool)> = Vec::new();
+    let mut to_hold: Vec<i64> = Vec::new();
     for ids in library.track_ids()?.chunks(BATCH) {
         let tracks = library.tracks_by_id(ids)?;
         for (track, genres) in tracks.iter().zip(engine.genres_of(&tracks)?) {
@@ -129,18 +136,23 @@ pub fn push(
             if let Some(other) = seen.insert(id, content) {
                 return Err(BackendError::Clash(format!("{other} and {content}")));
             }
-            match there.get(&id) {
+            match there.get(&id).map(|known| (known.held, known.digest)) {
+                None if barred.contains(&id) => summary.taken_down += 1,
                 None => todo.push((track.id, false)),
-                Some(known) if !known.own => summary.of_others += 1,
-                Some(known) => {
+                Some((held, None)) => {
+                    summary.of_others += 1;
+                    if !held {
+                        to_hold.push(id);
+                    }
+                }
+                Some((_, Some(digest))) => {
                     let facts = facts_bytes(&library.facts(track.id)?)?;
-                    let same_facts = known.digest.get(..HALF_DIGEST)
-                        == Some(&facts_digest(&facts, &genre_keys(&genres))[..]);
+                    let same_facts = digest[..HALF_DIGEST] == facts_digest(&facts, &genre_keys(&genres))[..];
                     let same = same_facts
                         && match &changed {
                             Some(changed) => !changed.contains(&track.id),
                             None => row_of(engine, track.id, options.windows, &space)?
-                                .is_some_and(|row| row.digest == known.digest),
+                                .is_some_and(|row| row.digest == digest),
                         };
                     if same {
                         summary.unchanged += 1;
@@ -151,8 +163,8 @@ pub fn push(
             }
         }
     }
-    let gone: Vec<i64> =
-        there.iter().filter(|(id, known)| known.own && !seen.contains_key(id)).map(|(id, _)| *id).collect();
+    let gone = there.iter().filter(|(id, known)| known.held && !seen.contains_key(id));
+    let gone: Vec<i64> = gone.map(|(id, _)| *id).collect();
     let of = todo.len() as u64;
     for (batch, some) in todo.chunks(BATCH).enumerate() {
         if stop.load(Ordering::Relaxed) {
@@ -166,7 +178,9 @@ pub fn push(
         summary.added += some.len() as u64 - known;
         progress(PushEvent::Sent { done: (batch * BATCH + some.len()) as u64, of });
     }
-    summary.removed = remove_ids(to, &gone)?;
+    to.hold(&to_hold, &source)?;
+    summary.removed = to.release(&gone, &source)?;
+    summary.stayed = gone.len() as u64 - summary.removed;
     if options.recentre {
         summary.recentred = Some(to.recentre()?);
     }
@@ -187,15 +201,24 @@ fn known(to: &mut Postgres, source: &str) -> Result<HashMap<i64, There>> {
     loop {
         let rows = to.run(|tx| {
             tx.query(
-                "select id, source, digest from voisin_track where id > $1 order by id limit $2",
-                &[&after, &ROWS],
+                "select id, case when source = $3 then digest end from voisin_track where id > $1
+                 order by id limit $2",
+                &[&after, &ROWS, &source],
             )
         })?;
-        let Some(last) = rows.last() else { return Ok(there) };
-        after = last.get(0);
+        let Some(last) = rows.last().map(|row| row.get::<_, i64>(0)) else { return Ok(there) };
+        let held = to.run(|tx| {
+            let sql = "select id from voisin_held where id > $1 and id <= $2 and library = $3";
+            tx.query(sql, &[&after, &last, &source])
+        })?;
+        let held: HashSet<i64> = held.iter().map(|row| row.get(0)).collect();
         for row in &rows {
-            there.insert(row.get(0), There { own: row.get::<_, &str>(1) == source, digest: row.get(2) });
+            let id = row.get(0);
+            // A row that another library left to this one has no digest.
+            let digest = row.get::<_, Option<&[u8]>>(1).map(|digest| digest.try_into().unwrap_or_default());
+            there.insert(id, There { held: held.contains(&id), digest });
         }
+        after = last;
     }
 }
 
@@ -292,18 +315,6 @@ fn put_some(
 
 fn row_of(engine: &Engine, id: TrackId, windows: bool, space: &LibrarySpace) -> Result<Option<TrackRow>> {
     Ok(rows_of(engine, &[id], windows, space)?.pop())
-}
-
-fn remove_ids(to: &mut Postgres, ids: &[i64]) -> Result<u64> {
-    let mut removed = 0;
-    for some in ids.chunks(BATCH) {
-        let contents =
-            to.run(|tx| tx.query("select content from voisin_track where id = any ($1)", &[&some]))?;
-        let contents: Vec<ContentId> =
-            contents.iter().filter_map(|row| row.get::<_, &[u8]>(0).try_into().ok().map(ContentId)).collect();
-        removed += to.take_out(&contents)?;
-    }
-    Ok(removed)
 }
 
 /// The name under which a push is noted: one with windows says more than one without.

@@ -12,7 +12,9 @@ use voisin::{Engine, Seed, SimilarOptions, SimilarTrack, track_number};
 use voisin_base::track::{ContentId, TrackId};
 use voisin_index::SearchMode;
 use voisin_library::scan::{self, PlaylistKind};
-use voisin_library::{FilterSql, FilterValue, OpenMode, TrackFilter, fold, path_to_bytes, stored_path};
+use voisin_library::{
+    FilterSql, FilterValue, OpenMode, Track, TrackFilter, fold, path_to_bytes, stored_path,
+};
 
 /// Tracks that are fetched for one name at most.
 const MOST_NAMED: usize = 5000;
@@ -152,6 +154,35 @@ impl Remote {
         Ok(())
     }
 
+    /// Fetches the tracks that have these ids, and those that have a file at or below these paths.
+    pub fn fetch_at(&mut self, ids: &[TrackId], paths: &[PathBuf]) -> Result<Vec<Track>> {
+        self.fetch(ids)?;
+        let paths: Vec<PathBuf> = paths.iter().map(|path| stored_path(path)).collect();
+        let mut found = ids.to_vec();
+        if !paths.is_empty() {
+            let filter = TrackFilter { folders: paths.clone(), ..TrackFilter::default() };
+            let conditions = self.store.conditions(&filter, 1)?;
+            let fitting = self.store.ids(&conditions, usize::MAX >> 1)?;
+            self.fetch(&fitting)?;
+            found.extend(fitting);
+        }
+        found.sort_unstable();
+        found.dedup();
+        let mut there = Vec::with_capacity(found.len());
+        for id in found {
+            if self.engine.library().contains(id)? {
+                there.push(id);
+            }
+        }
+        let mut tracks = self.engine.library().tracks_by_id(&there)?;
+        // Names are compared by digests there.
+        tracks.retain(|track| {
+            ids.contains(&track.id)
+                || track.files.iter().any(|file| paths.iter().any(|path| file.record.path.starts_with(path)))
+        });
+        Ok(tracks)
+    }
+
     /// Fetches tracks of artists whose names hold this one, so that it can be told who is meant.
     pub fn fetch_artist(&mut self, name: &str) -> Result<()> {
         self.fetch_by_words(name)?;
@@ -251,7 +282,8 @@ fn add_words(conditions: &mut FilterSql, words: &str) -> bool {
     let mut any = false;
     for word in folded.split(' ').filter(|word| !word.is_empty()) {
         any = true;
-        conditions.and("position({} in words) > 0", FilterValue::Text(super::row::plain(word)));
+        let word = super::row::plain(word).replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+        conditions.and("words like {}", FilterValue::Text(format!("%{word}%")));
     }
     any
 }

@@ -38,8 +38,11 @@ pub(crate) struct PushArgs {
     /// Make similarity relative to the tracks that are in the database afterwards: without it, to those of the first push
     #[arg(long)]
     pub(crate) recentre: bool,
+    /// First bring the tables of an older voisin forward, with all that they hold
+    #[arg(long)]
+    pub(crate) upgrade: bool,
     /// Print the tables as SQL and do nothing: for one server, for partitions on several (`postgres_fdw`), for Citus
-    #[arg(long, value_name = "FORM", value_enum, conflicts_with_all = ["to", "windows", "no_index", "index_sql", "index_memory", "recentre"])]
+    #[arg(long, value_name = "FORM", value_enum, conflicts_with_all = ["to", "windows", "no_index", "index_sql", "index_memory", "recentre", "upgrade"])]
     pub(crate) print_ddl: Option<DdlForm>,
     /// How the summary is printed
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]

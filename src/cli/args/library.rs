@@ -233,9 +233,12 @@ pub(crate) struct RetryArgs {
 }
 
 /// Take tracks out of the library (your files are not touched)
+///
+/// With --backend recordings are taken down in a database: whole, whoever sent them and whatever other files they have, and no
+/// push and no worker brings them back.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin remove ~/Music/podcasts\n  voisin remove id:17\n  voisin remove --missing --dry-run"
+    after_help = "Examples:\n  voisin remove ~/Music/podcasts\n  voisin remove id:17\n  voisin remove --missing --dry-run\n  voisin remove --backend postgres://me@db.example/music id:4611686018427387904"
 )]
 pub(crate) struct RemoveArgs {
     /// Files, folders, or tracks by `id:NUMBER`
@@ -251,6 +254,9 @@ pub(crate) struct RemoveArgs {
     /// Only say what would be removed
     #[arg(long, short = 'n')]
     pub(crate) dry_run: bool,
+    /// Take recordings down in this database instead; `VOISIN_BACKEND` is not looked at
+    #[arg(long, value_name = "URL", conflicts_with = "missing")]
+    pub(crate) backend: Option<String>,
     /// How the answer is printed
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub(crate) format: ReportFormat,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, bail};
 
 use super::Ending;
-use super::args::{EvalIndexArgs, PullArgs, PushArgs, WorkerArgs};
+use super::args::{EvalIndexArgs, PullArgs, PushArgs, RemoveArgs, WorkerArgs};
 use super::context::Context;
 use super::remote::{DatabaseAddress, RemoteLibrary, VARIABLE};
 use crate::base::remedy::Remedy;
@@ -44,6 +44,10 @@ pub(crate) fn pull(_: &Context, _: &PullArgs) -> anyhow::Result<Ending> {
 
 pub(crate) fn worker(_: &Context, _: &WorkerArgs) -> anyhow::Result<Ending> {
     refuse()
+}
+
+pub(crate) fn take_down(_: &Context, address: &DatabaseAddress, _: &RemoveArgs) -> anyhow::Result<Ending> {
+    refuse_address(address)
 }
 
 pub(crate) fn eval_index(_: &Context, _: &EvalIndexArgs) -> anyhow::Result<Ending> {

@@ -4,6 +4,7 @@
 mod eval_index;
 mod pull;
 mod push;
+mod take_down;
 mod worker;
 
 use std::error::Error;
@@ -29,6 +30,7 @@ use crate::serve::Follow;
 pub(crate) use eval_index::run as eval_index;
 pub(crate) use pull::run as pull;
 pub(crate) use push::run as push;
+pub(crate) use take_down::run as take_down;
 pub(crate) use worker::run as worker;
 
 /// The place that an option or the variable names.

@@ -2,7 +2,9 @@
 
 use anyhow::{Context as _, bail};
 use serde::Serialize;
-use voisin_postgres::{BackendError, Postgres, PushEvent, PushOptions, PushSummary, ddl, push};
+use voisin_postgres::{
+    BackendError, Postgres, PostgresAddress, PushEvent, PushOptions, PushSummary, ddl, push,
+};
 
 use super::place;
 use crate::cli::Ending;
@@ -21,6 +23,8 @@ struct PushJson {
     unchanged: u64,
     removed: u64,
     of_others: u64,
+    stayed: u64,
+    taken_down: u64,
     seconds: f64,
     index_seconds: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -55,6 +59,9 @@ pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> 
     };
     let stop = context.stop_saying("stopping after this batch (Ctrl-C again to stop at once)")?;
     let console = context.console;
+    if args.upgrade {
+        upgrade(context, &place)?;
+    }
     let mut store = Postgres::open_or_create(&place, &model)?;
     let mut progress = |event: PushEvent| match event {
         PushEvent::Notice(text) => console.warn(&format!("{place}: {text}")),
@@ -79,8 +86,27 @@ pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> 
         }
         summary => summary?,
     };
-    let PushSummary { added, updated, unchanged, removed, of_others, recentred, seconds, index_seconds } =
-        summary;
+    let PushSummary {
+        added,
+        updated,
+        unchanged,
+        removed,
+        of_others,
+        stayed,
+        taken_down,
+        recentred,
+        seconds,
+        index_seconds,
+    } = summary;
+    if stayed > 0 {
+        console.note(&format!(
+            "{} no longer here and not taken out there, since other libraries hold them too",
+            count(stayed, "track")
+        ));
+    }
+    if taken_down > 0 {
+        console.note(&format!("{} not sent, since they were taken down there", count(taken_down, "track")));
+    }
     if !store.shards().is_empty() && added + updated > 0 && !args.no_index {
         console.note("each shard makes its own index: run its statement there if this was the first push (voisin push --print-ddl partitioned)");
     }
@@ -91,6 +117,8 @@ pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> 
             unchanged,
             removed,
             of_others,
+            stayed,
+            taken_down,
             seconds,
             index_seconds,
             recentred,
@@ -109,4 +137,19 @@ pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> 
         }
     }
     Ok(Ending::Fine)
+}
+
+/// Brings older tables forward, and says what is left to an operator.
+fn upgrade(context: &Context, place: &PostgresAddress) -> anyhow::Result<()> {
+    let Some((was, shards)) = Postgres::upgrade(place)? else {
+        context.console.note(&format!("{place}: no tables of an older voisin"));
+        return Ok(());
+    };
+    context.console.note(&format!("{place}: tables of schema {was} brought forward; nothing is sent anew"));
+    for (server, statements) in shards {
+        context
+            .console
+            .note(&format!("for the filters' indexes, run on {server}:\n{}", statements.trim_end()));
+    }
+    Ok(())
 }

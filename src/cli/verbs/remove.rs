@@ -9,7 +9,9 @@ use serde::Serialize;
 use crate::cli::Ending;
 use crate::cli::args::{RemoveArgs, ReportFormat};
 use crate::cli::context::Context;
+use crate::cli::database;
 use crate::cli::missing_files::MissingFiles;
+use crate::cli::remote::DatabaseAddress;
 use crate::cli::render::track::lossy;
 use crate::cli::render::{self, count};
 use crate::engine::Engine;
@@ -18,17 +20,17 @@ use crate::track::TrackId;
 
 /// The documented JSON of `remove`.
 #[derive(Default, Serialize)]
-struct RemovedJson {
-    dry_run: bool,
-    files: u64,
-    tracks: u64,
+pub(crate) struct RemovedJson {
+    pub(crate) dry_run: bool,
+    pub(crate) files: u64,
+    pub(crate) tracks: u64,
     /// Files that had failed and are forgotten.
-    failures: u64,
+    pub(crate) failures: u64,
     /// With `--dry-run`: the files that would go.
-    would_remove: Vec<String>,
+    pub(crate) would_remove: Vec<String>,
     /// With `--missing`: files that stay, because their folder is absent or empty, and these folders.
-    out_of_reach: usize,
-    absent_folders: Vec<String>,
+    pub(crate) out_of_reach: usize,
+    pub(crate) absent_folders: Vec<String>,
 }
 
 impl RemovedJson {
@@ -51,6 +53,9 @@ fn report_nothing_removed(args: &RemoveArgs, context: &Context, gone: &MissingFi
 }
 
 pub(crate) fn run(context: &Context, args: &RemoveArgs) -> anyhow::Result<Ending> {
+    if let Some(text) = args.backend.clone() {
+        return database::take_down(context, &DatabaseAddress { text, on_command_line: true }, args);
+    }
     let mut engine = context.open_engine_to_change(OpenMode::ReadWrite)?;
     let _lock = if args.dry_run { None } else { Some(engine.library().lock_for_writing()?) };
     let (paths, tracks) = named(&engine, args)?;

@@ -235,7 +235,7 @@ impl TrackStore for Postgres {
     }
 
     fn remove(&mut self, contents: &[ContentId]) -> Result<u64> {
-        self.take_out(contents)
+        self.take_out(contents, false)
     }
 
     fn changes(&mut self, since: u64) -> Result<Option<Changes>> {

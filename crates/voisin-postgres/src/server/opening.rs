@@ -5,7 +5,7 @@ use postgres::error::SqlState;
 
 use super::search::WIDEST;
 use super::{Connection, Postgres, SYNONYMS};
-use crate::ddl::{self, SCHEMA};
+use crate::ddl::{self, OLDEST_SCHEMA, SCHEMA};
 use crate::{BackendError, PostgresAddress, Result};
 use voisin::{EngineError, check_model};
 use voisin_learn::genre::Taxonomy;
@@ -104,23 +104,41 @@ impl Postgres {
         }
     }
 
+    /// Takes the lock of those who send tracks, for as long as the connection lasts.
+    pub(crate) fn lock(&mut self) -> Result<()> {
+        lock(&mut self.connection)
+    }
+
+    /// Brings the tables of an older voisin forward, in one transaction, with all that they hold.
+    ///
+    /// - returns: the version that they had, and what is to be run on each server that holds a part of the tracks; `None`
+    ///   where there is nothing to bring forward
+    pub fn upgrade(place: &PostgresAddress) -> Result<Option<(i32, Vec<(String, String)>)>> {
+        let mut connection = Connection::open(place)?;
+        let Some(found) = schema(&mut connection)? else { return Ok(None) };
+        if !(OLDEST_SCHEMA..SCHEMA).contains(&found) {
+            return known_schema(place, found).map(|()| None);
+        }
+        lock(&mut connection)?;
+        connection.run(|tx| {
+            // Nobody sends anything meanwhile; another upgrade may have been faster.
+            tx.batch_execute("lock table voisin_state in exclusive mode")?;
+            let row = tx.query_one("select schema, dimension from voisin_state", &[])?;
+            let (found, dimension) = (row.get::<_, i32>(0), row.get::<_, Option<i32>>(1).unwrap_or_default());
+            let shards = foreign_parts(tx)?;
+            tx.batch_execute(&ddl::upgrade(found, shards.is_empty(), dimension as usize))?;
+            tx.execute("update voisin_state set schema = $1", &[&SCHEMA])?;
+            let of_shard = |(server, table): (String, String)| (server, ddl::upgrade_of_shard(found, &table));
+            Ok(Some((found, shards.into_iter().map(of_shard).collect())))
+        })
+    }
+
     /// Refuses tables of another schema; false where there are none.
     fn check_schema(&mut self) -> Result<bool> {
-        let there: bool =
-            self.run(|tx| Ok(tx.query_one("select to_regclass('voisin_state') is not null", &[])?.get(0)))?;
-        if !there {
-            return Ok(false);
+        match schema(&mut self.connection)? {
+            Some(found) => known_schema(self.place(), found).map(|()| true),
+            None => Ok(false),
         }
-        let found: i32 = self.run(|tx| Ok(tx.query_one("select schema from voisin_state", &[])?.get(0)))?;
-        if found == SCHEMA {
-            return Ok(true);
-        }
-        let next = if found > SCHEMA {
-            "use the newer voisin"
-        } else {
-            "drop the tables that begin with voisin_ and push again"
-        };
-        Err(BackendError::Schema { place: self.place().to_string(), found, expected: SCHEMA, next })
     }
 
     /// - `create`: make the extension where the server has it
@@ -187,12 +205,8 @@ impl Postgres {
         })?;
         self.width = width.clamp(1, WIDEST);
         self.read_mean()?;
-        self.shards = self.run(|tx| {
-            let sql = "select distinct s.srvname::text from pg_inherits i
-                join pg_foreign_table t on t.ftrelid = i.inhrelid join pg_foreign_server s on s.oid = t.ftserver
-                where i.inhparent = 'voisin_track'::regclass order by 1";
-            Ok(tx.query(sql, &[])?.iter().map(|row| row.get(0)).collect())
-        })?;
+        self.shards = self.run(foreign_parts)?.into_iter().map(|(server, _)| server).collect();
+        self.shards.dedup();
         let synonyms = self.settings()?.remove(SYNONYMS);
         if let Some(text) = synonyms {
             let file = tempfile::NamedTempFile::new()?;
@@ -203,6 +217,43 @@ impl Postgres {
         }
         Ok(())
     }
+}
+
+/// Takes the lock of those who send tracks, for as long as the connection lasts.
+fn lock(connection: &mut Connection) -> Result<()> {
+    let sql = "select pg_try_advisory_lock(1987013491, hashint8('voisin_state'::regclass::oid::bigint))";
+    if connection.run(|tx| Ok(tx.query_one(sql, &[])?.get(0)))? {
+        return Ok(());
+    }
+    Err(BackendError::Busy { place: connection.place().to_string() })
+}
+
+/// Version of the tables; `None` where there are none.
+fn schema(connection: &mut Connection) -> Result<Option<i32>> {
+    connection.run(|tx| {
+        let there: bool = tx.query_one("select to_regclass('voisin_state') is not null", &[])?.get(0);
+        let sql = "select schema from voisin_state";
+        Ok(if there { tx.query_opt(sql, &[])?.map(|row| row.get(0)) } else { None })
+    })
+}
+
+/// Refuses tables of another schema, with what to do.
+fn known_schema(place: &PostgresAddress, found: i32) -> Result<()> {
+    let next = match found {
+        SCHEMA => return Ok(()),
+        OLDEST_SCHEMA..SCHEMA => "\"voisin push --upgrade\" brings them forward and keeps the tracks",
+        _ if found > SCHEMA => "use the newer voisin",
+        _ => "drop the tables that begin with voisin_ and push again",
+    };
+    Err(BackendError::Schema { place: place.to_string(), found, expected: SCHEMA, next })
+}
+
+/// Parts of the table of tracks on other servers: server and table, by server.
+fn foreign_parts(tx: &mut Transaction<'_>) -> Result<Vec<(String, String)>, postgres::Error> {
+    let sql = "select s.srvname::text, t.ftrelid::regclass::text from pg_inherits i
+        join pg_foreign_table t on t.ftrelid = i.inhrelid join pg_foreign_server s on s.oid = t.ftserver
+        where i.inhparent = 'voisin_track'::regclass order by 1, 2";
+    Ok(tx.query(sql, &[])?.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
 /// Whether the tables for a model's vectors are there; those of another model further along the search path are not they.

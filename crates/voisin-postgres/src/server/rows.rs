@@ -1,13 +1,15 @@
 //! Rows of the table of tracks: sent, taken out, fetched.
 
-use postgres::Transaction;
+use std::collections::HashSet;
+
 use postgres::binary_copy::BinaryCopyInWriter;
 use postgres::types::Type;
+use postgres::{Row, Transaction};
 
 use super::{Fetched, Postgres, ROWS};
-use crate::ddl::COLUMNS;
+use crate::Result;
+use crate::ddl;
 use crate::row::{TrackRow, id_of, record};
-use crate::{BackendError, Result};
 use voisin_base::text::LONGEST_TEXT;
 use voisin_base::track::{ContentId, TrackId};
 
@@ -15,19 +17,11 @@ use voisin_base::track::{ContentId, TrackId};
 const MOST_OF_FACTS: usize = 2 * LONGEST_TEXT;
 
 impl Postgres {
-    /// Takes the lock of those who send tracks, for as long as the connection lasts.
-    pub(crate) fn lock(&mut self) -> Result<()> {
-        let sql = "select pg_try_advisory_lock(1987013491, hashint8('voisin_state'::regclass::oid::bigint))";
-        if self.run(|tx| Ok(tx.query_one(sql, &[])?.get(0)))? {
-            return Ok(());
-        }
-        Err(BackendError::Busy { place: self.place().to_string() })
-    }
-
     /// Sends rows, in place of those of the same recordings, and says with which generation.
     pub(crate) fn send(&mut self, rows: &[TrackRow], source: &str) -> Result<u64> {
         let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
         let contents: Vec<&[u8]> = rows.iter().map(|row| row.content.as_slice()).collect();
+        let names = ddl::columns();
         // A clash of ids ends in an error of the key: rows of other recordings are not taken out.
         self.run(|tx| {
             let changed: i64 = next_generation(tx)?;
@@ -35,9 +29,9 @@ impl Postgres {
             tx.batch_execute(
                 "create temporary table if not exists voisin_staging (like voisin_track) on commit delete rows",
             )?;
-            let columns = tx.prepare(&format!("select {COLUMNS} from voisin_staging"))?;
+            let columns = tx.prepare(&format!("select {names} from voisin_staging"))?;
             let types: Vec<Type> = columns.columns().iter().map(|column| column.type_().clone()).collect();
-            let sink = tx.copy_in(&format!("copy voisin_staging ({COLUMNS}) from stdin binary"))?;
+            let sink = tx.copy_in(&format!("copy voisin_staging ({names}) from stdin binary"))?;
             let mut writer = BinaryCopyInWriter::new(sink, &types);
             for row in rows {
                 row.write(source, changed, |values| writer.write(values))?;
@@ -47,17 +41,28 @@ impl Postgres {
                 "delete from voisin_track where id = any ($1) and content = any ($2)",
                 &[&ids, &contents],
             )?;
-            tx.execute("delete from voisin_gone where id = any ($1)", &[&ids])?;
+            tx.execute("delete from voisin_gone where id = any ($1) and not barred", &[&ids])?;
+            // What was taken down stays away, whoever sends it.
+            tx.execute("delete from voisin_staging where id in (select id from voisin_gone where barred)", &[])?;
+            tx.execute(&format!("insert into voisin_track ({names}) select {names} from voisin_staging"), &[])?;
             tx.execute(
-                &format!("insert into voisin_track ({COLUMNS}) select {COLUMNS} from voisin_staging"),
+                "insert into voisin_held (id, library) select id, source from voisin_staging
+                 on conflict do nothing",
                 &[],
             )?;
             Ok(changed as u64)
         })
     }
 
-    /// Takes rows out.
-    pub(crate) fn take_out(&mut self, contents: &[ContentId]) -> Result<u64> {
+    /// Takes recordings down, whoever holds them: no push and no worker brings them back. Returns how many were there.
+    pub fn take_down(&mut self, contents: &[ContentId]) -> Result<u64> {
+        self.take_out(contents, true)
+    }
+
+    /// Takes rows out, whoever holds them.
+    ///
+    /// - `barred`: and keeps them out
+    pub(crate) fn take_out(&mut self, contents: &[ContentId], barred: bool) -> Result<u64> {
         let mut removed = 0;
         for some in contents.chunks(ROWS) {
             let ids: Vec<i64> = some.iter().map(|content| id_of(content).0).collect();
@@ -67,18 +72,62 @@ impl Postgres {
                 let sql =
                     "delete from voisin_track where id = any ($1) and content = any ($2) returning id, content";
                 let rows = tx.query(sql, &[&ids, &contents])?;
-                let ids: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
-                let contents: Vec<&[u8]> = rows.iter().map(|row| row.get(1)).collect();
-                tx.execute(
-                    "insert into voisin_gone (id, content, changed) select id, content, $3
-                     from unnest($1::bigint[], $2::bytea[]) as gone (id, content)
-                     on conflict (id) do update set content = excluded.content, changed = excluded.changed",
-                    &[&ids, &contents, &changed],
-                )?;
+                note_gone(tx, &rows, changed, barred)?;
                 Ok(rows.len() as u64)
             })?;
         }
         Ok(removed)
+    }
+
+    /// Notes that a library holds recordings that another one sent.
+    pub(crate) fn hold(&mut self, ids: &[i64], library: &str) -> Result<()> {
+        for some in ids.chunks(ROWS) {
+            self.run(|tx| {
+                tx.execute(
+                    "insert into voisin_held (id, library) select id, $2 from voisin_track where id = any ($1)
+                     on conflict do nothing",
+                    &[&some, &library],
+                )
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Notes that a library holds recordings no longer, and takes out those that none holds now. What another one holds is
+    /// that one's, which sends its own facts with its next push. Returns how many were taken out.
+    pub(crate) fn release(&mut self, ids: &[i64], library: &str) -> Result<u64> {
+        let mut removed = 0;
+        for some in ids.chunks(ROWS) {
+            removed += self.run(|tx| {
+                let changed: i64 = next_generation(tx)?;
+                tx.execute("delete from voisin_held where id = any ($1) and library = $2", &[&some, &library])?;
+                let sql = "select min(library), array_agg(id) from
+                    (select id, min(library) as library from voisin_held where id = any ($1) group by id) held
+                    group by library";
+                let mut left: HashSet<i64> = some.iter().copied().collect();
+                for row in tx.query(sql, &[&some])? {
+                    let (heir, ids): (String, Vec<i64>) = (row.get(0), row.get(1));
+                    ids.iter().for_each(|id| {
+                        left.remove(id);
+                    });
+                    let sql = "update voisin_track set source = $2, digest = '' where id = any ($1) and source = $3";
+                    tx.execute(sql, &[&ids, &heir, &library])?;
+                }
+                let left: Vec<i64> = left.into_iter().collect();
+                let rows = tx.query("delete from voisin_track where id = any ($1) returning id, content", &[&left])?;
+                note_gone(tx, &rows, changed, false)?;
+                Ok(rows.len() as u64)
+            })?;
+        }
+        Ok(removed)
+    }
+
+    /// Ids of recordings that were taken down.
+    pub(crate) fn barred(&mut self) -> Result<HashSet<i64>> {
+        self.run(|tx| {
+            let rows = tx.query("select id from voisin_gone where barred", &[])?;
+            Ok(rows.iter().map(|row| row.get(0)).collect())
+        })
     }
 
     /// Fetches tracks, in no order; those that are not there are left out. The second number counts rows that make no sense.
@@ -102,6 +151,26 @@ impl Postgres {
         }
         Ok((records, damaged))
     }
+}
+
+/// Notes rows (id, content) that were taken out.
+fn note_gone(
+    tx: &mut Transaction<'_>,
+    rows: &[Row],
+    changed: i64,
+    barred: bool,
+) -> Result<(), postgres::Error> {
+    let ids: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
+    let contents: Vec<&[u8]> = rows.iter().map(|row| row.get(1)).collect();
+    tx.execute("delete from voisin_held where id = any ($1)", &[&ids])?;
+    tx.execute(
+        "insert into voisin_gone (id, content, changed, barred) select id, content, $3, $4
+         from unnest($1::bigint[], $2::bytea[]) as gone (id, content)
+         on conflict (id) do update set content = excluded.content, changed = excluded.changed,
+             barred = excluded.barred",
+        &[&ids, &contents, &changed, &barred],
+    )?;
+    Ok(())
 }
 
 pub(super) fn next_generation(tx: &mut Transaction<'_>) -> Result<i64, postgres::Error> {

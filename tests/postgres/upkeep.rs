@@ -1,0 +1,190 @@
+//! What an operator does with a database: upgrades, takedowns, libraries that hold the same recordings, indexes.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use voisin::{Engine, TrackId};
+use voisin_library::{Library, OpenMode};
+use voisin_postgres::{Postgres, PostgresAddress, put};
+
+use super::common::{Sandbox, code, fine, fine_json, json, text};
+use super::servers::{Server, programs};
+use super::{push, refused, sandbox_with};
+
+/// What the catalogue says of the tables: columns, indexes, comments.
+fn catalogue(server: &Server) -> BTreeSet<String> {
+    let said = server.psql(
+        "select table_name || '.' || column_name || ' ' || data_type || ' ' || is_nullable || ' '
+            || coalesce(col_description(table_name::regclass, ordinal_position), '')
+         from information_schema.columns where table_name like 'voisin%';
+         select indexdef from pg_indexes where tablename like 'voisin%';
+         select oid::regclass || ' ' || coalesce(obj_description(oid), '') from pg_class
+         where relname like 'voisin%' and relkind = 'r'",
+        &[],
+    );
+    said.lines().map(str::to_owned).collect()
+}
+
+/// tests/data/postgres/v2.sql: a database of schema 2 with twenty tracks of a library and two of a worker.
+#[test]
+fn an_upgrade_keeps_what_an_older_voisin_sent() {
+    let Some(programs) = programs() else { return };
+    let (server, new) = (Server::start(&programs), Server::start(&programs));
+    server.psql(include_str!("../data/postgres/v2.sql"), &[]);
+    let (url, sandbox) = (server.url(), sandbox_with(20));
+    // This library is the one that sent them.
+    let identity = Library::open(&sandbox.path("library"), OpenMode::ReadOnly).unwrap().identity().unwrap();
+    server.psql(
+        &format!(
+            "update voisin_track set source = '{identity}' where source <> '';
+             update voisin_source set library = '{identity}'"
+        ),
+        &[],
+    );
+    let before = server.tables();
+    for words in [&["push", "--to", &url][..], &["list", "--backend", &url], &["pull", "--from", &url]] {
+        let said = refused(sandbox.run(words));
+        assert!(said.contains("schema 2, this voisin knows 3") && said.contains("push --upgrade"), "{said}");
+    }
+    let upgraded = sandbox.run(["push", "--to", &url, "--upgrade", "--format", "json"]);
+    let said = text(&upgraded.stderr);
+    assert!(code(&upgraded) == 0 && said.contains("tables of schema 2 brought forward"), "{said}");
+    let sent = json(upgraded);
+    assert_eq!((&sent["added"], &sent["removed"]), (&0.into(), &0.into()), "{sent}");
+    assert_eq!(server.tables(), before, "no row is another one");
+    // The tables are those of a new database.
+    push(&sandbox, &new, &[]);
+    assert_eq!(catalogue(&server), catalogue(&new));
+    let said = text(&sandbox.run(["push", "--to", &url, "--upgrade"]).stderr);
+    assert!(said.contains("no tables of an older voisin"), "{said}");
+    // The library holds what it sent, and a worker's tracks are nobody's.
+    Library::open(&sandbox.path("library"), OpenMode::ReadWrite)
+        .unwrap()
+        .remove_tracks(&[TrackId(1), TrackId(2)])
+        .unwrap();
+    assert_eq!(push(&sandbox, &server, &[])["removed"], 2);
+    let left = "select count(*), count(*) filter (where source = '') from voisin_track";
+    assert_eq!(server.psql(left, &[]), "20|2");
+
+    for (schema, next) in [(1, "drop the tables"), (99, "use the newer voisin")] {
+        server.psql(&format!("update voisin_state set schema = {schema}"), &[]);
+        let said = refused(sandbox.run(["push", "--to", &url, "--upgrade"]));
+        assert!(said.contains(&format!("schema {schema}")) && said.contains(next), "{said}");
+    }
+    assert_eq!(server.psql(left, &[]), "20|2");
+}
+
+#[test]
+fn a_recording_stays_as_long_as_a_library_holds_it() {
+    let Some(programs) = programs() else { return };
+    let server = Server::start(&programs);
+    let (first, second) = (sandbox_with(50), sandbox_with(20));
+    let remove = |sandbox: &Sandbox, ids: &[i64]| {
+        let ids: Vec<TrackId> = ids.iter().map(|&id| TrackId(id)).collect();
+        Library::open(&sandbox.path("library"), OpenMode::ReadWrite).unwrap().remove_tracks(&ids).unwrap();
+    };
+    assert_eq!(push(&first, &server, &[])["added"], 50);
+    assert_eq!(push(&second, &server, &[])["of_others"], 20);
+    remove(&first, &[1, 2, 3, 50]);
+    let sent = push(&first, &server, &[]);
+    assert_eq!((&sent["removed"], &sent["stayed"]), (&1.into(), &3.into()), "{sent}");
+    let count = || server.psql("select count(*) from voisin_track", &[]);
+    assert_eq!(count(), "49");
+    // What is left to the second library is as that one has it.
+    fine(second.run(["labels", "set", "id:1", "Zouk"]));
+    let sent = push(&second, &server, &[]);
+    assert_eq!((&sent["updated"], &sent["of_others"]), (&3.into(), &17.into()), "{sent}");
+    assert_eq!(server.psql("select count(*) from voisin_track where 'Zouk' = any (genres)", &[]), "1");
+    assert_eq!(push(&second, &server, &[])["unchanged"], 3);
+    remove(&second, &[1, 4]);
+    let sent = push(&second, &server, &[]);
+    assert_eq!((&sent["removed"], &sent["stayed"]), (&1.into(), &1.into()), "{sent}");
+    assert_eq!(count(), "48");
+    assert_eq!(push(&first, &server, &[])["unchanged"], 46);
+    // A worker's recording outlives the libraries that hold it too.
+    let place = PostgresAddress::parse(&server.url(), true).unwrap();
+    let engine = Engine::from_library(Library::open(&second.path("library"), OpenMode::ReadOnly).unwrap());
+    assert_eq!(put(&engine, &mut Postgres::open(&place).unwrap(), false).unwrap(), 18);
+    remove(&first, &(4..=49).collect::<Vec<_>>());
+    push(&first, &server, &[]);
+    remove(&second, &(2..=20).filter(|&id| id != 4).collect::<Vec<_>>());
+    push(&second, &server, &[]);
+    assert_eq!(count(), "18");
+}
+
+#[test]
+fn tracks_that_were_taken_down_stay_away() {
+    let Some(programs) = programs() else { return };
+    let server = Server::start(&programs);
+    let (sandbox, follower) = (sandbox_with(100), Sandbox::new());
+    let url = server.url();
+    push(&sandbox, &server, &[]);
+    assert_eq!(fine_json(follower.run(["pull", "--from", &url, "--format", "json"]))["added"], 100);
+    let found = fine_json(sandbox.run(["list", "title 12", "--format", "json", "--backend", &url]));
+    let id = format!("id:{}", found["tracks"][0]["id"]);
+    // A folder, a file, a track; the folder /music/3 holds 3, 13, 23 ... 93, all but the odd ones.
+    let words = ["remove", "--backend", &url, "/music/3", "/music/5/album 5/5.flac", &id, "--format", "json"];
+    let would = fine_json(sandbox.run(words.iter().chain(&["--dry-run"])));
+    assert_eq!((&would["tracks"], &would["dry_run"]), (&12.into(), &true.into()), "{would}");
+    assert_eq!(would["would_remove"].as_array().unwrap().len(), 12);
+    let count = || server.psql("select count(*) from voisin_track", &[]);
+    assert_eq!(count(), "100");
+    assert_eq!(fine_json(sandbox.run(words))["tracks"], 12);
+    assert_eq!(count(), "88");
+    let again = sandbox.run(["remove", "--backend", &url, "/music/3"]);
+    assert!(code(&again) == 1 && text(&again.stderr).contains("nothing to take down"));
+    assert_eq!(code(&sandbox.run(["remove", "--backend", &url, &id])), 1, "no such track");
+
+    // Neither the library nor a worker brings it back, and those who follow take it out.
+    let sent = push(&sandbox, &server, &[]);
+    assert_eq!((&sent["taken_down"], &sent["added"]), (&12.into(), &0.into()), "{sent}");
+    let place = PostgresAddress::parse(&url, true).unwrap();
+    let engine = Engine::from_library(Library::open(&sandbox.path("library"), OpenMode::ReadOnly).unwrap());
+    put(&engine, &mut Postgres::open(&place).unwrap(), false).unwrap();
+    assert_eq!(count(), "88");
+    fine(follower.run(["pull", "--from", &url]));
+    assert_eq!(fine_json(follower.run(["status", "--format", "json"]))["tracks"], 88);
+    // As the document says it may come back.
+    server.psql("update voisin_gone set barred = false where id = (select min(id) from voisin_gone)", &[]);
+    assert_eq!(push(&sandbox, &server, &[])["added"], 1);
+
+    // The variable names no database to take anything out of.
+    let mut command = sandbox.command(["remove", "id:1", "--format", "json"]);
+    assert_eq!(json(command.env("VOISIN_BACKEND", &url).output().unwrap())["tracks"], 1);
+    assert_eq!(count(), "89");
+}
+
+/// Questions go by indexes, as the server's own counters say.
+#[test]
+fn words_and_filters_go_by_indexes() {
+    let Some(programs) = programs() else { return };
+    let server = Server::start(&programs);
+    let sandbox = sandbox_with(10_000);
+    let url = server.url();
+    push(&sandbox, &server, &["--no-index"]);
+    server.psql("analyze voisin_track", &[]);
+    for (question, index) in [
+        (&["list", "title 4321"][..], "words"),
+        (&["similar", "title 4321"], "words"),
+        (&["list", "--artist", "artist 17"], "artist_keys"),
+        (&["list", "--year", "-1950"], "year_min_year_max"),
+        (&["list", "--bpm", "100.5-101.2"], "tempo"),
+        (&["list", "--bpm", "100.5-101.2", "--bpm-exact"], "tempo"),
+        (&["list", "--min-duration", "10:27"], "seconds"),
+        (&["list", "--key", "C major"], "key"),
+    ] {
+        let name = format!("voisin_track_{index}_idx");
+        let used = || -> u64 {
+            let sql = format!("select idx_scan from pg_stat_user_indexes where indexrelname = '{name}'");
+            server.psql(&sql, &[]).parse().unwrap_or_else(|_| panic!("{name}"))
+        };
+        let before = used();
+        fine(sandbox.run(question.iter().chain(&["--backend", &url])));
+        // What a session did is counted when it has ended.
+        let counted = (0..100).any(|_| {
+            std::thread::sleep(Duration::from_millis(50));
+            used() > before
+        });
+        assert!(counted, "{question:?} does not go by {name}");
+    }
+}
