@@ -79,7 +79,7 @@ impl Measurer {
             rate,
             total: total as i64,
             piece: start as i64..(start + length) as i64,
-            samples: Vec::new(),
+            samples: Vec::with_capacity(length as usize),
             key: KeyFinder::new(rate),
             heard: i64::MIN,
         }

@@ -362,7 +362,8 @@ impl Embedder {
         // No window's answer depends on where a batch is cut.
         let group: usize = self.ears.iter().fold(1, |group, ear| least_common_multiple(group, ear.every));
         let together = BATCH.max(self.encoder.preferred_batch()).next_multiple_of(group);
-        let mut batch = MelBatch::new(&self.ears, std::mem::take(&mut reading.ears));
+        let mut batch =
+            MelBatch::new(&self.ears, std::mem::take(&mut reading.ears), together.min(starts.len()));
         let mut kept = Vec::with_capacity(starts.len());
         let mut fault = None;
         let mut flush = |batch: &mut MelBatch<'_>| -> Result<(), EngineError> {
@@ -453,13 +454,14 @@ struct EarBuffers {
 
 impl<'a> MelBatch<'a> {
     /// - `resamplers`: as [`Reading::ears`] has them
-    fn new(ears: &'a [Ear], resamplers: Vec<(usize, Option<WindowResampler>)>) -> Self {
+    /// - `most`: windows, at most
+    fn new(ears: &'a [Ear], resamplers: Vec<(usize, Option<WindowResampler>)>, most: usize) -> Self {
         let buffers = ears.iter().zip(resamplers).map(|(ear, (from, resampler))| EarBuffers {
             scratch: ear.front_end.scratch(),
             from,
             window: vec![0.0; if resampler.is_some() { ear.front_end.config().window_samples() } else { 0 }],
             resampler,
-            mels: Vec::new(),
+            mels: Vec::with_capacity(most.div_ceil(ear.every) * ear.front_end.config().cells()),
         });
         Self { ears, buffers: buffers.collect(), windows: 0 }
     }
