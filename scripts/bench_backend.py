@@ -11,12 +11,13 @@ pgvector (scripts/install_postgres), on loopback; as root it runs them as the us
 DIR/report.json after every step, so that a run which is cut short leaves what it has measured; --parts does some of it, beside
 what the report has. Processor seconds are those of the servers (Linux, /proc) and of voisin. Every question is also compared
 with all tracks, which over shards and for many tracks is most of the time: --shard-queries asks less often there. --keep leaves
-the servers running, with their addresses in the report, for more questions.
+the servers running, with their addresses in the report, for more questions. --delay asks once more with so many milliseconds
+on the way back from the one server, and from each shard.
 
 --fit reads such reports of several sizes and prints the power of the number of tracks with which each figure of one server
 grows, and what that gives for larger ones. Needs numpy, and pyarrow where vectors are made.
 """
-import argparse, hashlib, json, os, pathlib, resource, shutil, socket, subprocess, sys, tempfile, time
+import argparse, asyncio, hashlib, json, os, pathlib, resource, shutil, socket, subprocess, sys, tempfile, threading, time
 import numpy as np
 
 p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -27,7 +28,7 @@ p.add_argument("--index-memory", type=int, default=1024, help="MB"); p.add_argum
 p.add_argument("--shard-queries", type=int, help="questions over shards, where not --queries")
 p.add_argument("--filters", action="store_true", help="also under filters that pass a half to a thousandth")
 p.add_argument("--parts", default="library,one,shards"); p.add_argument("--keep", action="store_true")
-p.add_argument("--fit", nargs="+", metavar="REPORT"); p.add_argument("--to", default="10000000,100000000")
+p.add_argument("--delay", type=float, default=0, help="ms"); p.add_argument("--fit", nargs="+", metavar="REPORT"); p.add_argument("--to", default="10000000,100000000")
 a = p.parse_args()
 
 
@@ -168,6 +169,31 @@ class Server:
         self.run("pg_ctl", "-D", self.folder / "data", "-m", "immediate", "-w", "stop"); shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def delayed(port):
+    """A port that leads to this one, where every answer comes later."""
+    loop, ready = asyncio.new_event_loop(), threading.Event()
+
+    async def carry(reader, writer, delay):
+        while chunk := await reader.read(1 << 16): loop.call_later(delay, writer.write, chunk)
+        loop.call_later(delay, writer.close)
+
+    async def meet(reader, writer):
+        there = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.gather(carry(reader, there[1], 0), carry(there[0], writer, a.delay / 1e3), return_exceptions=True)
+
+    def serve():
+        asyncio.set_event_loop(loop)
+        server = loop.run_until_complete(asyncio.start_server(meet, "127.0.0.1", 0))
+        serve.port = server.sockets[0].getsockname()[1]; ready.set(); loop.run_forever()
+
+    threading.Thread(target=serve, daemon=True).start(); ready.wait()
+    return serve.port
+
+
+def ask_delayed(name, url, queries):
+    note(name, voisin("eval", "index", "--backend", url, "--queries", str(queries), "--widths", a.widths, "--dry-run", library=root / "none"))
+
+
 INDEX = "create index on {} using hnsw (embedding halfvec_ip_ops) with (m = 16, ef_construction = 128)"
 SIZES = "select coalesce(sum(pg_relation_size(i.indexrelid)), 0) from pg_index i where i.indrelid = '{}'::regclass and pg_get_indexdef(i.indexrelid) like '%embedding%'"
 def ask(name, servers, queries):
@@ -200,6 +226,7 @@ def one():
         note("index_bytes", int(server.psql(SIZES.format("voisin_track"))))
         note("table_bytes", int(server.psql("select pg_table_size('voisin_track')")))
         ask("one", [server], a.queries)
+        if a.delay: ask_delayed("one_delayed", server.url.replace(str(server.port), str(delayed(server.port))), a.queries)
         if a.keep: note("one_url", server.url)
     finally:
         if not a.keep: server.stop()
@@ -227,6 +254,10 @@ def shards():
         note("index_shards", {"seconds": seconds, "processor_seconds": processor,
                               "bytes": [int(shard.psql(SIZES.format(f"voisin_track_{i}"))) for i, shard in enumerate(servers[1:])]})
         ask("shards", servers, a.shard_queries or a.queries)
+        if a.delay:
+            for i, shard in enumerate(servers[1:]):
+                servers[0].psql(f"alter server voisin_shard_{i} options (set port '{delayed(shard.port)}')")
+            ask_delayed("shards_delayed", servers[0].url, a.shard_queries or a.queries)
         if a.keep: note("shards_url", servers[0].url)
     finally:
         for server in [] if a.keep else servers: server.stop()

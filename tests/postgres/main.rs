@@ -12,6 +12,7 @@ mod made;
 mod refusals;
 mod sending;
 mod servers;
+mod shards;
 mod upkeep;
 
 use std::process::Output;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use postgres::config::{Host, SslMode};
 use postgres::error::DbError;
@@ -13,6 +14,9 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{BackendError, Result};
 use voisin_base::directories;
+
+/// How long a server that holds a part of the tracks may take to be connected to; else the first server asks it.
+const SHARD_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Where a library in PostgreSQL is.
 #[derive(Clone)]
@@ -103,12 +107,31 @@ impl PostgresAddress {
         config.application_name("voisin");
         // A machine that is off says nothing at all.
         if config.get_connect_timeout().is_none() {
-            config.connect_timeout(std::time::Duration::from_secs(10));
+            config.connect_timeout(Duration::from_secs(10));
         }
         let notices = Notices::default();
         let heard = notices.clone();
         config.notice_callback(move |notice| heard.hear(&notice));
         Ok(Self { config, shown, root_certificates, notices })
+    }
+
+    /// Another server that this one names, with the same rights to be had: encrypted as this one is, and with a password that
+    /// the file of passwords has for it, never with this one's.
+    pub(super) fn beside(&self, host: &str, port: u16, database: &str, user: Option<&str>) -> Self {
+        let mut config = Config::new();
+        config.host(host).port(port).dbname(database).ssl_mode(self.config.get_ssl_mode());
+        config.user(user.or(self.config.get_user()).unwrap_or("postgres"));
+        if let Some(options) = self.config.get_options() {
+            config.options(options);
+        }
+        if let Some(password) = password_in_file(&config) {
+            config.password(password);
+        }
+        config.application_name("voisin").connect_timeout(SHARD_TIMEOUT);
+        let user = config.get_user().unwrap_or_default();
+        let shown = format!("postgres://{user}@{host}:{port}/{database}");
+        let root_certificates = self.root_certificates.clone();
+        Self { config, shown, root_certificates, notices: Notices::default() }
     }
 
     /// What the server said beside its answers since this was asked last.
@@ -186,12 +209,13 @@ fn without_password(text: &str) -> String {
     if kept.is_empty() { front } else { format!("{front}?{}", kept.join("&")) }
 }
 
-/// The password that the environment has for an address: PGPASSWORD, else a line of the file that PGPASSFILE names, else
-/// of `~/.pgpass`.
+/// The password that the environment has for an address: PGPASSWORD, else that of the file of passwords.
 fn password_for(config: &Config) -> Option<String> {
-    if let Ok(password) = std::env::var("PGPASSWORD") {
-        return Some(password);
-    }
+    std::env::var("PGPASSWORD").ok().or_else(|| password_in_file(config))
+}
+
+/// The password that the file which PGPASSFILE names, else `~/.pgpass`, has for an address.
+fn password_in_file(config: &Config) -> Option<String> {
     let file = std::env::var_os("PGPASSFILE")
         .map(PathBuf::from)
         .or_else(|| directories::home().map(|home| home.join(".pgpass")))?;

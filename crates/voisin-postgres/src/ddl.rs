@@ -9,16 +9,13 @@ pub(super) const SCHEMA: i32 = 3;
 /// The oldest version that [`upgrade`] brings forward.
 pub(super) const OLDEST_SCHEMA: i32 = 2;
 
-/// Servers of the partitioned form, as it is printed.
-const SHARDS: usize = 3;
-
 /// On how many servers the tracks lie, and who divides them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     /// One server.
     Single,
-    /// Partitions by hash that lie on other servers (`postgres_fdw`).
-    Partitioned,
+    /// Partitions by hash that lie on so many other servers (`postgres_fdw`).
+    Partitioned(u32),
     /// Citus.
     Citus,
 }
@@ -243,16 +240,16 @@ pub fn print(form: Form, dimension: usize) -> String {
             comments("voisin_track", dimension),
             vector_index("voisin_track"),
         ),
-        Form::Partitioned => partitioned(&header, extension, &state, dimension),
+        Form::Partitioned(shards) => partitioned(&header, extension, &state, dimension, shards),
     }
 }
 
-fn partitioned(header: &str, extension: &str, state: &str, dimension: usize) -> String {
+fn partitioned(header: &str, extension: &str, state: &str, dimension: usize, shards: u32) -> String {
     let mut sql = header.to_owned();
     sql.push_str(
         "-- Fill in the variables (psql -v shard0_host=… and so on), run each part on its server, the shards first.\n",
     );
-    for shard in 0..SHARDS {
+    for shard in 0..shards {
         let table = format!("voisin_track_{shard}");
         let _ = write!(
             sql,
@@ -268,11 +265,11 @@ fn partitioned(header: &str, extension: &str, state: &str, dimension: usize) -> 
         "\n-- == coordinator\n{extension}create extension if not exists postgres_fdw;\n{STATE}create table voisin_track (\n{}\n) partition by hash (id);\n",
         track_columns(dimension),
     );
-    for shard in 0..SHARDS {
+    for shard in 0..shards {
         // What is set here holds in the shard's sessions: settings of the coordinator's do not reach them.
         let _ = writeln!(
             sql,
-            "create server voisin_shard_{shard} foreign data wrapper postgres_fdw options (host :'shard{shard}_host', port :'shard{shard}_port', dbname :'shard{shard}_dbname', extensions 'vector', async_capable 'true', fetch_size '20', batch_size '1000', use_remote_estimate 'false', options '-c hnsw.ef_search=100 -c hnsw.iterative_scan=relaxed_order -c plan_cache_mode=force_custom_plan -c jit=off');\ncreate user mapping for current_user server voisin_shard_{shard} options (user :'shard{shard}_user');\ncreate foreign table voisin_track_{shard} partition of voisin_track for values with (modulus {SHARDS}, remainder {shard}) server voisin_shard_{shard};"
+            "create server voisin_shard_{shard} foreign data wrapper postgres_fdw options (host :'shard{shard}_host', port :'shard{shard}_port', dbname :'shard{shard}_dbname', extensions 'vector', async_capable 'true', fetch_size '1000', batch_size '1000', use_remote_estimate 'false', options '-c hnsw.ef_search=100 -c hnsw.iterative_scan=relaxed_order -c plan_cache_mode=force_custom_plan -c jit=off');\ncreate user mapping for current_user server voisin_shard_{shard} options (user :'shard{shard}_user');\ncreate foreign table voisin_track_{shard} partition of voisin_track for values with (modulus {shards}, remainder {shard}) server voisin_shard_{shard};"
         );
     }
     sql.push_str(&comments("voisin_track", dimension));

@@ -44,6 +44,9 @@ pub(crate) struct PushArgs {
     /// Print the tables as SQL and do nothing: for one server, for partitions on several (`postgres_fdw`), for Citus
     #[arg(long, value_name = "FORM", value_enum, conflicts_with_all = ["to", "windows", "no_index", "index_sql", "index_memory", "recentre", "upgrade"])]
     pub(crate) print_ddl: Option<DdlForm>,
+    /// With --print-ddl partitioned: servers that the tracks lie on
+    #[arg(long, value_name = "N", default_value_t = 3, requires = "print_ddl", value_parser = clap::value_parser!(u32).range(2..=64))]
+    pub(crate) shards: u32,
     /// How the summary is printed
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub(crate) format: ReportFormat,

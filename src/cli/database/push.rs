@@ -37,7 +37,7 @@ pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> 
     if let Some(form) = args.print_ddl {
         let form = match form {
             DdlForm::Single => ddl::Form::Single,
-            DdlForm::Partitioned => ddl::Form::Partitioned,
+            DdlForm::Partitioned => ddl::Form::Partitioned(args.shards),
             DdlForm::Citus => ddl::Form::Citus,
         };
         render::print_line(&ddl::print(form, model.dimension))?;

@@ -4,6 +4,7 @@ mod connection;
 mod opening;
 mod rows;
 mod search;
+mod shards;
 mod space;
 
 use std::collections::HashMap;
@@ -21,6 +22,7 @@ use voisin_learn::genre::Taxonomy;
 use voisin_library::{Changes, FilterSql, StoredModel, TrackFilter, TrackRecord};
 
 pub(super) use connection::Connection;
+use shards::Shards;
 
 /// Most rows of an answer that are asked for at once.
 const ROWS: usize = 1000;
@@ -28,10 +30,16 @@ const ROWS: usize = 1000;
 /// A library in PostgreSQL.
 pub struct Postgres {
     connection: Connection,
+    /// The table of tracks.
+    table: String,
     model: StoredModel,
     width: u32,
     /// Foreign servers on which parts of the tracks lie; none where this server has them all.
     shards: Vec<String>,
+    /// Tables of these parts.
+    parts: Vec<String>,
+    /// The servers that have these parts, asked without a detour.
+    direct: Shards,
     /// The width that was last set there by this process.
     shard_width: Option<u32>,
     taxonomy: Taxonomy,
@@ -115,35 +123,25 @@ impl Postgres {
 
     /// How many tracks there are, and what generation they belong to.
     pub fn size(&mut self) -> Result<(u64, u64)> {
-        self.run(|tx| {
-            tx.batch_execute("set local enable_partitionwise_aggregate = on")?;
-            let count: i64 = tx.query_one("select count(*) from voisin_track", &[])?.get(0);
-            let generation: i64 = tx.query_one("select generation from voisin_state", &[])?.get(0);
-            Ok((count as u64, generation as u64))
-        })
+        let count = self.sum("count(*)", &filter::no_conditions(1))?;
+        let sql = "select generation from voisin_state";
+        let generation: i64 = self.run(|tx| Ok(tx.query_one(sql, &[])?.get(0)))?;
+        Ok((count as u64, generation as u64))
     }
 
     /// What there is.
     pub fn counts(&mut self) -> Result<Counts> {
         let (tracks, generation) = self.size()?;
+        let all = filter::no_conditions(1);
+        let files = self.sum("coalesce(sum(cardinality(paths)), 0)::bigint", &all)?;
         // Of windows only the lengths are read: four bytes for their number, then a start and a vector each.
-        let each = 4 + 2 * self.model.dimension as i64;
-        self.run(|tx| {
-            tx.batch_execute("set local enable_partitionwise_aggregate = on")?;
-            let row = tx.query_one(
-                "select coalesce(sum(cardinality(paths)), 0)::bigint,
-                 coalesce(sum((octet_length(windows) - 4) / $1::bigint), 0)::bigint from voisin_track",
-                &[&each],
-            )?;
-            let bytes = tx.query_one("select pg_total_relation_size('voisin_track')", &[])?;
-            Ok(Counts {
-                tracks,
-                files: row.get::<_, i64>(0) as u64,
-                windows: row.get::<_, i64>(1) as u64,
-                generation,
-                bytes: bytes.get::<_, i64>(0) as u64,
-            })
-        })
+        let each = 4 + 2 * self.model.dimension;
+        let windows =
+            self.sum(&format!("coalesce(sum((octet_length(windows) - 4) / {each}), 0)::bigint"), &all)?;
+        let sql = "select pg_total_relation_size('voisin_track')";
+        let bytes: i64 = self.run(|tx| Ok(tx.query_one(sql, &[])?.get(0)))?;
+        let [files, windows, bytes] = [files, windows, bytes].map(|number| number as u64);
+        Ok(Counts { tracks, files, windows, generation, bytes })
     }
 
     /// What the database calls itself; a copy of it has the same.
@@ -171,6 +169,18 @@ impl Postgres {
         let vectors = self.vectors_of(&ids)?;
         let space = self.held_space();
         Ok(vectors.into_iter().flatten().map(|vector| space.centre(&vector)).collect())
+    }
+
+    /// The raw vectors of those of these tracks that are in the table.
+    fn known_vectors(&mut self, ids: &[TrackId]) -> Result<HashMap<TrackId, Vec<f32>>> {
+        let sql = format!("select id, vector from {} where id = any ($1)", self.table);
+        let mut known = HashMap::with_capacity(ids.len());
+        for some in ids.chunks(ROWS) {
+            let some: Vec<i64> = some.iter().map(|id| id.0).collect();
+            let rows = self.run(|tx| tx.query(&sql, &[&some]))?;
+            known.extend(rows.iter().map(|row| (TrackId(row.get(0)), vector_of(row.get(1)))));
+        }
+        Ok(known)
     }
 
     /// Ids that fit conditions, ascending, at most `limit`.
@@ -211,13 +221,10 @@ impl TrackStore for Postgres {
     }
 
     fn vectors_of(&mut self, ids: &[TrackId]) -> Result<Vec<Option<Vec<f32>>>> {
-        let mut known = HashMap::with_capacity(ids.len());
-        for some in ids.chunks(ROWS) {
-            let some: Vec<i64> = some.iter().map(|id| id.0).collect();
-            let rows =
-                self.run(|tx| tx.query("select id, vector from voisin_track where id = any ($1)", &[&some]))?;
-            known.extend(rows.iter().map(|row| (TrackId(row.get(0)), vector_of(row.get(1)))));
-        }
+        let known = match self.on_shards(|shard| shard.known_vectors(ids)) {
+            Some(parts) => parts.into_iter().flatten().collect(),
+            None => self.known_vectors(ids)?,
+        };
         Ok(ids.iter().map(|id| known.get(id).cloned()).collect())
     }
 

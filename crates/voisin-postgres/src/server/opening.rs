@@ -4,7 +4,7 @@ use postgres::Transaction;
 use postgres::error::SqlState;
 
 use super::search::WIDEST;
-use super::{Connection, Postgres, SYNONYMS};
+use super::{Connection, Postgres, SYNONYMS, Shards};
 use crate::ddl::{self, OLDEST_SCHEMA, SCHEMA};
 use crate::{BackendError, PostgresAddress, Result};
 use voisin::{EngineError, check_model};
@@ -28,6 +28,7 @@ impl Postgres {
     fn connect(place: &PostgresAddress, create: Option<&StoredModel>) -> Result<Self> {
         let mut opened = Self {
             connection: Connection::open(place)?,
+            table: "voisin_track".to_owned(),
             model: StoredModel {
                 name: String::new(),
                 fingerprint: String::new(),
@@ -36,6 +37,8 @@ impl Postgres {
             },
             width: 0,
             shards: Vec::new(),
+            parts: Vec::new(),
+            direct: Shards::default(),
             shard_width: None,
             taxonomy: Taxonomy::default(),
             mean: None,
@@ -205,7 +208,7 @@ impl Postgres {
         })?;
         self.width = width.clamp(1, WIDEST);
         self.read_mean()?;
-        self.shards = self.run(foreign_parts)?.into_iter().map(|(server, _)| server).collect();
+        (self.shards, self.parts) = self.run(foreign_parts)?.into_iter().unzip();
         self.shards.dedup();
         let synonyms = self.settings()?.remove(SYNONYMS);
         if let Some(text) = synonyms {

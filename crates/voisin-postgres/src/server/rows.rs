@@ -132,11 +132,20 @@ impl Postgres {
 
     /// Fetches tracks, in no order; those that are not there are left out. The second number counts rows that make no sense.
     pub(crate) fn fetch(&mut self, ids: &[TrackId], windows: bool) -> Result<(Vec<Fetched>, u64)> {
+        if let Some(parts) = self.on_shards(|shard| shard.fetch_here(ids, windows)) {
+            let damaged = parts.iter().map(|(_, damaged)| damaged).sum();
+            return Ok((parts.into_iter().flat_map(|(records, _)| records).collect(), damaged));
+        }
+        self.fetch_here(ids, windows)
+    }
+
+    fn fetch_here(&mut self, ids: &[TrackId], windows: bool) -> Result<(Vec<Fetched>, u64)> {
         let (mut records, mut damaged) = (Vec::with_capacity(ids.len()), 0);
         let column = if windows { "windows" } else { "null::bytea" };
         let sql = format!(
             "select id, case when octet_length(facts) <= {MOST_OF_FACTS} then facts end, {column}, vector, genres
-             from voisin_track where id = any ($1)"
+             from {} where id = any ($1)",
+            self.table
         );
         for some in ids.chunks(ROWS) {
             let some: Vec<i64> = some.iter().map(|id| id.0).collect();

@@ -2,7 +2,7 @@
 
 use postgres::types::ToSql;
 
-use super::Postgres;
+use super::{Postgres, Shards};
 use crate::filter::values;
 use crate::row::HalfVector;
 use crate::{BackendError, Effort, Result, TrackStore as _};
@@ -37,6 +37,7 @@ impl Postgres {
         self.set_shard_width(width)?;
         self.run(|tx| tx.execute("update voisin_state set width = $1", &[&(width as i32)]))?;
         self.width = width;
+        self.direct = Shards::Untried;
         Ok(())
     }
 
@@ -81,22 +82,41 @@ impl Postgres {
 
     /// How many tracks fit; where this server has all, no more than are worth counting.
     pub(crate) fn count(&mut self, conditions: &FilterSql) -> Result<i64> {
-        let sql = if self.shards.is_empty() {
-            format!(
-                "select count(*) from (select 1 from voisin_track where {} limit {}) few",
-                conditions.sql,
-                COMPARED + 1
-            )
-        } else {
-            format!("select count(*) from voisin_track where {}", conditions.sql)
-        };
+        if !self.shards.is_empty() {
+            return self.sum("count(*)", conditions);
+        }
+        let sql = format!(
+            "select count(*) from (select 1 from {} where {} limit {}) few",
+            self.table,
+            conditions.sql,
+            COMPARED + 1
+        );
+        self.one_number(&sql, conditions)
+    }
+
+    /// An aggregate (bigint) of the tracks that fit, and the sum of it over the parts of the table.
+    pub(super) fn sum(&mut self, aggregate: &str, conditions: &FilterSql) -> Result<i64> {
+        if let Some(parts) = self.on_shards(|shard| shard.sum(aggregate, conditions)) {
+            return Ok(parts.into_iter().sum());
+        }
+        let of_parts = self.of_parts(&format!("{aggregate} as number"), &conditions.sql);
+        self.one_number(&format!("select sum(number)::bigint from ({of_parts}) parts"), conditions)
+    }
+
+    fn one_number(&mut self, sql: &str, conditions: &FilterSql) -> Result<i64> {
         self.run(|tx| {
-            tx.batch_execute(
-                "set local plan_cache_mode = force_custom_plan; set local enable_partitionwise_aggregate = on",
-            )?;
+            tx.batch_execute("set local plan_cache_mode = force_custom_plan")?;
             let values: Vec<&(dyn ToSql + Sync)> = values(conditions).collect();
-            Ok(tx.query_one(&sql, &values)?.get(0))
+            Ok(tx.query_one(sql, &values)?.get(0))
         })
+    }
+
+    /// A question to each part of the table of tracks, so that order, limit and aggregates reach the servers that have them.
+    fn of_parts(&self, columns: &str, rest: &str) -> String {
+        let whole = std::slice::from_ref(&self.table);
+        let parts = if self.parts.is_empty() { whole } else { &self.parts[..] };
+        let parts = parts.iter().map(|part| format!("(select {columns} from {part} where {rest})"));
+        parts.collect::<Vec<_>>().join(" union all ")
     }
 
     fn search(
@@ -105,11 +125,14 @@ impl Postgres {
         limit: usize,
         conditions: &FilterSql,
         settings: &str,
-        order: &str,
+        (distance, order): (&str, &str),
     ) -> Result<Vec<Neighbor>> {
+        let each = format!("{} order by {order} limit {limit}", conditions.sql);
+        // Parts are ordered by a column that is asked for, and all of them by another: so PostgreSQL has no step between a
+        // part and the whole, does not merge, and asks the parts at the same time.
+        let of_parts = self.of_parts(&format!("id, {distance} as distance"), &each);
         let sql = format!(
-            "select id, -(embedding <#> $1) from voisin_track where {} order by {order} limit {limit}",
-            conditions.sql
+            "select id, -distance as similarity from ({of_parts}) parts order by similarity desc, id limit {limit}"
         );
         self.run(|tx| {
             // Within the transaction, so that it holds behind a pool of connections, and a custom plan each time: a
@@ -136,7 +159,8 @@ impl Postgres {
         let mut asked = limit.saturating_add(MARGIN);
         loop {
             // "+ 0.0" keeps every vector index away, by whatever name.
-            let found = self.search(half, asked, conditions, "", "(embedding <#> $1) + 0.0, id")?;
+            let compared = ("(embedding <#> $1) + 0.0", "distance, id");
+            let found = self.search(half, asked, conditions, "", compared)?;
             let ranked = self.ranked(query, &found, limit)?;
             let (last, worst) = (found.last(), ranked.last());
             // What was left out may be nearer only if 16 bits could have hidden it.
@@ -175,20 +199,35 @@ impl Postgres {
         filter: &TrackFilter,
         effort: Effort,
     ) -> Result<Vec<Neighbor>> {
+        // To be counted, and behind the query.
+        let conditions = [self.conditions(filter, 1)?, self.conditions(filter, 2)?];
+        let conditions = (!filter.is_empty(), &conditions[0], &conditions[1]);
+        if let Some(parts) = self.on_shards(|shard| shard.find_fitting(query, limit, conditions, effort)) {
+            let mut found: Vec<Neighbor> = parts.into_iter().flatten().collect();
+            found.sort_by(|a, b| b.similarity.total_cmp(&a.similarity).then(a.track.cmp(&b.track)));
+            found.truncate(limit);
+            return Ok(found);
+        }
+        self.find_fitting(query, limit, conditions, effort)
+    }
+
+    /// - `conditions`: whether there are any, and the same with values from the first and from the second number on
+    fn find_fitting(
+        &mut self,
+        query: &[f32],
+        limit: usize,
+        (is_filtered, counted, conditions): (bool, &FilterSql, &FilterSql),
+        effort: Effort,
+    ) -> Result<Vec<Neighbor>> {
         let half = HalfVector::new(query);
-        let conditions = self.conditions(filter, 2)?;
         let width = match effort {
-            Effort::Exact => return self.compare_all(query, &half, limit, &conditions),
+            Effort::Exact => return self.compare_all(query, &half, limit, conditions),
             Effort::Index => self.width,
             Effort::Width(width) => width.clamp(1, WIDEST),
         };
-        let is_filtered = !filter.is_empty();
-        let few = is_filtered && {
-            let counted = self.conditions(filter, 1)?;
-            self.count(&counted)? <= COMPARED
-        };
+        let few = is_filtered && self.count(counted)? <= COMPARED;
         if few || limit as u32 > WIDEST / 2 {
-            return self.compare_all(query, &half, limit, &conditions);
+            return self.compare_all(query, &half, limit, conditions);
         }
         if let (Effort::Width(width), false) = (effort, self.shards.is_empty()) {
             self.set_shard_width(width)?;
@@ -203,10 +242,10 @@ impl Postgres {
             "set local hnsw.ef_search = {}; set local hnsw.iterative_scan = {scan}; set local hnsw.max_scan_tuples = 100000",
             width.max(asked as u32).min(WIDEST)
         );
-        let found = self.search(&half, asked, &conditions, &settings, "embedding <#> $1")?;
+        let found = self.search(&half, asked, conditions, &settings, ("embedding <#> $1", "distance"))?;
         if found.len() < limit {
             // The walk ended before enough were found that fit.
-            return self.compare_all(query, &half, limit, &conditions);
+            return self.compare_all(query, &half, limit, conditions);
         }
         self.ranked(query, &found, limit)
     }

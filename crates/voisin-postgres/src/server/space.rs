@@ -1,7 +1,7 @@
 //! What similarity is relative to in a database: set by the first push, renewed when it is asked for.
 
-use super::Postgres;
 use super::rows::next_generation;
+use super::{Postgres, Shards};
 use crate::row::{HalfVector, vector_of};
 use crate::{BackendError, Result};
 use voisin::{LibrarySpace, MeanSum};
@@ -27,6 +27,7 @@ impl Postgres {
             return Err(BackendError::Mean { place, found: mean.len(), expected });
         }
         self.mean = mean;
+        self.direct = Shards::Untried;
         Ok(())
     }
 

@@ -1,0 +1,110 @@
+//! Shards asked at the same time, each over a connection of its own: through the first server they would be asked one after
+//! the other, with several ways there and back for each. Where one cannot be reached from here, the first server asks.
+
+use std::time::{Duration, Instant};
+
+use super::{Connection, Postgres};
+use crate::Result;
+
+/// How long shards that could not be reached are not tried again.
+const PAUSE: Duration = Duration::from_secs(60);
+
+/// Connections to the servers that have the parts of the table of tracks.
+#[derive(Default)]
+pub(super) enum Shards {
+    /// Nobody has tried yet.
+    #[default]
+    Untried,
+    /// One was not reached then.
+    Unreached(Instant),
+    /// All of them.
+    Open(Vec<Postgres>),
+}
+
+/// A part of the table of tracks: host, port, database, user, table.
+type Part = (String, u16, String, Option<String>, String);
+
+impl Postgres {
+    /// Asks every shard at the same time; `None` where there are none, or one does not answer so.
+    pub(super) fn on_shards<T: Send>(
+        &mut self,
+        work: impl Fn(&mut Self) -> Result<T> + Sync,
+    ) -> Option<Vec<T>> {
+        if self.parts.is_empty() {
+            return None;
+        }
+        let mut shards = match std::mem::take(&mut self.direct) {
+            Shards::Open(shards) => shards,
+            Shards::Unreached(since) if since.elapsed() < PAUSE => {
+                self.direct = Shards::Unreached(since);
+                return None;
+            }
+            _ => self.reach_shards().unwrap_or_default(),
+        };
+        let answers = at_once(shards.iter_mut(), work);
+        self.direct = match &answers {
+            Some(answers) if answers.len() == self.parts.len() => Shards::Open(shards),
+            _ => Shards::Unreached(Instant::now()),
+        };
+        answers.filter(|answers| answers.len() == self.parts.len())
+    }
+
+    /// Connects to the shards as the foreign servers and this role's user mappings say; `None` where one is not reached.
+    fn reach_shards(&mut self) -> Option<Vec<Self>> {
+        let sql = "select coalesce(s.options ->> 'host', 'localhost'), coalesce(s.options ->> 'port', '5432'),
+                coalesce(s.options ->> 'dbname', current_database()), u.options ->> 'user',
+                format('%I.%I', coalesce(t.options ->> 'schema_name', t.nspname), coalesce(t.options ->> 'table_name', t.relname))
+            from (select ftserver, relname, nspname, (select jsonb_object_agg(option_name, option_value)
+                    from pg_options_to_table(ftoptions)) as options
+                from pg_inherits join pg_foreign_table on ftrelid = inhrelid join pg_class c on c.oid = inhrelid
+                    join pg_namespace n on n.oid = relnamespace
+                where inhparent = 'voisin_track'::regclass) t
+            join (select oid, (select jsonb_object_agg(option_name, option_value)
+                    from pg_options_to_table(srvoptions)) as options from pg_foreign_server) s on s.oid = t.ftserver
+            left join (select srvid, (select jsonb_object_agg(option_name, option_value)
+                    from pg_options_to_table(umoptions)) as options from pg_user_mappings
+                where usename = current_user) u on u.srvid = s.oid
+            where (select count(*) from pg_inherits where inhparent = 'voisin_track'::regclass)
+                = (select count(*) from pg_inherits join pg_foreign_table on ftrelid = inhrelid
+                    where inhparent = 'voisin_track'::regclass)";
+        let parts: Vec<Part> = self
+            .run(|tx| {
+                let rows = tx.query(sql, &[])?;
+                let part = |row: &postgres::Row| {
+                    let port = row.get::<_, &str>(1).parse().unwrap_or_default();
+                    (row.get(0), port, row.get(2), row.get(3), row.get(4))
+                };
+                Ok(rows.iter().map(part).collect())
+            })
+            .ok()?;
+        let (place, width) = (self.place().clone(), self.width);
+        let (model, taxonomy, mean) = (&self.model, &self.taxonomy, &self.mean);
+        at_once(parts.into_iter(), |(host, port, database, user, table)| {
+            let place = place.beside(&host, port, &database, user.as_deref());
+            Ok(Self {
+                connection: Connection::open(&place)?,
+                table,
+                model: model.clone(),
+                width,
+                shards: Vec::new(),
+                parts: Vec::new(),
+                direct: Shards::Untried,
+                shard_width: None,
+                taxonomy: taxonomy.clone(),
+                mean: mean.clone(),
+            })
+        })
+    }
+}
+
+/// Works on each of some at the same time; `None` where one fails.
+fn at_once<A: Send, T: Send>(
+    each: impl Iterator<Item = A>,
+    work: impl Fn(A) -> Result<T> + Sync,
+) -> Option<Vec<T>> {
+    std::thread::scope(|scope| {
+        let work = &work;
+        let tasks: Vec<_> = each.map(|one| scope.spawn(move || work(one))).collect();
+        tasks.into_iter().map(|task| task.join().ok()?.ok()).collect()
+    })
+}
