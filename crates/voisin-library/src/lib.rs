@@ -149,6 +149,13 @@ impl Library {
         self.sql(generation).map(|generation| generation as u64)
     }
 
+    /// Counter of the changes to files, tags and labels: equal counters of one library have equal ones.
+    #[doc(hidden)]
+    pub fn metadata_generation(&self) -> Result<u64> {
+        let generation = self.row("SELECT metadata FROM state", [], |row| row.get::<_, i64>(0));
+        self.sql(generation).map(i64::unsigned_abs)
+    }
+
     /// Changes whenever another connection, of this process or another, committed something; equal values of one connection
     /// mean that nothing was.
     #[doc(hidden)]

@@ -67,6 +67,66 @@ fn a_migration_keeps_a_copy_and_all_rows() {
 }
 
 #[test]
+fn changes_to_files_tags_and_labels_are_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut library = open(dir.path(), 8);
+    let mut new = track(1, 8, 0);
+    new.tags.genres = vec!["Rock".into()];
+    let id = library.insert_track(&new).unwrap();
+    let generation = library.generation().unwrap();
+    let mut last = library.metadata_generation().unwrap();
+    assert!(last > 0);
+    let content = new.audio.content;
+    let file = new.file.clone();
+    let moved = FileRecord { path: "/m/copy.ogg".into(), ..file.clone() };
+    let retagged = TrackTags { genres: vec!["Jazz".into()], ..new.tags.clone() };
+    let sql = |library: &mut Library, sql: &str| {
+        assert!(library.connection.execute(sql, []).unwrap() > 0, "{sql}");
+    };
+    // Nothing of this is a change.
+    sql(&mut library, "UPDATE files SET seen_at = seen_at + 1");
+    library.set_labels(&[content], None).unwrap();
+    library.set_setting("windows", Some("30")).unwrap();
+    assert_eq!(library.metadata_generation().unwrap(), last);
+    // By whatever way it is done.
+    let changes: [&dyn Fn(&mut Library); 14] = [
+        &|library| assert_eq!(library.set_labels(&[content], Some("Zeuhl")).unwrap(), 1),
+        &|library| assert_eq!(library.set_labels(&[content], Some("Punk")).unwrap(), 1),
+        &|library| assert!(library.undo_label().unwrap().is_some()),
+        &|library| assert_eq!(library.set_labels(&[content], None).unwrap(), 1),
+        &|library| drop(library.attach_file(id, &file, &retagged).unwrap()),
+        &|library| drop(library.attach_file(id, &moved, &retagged).unwrap()),
+        &|library| {
+            sql(
+                library,
+                "UPDATE files SET path = CAST('/m/other.ogg' AS BLOB) WHERE path = CAST('/m/copy.ogg' AS BLOB)",
+            )
+        },
+        &|library| sql(library, "UPDATE tags SET artist = 'A'"),
+        &|library| sql(library, "UPDATE credits SET composer = 'C'"),
+        &|library| sql(library, "UPDATE genres SET genre = 'Folk', genre_key = 'folk'"),
+        &|library| sql(library, "DELETE FROM genres"),
+        &|library| {
+            sql(
+                library,
+                "INSERT INTO genres (file, position, genre, genre_key) SELECT id, 0, 'A', 'a' FROM files",
+            )
+        },
+        &|library| sql(library, "DELETE FROM credits"),
+        &|library| sql(library, "DELETE FROM files"),
+    ];
+    for (at, change) in changes.iter().enumerate() {
+        change(&mut library);
+        let now = library.metadata_generation().unwrap();
+        assert!(now > last, "change {at} is not counted");
+        last = now;
+    }
+    assert_eq!(library.generation().unwrap(), generation);
+    drop(library);
+    assert_eq!(Library::open(dir.path(), OpenMode::ReadOnly).unwrap().metadata_generation().unwrap(), last);
+}
+
+#[test]
 fn a_migration_that_fails_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let mut library = open(dir.path(), 8);
