@@ -100,7 +100,7 @@ fn changes_to_files_tags_and_labels_are_counted() {
             sql(
                 library,
                 "UPDATE files SET path = CAST('/m/other.ogg' AS BLOB) WHERE path = CAST('/m/copy.ogg' AS BLOB)",
-            )
+            );
         },
         &|library| sql(library, "UPDATE tags SET artist = 'A'"),
         &|library| sql(library, "UPDATE credits SET composer = 'C'"),
@@ -110,7 +110,7 @@ fn changes_to_files_tags_and_labels_are_counted() {
             sql(
                 library,
                 "INSERT INTO genres (file, position, genre, genre_key) SELECT id, 0, 'A', 'a' FROM files",
-            )
+            );
         },
         &|library| sql(library, "DELETE FROM credits"),
         &|library| sql(library, "DELETE FROM files"),

@@ -22,7 +22,7 @@ pub(super) enum Shards {
 }
 
 /// A part of the table of tracks: host, port, database, user, table.
-type Part = (String, u16, String, Option<String>, String);
+type ShardAddress = (String, u16, String, Option<String>, String);
 
 impl Postgres {
     /// Asks every shard at the same time; `None` where there are none, or one does not answer so.
@@ -67,7 +67,7 @@ impl Postgres {
             where (select count(*) from pg_inherits where inhparent = 'voisin_track'::regclass)
                 = (select count(*) from pg_inherits join pg_foreign_table on ftrelid = inhrelid
                     where inhparent = 'voisin_track'::regclass)";
-        let parts: Vec<Part> = self
+        let parts: Vec<ShardAddress> = self
             .run(|tx| {
                 let rows = tx.query(sql, &[])?;
                 let part = |row: &postgres::Row| {
