@@ -2,11 +2,11 @@
 """What a library in PostgreSQL costs and gives, on one server and over three shards, beside the library on this disk.
 
     cargo build --release --features parquet,postgres
-    python scripts/bench_backend.py DIR [--tracks 100000] [--dimension 512] [--queries 200] [--widths 40,100,200] [--filters]
+    python scripts/bench_backend.py DIR [--tracks 100000] [--queries 200] [--widths 40,100,200] [--filters]
     python scripts/bench_backend.py --fit REPORT... [--to 10000000,100000000]
 
-Makes vectors that are hard to search (2 000 groups of unequal size in 48 directions, and noise in all), writes them as
-Parquet files as docs/parquet.md says, takes them into a library in DIR, pushes it, and asks `voisin eval index`. Servers are PostgreSQL's with
+Makes vectors of the default model's length that are hard to search (2 000 groups of unequal size in 48 directions, and noise in
+all), writes them as Parquet files as docs/parquet.md says, takes them into a library in DIR, pushes it, and asks `voisin eval index`. Servers are PostgreSQL's with
 pgvector (scripts/install_postgres), on loopback; as root it runs them as the user postgres. Prints JSON, which is in
 DIR/report.json after every step, so that a run which is cut short leaves what it has measured; --parts does some of it, beside
 what the report has. Processor seconds are those of the servers (Linux, /proc) and of voisin. Every question is also compared
@@ -22,7 +22,7 @@ import numpy as np
 
 p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 p.add_argument("dir", nargs="?"); p.add_argument("--tracks", type=int, default=100_000)
-p.add_argument("--dimension", type=int, default=512); p.add_argument("--queries", type=int, default=200)
+p.add_argument("--queries", type=int, default=200)
 p.add_argument("--widths", default="40,100,200"); p.add_argument("--binary", default="target/release/voisin")
 p.add_argument("--index-memory", type=int, default=1024, help="MB"); p.add_argument("--shared-buffers", type=int, default=512, help="MB")
 p.add_argument("--shard-queries", type=int, help="questions over shards, where not --queries")
@@ -68,7 +68,7 @@ import pyarrow as pa, pyarrow.parquet as pq
 root = pathlib.Path(a.dir).resolve(); root.mkdir(parents=True, exist_ok=True)
 library, vectors = root / "library", root / "vectors"
 PG = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin"))[-1]
-report = {"tracks": a.tracks, "dimension": a.dimension, "load": os.getloadavg(), "cores": os.cpu_count()}; ours = set()
+report = {"tracks": a.tracks, "load": os.getloadavg(), "cores": os.cpu_count()}; ours = set()
 
 
 def note(name, value):
@@ -102,9 +102,13 @@ def hard(n, d):
         yield at, (x / np.linalg.norm(x, axis=1, keepdims=True)).astype("f2")
 
 
-def write(n, d):
+def write(n):
     vectors.mkdir(exist_ok=True)
-    meta = {"voisin.model": "synthetic", "voisin.fingerprint": "0" * 32, "voisin.dimension": str(d), "voisin.manifest": "{}"}
+    # A file of the default model has its name and manifest, without which no vectors are believed.
+    demo = pathlib.Path(__file__).parent.parent / "data/demo/held-out"
+    subprocess.run([a.binary, "embed", demo, "--format", "parquet", "--no-windows", "--output", root / "heard"], check=True, stdout=subprocess.DEVNULL)
+    meta = {key.decode(): value.decode() for key, value in pq.read_schema(next((root / "heard").glob("*.parquet"))).metadata.items() if key.startswith(b"voisin.")}
+    d = int(meta["voisin.dimension"]); note("dimension", d)
     for at, rows in hard(n, d):
         m = len(rows); ids = range(at, at + m)
         none = lambda kind: pa.nulls(m, kind)
@@ -126,7 +130,7 @@ def write(n, d):
             "packets": pa.array([1] * m, pa.uint64()), "damaged_packets": pa.array([0] * m, pa.uint64()),
             "added_at": pa.array([0] * m, pa.int64()), "descriptors_version": none(pa.uint32()), "tempo": none(pa.float64()),
             "key": none(pa.uint8()), "loudness": none(pa.float64()), "loudness_is_exact": none(pa.bool_()),
-            "label": none(pa.string()), "model_fingerprint": pa.array(["0" * 32] * m), "dimension": pa.array([d] * m, pa.int32()),
+            "label": none(pa.string()), "model_fingerprint": pa.array([meta["voisin.fingerprint"]] * m), "dimension": pa.array([d] * m, pa.int32()),
             "vector": vector.cast(kind), "starts": none(pa.list_(pa.float32())), "windows": none(pa.list_(kind)),
             "failure": none(pa.string()), "transient": none(pa.bool_()),
         }
@@ -265,7 +269,7 @@ def shards():
 
 parts = a.parts.split(",")
 if "library" in parts and not (library / "voisin.db").exists():
-    write(a.tracks, a.dimension)
+    write(a.tracks)
     note("from_parquet", voisin("add", "--from-parquet", str(vectors)))
     shutil.rmtree(vectors)
 if (library / "index.bin").exists():
