@@ -43,7 +43,11 @@ fn a_push_that_is_killed_ends_in_the_same_tables() {
         let _ = child.kill();
         child.wait().unwrap();
         if is_over {
-            // Everything goes, so that there is something to interrupt again.
+            // Everything goes, so that there is something to interrupt again; what a killed one left behind first.
+            killed.psql(
+                "select pg_terminate_backend(pid, 10000) from pg_stat_activity where application_name = 'voisin'",
+                &[],
+            );
             killed.psql(
                 "drop table if exists voisin_track, voisin_state, voisin_source, voisin_held, voisin_setting,
                     voisin_gone, voisin_mean",

@@ -188,3 +188,33 @@ fn words_and_filters_go_by_indexes() {
         assert!(counted, "{question:?} does not go by {name}");
     }
 }
+
+#[test]
+fn an_index_is_made_anew_beside_the_former_one() {
+    let Some(programs) = programs() else { return };
+    let server = Server::start(&programs);
+    let sandbox = sandbox_with(500);
+    server.psql("alter system set log_statement = 'ddl'", &[]);
+    server.psql("select pg_reload_conf()", &[]);
+    assert!(push(&sandbox, &server, &[])["index_seconds"].as_f64().is_some());
+    // One whose making was broken off.
+    server.psql(
+        "create index left_over on voisin_track using hnsw (embedding halfvec_ip_ops);
+         update pg_index set indisvalid = false where indexrelid = 'left_over'::regclass",
+        &[],
+    );
+    let indexes = || {
+        let sql = "select indexrelid, indisvalid from pg_index
+            where indrelid = 'voisin_track'::regclass and pg_get_indexdef(indexrelid) like '%hnsw%' order by 1";
+        server.psql(sql, &[])
+    };
+    let before = indexes();
+    assert!(before.lines().count() == 2 && before.contains("|f"), "{before}");
+    assert!(push(&sandbox, &server, &[])["index_seconds"].is_null(), "the one that is there serves");
+    assert!(push(&sandbox, &server, &["--reindex"])["index_seconds"].as_f64().is_some());
+    let after = indexes();
+    assert!(after.lines().count() == 1 && after.contains("|t") && !before.contains(&after), "{after}");
+    let log = std::fs::read_to_string(server.folder.join("log")).unwrap();
+    assert_eq!(log.matches("create index concurrently on voisin_track using hnsw").count(), 2, "{log}");
+    fine(sandbox.run(["similar", "title 12", "--backend", &server.url()]));
+}

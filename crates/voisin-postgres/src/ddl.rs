@@ -204,7 +204,7 @@ fn storage(table: &str, dimension: usize) -> String {
 /// The statement that makes the vector index; vectors are of length 1, so the inner product is the cosine.
 pub(super) fn vector_index(table: &str) -> String {
     format!(
-        "create index on {table} using hnsw (embedding halfvec_ip_ops) with (m = 16, ef_construction = 128)"
+        "create index concurrently on {table} using hnsw (embedding halfvec_ip_ops) with (m = 16, ef_construction = 128)"
     )
 }
 

@@ -33,6 +33,8 @@ pub struct PushOptions {
     pub windows: bool,
     /// Make the vector index where there is none.
     pub index: bool,
+    /// Make the vector index anew where there is one.
+    pub reindex: bool,
     /// The statement that makes it, where not pgvector's own.
     pub index_sql: Option<String>,
     /// Memory for making it, MB; `None`: as the server has it.
@@ -187,8 +189,11 @@ pub fn push(
     send_settings(library, to)?;
     note_push(to, &source, generation, options.windows)?;
     summary.seconds = start.elapsed().as_secs_f64();
-    if options.index && to.index_state()? == IndexState::Missing && to.size()?.0 > 0 {
-        summary.index_seconds = Some(make_index(to, options, progress)?);
+    if options.index && to.size()?.0 > 0 {
+        let state = to.index_state()?;
+        if state == IndexState::Missing || options.reindex && matches!(state, IndexState::There(_)) {
+            summary.index_seconds = Some(make_index(to, options, progress)?);
+        }
     }
     Ok(summary)
 }
@@ -385,9 +390,14 @@ fn make_index(to: &mut Postgres, options: &PushOptions, progress: &mut dyn FnMut
     let needed = index_memory(to.size()?.0, to.model().dimension);
     progress(PushEvent::Indexing { needed, given: given.parse().unwrap_or_default() });
     let own = ddl::vector_index("voisin_track");
+    // One that was not finished serves nobody and costs every writer; one that serves goes when the new one does.
+    let unfinished = to.vector_indexes(false)?;
+    to.drop_indexes(&unfinished)?;
+    let former = to.vector_indexes(true)?;
     to.place().take_notices();
     to.execute(options.index_sql.as_deref().unwrap_or(&own))?;
     to.place().take_notices().into_iter().for_each(|notice| progress(PushEvent::Notice(notice)));
+    to.drop_indexes(&former)?;
     // The planner and the filters' counts go by what it knows of the table.
     to.execute("analyze voisin_track")?;
     Ok(start.elapsed().as_secs_f64())

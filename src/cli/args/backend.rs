@@ -29,6 +29,9 @@ pub(crate) struct PushArgs {
     /// Make no vector index
     #[arg(long, conflicts_with_all = ["index_sql", "index_memory"])]
     pub(crate) no_index: bool,
+    /// Make the vector index anew, beside the one that is there, which serves until then
+    #[arg(long, conflicts_with = "no_index")]
+    pub(crate) reindex: bool,
     /// Make the vector index with the statement in this file: for `VectorChord`, `YugabyteDB`, `ScaNN`
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) index_sql: Option<PathBuf>,
@@ -42,7 +45,7 @@ pub(crate) struct PushArgs {
     #[arg(long)]
     pub(crate) upgrade: bool,
     /// Print the tables as SQL and do nothing: for one server, for partitions on several (`postgres_fdw`), for Citus
-    #[arg(long, value_name = "FORM", value_enum, conflicts_with_all = ["to", "windows", "no_index", "index_sql", "index_memory", "recentre", "upgrade"])]
+    #[arg(long, value_name = "FORM", value_enum, conflicts_with_all = ["to", "windows", "no_index", "reindex", "index_sql", "index_memory", "recentre", "upgrade"])]
     pub(crate) print_ddl: Option<DdlForm>,
     /// With --print-ddl partitioned: servers that the tracks lie on
     #[arg(long, value_name = "N", default_value_t = 3, requires = "print_ddl", value_parser = clap::value_parser!(u32).range(2..=64))]

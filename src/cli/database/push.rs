@@ -53,6 +53,7 @@ pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> 
     let options = PushOptions {
         windows: args.windows,
         index: !args.no_index,
+        reindex: args.reindex,
         index_sql: index_sql.transpose()?,
         index_memory: args.index_memory,
         recentre: args.recentre,

@@ -163,6 +163,20 @@ impl Postgres {
         Ok(bytes.map_or(IndexState::Missing, |bytes| IndexState::There(bytes as u64)))
     }
 
+    /// Names of the vector indexes.
+    ///
+    /// - `finished`: those that serve; else those whose making was broken off
+    pub(super) fn vector_indexes(&mut self, finished: bool) -> Result<Vec<String>> {
+        let sql = "select i.indexrelid::regclass::text from pg_index i join pg_attribute a
+            on a.attrelid = i.indrelid and a.attnum = any (i.indkey::smallint[])
+            where i.indrelid = 'voisin_track'::regclass and a.attname = 'embedding' and i.indisvalid = $1";
+        self.run(|tx| Ok(tx.query(sql, &[&finished])?.iter().map(|row| row.get(0)).collect()))
+    }
+
+    pub(super) fn drop_indexes(&mut self, names: &[String]) -> Result<()> {
+        names.iter().try_for_each(|name| self.execute(&format!("drop index concurrently if exists {name}")))
+    }
+
     /// Vectors of some tracks as they are searched, which are as good as drawn at random: ids are digests.
     pub fn sample(&mut self, most: usize) -> Result<Vec<Vec<f32>>> {
         let ids = self.ids(&filter::no_conditions(1), most)?;
