@@ -1,9 +1,10 @@
 //! What does not belong there, and who may not.
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ndarray::Array2;
 use voisin_library::{Library, OpenMode};
@@ -200,6 +201,43 @@ fn pull_believes_neither_a_model_nor_a_row_that_cannot_be() {
     assert_eq!(code(&pulled), 1, "{}", text(&pulled.stderr));
     let pulled = json(&pulled);
     assert_eq!((&pulled["added"], &pulled["refused"]), (&47.into(), &3.into()), "{pulled}");
+    // Where nothing that was asked for is whole, that is said, and not that it is not there.
+    for change in ["vector = substr(vector, 1, 8)", "facts = '{}'"] {
+        server.psql(&format!("update voisin_track set {change}"), &[]);
+        for words in [["similar", "title 12"], ["show", "title 12"], ["list", "title 12"]] {
+            let said = refused(sandbox.run(words.iter().chain(&["--backend", &url])));
+            assert!(said.contains("are damaged") && said.contains("voisin_track"), "{change}: {said}");
+        }
+    }
+}
+
+/// Who answers nothing, or what no server of PostgreSQL says, ends the question within the time that the address gives.
+#[test]
+fn a_server_that_is_none_ends_in_an_error() {
+    use std::io::Write as _;
+    let sandbox = sandbox_with(1);
+    for (answer, expected) in
+        [("", "no answer within 1 s"), ("HTTP/1.1 400 Bad Request\r\n\r\n", "cannot connect")]
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            let mut kept = Vec::new();
+            for mut stream in listener.incoming().flatten() {
+                stream.write_all(answer.as_bytes()).unwrap();
+                kept.push(stream);
+            }
+        });
+        for mode in ["disable", "prefer", "verify-full"] {
+            let url = format!("postgres://me@127.0.0.1:{port}/music?connect_timeout=1&sslmode={mode}");
+            let begun = Instant::now();
+            let said = refused(sandbox.run(["similar", "title 0", "--backend", &url]));
+            assert!(said.contains("cannot connect to postgres://me@"), "{mode}: {said}");
+            assert!(said.contains(expected), "{mode}: {said}");
+            // The program's own start is in it.
+            assert!(begun.elapsed() < Duration::from_secs(30), "{mode}: {:?}", begun.elapsed());
+        }
+    }
 }
 
 #[test]

@@ -15,6 +15,9 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::{BackendError, Result};
 use voisin_base::directories;
 
+/// How long a server may take to be connected to, where the address does not say.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// How long a server that holds a part of the tracks may take to be connected to; else the first server asks it.
 const SHARD_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -105,10 +108,10 @@ impl PostgresAddress {
             config.password(password);
         }
         config.application_name("voisin");
-        // A machine that is off says nothing at all.
         if config.get_connect_timeout().is_none() {
-            config.connect_timeout(Duration::from_secs(10));
+            config.connect_timeout(PATIENCE);
         }
+        notice_absence(&mut config);
         let notices = Notices::default();
         let heard = notices.clone();
         config.notice_callback(move |notice| heard.hear(&notice));
@@ -128,6 +131,7 @@ impl PostgresAddress {
             config.password(password);
         }
         config.application_name("voisin").connect_timeout(SHARD_TIMEOUT);
+        notice_absence(&mut config);
         let user = config.get_user().unwrap_or_default();
         let shown = format!("postgres://{user}@{host}:{port}/{database}");
         let root_certificates = self.root_certificates.clone();
@@ -139,8 +143,20 @@ impl PostgresAddress {
         std::mem::take(&mut *self.notices.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Connects.
+    /// Connects, in no more time than the address gives (`connect_timeout`), whoever it is that listens there.
     pub(super) fn connect(&self) -> Result<Client> {
+        let patience = self.config.get_connect_timeout().copied().unwrap_or(PATIENCE);
+        let (answer, answered) = std::sync::mpsc::channel();
+        let place = self.clone();
+        // A server that takes the connection and says nothing leaves this thread behind until it is gone.
+        std::thread::spawn(move || answer.send(place.connect_patiently()));
+        answered.recv_timeout(patience).unwrap_or_else(|_| {
+            let problem = format!("no answer within {} s", patience.as_secs_f64());
+            Err(BackendError::Connect { place: self.shown.clone(), problem })
+        })
+    }
+
+    fn connect_patiently(&self) -> Result<Client> {
         let failed = |problem: String| BackendError::Connect { place: self.shown.clone(), problem };
         let connected = if self.config.get_ssl_mode() == SslMode::Disable {
             self.config.connect(NoTls)
@@ -185,6 +201,18 @@ pub(super) fn causes(error: &postgres::Error) -> String {
         source = error.source();
     }
     text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// A machine that is gone in the middle of a question is noticed after a minute, unless the address says otherwise.
+fn notice_absence(config: &mut Config) {
+    const ABSENT: Duration = Duration::from_secs(60);
+    if config.get_tcp_user_timeout().is_none() {
+        config.tcp_user_timeout(ABSENT);
+    }
+    // As they are where nobody says: two hours, which is as good as never.
+    if config.get_keepalives_idle() > ABSENT {
+        config.keepalives_idle(ABSENT / 2).keepalives_interval(ABSENT / 6).keepalives_retries(3);
+    }
 }
 
 fn percent(text: &str) -> String {

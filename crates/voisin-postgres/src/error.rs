@@ -121,6 +121,20 @@ pub enum BackendError {
         /// Its fingerprint.
         offered_fingerprint: String,
     },
+    /// Rows that no longer say anything.
+    #[error(
+        "{place}: of {of} tracks that were asked for {damaged} are damaged (facts that are no JSON of voisin's, or a vector that is not of {dimension} numbers): delete their rows from voisin_track and push again from a library that has them"
+    )]
+    Damaged {
+        /// The address, without a password.
+        place: String,
+        /// How many.
+        damaged: u64,
+        /// Of how many.
+        of: usize,
+        /// Length of the vectors there.
+        dimension: usize,
+    },
     /// Another process sends tracks there.
     #[error("another voisin is sending tracks to {place}: wait until it is done")]
     Busy {

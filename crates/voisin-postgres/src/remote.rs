@@ -82,7 +82,13 @@ impl Remote {
         if missing.is_empty() {
             return Ok(());
         }
-        let (fetched, _) = self.store.fetch(&missing, self.windows)?;
+        let (fetched, damaged) = self.store.fetch(&missing, self.windows)?;
+        // Some of many are left out, as `pull` leaves them out and counts them.
+        if fetched.is_empty() && damaged > 0 {
+            let (place, of) = (self.store.place().to_string(), missing.len());
+            let dimension = self.store.model().dimension;
+            return Err(BackendError::Damaged { place, damaged, of, dimension });
+        }
         let library = self.engine.library();
         let mut records = Vec::with_capacity(fetched.len());
         for (id, record, genres) in fetched {

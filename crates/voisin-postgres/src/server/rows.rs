@@ -141,6 +141,7 @@ impl Postgres {
 
     fn fetch_here(&mut self, ids: &[TrackId], windows: bool) -> Result<(Vec<Fetched>, u64)> {
         let (mut records, mut damaged) = (Vec::with_capacity(ids.len()), 0);
+        let dimension = self.model().dimension;
         let column = if windows { "windows" } else { "null::bytea" };
         let sql = format!(
             "select id, case when octet_length(facts) <= {MOST_OF_FACTS} then facts end, {column}, vector, genres
@@ -152,7 +153,8 @@ impl Postgres {
             let rows = self.run(|tx| tx.query(&sql, &[&some]))?;
             for row in rows {
                 let facts = row.get::<_, Option<&[u8]>>(1);
-                match facts.and_then(|facts| record(facts, row.get(2), row.get(3))) {
+                let record = facts.and_then(|facts| record(facts, row.get(2), row.get(3)));
+                match record.filter(|record| record.vector.len() == dimension) {
                     Some(record) => records.push((TrackId(row.get(0)), record, row.get(4))),
                     None => damaged += 1,
                 }
