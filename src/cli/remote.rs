@@ -33,6 +33,8 @@ pub(crate) trait RemoteLibrary {
     ///
     /// - returns: how many there are, where the sample does not hold them all
     fn fetch_some(&mut self, most: Option<usize>) -> anyhow::Result<Option<u64>>;
+    /// Fetches so many of the nearest of each of these.
+    fn fetch_near(&mut self, seeds: &[Seed], each: usize) -> anyhow::Result<()>;
     /// Fetches every track that fits.
     ///
     /// - returns: how many fit, where they are more than `most`

@@ -15,6 +15,15 @@ use crate::questions::Filters;
 /// Tracks that are fetched where a verb compares all with all and nobody says how many.
 const SAMPLE: usize = 20_000;
 
+/// Tracks that are fetched beside the nearest of what is asked about, where there are more than [`SAMPLE`].
+const BACKGROUND: usize = 4000;
+
+/// Nearest tracks that are fetched of what is asked about.
+const NEAR: usize = 400;
+
+/// Most tracks whose nearest are fetched.
+const MOST_SEEDS: usize = 50;
+
 /// A library that can be asked.
 pub(crate) enum LibraryTarget {
     /// On this disk.
@@ -109,6 +118,28 @@ impl LibraryTarget {
                 ));
             }
         }
+        Ok(())
+    }
+
+    /// Makes known what answers about these tracks are made of: all tracks, or where they are many, the nearest of these by
+    /// the database's index and some that stand for all the others.
+    pub(crate) fn fetch_around(
+        &mut self,
+        context: &Context,
+        what: &str,
+        seeds: &[Seed],
+    ) -> anyhow::Result<()> {
+        let Self::Remote { remote, sample } = self else { return Ok(()) };
+        let all = remote.tracks()?;
+        if seeds.is_empty() || seeds.len() > MOST_SEEDS || all <= sample.unwrap_or(SAMPLE) {
+            return self.fetch_all(context, what);
+        }
+        let most = sample.unwrap_or(BACKGROUND);
+        remote.fetch_near(seeds, NEAR)?;
+        remote.fetch_some(Some(most))?;
+        context.console.note(&format!(
+            "{what} works on the {NEAR} nearest tracks of each and {most} of {all}, which stand for all: --sample N takes more"
+        ));
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use voisin::{ContentId, TrackId};
 use voisin_library::{Library, OpenMode, TrackFilter, TrackTags, Vectors};
 use voisin_postgres::{BackendError, Effort, Postgres, PostgresAddress, TrackStore};
 
-use super::common::{Sandbox, code, fine, json, text};
+use super::common::{Sandbox, code, fine, fine_json, json, text};
 use super::made::{DIMENSION, filters, model, synthetic};
 use super::servers::{Cluster, Server, programs};
 use super::{push, refused, same, sandbox_with};
@@ -497,6 +497,39 @@ fn other_indexes_are_made_and_measured() {
             under["widths"].as_array().unwrap().iter().map(|quality| quality["recall"].as_f64().unwrap());
         assert!(worst.fold(1.0, f64::min) >= 0.99, "{genre}: {under}");
     }
+    // Of so many only those near to what is named are fetched, and some that stand for the others.
+    let near = fine_json(sandbox.run(["similar", "title 4321", "--limit", "400", "--format", "json"]));
+    let near: BTreeSet<&str> =
+        near["neighbours"].as_array().unwrap().iter().map(|one| one["path"].as_str().unwrap()).collect();
+    assert_eq!(near.len(), 400);
+    let list = sandbox.run([
+        "playlist",
+        "--seed",
+        "title 4321",
+        "--limit",
+        "20",
+        "--format",
+        "json",
+        "--backend",
+        &url,
+    ]);
+    assert!(
+        text(&list.stderr).contains("400 nearest tracks of each and 4000 of 42000"),
+        "{}",
+        text(&list.stderr)
+    );
+    let list = fine_json(list);
+    let among = list.as_array().unwrap().iter().filter(|one| near.contains(one["path"].as_str().unwrap()));
+    assert!(among.count() >= 18, "{list}");
+    let here = fine_json(sandbox.run(["show", "title 4321", "--format", "json"]));
+    let there = fine_json(sandbox.run(["show", "title 4321", "--format", "json", "--backend", &url]));
+    let paths = |card: &Value| -> BTreeSet<String> {
+        let nearest = card[0]["nearest"].as_array().unwrap();
+        nearest.iter().map(|one| one["path"].to_string()).collect()
+    };
+    assert!(paths(&there).intersection(&paths(&here)).count() >= 4, "{there} {here}");
+    fine(sandbox.run(["classify", "title 4321", "--backend", &url]));
+
     let unknown = sandbox.run(["eval", "index", "--backend", &url, "--genre", "no such genre"]);
     assert!(refused(unknown).contains("no such genre"));
     let width = || server.psql("select width from voisin_state", &[]);

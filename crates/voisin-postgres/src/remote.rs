@@ -111,6 +111,18 @@ impl Remote {
         Ok((count > ids.len() as u64).then_some(count))
     }
 
+    /// Fetches the nearest of each of these, by the database's index.
+    pub fn fetch_near(&mut self, seeds: &[Seed], each: usize) -> Result<()> {
+        let space = self.store.held_space();
+        for seed in seeds {
+            let (_, query) = space.query(std::slice::from_ref(seed))?;
+            let found = self.store.nearest(query.as_slice(), each, &TrackFilter::default(), Effort::Index)?;
+            let ids: Vec<TrackId> = found.iter().map(|found| found.track).collect();
+            self.fetch(&ids)?;
+        }
+        Ok(())
+    }
+
     /// Fetches what fits a filter, if it is no more than so many; else returns how many it is.
     pub fn fetch_fitting(&mut self, filter: &TrackFilter, words: &str, most: usize) -> Result<Option<u64>> {
         let mut conditions = self.store.conditions(filter, 1)?;

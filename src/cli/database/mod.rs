@@ -135,6 +135,10 @@ impl RemoteLibrary for Remote {
         Ok(self.fetch_some(most.map_or(TracksNeeded::All, TracksNeeded::Sample))?)
     }
 
+    fn fetch_near(&mut self, seeds: &[Seed], each: usize) -> anyhow::Result<()> {
+        Ok(self.fetch_near(seeds, each)?)
+    }
+
     fn fetch_fitting(
         &mut self,
         filter: &TrackFilter,

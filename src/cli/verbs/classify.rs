@@ -11,7 +11,7 @@ use crate::cli::add_files::is_unchanged;
 use crate::cli::args::ClassifyArgs;
 use crate::cli::context::Context;
 use crate::cli::render::{self, advised_news, answers};
-use crate::cli::seeds::{is_list, seeds, with_listed, written};
+use crate::cli::seeds::{is_list, library_seeds, seeds, with_listed, written};
 use crate::cli::source::LibraryTarget;
 use crate::cli::{Ending, NothingFound};
 use crate::engine::{
@@ -109,7 +109,11 @@ fn open(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Option<Engine>
                 anyhow::bail!("--write-tags writes into files of the library on this disk: leave out the backend, or run \"voisin pull\" first");
             }
             source.resolve_names(&written(&args.question.tracks))?;
-            source.fetch_all(context, "a vote")?;
+            // Files that are not there are listened to later, and a list is read once: their neighbours are not fetched.
+            let names = written(&args.question.tracks);
+            let is_read_once = names.iter().any(|name| name == "-");
+            let asked = if is_read_once { Ok(Vec::new()) } else { library_seeds(context, source.engine(), &names) };
+            source.fetch_around(context, "a vote", &asked.unwrap_or_default())?;
         }
         Ok(source.into_engine(context))
     });

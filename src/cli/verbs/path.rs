@@ -17,11 +17,13 @@ pub(crate) fn run(context: &Context, args: &PathArgs) -> anyhow::Result<Ending> 
     let mut source = LibraryTarget::open(context, &args.backend, false)?;
     let named = written(&args.question.stops());
     source.resolve_names(&named)?;
-    source.fetch_all(context, "a way between tracks")?;
+    let stops = named
+        .iter()
+        .map(|text| one_seed(context, source.engine(), text))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    source.fetch_around(context, "a way between tracks", &stops)?;
     let mut engine = source.into_engine(context);
     let mut collection = engine.collection()?;
-    let stops =
-        named.iter().map(|text| one_seed(context, &engine, text)).collect::<anyhow::Result<Vec<_>>>()?;
     collection.take_in(&stops)?;
     let graph = neighbour_graph(&mut engine, &collection)?;
     let walk = args.question.run(&collection, &graph, &stops)?;

@@ -7,7 +7,7 @@ use crate::cli::render::count;
 use crate::cli::render::track::print_list;
 use crate::cli::seeds::{seeds_and_lists, written};
 use crate::cli::source::LibraryTarget;
-use crate::engine::Standing;
+use crate::engine::{Seed, Standing};
 use crate::explore::TrackMeta;
 
 pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Ending> {
@@ -19,11 +19,12 @@ pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Endi
     let mut source = LibraryTarget::open(context, &args.backend, false)?;
     source.resolve_names(&seeds)?;
     source.resolve_filters(&asked.filters)?;
-    source.fetch_all(context, "a playlist")?;
+    let seeds = seeds_and_lists(context, source.engine(), &seeds)?;
+    let around: Vec<Seed> = seeds.named.iter().chain(&seeds.of_lists).cloned().collect();
+    source.fetch_around(context, "a playlist", &around)?;
     // What was fetched for this question alone has no index.
     let has_index = !source.is_remote();
     let mut engine = source.into_engine(context);
-    let seeds = seeds_and_lists(context, &engine, &seeds)?;
     asked.filters.check_folders(&engine)?;
     let near = if has_index { asked.run_near(&mut engine, &seeds.named, &seeds.of_lists)? } else { None };
     let (collection, list) = if let Some(found) = near {

@@ -35,9 +35,7 @@ pub(crate) fn run(context: &Context, args: &ShowArgs) -> anyhow::Result<Ending> 
             Vec::new()
         });
     }
-    if source.is_remote() {
-        source.fetch_all(context, "the predicted genre")?;
-    }
+    source.fetch_around(context, "the predicted genre", &seeds)?;
     let mut engine = source.into_engine(context);
     let mut tracks = Vec::new();
     for seed in &seeds {
