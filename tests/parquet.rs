@@ -16,12 +16,12 @@ use common::{Sandbox, code, fine, json, noise_wav, text};
 use half::f16;
 use serde_json::Value;
 use voisin_library::{Library, OpenMode};
-use voisin_parquet::arrow_array::builder::{ListBuilder, StringBuilder};
+use voisin_parquet::arrow_array::builder::{Float64Builder, ListBuilder, StringBuilder};
 use voisin_parquet::arrow_array::{ArrayRef, FixedSizeBinaryArray, RecordBatch, StringArray};
 use voisin_parquet::arrow_schema::Schema;
 use voisin_parquet::parquet::arrow::ArrowWriter;
 use voisin_parquet::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use voisin_parquet::parquet::basic::Compression;
+use voisin_parquet::parquet::basic::{Compression, GzipLevel};
 use voisin_parquet::parquet::file::properties::WriterProperties;
 
 const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/demo/library");
@@ -114,8 +114,17 @@ fn with(row: &RecordBatch, seed: u8, name: &str, value: ArrayRef) -> RecordBatch
 
 /// A file of these rows, in one group, in which each text stands once.
 fn write_rows(path: &Path, schema: &Arc<Schema>, rows: impl IntoIterator<Item = RecordBatch>) {
+    write_rows_as(Compression::SNAPPY, path, schema, rows);
+}
+
+fn write_rows_as(
+    compression: Compression,
+    path: &Path,
+    schema: &Arc<Schema>,
+    rows: impl IntoIterator<Item = RecordBatch>,
+) {
     let properties = WriterProperties::builder()
-        .set_compression(Compression::SNAPPY)
+        .set_compression(compression)
         .set_dictionary_page_size_limit(64 << 20)
         .build();
     let file = fs::File::create(path).unwrap();
@@ -242,6 +251,18 @@ fn a_file_that_claims_more_than_it_has_is_refused() {
     bytes[at..at + claimed.len()].copy_from_slice(&claimed);
     fs::write(&page, bytes).unwrap();
     write_rows(&folder.join("d-good.parquet"), &row.schema(), [with(&row, 3, "title", title)]);
+    // A page that unpacks to 140 MB, and has 1000 bytes by its header.
+    let bomb = folder.join("e-bomb.parquet");
+    let large: ArrayRef = Arc::new(StringArray::from(vec!["t".repeat(140_000_000)]));
+    let gzip = Compression::GZIP(GzipLevel::default());
+    write_rows_as(gzip, &bomb, &row.schema(), [with(&row, 4, "title", large)]);
+    let mut bytes = fs::read(&bomb).unwrap();
+    let header = [0x15, 0x04, 0x15, 0x88, 0xec, 0xc1, 0x85, 0x01, 0x15];
+    let at = bytes.windows(header.len()).position(|window| window == header).expect("a dictionary's header");
+    bytes[at + 3..at + 8].copy_from_slice(&[0xd0, 0x8f, 0x80, 0x80, 0x00]);
+    fs::write(&bomb, bytes).unwrap();
+    let lz4 = folder.join("f-lz4.parquet");
+    write_rows_as(Compression::LZ4, &lz4, &row.schema(), [with(&row, 5, "label", row.column(0).clone())]);
     let (taken, memory) =
         run_measured(&sandbox, &["add", "--format", "json", "--from-parquet", folder.to_str().unwrap()]);
     let said = text(&taken.stderr);
@@ -252,6 +273,8 @@ fn a_file_that_claims_more_than_it_has_is_refused() {
         "b-values.parquet: cannot be read: Parquet error: column \"genres.list.item\": expected at most",
         "found 5000000",
         "c-page.parquet: cannot be read: Parquet error: expected a page of at most 128 MB, found one of 2048 MB",
+        "e-bomb.parquet: cannot be read: Parquet error: expected a page of at most 128 MB, found one of 129 MB",
+        "f-lz4.parquet: cannot be read: Parquet error: column \"model_fingerprint\": expected pages that are not compressed, or with snappy, lz4_raw, gzip or zstd, found LZ4",
     ] {
         assert!(said.contains(expected), "{expected}: {said}");
     }
@@ -375,6 +398,11 @@ fn a_file_whose_model_or_paths_cannot_be_is_not_believed() {
             format!("its dimension is \"711\", expected \"{dimension}\", as its manifest has it"),
         ),
         ("manifest", with_metadata("voisin.manifest", &"{".repeat(100)), "its manifest".to_owned()),
+        (
+            "newer",
+            with_metadata("voisin.schema", "2"),
+            "expected schema 1 or older, found \"2\": update voisin".to_owned(),
+        ),
         ("deep", with_metadata("voisin.manifest", &"[".repeat(100_000)), "its manifest".to_owned()),
         (
             "minus",
@@ -389,7 +417,8 @@ fn a_file_whose_model_or_paths_cannot_be_is_not_believed() {
         (
             "type",
             other_type,
-            "column \"title\": expected the type that docs/parquet.md names, found Int32".to_owned(),
+            "column \"title\": expected the type Utf8 or one that docs/parquet.md lets stand for it, found Int32"
+                .to_owned(),
         ),
     ] {
         let file = write(name, &row);
@@ -503,6 +532,178 @@ print(json.dumps([answers, failures]))
     let third = text(&sandbox.run(arguments).stdout);
     assert!(third.contains(" and 0 failures") && !third.starts_with("0 files"), "{third}");
     assert!(text(&sandbox.run(arguments).stdout).contains("0 files and 0 failures"));
+}
+
+/// Files that went through other programs: other codecs, types and orders of columns, and no metadata.
+#[test]
+fn files_of_other_programs_come_back() {
+    let Some(python) = python("pyarrow.parquet, duckdb, polars, pandas") else { return };
+    let sandbox = Sandbox::new();
+    let music = sandbox.path("music");
+    fs::create_dir_all(&music).unwrap();
+    for name in [TRACKS[0], TRACKS[4]] {
+        let from = Path::new(DEMO).join(name);
+        fs::copy(&from, music.join(from.file_name().unwrap())).unwrap();
+    }
+    fs::write(music.join("noise.wav"), noise_wav(22_050, 8.0, 7)).unwrap();
+    let vectors = sandbox.path("vectors");
+    for (codec, written) in [
+        ("none", "UNCOMPRESSED"),
+        ("lz4", "LZ4_RAW"),
+        ("gzip", "GZIP"),
+        ("zstd", "ZSTD"),
+        ("snappy", "SNAPPY"),
+    ] {
+        let mut arguments = vec!["embed", music.to_str().unwrap(), "--format", "parquet", "--windows", "3"];
+        arguments.extend(["--force", "--compression", codec, "--output", vectors.to_str().unwrap()]);
+        fine(sandbox.run(arguments));
+        let file = fs::File::open(&parquet_files(&vectors, "tracks-")[0]).unwrap();
+        let builder = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+        let found = builder.metadata().row_group(0).column(0).compression().to_string();
+        assert!(found.starts_with(written), "{codec}: {found}");
+        let new = Sandbox::new();
+        fine(new.run(["add", "--from-parquet", vectors.to_str().unwrap()]));
+        assert_eq!(new.vectors().len(), 3);
+    }
+    fine(sandbox.run(["add", "--from-parquet", vectors.to_str().unwrap()]));
+    let script = r"
+import glob, sys, duckdb, pandas, polars, pyarrow as pa, pyarrow.parquet as pq
+file, out = glob.glob(sys.argv[1] + '/tracks-*.parquet')[0], sys.argv[2]
+table = pq.read_table(file)
+for codec in 'snappy', 'gzip', 'lz4', 'zstd', 'none':
+    pq.write_table(table, f'{out}/pyarrow-{codec}.parquet', compression=codec)
+polars.read_parquet(file).write_parquet(f'{out}/lost-polars.parquet')
+duckdb.read_parquet(file).write_parquet(f'{out}/lost-duckdb.parquet', compression='zstd')
+pandas.read_parquet(file).sample(frac=1, random_state=1).to_parquet(f'{out}/lost-pandas.parquet')
+wide = lambda kind: (pa.large_list(pa.float64()) if pa.types.is_fixed_size_list(kind) else
+    pa.large_list(pa.large_list(pa.float32())) if pa.types.is_list(kind) and pa.types.is_nested(kind.value_type) else
+    pa.large_string() if pa.types.is_string(kind) else pa.int64() if pa.types.is_integer(kind) else kind)
+types = {field.name: wide(field.type) for field in table.schema}
+columns = {name: table[name].cast(kind) for name, kind in types.items()}
+columns['artist'] = table['artist'].dictionary_encode()
+columns['title'] = table['title'].cast(pa.string_view())
+columns['size'] = table['size'].cast(pa.float64())
+columns['packets'] = table['packets'].cast(pa.decimal128(20, 0))
+columns['composer'] = pa.nulls(len(table))
+del columns['path_bytes']
+pq.write_table(pa.table(columns), f'{out}/lost-wide.parquet', row_group_size=2, data_page_version='2.0', compression='gzip')
+";
+    let out = sandbox.path("out");
+    fs::create_dir_all(&out).unwrap();
+    run_python(&python, script, &[&vectors, &out]);
+    let listed = |sandbox: &Sandbox| {
+        let mut list = json(sandbox.run(["list", "--sort", "path", "--format", "json"]))["tracks"].clone();
+        for track in list.as_array_mut().unwrap() {
+            track.as_object_mut().unwrap().remove("id");
+        }
+        list
+    };
+    let files = parquet_files(&out, "");
+    assert_eq!(files.len(), 9);
+    for file in files {
+        let new = Sandbox::new();
+        let path = file.to_str().unwrap();
+        let lost = path.contains("lost-");
+        if lost {
+            let refused = new.run(["add", "--from-parquet", path]);
+            let said = text(&refused.stderr);
+            assert_eq!(code(&refused), 2, "{path}: {said}");
+            assert!(
+                said.contains("\"voisin.dimension\" in its metadata, found none: name the model"),
+                "{said}"
+            );
+            let other = new.run(["add", "--from-parquet", path, "--model", "musicnn-msd"]);
+            assert_eq!(code(&other), 2, "{path}: of another model");
+            fine(new.run(["add", "--from-parquet", path, "--model", "voisin-256"]));
+        } else {
+            fine(new.run(["add", "--from-parquet", path]));
+        }
+        assert_eq!(half_vectors(&new), half_vectors(&sandbox), "{path}");
+        assert_eq!(listed(&new), listed(&sandbox), "{path}");
+        // A library has its model: nobody need name it again.
+        assert_eq!(json(new.run(["add", "--format", "json", "--from-parquet", path]))["unchanged"], 3);
+    }
+}
+
+/// Paths and vectors of another program's, in a file that says no more.
+fn external_file(file: &Path, rows: &[(String, [f64; 4])]) {
+    let mut vectors = ListBuilder::new(Float64Builder::new());
+    for (_, vector) in rows {
+        vectors.values().append_slice(vector);
+        vectors.append(true);
+    }
+    let paths: StringArray = rows.iter().map(|(path, _)| Some(path)).collect();
+    let columns: [(&str, ArrayRef); 2] = [("path", Arc::new(paths)), ("vector", Arc::new(vectors.finish()))];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    write_rows(file, &batch.schema(), [batch.clone()]);
+}
+
+#[test]
+fn vectors_that_were_made_elsewhere_are_a_model_of_their_own() {
+    let sandbox = Sandbox::new();
+    let mut rows: Vec<(String, [f64; 4])> = (0..40_u32)
+        .map(|i| {
+            let angle = f64::from(i) / 20.0;
+            // Of any length.
+            (format!("/elsewhere/{i:02}.ogg"), [3.0 * angle.cos(), 3.0 * angle.sin(), 0.5, -0.25])
+        })
+        .collect();
+    let music = music(&sandbox);
+    rows.push((music.join("muldjord-chaos-god.mp3").to_str().unwrap().to_owned(), [0.0, 0.0, 1.0, 0.0]));
+    rows.push(("/elsewhere/zero.ogg".to_owned(), [0.0; 4]));
+    let file = sandbox.path("clap.parquet");
+    external_file(&file, &rows);
+    let path = file.to_str().unwrap();
+    let add = |name: &str, path: &str| {
+        sandbox.run(["add", "--format", "json", "--from-parquet", path, "--vectors-of", name])
+    };
+    for (name, expected) in [
+        ("musicnn-msd", "voisin has a model musicnn-msd itself"),
+        ("../clap", "expected a name of at most 100 letters and no file"),
+        ("", "expected a name of at most 100 letters and no file"),
+    ] {
+        let said = text(&add(name, path).stderr);
+        assert!(said.contains(expected), "{name}: {said}");
+    }
+    let taken = add("clap-htsat", path);
+    assert_eq!(code(&taken), 1, "{}", text(&taken.stderr));
+    assert_eq!((&json(&taken)["added"], &json(&taken)["refused"]), (&41.into(), &1.into()));
+    let again = json(add("clap-htsat", path));
+    assert_eq!((&again["added"], &again["unchanged"]), (&0.into(), &41.into()));
+    let status = json(sandbox.run(["status", "--format", "json"]));
+    assert_eq!((&status["model"], &status["dimension"]), (&"clap-htsat".into(), &4.into()));
+
+    // Neighbours are those of the angles.
+    let near = json(sandbox.run(["similar", "/elsewhere/20.ogg", "--limit", "2", "--format", "json"]));
+    let near: BTreeSet<&str> =
+        near["neighbours"].as_array().unwrap().iter().map(|track| track["path"].as_str().unwrap()).collect();
+    assert_eq!(near, BTreeSet::from(["/elsewhere/19.ogg", "/elsewhere/21.ogg"]));
+    // A file that is there says what it is.
+    let found = json(sandbox.run(["list", "chaos god", "--format", "json"]));
+    assert_eq!(found["tracks"][0]["artist"], "Muldjord", "{found}");
+    assert!(found["tracks"][0]["seconds"].as_f64().unwrap() > 10.0, "{found}");
+    let shown = fine(sandbox.run(["show", "chaos god"]));
+    assert!(!shown.contains("(changed)"), "{shown}");
+    fine(sandbox.run(["verify"]));
+
+    // What goes out comes in again; other vectors do not.
+    let exported = sandbox.path("exported");
+    fine(sandbox.run(["export", exported.to_str().unwrap(), "--format", "parquet"]));
+    let third = Sandbox::new();
+    fine(third.run(["add", "--from-parquet", exported.to_str().unwrap()]));
+    assert_eq!(half_vectors(&third), half_vectors(&sandbox));
+    let heard = sandbox.run(["add", music.to_str().unwrap()]);
+    let said = text(&heard.stderr);
+    assert_eq!(code(&heard), 2, "{said}");
+    assert!(said.contains("were made elsewhere, by clap-htsat"), "{said}");
+    assert_eq!(code(&add("openl3-original", path)), 2, "another name");
+    let other = with(&one_row(&Sandbox::new()), 1, "title", Arc::new(StringArray::from(vec!["x"])));
+    let own = sandbox.path("own.parquet");
+    write_rows(&own, &other.schema(), [other.clone()]);
+    let refused = sandbox.run(["add", "--from-parquet", own.to_str().unwrap()]);
+    assert_eq!(code(&refused), 2, "vectors of a model of voisin's: {}", text(&refused.stderr));
+    let named = Sandbox::new().run(["add", "--from-parquet", own.to_str().unwrap(), "--vectors-of", "clap"]);
+    assert!(text(&named.stderr).contains("expected vectors of clap, found those of voisin-256"));
 }
 
 #[test]
@@ -677,6 +878,13 @@ fn libraries_merge_by_their_audio() {
     assert_eq!(code(&sandbox.run(["merge", "/no/such/library"])), 2);
 }
 
+/// A code block of docs/parquet.md, by the heading above it.
+fn recipe(name: &str) -> String {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/parquet.md")).unwrap();
+    let (_, rest) = page.split_once(&format!("### {name}\n")).unwrap();
+    rest.split_once("```python\n").unwrap().1.split_once("```").unwrap().0.to_owned()
+}
+
 /// The recipes of docs/parquet.md, as they stand there, for the programs that can be had.
 #[test]
 fn the_recipes_run() {
@@ -688,11 +896,6 @@ fn the_recipes_run() {
     for failures in parquet_files(&vectors, "failures-") {
         fs::remove_file(failures).unwrap();
     }
-    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/parquet.md")).unwrap();
-    let recipe = |name: &str| {
-        let (_, rest) = page.split_once(&format!("### {name}\n")).unwrap();
-        rest.split_once("```python\n").unwrap().1.split_once("```").unwrap().0.to_owned()
-    };
     for (name, packages, check) in [
         ("DuckDB", "duckdb", "near = near.fetchall(); assert len(near) == 6 and near[0][1] > 0.999, near"),
         (

@@ -17,7 +17,9 @@ use crate::encoder::{
     Device, DeviceChoice, Encoder, EncoderError, EncoderOptions, ModelManifest, ModelRef, Precision, models,
     models_dir,
 };
-use crate::engine::{Embedder, Engine, EngineError, IndexNews, IndexRefresh, held_model};
+#[cfg(feature = "parquet")]
+use crate::engine::manifest_as_stored;
+use crate::engine::{Embedder, Engine, EngineError, IndexNews, IndexRefresh, held_model, is_external};
 use crate::library::{Library, OpenMode, StoredModel};
 use crate::questions::Filters;
 
@@ -190,6 +192,12 @@ impl Context {
             (Some(name), None) => parse_model(name),
             (None, None) => ModelRef::default(),
         };
+        if let Some(held) = held.as_ref().filter(|held| is_external(held)) {
+            bail!(
+                "the vectors of this library were made elsewhere, by {}: nothing can be listened to for it; bring more of them with \"voisin add --from-parquet FILE\", or use another --library",
+                held.name
+            );
+        }
         let device = self.device_option().resolve()?;
         let encoder = self.encoder(&model, &device).map_err(|error| match &held {
             Some(held) if !is_asked => anyhow!(
@@ -310,6 +318,16 @@ impl Context {
 
     pub(crate) fn is_verbose(&self) -> bool {
         self.global.verbose
+    }
+
+    /// The model that --model or its variable names, as a library keeps it; nothing is loaded.
+    #[cfg(feature = "parquet")]
+    pub(crate) fn asked_model(&self) -> anyhow::Result<Option<StoredModel>> {
+        let origin = self.settings.model.origin;
+        let asked = self
+            .model_option()
+            .filter(|_| matches!(origin, SettingOrigin::Option | SettingOrigin::Environment));
+        asked.map(|name| Ok(manifest_as_stored(&parse_model(name).manifest()?)?)).transpose()
     }
 
     pub(crate) fn model_option(&self) -> Option<&str> {

@@ -18,6 +18,7 @@ use super::{Embedder, EngineError, FileEmbedding, WindowPlan};
 use voisin_audio::{self, AudioInfo};
 use voisin_base::text::with_causes;
 use voisin_base::track::{ContentId, ContentKind, TrackId};
+use voisin_encoder::ModelManifest;
 use voisin_library::{
     AttachOutcome, AudioFacts, Descriptors, Failure, FileRecord, FileState, Journal, JournalKind, Library,
     LibraryError, NewTrack, OpenMode, StoredModel, TrackTags, TrackWindows,
@@ -260,7 +261,12 @@ fn wants_descriptors(library: &Library, track: TrackId, options: &AddOptions) ->
 
 /// The model of an embedder, as a library keeps it.
 pub fn stored_model(embedder: &Embedder) -> Result<StoredModel, EngineError> {
-    let manifest = embedder.encoder().manifest();
+    manifest_as_stored(embedder.encoder().manifest())
+}
+
+/// A model by its manifest, as a library keeps it.
+#[doc(hidden)]
+pub fn manifest_as_stored(manifest: &ModelManifest) -> Result<StoredModel, EngineError> {
     let manifest_json = serde_json::to_string(manifest)
         .map_err(|source| EngineError::Manifest { model: manifest.name.clone(), source })?;
     Ok(StoredModel {

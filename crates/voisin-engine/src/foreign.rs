@@ -2,11 +2,55 @@
 
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Engine, EngineError};
 use voisin_base::remedy::Remedy;
 use voisin_base::text::LONGEST_TEXT;
 use voisin_encoder::{ModelManifest, ModelRef};
 use voisin_library::{Library, MergeOutcome, StoredModel};
+
+/// The manifest of a model that is none of voisin's: all that is known of it.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExternalManifest {
+    external: String,
+    dimension: usize,
+}
+
+/// A model that another program has, by a name of the user's, whose vectors are searched like any; it hears nothing here.
+///
+/// Two of the same name and dimension are one. An error where the name is none, or that of a model which voisin has.
+#[doc(hidden)]
+pub fn external_model(name: &str, dimension: usize) -> Result<StoredModel, String> {
+    if !is_name(name) || name.len() > 100 {
+        return Err(format!("expected a name of at most 100 letters and no file, found {:?}", shown(name)));
+    }
+    if ModelRef::Name(name.to_owned()).manifest().is_ok() {
+        return Err(format!(
+            "voisin has a model {name} itself: name the one that made these vectors otherwise"
+        ));
+    }
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(format!("voisin external model\0{name}\0{dimension}").as_bytes());
+    let fingerprint = hasher.finalize().to_hex()[..32].to_owned();
+    let manifest = ExternalManifest { external: name.to_owned(), dimension };
+    let manifest_json = serde_json::to_string(&manifest).map_err(|error| error.to_string())?;
+    Ok(StoredModel { name: name.to_owned(), fingerprint, dimension, manifest_json })
+}
+
+/// Whether a model is none of voisin's.
+#[doc(hidden)]
+pub fn is_external(model: &StoredModel) -> bool {
+    serde_json::from_str::<ExternalManifest>(&model.manifest_json).is_ok()
+}
+
+fn is_name(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with('.')
+        && !name.contains(char::is_control)
+        && matches!(name.parse(), Ok(ModelRef::Name(_)))
+}
 
 /// What is wrong with a model: its manifest is read again here, and name, fingerprint and dimension are the manifest's.
 /// For the name decides what is loaded at the next `add`, and the fingerprint which vectors are compared.
@@ -18,12 +62,17 @@ pub fn check_model(model: &StoredModel) -> Result<(), String> {
             manifest_json.len()
         ));
     }
+    if is_external(model) {
+        let expected = external_model(name, *dimension)?;
+        return if expected == *model {
+            Ok(())
+        } else {
+            Err(format!("it is not what \"{}\" of {dimension} numbers is", shown(name)))
+        };
+    }
     let manifest =
         ModelManifest::parse(manifest_json, Path::new("its manifest")).map_err(|e| e.to_string())?;
-    let is_name = !manifest.name.starts_with('.')
-        && !manifest.name.contains(char::is_control)
-        && matches!(manifest.name.parse(), Ok(ModelRef::Name(_)));
-    if !is_name {
+    if !is_name(&manifest.name) {
         return Err(format!("its name is {:?}, expected a name and no file", shown(&manifest.name)));
     }
     for (what, found, expected) in [
@@ -102,6 +151,16 @@ mod tests {
             (told(|m| m.name = "a\nb".into()), "its name is \"a\\nb\", expected a name and no file".into()),
         ] {
             assert_eq!(check_model(&model), Err(problem));
+        }
+        let external = external_model("clap", 512).unwrap();
+        assert_eq!(check_model(&external), Ok(()));
+        assert!(is_external(&external) && !is_external(&good));
+        for other in [
+            StoredModel { name: "other".into(), ..external.clone() },
+            StoredModel { dimension: 200, ..external.clone() },
+            StoredModel { fingerprint: good.fingerprint.clone(), ..external.clone() },
+        ] {
+            assert!(check_model(&other).unwrap_err().contains("it is not what"), "{other:?}");
         }
         let garbled = |json: String| {
             check_model(&StoredModel { manifest_json: json, ..good.clone() }).expect_err("no manifest")

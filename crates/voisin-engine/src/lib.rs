@@ -182,11 +182,11 @@ pub use voisin_explore::{ExploreError, KnnGraph, TrackMeta, WindowSet};
 /// What the other crates of the workspace use beside; no promise holds here.
 #[doc(hidden)]
 mod workspace {
-    pub use crate::add::{read_through, stored_model};
+    pub use crate::add::{manifest_as_stored, read_through, stored_model};
     pub use crate::collection::{meta, window_set};
     pub use crate::engine::{INDEX_FILE, held_model, remember_model};
     pub use crate::export::{ExportSummary, export, spreadsheet_safe};
-    pub use crate::foreign::check_model;
+    pub use crate::foreign::{check_model, external_model, is_external};
     pub use crate::genre::{GENRE_MODEL_FILE, GroupBy, RETRAIN_SHARE, SYNONYMS_FILE};
     pub use crate::keeper::IndexKeeper;
     pub use crate::listen::{FileListener, ListenEvent, audio_correlation, chords, keep_songs, song_facts};

@@ -21,6 +21,8 @@ use voisin_library::{
 };
 use write::ParquetOutput;
 
+pub use write::ParquetCompression;
+
 // What the files are written with, in the versions used here.
 pub use {arrow_array, arrow_schema, parquet};
 
@@ -46,7 +48,12 @@ pub struct ParquetSummary {
 }
 
 /// Writes the tracks of a library into `tracks.parquet`, and the files that failed into `failures.parquet`.
-pub fn export_parquet(engine: &Engine, dir: &Path, windows: bool) -> Result<ParquetSummary, EngineError> {
+pub fn export_parquet(
+    engine: &Engine,
+    dir: &Path,
+    windows: bool,
+    compression: ParquetCompression,
+) -> Result<ParquetSummary, EngineError> {
     let library = engine.library();
     let _snapshot = library.snapshot()?;
     let (model, kind) = (engine.model()?, library.content_kind()?);
@@ -54,7 +61,7 @@ pub fn export_parquet(engine: &Engine, dir: &Path, windows: bool) -> Result<Parq
     let mut summary = ParquetSummary::default();
     let ids = library.track_ids()?;
     let mut chunks = ids.chunks(BATCH);
-    let tracks = ParquetOutput::create(dir.join("tracks.parquet"), &model, kind)?;
+    let tracks = ParquetOutput::create(dir.join("tracks.parquet"), &model, kind, compression)?;
     summary.tracks = tracks.relative_to(&LibrarySpace::of_library(library)?).fill(|| {
         let Some(chunk) = chunks.next() else { return Ok(None) };
         let mut records = Vec::with_capacity(chunk.len());
@@ -64,7 +71,7 @@ pub fn export_parquet(engine: &Engine, dir: &Path, windows: bool) -> Result<Parq
         Ok(Some((records, Vec::new())))
     })?;
     let mut failures = Some(library.failures()?);
-    summary.failures = ParquetOutput::create(dir.join("failures.parquet"), &model, kind)?
+    summary.failures = ParquetOutput::create(dir.join("failures.parquet"), &model, kind, compression)?
         .fill(|| Ok(failures.take().map(|failures| (Vec::new(), failures))))?;
     Ok(summary)
 }
@@ -80,6 +87,8 @@ pub struct EmbedOptions {
     pub windows: bool,
     /// How content ids are made.
     pub kind: ContentKind,
+    /// How the files are compressed.
+    pub compression: ParquetCompression,
 }
 
 /// Listens to files and writes what [`add`] would store into new Parquet files of a folder: `tracks-*.parquet`, and
@@ -118,8 +127,8 @@ pub fn embed_to_parquet(
         for (kind, rows) in [("tracks", (records, Vec::new())), ("failures", (Vec::new(), failures))] {
             let Some(name) = file_name(kind, &model, &rows) else { continue };
             let mut rows = Some(rows);
-            let written =
-                ParquetOutput::create(dir.join(name), &model, options.kind)?.fill(|| Ok(rows.take()))?;
+            let written = ParquetOutput::create(dir.join(name), &model, options.kind, options.compression)?
+                .fill(|| Ok(rows.take()))?;
             *(if kind == "tracks" { &mut summary.tracks } else { &mut summary.failures }) += written;
         }
         if added.interrupted {
@@ -189,9 +198,29 @@ pub fn parquet_files(path: &Path) -> Result<Vec<PathBuf>, EngineError> {
     Ok(files)
 }
 
-/// Takes what Parquet files hold into a library; their model must be the library's, or the library empty.
-pub fn add_from_parquet(library: &mut Library, file: &Path) -> Result<MergeOutcome, EngineError> {
-    let input = ParquetInput::open(file)?;
+/// Whose vectors a file holds that does not say so in its metadata, as other programs leave it out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum VectorsOf {
+    /// The file has to say it.
+    #[default]
+    File,
+    /// This model's, if the file's rows have its fingerprint.
+    Model(StoredModel),
+    /// Another program's, by what it is called here: each row needs a path and a vector, of which the direction counts.
+    Elsewhere(String),
+}
+
+/// Takes what a Parquet file holds into a library; its model must be the library's, or the library empty.
+///
+/// - `vectors`: whose they are, where the file does not say
+/// - `kind`: how its content ids are made, where the file does not say; full where nobody does
+pub fn add_from_parquet(
+    library: &mut Library,
+    file: &Path,
+    vectors: &VectorsOf,
+    kind: Option<ContentKind>,
+) -> Result<MergeOutcome, EngineError> {
+    let input = ParquetInput::open_as(file, vectors, kind)?;
     input.check_rows()?;
     library.set_model(&input.model)?;
     library.set_content_kind(input.kind)?;

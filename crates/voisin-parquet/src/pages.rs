@@ -1,12 +1,13 @@
 //! Pages of Parquet files as other programs wrote them: what a few bytes claim to hold is bounded before it is made.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use parquet::basic::{Encoding, Type};
-use parquet::column::page::PageReader as _;
+use flate2::read::MultiGzDecoder;
+use parquet::basic::{Compression, Encoding, Type};
+use parquet::column::page::{Page, PageReader as _};
 use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 use parquet::file::reader::{ChunkReader, Length};
@@ -99,6 +100,16 @@ pub(super) fn rows_at_once(file: &PageFile, group: &RowGroupMetaData, names: &[&
         if !path.parts().first().is_some_and(|name| names.contains(&name.as_str())) {
             continue;
         }
+        match column.compression() {
+            Compression::UNCOMPRESSED | Compression::SNAPPY | Compression::LZ4_RAW | Compression::ZSTD(_) => {
+            }
+            Compression::GZIP(_) => check_gzip(&file, column, rows)?,
+            other => {
+                return Err(ParquetError::General(format!(
+                    "column {path}: expected pages that are not compressed, or with snappy, lz4_raw, gzip or zstd, found {other}"
+                )));
+            }
+        }
         let (values, longest) = values(&file, column, rows)?;
         let width = LEVELS
             + match column.column_type() {
@@ -122,6 +133,29 @@ pub(super) fn rows_at_once(file: &PageFile, group: &RowGroupMetaData, names: &[&
     }
     bytes_of_a_row += bytes / rows.max(1);
     Ok((MOST_OF_A_BATCH / bytes_of_a_row.max(1)).clamp(1, BATCH))
+}
+
+/// Refuses pages that unpack to more than a page may have, whatever their headers say: of this codec alone the reader takes
+/// all that comes.
+fn check_gzip(file: &Arc<PageFile>, column: &ColumnChunkMetaData, rows: usize) -> Result<()> {
+    let packed = column.clone().into_builder().set_compression(Compression::UNCOMPRESSED).build()?;
+    let mut pages = SerializedPageReader::new(Arc::clone(file), &packed, rows, None)?;
+    while let Some(page) = pages.get_next_page()? {
+        let levels = match page {
+            Page::DataPageV2 { is_compressed: false, .. } => continue,
+            Page::DataPageV2 { def_levels_byte_len, rep_levels_byte_len, .. } => {
+                def_levels_byte_len as usize + rep_levels_byte_len as usize
+            }
+            _ => 0,
+        };
+        let values = page.buffer().get(levels..).unwrap_or_default();
+        let mut unpacked = MultiGzDecoder::new(values).take(MOST_OF_A_PAGE + 1);
+        let size = std::io::copy(&mut unpacked, &mut std::io::sink())?;
+        if size > MOST_OF_A_PAGE {
+            return Err(too_large(MOST_OF_A_PAGE, size));
+        }
+    }
+    Ok(())
 }
 
 /// How many values the pages of a column hold, and the most bytes that one text may take of its own: texts that share

@@ -23,6 +23,13 @@ use voisin_library::{
 pub(super) const MODEL_KEYS: [&str; 4] =
     ["voisin.model", "voisin.fingerprint", "voisin.dimension", "voisin.manifest"];
 
+/// Key of the version of the schema in a file's metadata; 1 where there is none.
+pub(super) const SCHEMA_KEY: &str = "voisin.schema";
+
+/// The schema that is written here. Columns are only added to it: at the end, and null where a file is older. What else is
+/// changed raises it.
+pub(super) const SCHEMA_VERSION: u32 = 1;
+
 /// Key of the kind of content ids in a file's metadata; full where there is none.
 pub(super) const KIND_KEY: &str = "voisin.identity";
 
@@ -105,6 +112,7 @@ pub(super) fn schema(model: &StoredModel, kind: ContentKind) -> SchemaRef {
     let mut metadata: HashMap<String, String> =
         MODEL_KEYS.into_iter().map(str::to_owned).zip(values).collect();
     metadata.insert(KIND_KEY.to_owned(), kind.name().to_owned());
+    metadata.insert(SCHEMA_KEY.to_owned(), SCHEMA_VERSION.to_string());
     Arc::new(Schema::new_with_metadata(fields, metadata))
 }
 

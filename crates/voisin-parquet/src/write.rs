@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
 use parquet::arrow::ArrowWriter;
-use parquet::basic::Compression;
+use parquet::basic::{Compression, GzipLevel, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
 use super::schema::{MEAN_KEY, ParquetRow, batch, schema};
@@ -14,12 +14,50 @@ use voisin_base::atomic_file::AtomicFile;
 use voisin_base::track::ContentKind;
 use voisin_library::{Failure, StoredModel, TrackRecord};
 
+/// How pages of a Parquet file are compressed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ParquetCompression {
+    /// Not at all.
+    None,
+    /// Read by whatever reads Parquet files.
+    #[default]
+    Snappy,
+    /// LZ4 without frames.
+    Lz4,
+    /// DEFLATE, level 6.
+    Gzip,
+    /// Zstandard, level 3.
+    Zstd,
+}
+
+impl ParquetCompression {
+    /// As options name them, in the order of the variants.
+    pub const NAMES: [&str; 5] = ["none", "snappy", "lz4", "gzip", "zstd"];
+
+    /// By its name; `None` for another word.
+    pub fn named(name: &str) -> Option<Self> {
+        let all = [Self::None, Self::Snappy, Self::Lz4, Self::Gzip, Self::Zstd];
+        Self::NAMES.into_iter().zip(all).find(|(known, _)| *known == name).map(|(_, it)| it)
+    }
+
+    fn codec(self) -> Compression {
+        match self {
+            Self::None => Compression::UNCOMPRESSED,
+            Self::Snappy => Compression::SNAPPY,
+            Self::Lz4 => Compression::LZ4_RAW,
+            Self::Gzip => Compression::GZIP(GzipLevel::default()),
+            Self::Zstd => Compression::ZSTD(ZstdLevel::try_new(3).unwrap_or_default()),
+        }
+    }
+}
+
 /// A Parquet file that appears whole or not at all.
 pub(super) struct ParquetOutput {
     target: PathBuf,
     file: AtomicFile,
     schema: SchemaRef,
     model: StoredModel,
+    compression: ParquetCompression,
 }
 
 impl ParquetOutput {
@@ -27,10 +65,11 @@ impl ParquetOutput {
         target: PathBuf,
         model: &StoredModel,
         kind: ContentKind,
+        compression: ParquetCompression,
     ) -> Result<Self, EngineError> {
         let file = AtomicFile::create(&target)
             .map_err(|source| EngineError::Write { path: target.clone(), source })?;
-        Ok(Self { target, file, schema: schema(model, kind), model: model.clone() })
+        Ok(Self { target, file, schema: schema(model, kind), model: model.clone(), compression })
     }
 
     /// Notes what the vectors are compared relative to.
@@ -49,7 +88,7 @@ impl ParquetOutput {
             path: self.target.clone(),
             source: std::io::Error::other(problem),
         };
-        let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
+        let properties = WriterProperties::builder().set_compression(self.compression.codec()).build();
         let mut writer = ArrowWriter::try_new(self.file.file(), Arc::clone(&self.schema), Some(properties))
             .map_err(|error| failed(error.to_string()))?;
         let mut count = 0;

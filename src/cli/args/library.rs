@@ -41,6 +41,11 @@ pub(crate) struct AddArgs {
     /// Take in what `embed --format parquet` or `export --format parquet` wrote: files, or folders of them
     #[arg(long, value_name = "PATH", num_args = 1.., conflicts_with_all = ["paths", "dry_run", "force"], value_hint = ValueHint::AnyPath)]
     pub(crate) from_parquet: Vec<PathBuf>,
+    /// With --from-parquet: what the model is called whose vectors the files hold, where it is none of voisin's (CLAP, the
+    /// original OpenL3). Each row needs a `path` and a `vector`; the library then holds vectors of this model
+    #[arg(long, value_name = "NAME", requires = "from_parquet")]
+    #[cfg_attr(not(feature = "parquet"), expect(dead_code, reason = "refused with from_parquet"))]
+    pub(crate) vectors_of: Option<String>,
     /// Only the files of this share: of four machines that see the same folders each adds one of 0/4 to 3/4
     #[arg(long, value_name = "I/N", conflicts_with = "remove_missing")]
     pub(crate) shard: Option<Shard>,
@@ -178,6 +183,16 @@ pub(crate) struct EmbedParquetArgs {
     /// Audio files in one Parquet file; what a killed run had in hand of one is listened to again [default: 500]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) per_file: Option<u32>,
+    #[command(flatten)]
+    pub(crate) compression: CompressionArgs,
+}
+
+/// How Parquet files are compressed.
+#[derive(Debug, Args)]
+pub(crate) struct CompressionArgs {
+    /// How Parquet files are compressed [default: snappy]
+    #[arg(long, value_name = "CODEC", value_parser = ["none", "snappy", "lz4", "gzip", "zstd"])]
+    pub(crate) compression: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -281,6 +296,8 @@ pub(crate) struct ExportArgs {
     /// What is written: arrays and tables, or Parquet files (docs/parquet.md)
     #[arg(long, value_enum, default_value_t = ExportFormat::Npy)]
     pub(crate) format: ExportFormat,
+    #[command(flatten)]
+    pub(crate) compression: CompressionArgs,
     #[command(flatten)]
     pub(crate) backend: BackendArgs,
 }

@@ -53,7 +53,7 @@ pub(crate) use library::{
     AddArgs, DemoArgs, EmbedArgs, EmbedFormat, ExamineArgs, ExportArgs, FailedArgs, MergeArgs, RemoveArgs,
     RepairArgs, RetryArgs, StatusArgs, VerifyArgs, WindowCount,
 };
-pub(crate) use library::{EmbedParquetArgs, ExportFormat};
+pub(crate) use library::{CompressionArgs, EmbedParquetArgs, ExportFormat};
 pub(crate) use list::{ListArgs, ShowArgs};
 pub(crate) use lists::{ListsArgs, ListsCommand, PushListsArgs};
 pub(crate) use mistakes::message;

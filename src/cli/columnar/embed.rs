@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use anyhow::bail;
 
+use super::compression;
 use crate::base::text::with_causes;
 use crate::cli::args::{EmbedArgs, WindowCount};
 use crate::cli::context::Context;
@@ -41,6 +42,7 @@ pub(crate) fn run(context: &Context, args: &EmbedArgs, found: &Scan) -> anyhow::
         per_file: own.per_file.map_or(PER_FILE, |n| n as usize),
         windows: !own.no_windows,
         kind: own.identity.unwrap_or_default(),
+        compression: compression(&own.compression),
     };
     let embedder = context.embedder(None)?;
     let stop = context.stop_on_ctrl_c()?;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::Context as _;
-use voisin_parquet::{EmbedOptions, embed_to_parquet};
+use voisin_parquet::{EmbedOptions, ParquetCompression, embed_to_parquet};
 
 use crate::engine::{AddEvent, AddOptions, Embedder};
 use crate::library::FileRecord;
@@ -24,7 +24,13 @@ pub(crate) fn listen(
     progress: &mut dyn FnMut(AddEvent<'_>),
     stop: &AtomicBool,
 ) -> anyhow::Result<()> {
-    let options = EmbedOptions { add, per_file: files.len().max(1), windows, kind };
+    let options = EmbedOptions {
+        add,
+        per_file: files.len().max(1),
+        windows,
+        kind,
+        compression: ParquetCompression::default(),
+    };
     embed_to_parquet(embedder, files, dir, &options, progress, stop)?;
     Ok(())
 }

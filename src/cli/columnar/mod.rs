@@ -5,15 +5,15 @@ mod embed;
 #[cfg(feature = "postgres")]
 mod listen;
 
-use voisin_parquet::{add_from_parquet, export_parquet, parquet_files};
+use voisin_parquet::{ParquetCompression, VectorsOf, add_from_parquet, export_parquet, parquet_files};
 
-use super::args::{AddArgs, ExportArgs};
+use super::args::{AddArgs, CompressionArgs, ExportArgs};
 use super::context::Context;
 use super::merge_outcome::finish;
 use super::render::{self, count};
 use super::{Ending, NothingFound};
-use crate::engine::Engine;
-use crate::library::{MergeOutcome, OpenMode};
+use crate::engine::{Engine, is_external};
+use crate::library::{MergeOutcome, OpenMode, StoredModel};
 
 pub(crate) use embed::run as embed;
 #[cfg(feature = "postgres")]
@@ -31,8 +31,9 @@ pub(crate) fn add(context: &Context, args: &AddArgs) -> anyhow::Result<Ending> {
     let mut engine = context.open_engine_to_change(OpenMode::Create)?;
     let lock = engine.library().lock_for_writing()?;
     let (mut taken, mut failed) = (MergeOutcome::default(), false);
+    let vectors = vectors_of(context, args, engine.library().model()?)?;
     for file in &files {
-        match add_from_parquet(engine.library_mut(), file) {
+        match add_from_parquet(engine.library_mut(), file, &vectors, args.identity) {
             Ok(of_file) => taken += of_file,
             Err(error) if files.len() == 1 => return Err(error.into()),
             Err(error) => {
@@ -46,8 +47,25 @@ pub(crate) fn add(context: &Context, args: &AddArgs) -> anyhow::Result<Ending> {
     Ok(if failed { Ending::Partial } else { ending })
 }
 
+/// Whose vectors the files hold that do not say so.
+fn vectors_of(context: &Context, args: &AddArgs, held: Option<StoredModel>) -> anyhow::Result<VectorsOf> {
+    if let Some(name) = &args.vectors_of {
+        return Ok(VectorsOf::Elsewhere(name.clone()));
+    }
+    Ok(match (context.asked_model()?, held) {
+        (Some(model), _) => VectorsOf::Model(model),
+        (None, Some(held)) if is_external(&held) => VectorsOf::Elsewhere(held.name),
+        (None, Some(held)) => VectorsOf::Model(held),
+        (None, None) => VectorsOf::File,
+    })
+}
+
+fn compression(args: &CompressionArgs) -> ParquetCompression {
+    args.compression.as_deref().and_then(ParquetCompression::named).unwrap_or_default()
+}
+
 pub(crate) fn export(engine: &Engine, args: &ExportArgs) -> anyhow::Result<Ending> {
-    let summary = export_parquet(engine, &args.output, !args.no_windows)?;
+    let summary = export_parquet(engine, &args.output, !args.no_windows, compression(&args.compression))?;
     let text = format!(
         "{} and {} in {}",
         count(summary.tracks, "file"),

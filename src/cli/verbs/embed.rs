@@ -100,13 +100,14 @@ fn embed(
 
 /// Refuses what other formats have no use for.
 fn refuse_options_of_parquet(args: &EmbedParquetArgs) -> anyhow::Result<()> {
-    let EmbedParquetArgs { windows, no_windows, descriptors, identity, per_file } = args;
+    let EmbedParquetArgs { windows, no_windows, descriptors, identity, per_file, compression } = args;
     let given = [
         ("--windows", windows.is_some()),
         ("--no-windows", *no_windows),
         ("--descriptors", descriptors.is_some()),
         ("--identity", identity.is_some()),
         ("--per-file", per_file.is_some()),
+        ("--compression", compression.compression.is_some()),
     ];
     match given.into_iter().find(|(_, given)| *given) {
         Some((name, _)) => bail!("{name}: expected with it --format parquet"),

@@ -1,5 +1,7 @@
 //! `voisin export`.
 
+use anyhow::bail;
+
 use crate::cli::Ending;
 use crate::cli::args::{ExportArgs, ExportFormat};
 use crate::cli::columnar;
@@ -13,6 +15,9 @@ pub(crate) fn run(context: &Context, args: &ExportArgs) -> anyhow::Result<Ending
     let engine = engine(context, args)?;
     if args.format == ExportFormat::Parquet {
         return columnar::export(&engine, args);
+    }
+    if args.compression.compression.is_some() {
+        bail!("--compression: expected with it --format parquet");
     }
     let summary = export(&engine, &args.output, !args.no_windows)?;
     let text = format!(
