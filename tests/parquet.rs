@@ -885,6 +885,98 @@ fn recipe(name: &str) -> String {
     rest.split_once("```python\n").unwrap().1.split_once("```").unwrap().0.to_owned()
 }
 
+/// Other engines follow a library from one export of changes to the next.
+#[test]
+fn engines_follow_what_changed() {
+    let sandbox = Sandbox::new();
+    let music = sandbox.path("music");
+    fs::create_dir_all(&music).unwrap();
+    let name = |i: u64| music.join(format!("{i}.wav"));
+    for i in 1..=4 {
+        fs::write(name(i), noise_wav(22_050, 8.0, i)).unwrap();
+    }
+    fine(sandbox.run(["add", music.to_str().unwrap()]));
+    let folder = sandbox.path("changes");
+    let export = |more: &[&str]| {
+        let mut arguments = vec!["export", folder.to_str().unwrap(), "--format", "parquet", "--changes"];
+        arguments.extend(more);
+        sandbox.run(arguments)
+    };
+    let follow = |expected: &[(u64, Option<&str>)]| {
+        let expected: Vec<Value> = expected
+            .iter()
+            .map(|(i, label)| serde_json::json!([name(*i).to_str().unwrap(), label]))
+            .collect();
+        for (engine, packages, answer) in [
+            (
+                "DuckDB follows",
+                "duckdb",
+                "duckdb.sql('select path, label from music order by path').fetchall()",
+            ),
+            (
+                "LanceDB follows",
+                "lancedb, pyarrow.parquet",
+                "sorted((row['path'], row['label']) for row in table.to_arrow().to_pylist())",
+            ),
+        ] {
+            let Some(python) = python(packages) else { continue };
+            let script = format!("{}\nimport json; print(json.dumps({answer}))", recipe(engine));
+            let ran =
+                Command::new(&python).arg("-c").arg(script).current_dir(sandbox.path("")).output().unwrap();
+            assert!(ran.status.success(), "{engine}: {}", text(&ran.stderr));
+            let found: Vec<Value> = serde_json::from_str(&text(&ran.stdout)).unwrap();
+            assert_eq!(found, expected, "{engine}");
+        }
+    };
+    let said = |output: Output| fine(output);
+    assert!(said(export(&[])).starts_with("4 files changed and 0 gone in"));
+    follow(&[(1, None), (2, None), (3, None), (4, None)]);
+    let again = said(export(&[]));
+    assert!(
+        again.starts_with("0 files changed and 0 gone in") && again.trim_end().ends_with("change 1"),
+        "{again}"
+    );
+    assert_eq!(parquet_files(&folder, "").len(), 1, "nothing changed, nothing is written");
+
+    // A label alone, a file that moved, one that is gone and one that is new.
+    fine(sandbox.run(["labels", "set", name(2).to_str().unwrap(), "Noise"]));
+    fs::rename(name(3), name(5)).unwrap();
+    fs::remove_file(name(4)).unwrap();
+    fs::write(name(6), noise_wav(22_050, 8.0, 6)).unwrap();
+    fine(sandbox.run(["add", music.to_str().unwrap(), "--remove-missing"]));
+    let second = said(export(&["--compression", "zstd"]));
+    assert!(second.starts_with("3 files changed and 2 gone in"), "{second}");
+    let now = [(1, None), (2, Some("Noise")), (5, None), (6, None)];
+    follow(&now);
+    // Its own way back: what was gone is there again.
+    fs::write(name(4), noise_wav(22_050, 8.0, 4)).unwrap();
+    fine(sandbox.run(["add", music.to_str().unwrap()]));
+    assert!(said(export(&["--no-windows"])).contains("change 3"));
+    // Whether windows are written is part of what a row says: all are other than before.
+    assert!(said(export(&["--no-windows"])).starts_with("0 files"));
+    follow(&[now[0], now[1], (4, None), now[2], now[3]]);
+
+    // Changes are no library, and belong into a folder of their own.
+    let taken = Sandbox::new().run(["add", "--from-parquet", folder.to_str().unwrap()]);
+    assert_eq!(code(&taken), 1);
+    assert!(text(&taken.stderr).contains("found what changed in one"), "{}", text(&taken.stderr));
+    let first = parquet_files(&folder, "")[0].clone();
+    let bytes = fs::read(&first).unwrap();
+    fs::remove_file(&first).unwrap();
+    let gap = export(&[]);
+    assert!(
+        code(&gap) == 2 && text(&gap.stderr).contains("expected the changes number 1"),
+        "{}",
+        text(&gap.stderr)
+    );
+    fs::write(&first, bytes).unwrap();
+    fine(sandbox.run(["export", folder.to_str().unwrap(), "--format", "parquet"]));
+    let mixed = export(&[]);
+    assert!(code(&mixed) == 2 && text(&mixed.stderr).contains("a folder of nothing but changes"));
+    let npy = sandbox.run(["export", folder.to_str().unwrap(), "--changes"]);
+    assert!(code(&npy) == 2 && text(&npy.stderr).contains("--changes: expected with it --format parquet"));
+}
+
 /// The recipes of docs/parquet.md, as they stand there, for the programs that can be had.
 #[test]
 fn the_recipes_run() {

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod changes;
 mod pages;
 mod read;
 mod schema;
@@ -19,8 +20,9 @@ use voisin_base::track::ContentKind;
 use voisin_library::{
     Failure, FileRecord, Intake, Library, MergeOutcome, OpenMode, StoredModel, TrackRecord, path_to_bytes,
 };
-use write::ParquetOutput;
+use write::{ParquetOutput, RowSet};
 
+pub use changes::{ChangesSummary, export_changes};
 pub use write::ParquetCompression;
 
 // What the files are written with, in the versions used here.
@@ -68,11 +70,11 @@ pub fn export_parquet(
         for &id in chunk {
             records.extend(library.record(id, windows)?);
         }
-        Ok(Some((records, Vec::new())))
+        Ok(Some(RowSet { records, ..RowSet::default() }))
     })?;
     let mut failures = Some(library.failures()?);
     summary.failures = ParquetOutput::create(dir.join("failures.parquet"), &model, kind, compression)?
-        .fill(|| Ok(failures.take().map(|failures| (Vec::new(), failures))))?;
+        .fill(|| Ok(failures.take().map(|failures| RowSet { failures, ..RowSet::default() })))?;
     Ok(summary)
 }
 
@@ -124,7 +126,9 @@ pub fn embed_to_parquet(
         }
         records.sort_by(|a, b| a.facts.files[0].record.path.cmp(&b.facts.files[0].record.path));
         let failures = library.failures()?;
-        for (kind, rows) in [("tracks", (records, Vec::new())), ("failures", (Vec::new(), failures))] {
+        let (tracks, failures) =
+            (RowSet { records, ..RowSet::default() }, RowSet { failures, ..RowSet::default() });
+        for (kind, rows) in [("tracks", tracks), ("failures", failures)] {
             let Some(name) = file_name(kind, &model, &rows) else { continue };
             let mut rows = Some(rows);
             let written = ParquetOutput::create(dir.join(name), &model, options.kind, options.compression)?
@@ -140,8 +144,8 @@ pub fn embed_to_parquet(
 }
 
 /// A name that two sets of files never share; `None` where there is nothing to write.
-fn file_name(kind: &str, model: &StoredModel, rows: &(Vec<TrackRecord>, Vec<Failure>)) -> Option<String> {
-    let (records, failures) = rows;
+fn file_name(kind: &str, model: &StoredModel, rows: &RowSet) -> Option<String> {
+    let RowSet { records, failures, .. } = rows;
     if records.is_empty() && failures.is_empty() {
         return None;
     }
@@ -221,6 +225,7 @@ pub fn add_from_parquet(
     kind: Option<ContentKind>,
 ) -> Result<MergeOutcome, EngineError> {
     let input = ParquetInput::open_as(file, vectors, kind)?;
+    input.refuse_changes()?;
     input.check_rows()?;
     library.set_model(&input.model)?;
     library.set_content_kind(input.kind)?;

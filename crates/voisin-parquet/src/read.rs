@@ -20,7 +20,9 @@ use parquet::arrow::arrow_reader::{
 use parquet::file::reader::Length as _;
 
 use super::pages::{PageFile, rows_at_once};
-use super::schema::{FAILURE, KIND_KEY, MODEL_KEYS, SCHEMA_KEY, SCHEMA_VERSION, schema};
+use super::schema::{
+    CHANGE_KEY, FAILURE, KIND_KEY, MODEL_KEYS, RowDigest, SCHEMA_KEY, SCHEMA_VERSION, schema,
+};
 use super::{TEXT_BESIDE, TEXT_PER_BYTE, VectorsOf};
 use voisin::EngineError;
 use voisin::{check_model, external_model};
@@ -249,6 +251,39 @@ impl ParquetInput {
                 self.model.name, self.model.fingerprint, model.name, model.fingerprint
             ),
         ))
+    }
+
+    /// The number of a file that tells what changed; of other files `None`.
+    pub(super) fn change(&self) -> Result<Option<u64>, EngineError> {
+        let number = self.metadata.schema().metadata().get(CHANGE_KEY);
+        let parse = |text: &String| {
+            text.parse().map_err(|_| {
+                wrong(&self.path, format!("expected a number as \"{CHANGE_KEY}\", found {text:.100?}"))
+            })
+        };
+        number.map(parse).transpose()
+    }
+
+    /// Refuses a file that tells what changed in a library: what is gone from there would come in here.
+    pub(super) fn refuse_changes(&self) -> Result<(), EngineError> {
+        if self.change()?.is_none() {
+            return Ok(());
+        }
+        let problem =
+            "expected the tracks of a library, found what changed in one: write them without --changes";
+        Err(wrong(&self.path, problem.to_owned()))
+    }
+
+    pub(super) fn not_of_changes(&self) -> EngineError {
+        let problem = "expected a folder of nothing but changes, found this file: write into another folder";
+        wrong(&self.path, problem.to_owned())
+    }
+
+    pub(super) fn gap(&self, expected: u64, found: u64) -> EngineError {
+        let problem = format!(
+            "expected the changes number {expected}, found those number {found}: bring back the file that is gone, or write into another folder"
+        );
+        wrong(&self.path, problem)
     }
 
     /// Refuses a file of whose rows so much text was read as its bytes do not stand for.
@@ -534,6 +569,18 @@ impl RecordColumns<'_> {
             size: self.whole("size", row)?.unwrap_or_default(),
             mtime_ns: self.whole("mtime_ns", row)?.unwrap_or_default(),
         })
+    }
+
+    /// The path of a row of changes, and the recording that it has since then, with the row's digest; `None` where it is gone.
+    pub(super) fn told(&self, row: usize) -> Result<(PathBuf, Option<(ContentId, RowDigest)>), EngineError> {
+        let path = self.file(row)?.path;
+        if self.boolean("removed", row)? == Some(true) {
+            return Ok((path, None));
+        }
+        let content = self.binary("content", row)?.and_then(|bytes| bytes.try_into().ok());
+        let digest = self.binary("digest", row)?.and_then(|bytes| bytes.try_into().ok());
+        let content = content.ok_or_else(|| self.lacks("content"))?;
+        Ok((path, Some((ContentId(content), digest.ok_or_else(|| self.lacks("digest"))?))))
     }
 
     /// The recording of a row, or the failure that it tells of.

@@ -1,7 +1,7 @@
 //! The one Arrow schema, and recordings as its rows.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow_array::builder::{
@@ -14,7 +14,7 @@ use arrow_array::{
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use half::f16;
 
-use voisin_base::track::ContentKind;
+use voisin_base::track::{ContentId, ContentKind};
 use voisin_library::{
     Failure, MusicalKey, StoredModel, TaggedFile, TrackFacts, TrackRecord, TrackTags, path_to_bytes,
 };
@@ -36,13 +36,26 @@ pub(super) const KIND_KEY: &str = "voisin.identity";
 /// Key of what is taken off a library's vectors before they are compared, as JSON, in the metadata of its export.
 pub(super) const MEAN_KEY: &str = "voisin.mean";
 
+/// Key of the number of a file that tells what changed, in its metadata.
+pub(super) const CHANGE_KEY: &str = "voisin.change";
+
 /// Column of the words for why a file failed; null where it did not.
 pub(super) const FAILURE: &str = "failure";
+
+/// A file that was removed from the library.
+pub(super) struct RemovedFile {
+    pub(super) path: PathBuf,
+    pub(super) content: ContentId,
+}
+
+/// What a row said when it was written.
+pub(super) type RowDigest = [u8; 16];
 
 /// A file of one row: with its recording, or with why it failed.
 pub(super) enum ParquetRow<'a> {
     Track(&'a TrackRecord, &'a TaggedFile),
     Failed(&'a Failure),
+    Removed(&'a RemovedFile),
 }
 
 impl ParquetRow<'_> {
@@ -50,6 +63,7 @@ impl ParquetRow<'_> {
         match self {
             Self::Track(_, file) => &file.record.path,
             Self::Failed(failure) => &failure.path,
+            Self::Removed(file) => &file.path,
         }
     }
 }
@@ -106,6 +120,9 @@ pub(super) fn schema(model: &StoredModel, kind: ContentKind) -> SchemaRef {
         maybe(FAILURE, Utf8),
         maybe("transient", Boolean),
         maybe("composer", Utf8),
+        maybe("change", Int64),
+        maybe("removed", Boolean),
+        maybe("digest", FixedSizeBinary(16)),
     ];
     let values = [&model.name, &model.fingerprint, &model.dimension.to_string(), &model.manifest_json]
         .map(String::clone);
@@ -119,11 +136,12 @@ pub(super) fn schema(model: &StoredModel, kind: ContentKind) -> SchemaRef {
 pub(super) fn batch(
     schema: &SchemaRef,
     model: &StoredModel,
+    change: Option<u64>,
     rows: &[ParquetRow<'_>],
 ) -> Result<RecordBatch, String> {
     let facts = |row: &ParquetRow<'_>| match row {
         ParquetRow::Track(record, _) => Some(record.facts.clone()),
-        ParquetRow::Failed(_) => None,
+        ParquetRow::Failed(_) | ParquetRow::Removed(_) => None,
     };
     let facts: Vec<Option<TrackFacts>> = rows.iter().map(facts).collect();
     let tags: Vec<Option<&TrackTags>> = rows
@@ -160,6 +178,7 @@ pub(super) fn batch(
         match row {
             ParquetRow::Track(_, file) => Some((file.record.size, file.record.mtime_ns)),
             ParquetRow::Failed(failure) => failure.size.zip(failure.mtime_ns),
+            ParquetRow::Removed(_) => None,
         }
     };
     let paths: Vec<&Path> = rows.iter().map(ParquetRow::path).collect();
@@ -167,7 +186,17 @@ pub(super) fn batch(
         .iter()
         .map(|path| if path.to_str().is_some() { None } else { path_to_bytes(path).ok() })
         .collect();
-    let contents = facts.iter().map(|facts| facts.as_ref().map(|facts| facts.audio.content.0));
+    let contents = rows.iter().map(|row| match row {
+        ParquetRow::Track(record, _) => Some(record.facts.audio.content.0),
+        ParquetRow::Removed(file) => Some(file.content.0),
+        ParquetRow::Failed(_) => None,
+    });
+    let digests = rows.iter().map(|row| match row {
+        ParquetRow::Track(record, file) if change.is_some() => Some(digest(record, file)),
+        _ => None,
+    });
+    let digests = FixedSizeBinaryArray::try_from_sparse_iter_with_size(digests, 16)
+        .map_err(|error| error.to_string())?;
     let contents = FixedSizeBinaryArray::try_from_sparse_iter_with_size(contents, 32)
         .map_err(|error| error.to_string())?;
     let mut genres = ListBuilder::new(StringBuilder::new());
@@ -224,6 +253,13 @@ pub(super) fn batch(
             failed.iter().map(|failed| failed.map(|failure| failure.transient)).collect::<BooleanArray>(),
         ),
         of_tags(|tags| tags.composer.clone()),
+        numbers!(Int64Type, rows, |_| change.map(|change| change as i64)),
+        Arc::new(
+            rows.iter()
+                .map(|row| change.map(|_| matches!(row, ParquetRow::Removed(_))))
+                .collect::<BooleanArray>(),
+        ),
+        Arc::new(digests),
     ];
     RecordBatch::try_new(Arc::clone(schema), columns).map_err(|error| error.to_string())
 }
@@ -257,4 +293,20 @@ fn vector_columns(dimension: usize, rows: &[ParquetRow<'_>]) -> (ArrayRef, Array
         windows.append(true);
     }
     (Arc::new(vectors.finish()), Arc::new(starts.finish()), Arc::new(windows.finish()))
+}
+
+/// Of all that a row says of a file, but for the windows' vectors, which follow the track's.
+pub(super) fn digest(record: &TrackRecord, file: &TaggedFile) -> RowDigest {
+    let facts = &record.facts;
+    let told = (&facts.audio, facts.added_at, &facts.descriptors, &facts.label, file);
+    let mut hasher = blake3::Hasher::new();
+    // Such a structure becomes JSON whatever it holds, but for a path that cannot be told here: of such there is no row.
+    hasher.update(&serde_json::to_vec(&told).unwrap_or_default());
+    hasher.update(&record.windows.starts.len().to_le_bytes());
+    for value in &record.vector {
+        hasher.update(&value.to_le_bytes());
+    }
+    let mut digest = RowDigest::default();
+    hasher.finalize_xof().fill(&mut digest);
+    digest
 }

@@ -8,7 +8,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, GzipLevel, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
-use super::schema::{MEAN_KEY, ParquetRow, batch, schema};
+use super::schema::{CHANGE_KEY, MEAN_KEY, ParquetRow, RemovedFile, batch, schema};
 use voisin::{EngineError, LibrarySpace};
 use voisin_base::atomic_file::AtomicFile;
 use voisin_base::track::ContentKind;
@@ -58,6 +58,15 @@ pub(super) struct ParquetOutput {
     schema: SchemaRef,
     model: StoredModel,
     compression: ParquetCompression,
+    change: Option<u64>,
+}
+
+/// What becomes rows.
+#[derive(Default)]
+pub(super) struct RowSet {
+    pub(super) records: Vec<TrackRecord>,
+    pub(super) failures: Vec<Failure>,
+    pub(super) removed: Vec<RemovedFile>,
 }
 
 impl ParquetOutput {
@@ -69,7 +78,14 @@ impl ParquetOutput {
     ) -> Result<Self, EngineError> {
         let file = AtomicFile::create(&target)
             .map_err(|source| EngineError::Write { path: target.clone(), source })?;
-        Ok(Self { target, file, schema: schema(model, kind), model: model.clone(), compression })
+        Ok(Self {
+            target,
+            file,
+            schema: schema(model, kind),
+            model: model.clone(),
+            compression,
+            change: None,
+        })
     }
 
     /// Notes what the vectors are compared relative to.
@@ -79,10 +95,18 @@ impl ParquetOutput {
         Self { schema: Arc::new(self.schema.as_ref().clone().with_metadata(metadata)), ..self }
     }
 
+    /// Notes that it is one of the files that tell what changed, and which.
+    pub(super) fn of_change(self, change: u64) -> Self {
+        let mut metadata = self.schema.metadata().clone();
+        metadata.insert(CHANGE_KEY.to_owned(), change.to_string());
+        let schema = Arc::new(self.schema.as_ref().clone().with_metadata(metadata));
+        Self { schema, change: Some(change), ..self }
+    }
+
     /// Writes what `next` gives, some rows at a time, until it gives none; returns how many rows there were.
     pub(super) fn fill(
         mut self,
-        mut next: impl FnMut() -> Result<Option<(Vec<TrackRecord>, Vec<Failure>)>, EngineError>,
+        mut next: impl FnMut() -> Result<Option<RowSet>, EngineError>,
     ) -> Result<u64, EngineError> {
         let failed = |problem: String| EngineError::Write {
             path: self.target.clone(),
@@ -92,13 +116,14 @@ impl ParquetOutput {
         let mut writer = ArrowWriter::try_new(self.file.file(), Arc::clone(&self.schema), Some(properties))
             .map_err(|error| failed(error.to_string()))?;
         let mut count = 0;
-        while let Some((records, failures)) = next()? {
+        while let Some(set) = next()? {
             let mut rows: Vec<ParquetRow<'_>> = Vec::new();
-            for record in &records {
+            for record in &set.records {
                 rows.extend(record.facts.files.iter().map(|file| ParquetRow::Track(record, file)));
             }
-            rows.extend(failures.iter().map(ParquetRow::Failed));
-            let batch = batch(&self.schema, &self.model, &rows).map_err(failed)?;
+            rows.extend(set.failures.iter().map(ParquetRow::Failed));
+            rows.extend(set.removed.iter().map(ParquetRow::Removed));
+            let batch = batch(&self.schema, &self.model, self.change, &rows).map_err(failed)?;
             count += rows.len() as u64;
             let written = writer.write(&batch).and_then(|()| writer.flush());
             written.map_err(|error| failed(error.to_string()))?;

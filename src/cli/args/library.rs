@@ -298,6 +298,10 @@ pub(crate) struct ExportArgs {
     pub(crate) format: ExportFormat,
     #[command(flatten)]
     pub(crate) compression: CompressionArgs,
+    /// With --format parquet: write only what changed since the last such export into the folder, and what is gone, as one
+    /// more file there: `changes-N.parquet`, for engines that follow the library
+    #[arg(long)]
+    pub(crate) changes: bool,
     #[command(flatten)]
     pub(crate) backend: BackendArgs,
 }

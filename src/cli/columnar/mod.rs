@@ -5,7 +5,9 @@ mod embed;
 #[cfg(feature = "postgres")]
 mod listen;
 
-use voisin_parquet::{ParquetCompression, VectorsOf, add_from_parquet, export_parquet, parquet_files};
+use voisin_parquet::{
+    ParquetCompression, VectorsOf, add_from_parquet, export_changes, export_parquet, parquet_files,
+};
 
 use super::args::{AddArgs, CompressionArgs, ExportArgs};
 use super::context::Context;
@@ -65,6 +67,18 @@ fn compression(args: &CompressionArgs) -> ParquetCompression {
 }
 
 pub(crate) fn export(engine: &Engine, args: &ExportArgs) -> anyhow::Result<Ending> {
+    if args.changes {
+        let summary = export_changes(engine, &args.output, !args.no_windows, compression(&args.compression))?;
+        let text = format!(
+            "{} changed and {} gone in {}, change {}",
+            count(summary.changed, "file"),
+            summary.removed,
+            args.output.display(),
+            summary.change,
+        );
+        render::print_line(&render::terminal_safe(&text))?;
+        return Ok(Ending::Fine);
+    }
     let summary = export_parquet(engine, &args.output, !args.no_windows, compression(&args.compression))?;
     let text = format!(
         "{} and {} in {}",

@@ -16,8 +16,9 @@ pub(crate) fn run(context: &Context, args: &ExportArgs) -> anyhow::Result<Ending
     if args.format == ExportFormat::Parquet {
         return columnar::export(&engine, args);
     }
-    if args.compression.compression.is_some() {
-        bail!("--compression: expected with it --format parquet");
+    let of_parquet = [("--compression", args.compression.compression.is_some()), ("--changes", args.changes)];
+    if let Some((name, _)) = of_parquet.iter().find(|(_, given)| *given) {
+        bail!("{name}: expected with it --format parquet");
     }
     let summary = export(&engine, &args.output, !args.no_windows)?;
     let text = format!(
@@ -34,6 +35,11 @@ pub(crate) fn run(context: &Context, args: &ExportArgs) -> anyhow::Result<Ending
 fn engine(context: &Context, args: &ExportArgs) -> anyhow::Result<Engine> {
     match LibraryTarget::open_remote(context, &args.backend, !args.no_windows)? {
         Some(LibraryTarget::Remote { mut remote, sample }) => {
+            if args.changes {
+                bail!(
+                    "--changes: expected the library on this disk, found a backend: \"voisin pull\" brings its tracks here"
+                );
+            }
             remote.fetch_some(sample)?;
             let (engine, folder) = remote.into_parts();
             context.keep(folder);
