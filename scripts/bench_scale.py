@@ -43,12 +43,16 @@ VERBS = {
     "path": ["path", "id:77", "id:7777"],
     "genres, first": ["genres"],
     "genres, again": ["genres"],
-    "artists": ["artists", "--limit", "5"],
-    "albums": ["albums", "--limit", "5"],
-    "clusters": ["clusters"],
+    "artists, first": ["artists", "--limit", "5"],
+    "artists, again": ["artists", "--limit", "5"],
+    "albums, first": ["albums", "--limit", "5"],
+    "albums, again": ["albums", "--limit", "5"],
+    "clusters, first": ["clusters"],
+    "clusters, again": ["clusters"],
     "duplicates": ["duplicates", "--limit", "5"],
     "map": ["map", "--output", "MAP.svg"],
-    "suspects": ["suspects", "--limit", "5"],
+    "suspects, first": ["suspects", "--limit", "5"],
+    "suspects, again": ["suspects", "--limit", "5"],
 }
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -92,6 +92,7 @@ mod export;
 mod foreign;
 mod genre;
 mod keeper;
+mod kept;
 mod known_filters;
 mod list;
 mod listen;
@@ -189,6 +190,7 @@ mod workspace {
     pub use crate::foreign::{check_model, external_model, is_external};
     pub use crate::genre::{GENRE_MODEL_FILE, GroupBy, RETRAIN_SHARE, SYNONYMS_FILE};
     pub use crate::keeper::IndexKeeper;
+    pub use crate::kept::{FoundSuspects, KeptAnswer};
     pub use crate::listen::{FileListener, ListenEvent, audio_correlation, chords, keep_songs, song_facts};
     pub use crate::search::track_number;
     pub use crate::space::MeanSum;

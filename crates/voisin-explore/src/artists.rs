@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use super::{ExploreError, KnnGraph, Result, TrackMeta, same_length};
 use voisin_base::artists;
@@ -44,7 +45,7 @@ impl Makers {
 }
 
 /// An artist, or an album, near another.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NearArtist {
     /// Name as most of the tracks spell it; of an album whose tracks have several, "various artists".
     pub artist: String,
@@ -63,7 +64,7 @@ pub struct NearArtist {
 }
 
 /// Two tracks of two artists.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct TrackPair {
     /// A track of the artist that was asked about.
     pub own: TrackId,
@@ -74,7 +75,7 @@ pub struct TrackPair {
 }
 
 /// The nearest artist, or album, of another.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Nearest {
     /// As [`NearArtist::artist`].
     pub artist: String,
@@ -85,7 +86,7 @@ pub struct Nearest {
 }
 
 /// An artist of the collection, or an album.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ArtistSummary {
     /// As [`NearArtist::artist`].
     pub artist: String,

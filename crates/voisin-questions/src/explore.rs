@@ -12,8 +12,8 @@ use super::seed::{MOST_SEEDS, NamedSeed};
 use super::values::{ClusterDetail, Count, Limit, MOST, WholeNumber, Within, at_most, said};
 use crate::answers::artists::FoundArtists;
 use crate::answers::duplicates::{GroupJson, versions, with_exact_copies};
-use crate::answers::graph::{clustered, duplicate_groups};
-use voisin::{Collection, Engine, EngineError, FileListener, ListenEvent, Seed, window_set};
+use crate::answers::graph::{clustered, duplicate_groups, neighbour_graph, remembered_clusters};
+use voisin::{Collection, Engine, EngineError, FileListener, KeptAnswer, ListenEvent, Seed, window_set};
 use voisin_base::track::TrackId;
 use voisin_explore::artists::{Makers, artists, near_artists};
 use voisin_explore::clusters::{ClusterOptions, Clustering};
@@ -21,7 +21,7 @@ use voisin_explore::duplicates::PairListener;
 use voisin_explore::outliers::{Outlier, THRESHOLD, outliers};
 use voisin_explore::path::{PathOptions, Walk, path};
 use voisin_explore::{ExploreError, KnnGraph};
-use voisin_library::Track;
+use voisin_library::{OpenMode, Track};
 
 /// Groups of tracks that sound alike
 #[derive(Debug, Clone, Default, Args, Deserialize, JsonSchema)]
@@ -59,7 +59,42 @@ impl Clusters {
             &ClusterOptions { detail: self.detail.0, count, seed, ..usual },
         )
     }
+
+    /// [`run`](Self::run) on the whole library, as it is kept, if nothing has changed since; with what became of the clusters
+    /// before, where it is not.
+    pub fn ask(&self, engine: &mut Engine, seed: Option<u64>) -> Result<Clustering, EngineError> {
+        let mut changes = Vec::new();
+        let mut work = |engine: &mut Engine| {
+            let mut collection = engine.collection()?;
+            let graph = neighbour_graph(engine, &collection)?;
+            collection.predict_genres(&graph)?;
+            let mut found = self.run(engine, &collection, &graph, None, seed)?;
+            changes = std::mem::take(&mut found.changes);
+            Ok::<_, EngineError>(KeptClusters(found))
+        };
+        let KeptClusters(found) = if self.clusters.is_some() {
+            work(engine)?
+        } else {
+            // What kept its numbers is of the clusters that were remembered last.
+            let (source, question) = (engine.label_source(), format!("{self:?} {seed:?}"));
+            let kept = engine.kept("clusters", &question, &source, &mut work)?;
+            let remembered = remembered_clusters(engine, self.detail.0)?;
+            if engine.library().mode() == OpenMode::ReadOnly || remembered.as_ref() == Some(&kept.0.identity)
+            {
+                kept
+            } else {
+                work(engine)?
+            }
+        };
+        Ok(Clustering { changes, ..found })
+    }
 }
+
+/// Clusters of a whole library.
+#[derive(Debug, Serialize, Deserialize)]
+struct KeptClusters(Clustering);
+
+impl KeptAnswer for KeptClusters {}
 
 /// Artists, or albums, and those near to one
 #[derive(Debug, Clone, Default, Args, Deserialize, JsonSchema)]
@@ -88,6 +123,27 @@ impl NearArtists {
             None => FoundArtists::All(artists(vectors, meta, makers, limit)?),
             Some(name) => FoundArtists::Near(near_artists(vectors, meta, makers, name, limit)?),
         })
+    }
+}
+
+impl NearArtists {
+    /// [`run`](Self::run) on the whole library; all of them as they are kept, if nothing has changed since.
+    ///
+    /// # Errors
+    /// None, or several, are called so.
+    pub fn ask(
+        &self,
+        engine: &mut Engine,
+        makers: Makers,
+        limit: usize,
+    ) -> Result<FoundArtists, QuestionError> {
+        let work =
+            |engine: &mut Engine| Ok::<_, QuestionError>(self.run(&engine.collection()?, makers, limit)?);
+        if self.name.is_some() {
+            return work(engine);
+        }
+        let source = engine.label_source();
+        engine.kept(&format!("{makers:?}").to_lowercase(), &limit.to_string(), &source, work)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Which genre tracks are, how genres are related, and which labels look wrong.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use clap::Args;
@@ -11,9 +12,10 @@ use super::read::Refused;
 use super::seed::{MOST_SEEDS, NamedSeed};
 use super::values::{Fraction, SearchArgs, WholeNumber, at_most};
 use voisin::{
-    Classifier, ClassifyOptions, Embedder, Engine, EngineError, GenreAnswer, GenreNews, LabelSource,
-    LabelledTracks, Seed,
+    Classifier, ClassifyOptions, Embedder, Engine, EngineError, FoundSuspects, GenreAnswer, GenreNews,
+    LabelSource, Seed, TrackDisplay,
 };
+use voisin_base::track::TrackId;
 use voisin_learn::genre::{FitOptions, Kinship, KinshipOptions, Suspect};
 
 /// Where genres come from; over a network by the name alone.
@@ -158,9 +160,11 @@ pub struct GenreRelations {
 }
 
 impl GenreRelations {
-    /// How near they are.
-    pub fn run(&self, engine: &Engine) -> Result<Kinship, EngineError> {
-        engine.kinship(&self.label_from.source(engine), &KinshipOptions::default())
+    /// How near they are, as it is kept or worked out now.
+    pub fn run(&self, engine: &mut Engine) -> Result<Kinship, EngineError> {
+        let source = self.label_from.source(engine);
+        let options = KinshipOptions::default();
+        engine.kept("genres", &format!("{options:?}"), &source, |engine| engine.kinship(&source, &options))
     }
 }
 
@@ -177,11 +181,25 @@ pub struct Suspects {
 }
 
 impl Suspects {
-    /// All labelled tracks, the labels that look wrong, and how many were judged.
-    pub fn run(&self, engine: &Engine) -> Result<(LabelledTracks, Vec<Suspect>, usize), EngineError> {
-        let (tracks, mut found) = engine.suspects(&self.label_from.source(engine), &FitOptions::default())?;
-        let judged = found.len();
-        found.retain(|suspect| self.all || suspect.confident);
-        Ok((tracks, found, judged))
+    /// The labels that look wrong, as they are kept or found now.
+    pub fn run(&self, engine: &mut Engine) -> Result<FoundSuspects, EngineError> {
+        let source = self.label_from.source(engine);
+        let options = FitOptions::default();
+        let mut found = engine.kept("suspects", &format!("{options:?}"), &source, |engine| {
+            let suspects = engine.suspects(&source, &options)?;
+            Ok::<_, EngineError>(FoundSuspects { judged: suspects.len(), suspects })
+        })?;
+        found.suspects.retain(|suspect| self.all || suspect.confident);
+        Ok(found)
+    }
+
+    /// What is shown of their tracks.
+    pub fn shown(
+        engine: &Engine,
+        suspects: &[Suspect],
+    ) -> Result<HashMap<TrackId, TrackDisplay>, EngineError> {
+        let ids: Vec<TrackId> = suspects.iter().map(|suspect| suspect.track).collect();
+        let tracks = engine.library().tracks_by_id(&ids)?;
+        Ok(tracks.iter().map(|track| (track.id, TrackDisplay::of(track))).collect())
     }
 }

@@ -9,11 +9,10 @@ pub(crate) use crate::answers::lossy;
 use crate::answers::playlist::PlaylistJson;
 pub(crate) use crate::answers::track::title;
 use crate::cli::args::{ListFormat, ListOutput};
-use crate::engine::{Collection, Standing};
+use crate::engine::Standing;
 use crate::explore::TrackMeta;
 use crate::explore::playlist::{self, Format, PathStyle};
 use crate::library::stored_path;
-use crate::track::TrackId;
 
 /// Prints tracks as a playlist or as bare paths: every format that is a list of files.
 ///
@@ -129,9 +128,4 @@ pub(crate) fn print_list(
         ),
         _ => print_files(tracks, title, output),
     }
-}
-
-/// A track as one line: who, and what.
-pub(crate) fn display(collection: &Collection, track: TrackId) -> String {
-    collection.row(track).map_or_else(String::new, |row| collection.meta[row].display())
 }

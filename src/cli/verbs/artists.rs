@@ -1,14 +1,16 @@
 //! `voisin artists` and `voisin albums`.
 
+use std::collections::HashMap;
+
 use crate::answers::artists::{ArtistJson, FoundArtists};
 use crate::cli::args::{ArtistsArgs, MakersArgs, TableFormat};
 use crate::cli::context::Context;
-use crate::cli::render::track::display;
 use crate::cli::render::{self, Align, Table};
 use crate::cli::{Ending, NothingFound};
-use crate::engine::Collection;
+use crate::explore::TrackMeta;
 use crate::explore::artists::{ArtistSummary, Makers, NearArtist};
 use crate::questions::values::Limit;
+use crate::track::TrackId;
 
 /// Those near a named one, where nobody says how many.
 const NEAREST: usize = 10;
@@ -21,10 +23,10 @@ pub(crate) fn artists(context: &Context, args: &ArtistsArgs) -> anyhow::Result<E
 }
 
 pub(crate) fn run(context: &Context, makers: Makers, args: &MakersArgs) -> anyhow::Result<Ending> {
-    let collection = context.open_engine()?.collection()?;
+    let mut engine = context.open_engine()?;
     let usual = if args.question.name.is_some() { NEAREST.into() } else { Limit::from(0) };
     let limit = args.limit.unwrap_or(usual).of(usize::MAX);
-    let found = args.question.run(&collection, makers, limit)?;
+    let found = args.question.ask(&mut engine, makers, limit)?;
     let one = makers.one();
     let nothing = match &found {
         FoundArtists::All(all) if all.is_empty() => {
@@ -38,12 +40,14 @@ pub(crate) fn run(context: &Context, makers: Makers, args: &MakersArgs) -> anyho
     if let Some(text) = nothing {
         return Err(NothingFound(text).into());
     }
-    match found {
-        found if args.format == TableFormat::Json => {
-            render::print_json(&ArtistJson::list(&collection, found))?;
-        }
-        FoundArtists::All(all) => print_all(&all, makers, args.format)?,
-        FoundArtists::Near(near) => print_near(&collection, &near, makers, args.format)?,
+    if args.format == TableFormat::Json {
+        let tracks = found.tracks(&engine)?;
+        render::print_json(&ArtistJson::list(found, |id| tracks.get(&id)))?;
+        return Ok(Ending::Fine);
+    }
+    match &found {
+        FoundArtists::All(all) => print_all(all, makers, args.format)?,
+        FoundArtists::Near(near) => print_near(near, &found.tracks(&engine)?, makers, args.format)?,
     }
     Ok(Ending::Fine)
 }
@@ -83,15 +87,16 @@ fn print_all(found: &[ArtistSummary], makers: Makers, format: TableFormat) -> an
 }
 
 fn print_near(
-    collection: &Collection,
     near: &[NearArtist],
+    tracks: &HashMap<TrackId, TrackMeta>,
     makers: Makers,
     format: TableFormat,
 ) -> anyhow::Result<()> {
     let others = [("tracks", Align::Right), ("similarity", Align::Right), ("because", Align::Left)];
     let rows = near.iter().map(|one| {
         let because = one.because.first().map_or_else(String::new, |pair| {
-            format!("{} / {}", display(collection, pair.other), display(collection, pair.own))
+            let name = |id| tracks.get(&id).map_or_else(String::new, TrackMeta::display);
+            format!("{} / {}", name(pair.other), name(pair.own))
         });
         let mut cells = names(one.album.as_deref(), &one.artist);
         cells.extend([one.tracks.to_string(), format!("{:.3}", one.similarity), because]);

@@ -8,34 +8,41 @@ use crate::cli::Ending;
 use crate::cli::args::{ClustersArgs, TableFormat};
 use crate::cli::context::Context;
 use crate::cli::render::safe::table_path;
-use crate::cli::render::track::display;
 use crate::cli::render::{self, count};
-use crate::engine::Collection;
+use crate::engine::{Engine, meta};
 use crate::explore::clusters::{Change, Clustering, Share};
+use crate::track::TrackId;
 
 pub(crate) fn run(context: &Context, args: &ClustersArgs) -> anyhow::Result<Ending> {
     let mut engine = context.open_engine()?;
-    let mut collection = engine.collection()?;
-    let graph = neighbour_graph(&mut engine, &collection)?;
-    collection.predict_genres(&graph)?;
     args.filters.check_folders(&engine)?;
     let filter = args.filters.filter(&engine, &[])?;
-    let rows = engine.matching(&filter)?.map(|tracks| collection.rows_of(&tracks));
-    if rows.as_ref().is_some_and(Vec::is_empty) {
-        context.console.note("no track passes the filters: loosen them");
-        return Ok(Ending::Partial);
-    }
+    let some = engine.matching(&filter)?;
     let seed = Some(args.random.random_seed);
-    let found = args.question.run(&mut engine, &collection, &graph, rows.as_deref(), seed)?;
+    let found = if let Some(tracks) = &some {
+        let mut collection = engine.collection()?;
+        let rows = collection.rows_of(tracks);
+        if rows.is_empty() {
+            context.console.note("no track passes the filters: loosen them");
+            return Ok(Ending::Partial);
+        }
+        let graph = neighbour_graph(&mut engine, &collection)?;
+        collection.predict_genres(&graph)?;
+        args.question.run(&mut engine, &collection, &graph, Some(&rows), seed)?
+    } else {
+        args.question.ask(&mut engine, seed)?
+    };
     match args.format {
         TableFormat::Json => {
+            let collection = engine.collection()?;
             let members = members(&collection, &found);
             render::print_json(&ClustersJson::new(&found, &members, &(0..members.len())))?;
         }
         TableFormat::Csv => {
             let names: HashMap<u32, &str> = found.clusters.iter().map(|c| (c.id, c.name.as_str())).collect();
+            let collection = engine.collection()?;
             let assigned =
-                collection.meta.iter().zip(&found.assignment).filter(|(_, id)| **id != 0 || rows.is_none());
+                collection.meta.iter().zip(&found.assignment).filter(|(_, id)| **id != 0 || some.is_none());
             render::print_csv(
                 ["id", "path", "cluster", "name"],
                 assigned.map(|(track, cluster)| {
@@ -49,7 +56,7 @@ pub(crate) fn run(context: &Context, args: &ClustersArgs) -> anyhow::Result<Endi
                 }),
             )?;
         }
-        TableFormat::Table => cluster_table(&collection, &found)?,
+        TableFormat::Table => cluster_table(&engine, &found)?,
     }
     if found.clusters.is_empty() {
         context.console.note("no group stands out: the tracks are too few, or too evenly spread");
@@ -65,12 +72,14 @@ fn marks(shares: &[Share]) -> String {
     marks.collect::<Vec<_>>().join(", ")
 }
 
-fn cluster_table(collection: &Collection, found: &Clustering) -> anyhow::Result<()> {
+fn cluster_table(engine: &Engine, found: &Clustering) -> anyhow::Result<()> {
+    let medoids: Vec<TrackId> = found.clusters.iter().map(|cluster| cluster.medoid).collect();
+    let (medoids, taxonomy) = (engine.library().tracks_by_id(&medoids)?, engine.taxonomy()?);
     let (clusters, noise) =
         (count(found.clusters.len() as u64, "cluster"), count(found.noise.len() as u64, "track"));
     render::print_line(&format!("{clusters}, {noise} in no group"))?;
     let width = found.clusters.iter().map(|cluster| cluster.id.to_string().len()).max().unwrap_or(1);
-    for cluster in &found.clusters {
+    for (cluster, medoid) in found.clusters.iter().zip(&medoids) {
         let nearest =
             cluster.nearest.first().map_or_else(String::new, |near| format!("{} {}", near.id, near.name));
         let tracks = count(cluster.members.len() as u64, "track");
@@ -81,7 +90,7 @@ fn cluster_table(collection: &Collection, found: &Clustering) -> anyhow::Result<
             ("genres ", marks(&cluster.genres)),
             ("artists", marks(&cluster.artists)),
             ("nearest", nearest),
-            ("typical", format!("{} (id:{})", display(collection, cluster.medoid), cluster.medoid)),
+            ("typical", format!("{} (id:{})", meta(medoid, &taxonomy).display(), cluster.medoid)),
         ] {
             if !text.is_empty() {
                 render::print_fitted(&format!("{indent}{what}  {text}"))?;

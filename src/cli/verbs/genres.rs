@@ -23,8 +23,8 @@ pub(crate) fn run(context: &Context, args: &GenresArgs) -> anyhow::Result<Ending
     for path in args.heatmap.iter().chain(&args.dendrogram) {
         picture_format(path)?;
     }
-    let engine = context.open_engine()?;
-    let kinship = args.question.run(&engine)?;
+    let mut engine = context.open_engine()?;
+    let kinship = args.question.run(&mut engine)?;
     if let Some(path) = &args.heatmap {
         draw(&kinship_heat_map(&kinship), path)?;
     }

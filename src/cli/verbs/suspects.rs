@@ -1,5 +1,7 @@
 //! `voisin suspects`.
 
+use std::collections::HashMap;
+
 use crate::answers::suspects::SuspectJson;
 use crate::cli::Ending;
 use crate::cli::args::{ListFormat, ListOutput, SuspectsArgs};
@@ -7,19 +9,21 @@ use crate::cli::context::Context;
 use crate::cli::render::safe::table_path;
 use crate::cli::render::track::{print_files, print_rows};
 use crate::cli::render::{self, count};
-use crate::engine::LabelledTracks;
+use crate::engine::{FoundSuspects, TrackDisplay};
 use crate::explore::TrackMeta;
 use crate::genre::{Genre, Suspect};
+use crate::questions::genre::Suspects;
+use crate::track::TrackId;
 
 pub(crate) fn run(context: &Context, args: &SuspectsArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
-    let engine = context.open_engine()?;
+    let mut engine = context.open_engine()?;
     let busy = context.console.busy("judging every track by models that heard neither it nor its artist");
-    let (tracks, mut found, judged) = args.question.run(&engine)?;
+    let FoundSuspects { suspects: mut found, judged } = args.question.run(&mut engine)?;
     drop(busy);
     let contradicted = found.len();
     found.truncate(args.limit.of(contradicted));
-    print(&tracks, &found, &args.output)?;
+    print(&Suspects::shown(&engine, &found)?, &found, &args.output)?;
     if args.question.all {
         context.console.note(&format!("{} judged", count(judged as u64, "labelled track")));
     } else {
@@ -37,14 +41,18 @@ pub(crate) fn run(context: &Context, args: &SuspectsArgs) -> anyhow::Result<Endi
     Ok(Ending::Fine)
 }
 
-fn print(tracks: &LabelledTracks, found: &[Suspect], output: &ListOutput) -> anyhow::Result<()> {
-    let lines = SuspectJson::list(tracks, found);
+fn print(
+    shown: &HashMap<TrackId, TrackDisplay>,
+    found: &[Suspect],
+    output: &ListOutput,
+) -> anyhow::Result<()> {
+    let lines = SuspectJson::list(shown, found);
     let names = |genres: &[Genre]| genres.iter().map(Genre::name).collect::<Vec<_>>().join("; ");
     match output.format {
         ListFormat::Table => {
             // Two lines and a path each: names and reasons are what is asked for, and neither fits beside the other.
             for (line, suspect) in lines.zip(found) {
-                let display = tracks.row(suspect.track).map_or("", |row| tracks.facts[row].display.as_str());
+                let display = shown.get(&suspect.track).map_or("", |track| track.display.as_str());
                 // the reason repeats the labels
                 let why = suspect.reason.split_once(": ").map_or(line.reason.as_str(), |(_, why)| why);
                 let (labels, id, rank) = (names(&line.labels), line.id, line.rank);
@@ -76,7 +84,7 @@ fn print(tracks: &LabelledTracks, found: &[Suspect], output: &ListOutput) -> any
                 [
                     line.rank.to_string(),
                     line.id.to_string(),
-                    tracks.row(line.id).map_or(line.path, |row| table_path(&tracks.facts[row].path)),
+                    shown.get(&line.id).map_or(line.path, |track| table_path(&track.path)),
                     line.artist.unwrap_or_default(),
                     names(&line.labels),
                     line.suggested.to_string(),
@@ -91,7 +99,7 @@ fn print(tracks: &LabelledTracks, found: &[Suspect], output: &ListOutput) -> any
         _ => {
             let metas: Vec<TrackMeta> = found
                 .iter()
-                .filter_map(|suspect| Some((suspect.track, &tracks.facts[tracks.row(suspect.track)?])))
+                .filter_map(|suspect| Some((suspect.track, shown.get(&suspect.track)?)))
                 .map(|(id, facts)| TrackMeta {
                     artist: facts.artist.clone(),
                     ..TrackMeta::of_file(id, &facts.path)

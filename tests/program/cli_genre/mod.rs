@@ -5,6 +5,7 @@
 
 use crate::common;
 mod evidence;
+mod kept;
 mod labels;
 mod remembered;
 mod several;

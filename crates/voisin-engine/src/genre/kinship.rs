@@ -1,6 +1,6 @@
 //! How the library's genres are related, and which tracks bear a label that looks wrong.
 
-use super::{GroupBy, LabelSource, LabelledTracks};
+use super::{GroupBy, LabelSource};
 use crate::{Engine, EngineError};
 use voisin_learn::genre::{FitOptions, Kinship, KinshipOptions, Suspect, kinship, suspects};
 
@@ -14,13 +14,8 @@ impl Engine {
     }
 
     /// Ranks labelled tracks by how wrong their labels look, worst first.
-    pub fn suspects(
-        &self,
-        source: &LabelSource,
-        options: &FitOptions,
-    ) -> Result<(LabelledTracks, Vec<Suspect>), EngineError> {
+    pub fn suspects(&self, source: &LabelSource, options: &FitOptions) -> Result<Vec<Suspect>, EngineError> {
         let tracks = self.labelled_tracks(source, &GroupBy::Artist)?;
-        let found = suspects(&tracks.set(), options)?;
-        Ok((tracks, found))
+        Ok(suspects(&tracks.set(), options)?)
     }
 }

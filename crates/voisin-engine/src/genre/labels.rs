@@ -142,7 +142,7 @@ pub struct LabelledTracks {
 
 impl TrackDisplay {
     /// What there is of a track.
-    pub(super) fn of(track: &Track) -> Self {
+    pub fn of(track: &Track) -> Self {
         Self {
             artist: track.composers.as_deref().or_else(|| track.main_artist()).map(str::to_owned),
             display: track.display_name(),
@@ -274,6 +274,12 @@ impl<'a> Labeller<'a> {
     }
 }
 
+/// Length and time of a table; `None` where it cannot be looked at.
+pub(crate) fn table_state(path: &Path) -> Option<(u64, SystemTime)> {
+    let table = std::fs::metadata(path).ok()?;
+    Some((table.len(), table.modified().ok()?))
+}
+
 /// - `spellings`: ascending
 pub(super) fn spell<'a>(spellings: &[Genre], genres: impl Iterator<Item = &'a mut Genre>) {
     for genre in genres {
@@ -392,11 +398,8 @@ impl Engine {
     }
 
     /// Length and time of the user's tables.
-    pub(super) fn genre_tables(&self) -> [Option<(u64, SystemTime)>; 2] {
-        [SYNONYMS_FILE, HIERARCHY_FILE].map(|name| {
-            let table = std::fs::metadata(self.library.dir().join(name)).ok()?;
-            Some((table.len(), table.modified().ok()?))
-        })
+    pub(crate) fn genre_tables(&self) -> [Option<(u64, SystemTime)>; 2] {
+        [SYNONYMS_FILE, HIERARCHY_FILE].map(|name| table_state(&self.library.dir().join(name)))
     }
 
     fn matching_now(&self, filter: &TrackFilter) -> Result<Option<TrackSet>, EngineError> {

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use ndarray::{Array1, Array2, ArrayView1, Axis};
 use rayon::prelude::*;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     Genre, GenreError, LabelledVectors, Nesting, Space, Transform,
@@ -44,7 +44,7 @@ impl Default for KinshipOptions {
 }
 
 /// All genres and their distances.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Kinship {
     /// By key.
     pub genres: Vec<GenreKinship>,
@@ -53,7 +53,7 @@ pub struct Kinship {
 }
 
 /// One genre among the others.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct GenreKinship {
     /// The genre.
     pub genre: Genre,
@@ -73,7 +73,7 @@ pub struct GenreKinship {
 }
 
 /// A relation between two genres.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Kin {
     /// The other genre.
     pub genre: Genre,
@@ -92,7 +92,7 @@ pub struct Kin {
 }
 
 /// A track between two genres.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Borderline {
     /// The track.
     pub track: TrackId,

@@ -3,13 +3,13 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use voisin_base::text::{self, clean};
 
 /// A genre label: compared by key, shown as its user spells it.
 ///
-/// Serialises as its name.
+/// Serialises as its name, and is read as [`plain`](Self::plain).
 #[derive(Debug, Clone)]
 pub struct Genre {
     name: Arc<str>,
@@ -68,5 +68,10 @@ impl std::fmt::Display for Genre {
 impl Serialize for Genre {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.name)
+    }
+}
+impl<'de> Deserialize<'de> for Genre {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self::plain(&String::deserialize(deserializer)?))
     }
 }

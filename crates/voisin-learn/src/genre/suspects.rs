@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{FitOptions, Genre, GenreError, GenreModel, LabelledVectors, OutOfFold, QueryVectors};
 use voisin_base::track::TrackId;
 
 /// A track whose label looks wrong.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Suspect {
     /// The track.
     pub track: TrackId,

@@ -1,18 +1,39 @@
 //! Artists and albums, and those near one of them.
 
-use serde::Serialize;
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
 
 use super::track::TrackRef;
-use voisin::Collection;
+use voisin::{Engine, EngineError, KeptAnswer, meta};
+use voisin_base::track::TrackId;
+use voisin_explore::TrackMeta;
 use voisin_explore::artists::{ArtistSummary, NearArtist, TrackPair};
 
 /// What was found: artists, or albums.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub enum FoundArtists {
     /// All of them.
     All(Vec<ArtistSummary>),
     /// Those near to one.
     Near(Vec<NearArtist>),
+}
+
+impl KeptAnswer for FoundArtists {}
+
+impl FoundArtists {
+    /// What is known of the tracks that it names.
+    pub fn tracks(&self, engine: &Engine) -> Result<HashMap<TrackId, TrackMeta>, EngineError> {
+        let ids: Vec<TrackId> = match self {
+            Self::All(all) => all.iter().map(|one| one.medoid).collect(),
+            Self::Near(near) => {
+                near.iter().flat_map(|one| &one.because).flat_map(|pair| [pair.own, pair.other]).collect()
+            }
+        };
+        let taxonomy = engine.taxonomy()?;
+        let tracks = engine.library().tracks_by_id(&ids)?;
+        Ok(tracks.iter().map(|track| (track.id, meta(track, &taxonomy))).collect())
+    }
 }
 
 /// The documented JSON of `artists` and `albums`: a list of these.
@@ -71,24 +92,27 @@ pub(crate) struct TrackPairJson {
 
 impl ArtistJson {
     /// All of them, in the order found.
-    pub fn list(collection: &Collection, found: FoundArtists) -> Vec<Self> {
+    ///
+    /// - `known`: what is known of a track
+    pub fn list<'a>(found: FoundArtists, known: impl Fn(TrackId) -> Option<&'a TrackMeta>) -> Vec<Self> {
+        let track = |id| known(id).map(TrackRef::of_meta);
         match found {
             FoundArtists::All(all) => {
-                all.into_iter().map(|one| Self::All(ArtistSummaryJson::new(collection, one))).collect()
+                all.into_iter().map(|one| Self::All(ArtistSummaryJson::new(one, track))).collect()
             }
             FoundArtists::Near(near) => {
-                near.into_iter().map(|one| Self::Near(NearArtistJson::new(collection, one))).collect()
+                near.into_iter().map(|one| Self::Near(NearArtistJson::new(one, track))).collect()
             }
         }
     }
 }
 
 impl ArtistSummaryJson {
-    fn new(collection: &Collection, one: ArtistSummary) -> Self {
+    fn new(one: ArtistSummary, track: impl Fn(TrackId) -> Option<TrackRef>) -> Self {
         Self {
             name: MakerName { album: one.album, artist: one.artist },
             tracks: one.tracks,
-            medoid: TrackRef::of(collection, one.medoid),
+            medoid: track(one.medoid),
             cohesion: one.cohesion,
             nearest: one.nearest.map(|near| NearestJson {
                 name: MakerName { album: near.album, artist: near.artist },
@@ -99,10 +123,10 @@ impl ArtistSummaryJson {
 }
 
 impl NearArtistJson {
-    fn new(collection: &Collection, one: NearArtist) -> Self {
+    fn new(one: NearArtist, track: impl Fn(TrackId) -> Option<TrackRef>) -> Self {
         let because = |pair: TrackPair| TrackPairJson {
-            own: TrackRef::of(collection, pair.own),
-            other: TrackRef::of(collection, pair.other),
+            own: track(pair.own),
+            other: track(pair.other),
             similarity: pair.similarity,
         };
         Self {

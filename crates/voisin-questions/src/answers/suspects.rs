@@ -1,9 +1,11 @@
 //! Labels that look wrong.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 
 use super::lossy;
-use voisin::LabelledTracks;
+use voisin::TrackDisplay;
 use voisin_base::track::TrackId;
 use voisin_learn::genre::{Genre, Suspect};
 
@@ -36,9 +38,11 @@ pub struct SuspectJson {
 
 impl SuspectJson {
     /// All of them, in the order found.
-    pub fn list(tracks: &LabelledTracks, found: &[Suspect]) -> impl Iterator<Item = Self> {
+    ///
+    /// - `shown`: what is shown of their tracks
+    pub fn list(shown: &HashMap<TrackId, TrackDisplay>, found: &[Suspect]) -> impl Iterator<Item = Self> {
         found.iter().enumerate().filter_map(|(i, suspect)| {
-            let facts = &tracks.facts[tracks.row(suspect.track)?];
+            let facts = shown.get(&suspect.track)?;
             Some(Self {
                 rank: i + 1,
                 id: suspect.track,

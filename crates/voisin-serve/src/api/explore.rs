@@ -66,9 +66,10 @@ pub(super) async fn genres(
     let question = asked.question.clone();
     let kept = state
         .once(format!("{question:?}"), asked.after.is_some(), move |_, context, _| {
-            let engine = &context.engine;
+            let engine = &mut context.engine;
             let generation = engine.library().generation()?;
-            Ok(Answer { generation, answer: GenresJson::new(engine, &question.run(engine)?)? })
+            let found = question.run(engine)?;
+            Ok(Answer { generation, answer: GenresJson::new(engine, &found)? })
         })
         .await?;
     let Answer { generation, answer: all } = &*kept;
@@ -87,8 +88,9 @@ pub(super) async fn suspects(
     let kept = state
         .once(format!("{question:?}"), asked.after.is_some(), move |_, context, _| {
             let generation = context.engine.library().generation()?;
-            let (tracks, found, _) = question.run(&context.engine)?;
-            let answer: Vec<SuspectJson> = SuspectJson::list(&tracks, &found).collect();
+            let found = question.run(&mut context.engine)?.suspects;
+            let shown = Suspects::shown(&context.engine, &found)?;
+            let answer: Vec<SuspectJson> = SuspectJson::list(&shown, &found).collect();
             Ok(Answer { generation, answer })
         })
         .await?;
@@ -155,7 +157,9 @@ async fn makers(
     let kept = state
         .once_explored(key, asked.after.is_some(), move |_, _, explored, _| {
             let found = question.run(&explored.collection, makers, usize::MAX)?;
-            let answer = ArtistJson::list(&explored.collection, found);
+            let Collection { meta, .. } = &*explored.collection;
+            let known = |id| explored.collection.row(id).map(|row| &meta[row]);
+            let answer = ArtistJson::list(found, known);
             Ok(Answer { generation: explored.generation, answer })
         })
         .await?;

@@ -1,0 +1,93 @@
+//! Answers about the whole library are kept, and are what they would be if they were not.
+
+use std::path::Path;
+
+use voisin_base::track::TrackId;
+use voisin_library::{Person, TrackTags};
+
+use super::shelf::Shelf;
+use crate::common::{Sandbox, fine};
+
+const QUESTIONS: [&[&str]; 9] = [
+    &["genres"],
+    &["genres", "--format", "json"],
+    &["suspects"],
+    &["suspects", "--all", "--format", "json"],
+    &["artists"],
+    &["artists", "--limit", "3", "--format", "json"],
+    &["albums", "--format", "csv"],
+    &["clusters"],
+    &["clusters", "--format", "json"],
+];
+
+/// The answers, each asked twice: the second time it is there already.
+fn asked(sandbox: &Sandbox) -> Vec<String> {
+    let ask = |question: &[&str]| {
+        fine(sandbox.run(question));
+        fine(sandbox.run(question))
+    };
+    QUESTIONS.iter().map(|question| ask(question)).collect()
+}
+
+/// The same of a copy of the library in which nothing is kept.
+fn worked_out(sandbox: &Sandbox) -> Vec<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("voisin.db");
+    let library = rusqlite::Connection::open(sandbox.path("library/voisin.db")).unwrap();
+    library.execute("VACUUM INTO ?1", [copy.to_str().unwrap()]).unwrap();
+    let forget = || {
+        let copy = rusqlite::Connection::open(&copy).unwrap();
+        copy.execute("DELETE FROM settings WHERE name LIKE 'answer.%'", []).unwrap()
+    };
+    assert_eq!(forget(), 5, "genres, suspects, artists, albums, clusters");
+    let ask = |question: &&[&str]| {
+        let place = ["--library", folder.path().to_str().unwrap()];
+        let answer = fine(sandbox.run(question.iter().chain(&place)));
+        forget();
+        answer
+    };
+    QUESTIONS.iter().map(ask).collect()
+}
+
+#[test]
+fn kept_answers_are_those_that_would_be_found() {
+    let sandbox = Sandbox::new();
+    let mut shelf = Shelf::new(&sandbox);
+    shelf.fill(3, 20, 0.9);
+    let changes: [&dyn Fn(&mut Shelf); 6] = [
+        &|shelf| {
+            let content = shelf.library.track(TrackId(2)).unwrap().audio.content;
+            assert_eq!(shelf.library.set_labels(&[content], Some("Zeuhl")).unwrap(), 1);
+        },
+        &|shelf| shelf.put(Path::new("/music/genre 1/new.mp3"), 1, "Genre 2", 0.9),
+        &|shelf| assert_eq!(shelf.library.remove_tracks(&[TrackId(5)]).unwrap().tracks, 1),
+        &|shelf| shelf.library.set_setting("labels", Some("folder")).unwrap(),
+        &|shelf| {
+            for id in 1..=3 {
+                let track = shelf.library.track(TrackId(id)).unwrap();
+                let tags = TrackTags { composer: Some(format!("Composer {}", id % 2)), ..track.tags };
+                shelf.library.attach_file(track.id, &track.files[0].record, &tags).unwrap();
+            }
+        },
+        &|shelf| shelf.library.set_person(Person::Composer).unwrap(),
+    ];
+    let differing = |a: &[String], b: &[String]| -> Vec<&[&str]> {
+        QUESTIONS
+            .into_iter()
+            .zip(a.iter().zip(b))
+            .filter(|(_, (a, b))| a != b)
+            .map(|(question, _)| question)
+            .collect()
+    };
+    let none: Vec<&[&str]> = Vec::new();
+    let mut before = asked(&sandbox);
+    assert_eq!(differing(&before, &worked_out(&sandbox)), none);
+    for (at, change) in changes.iter().enumerate() {
+        change(&mut shelf);
+        let after = asked(&sandbox);
+        // What was composed by somebody is another thing once composers count.
+        assert_eq!(differing(&after, &before).is_empty(), at == 4, "change {at}");
+        assert_eq!(differing(&after, &worked_out(&sandbox)), none, "change {at}");
+        before = after;
+    }
+}
