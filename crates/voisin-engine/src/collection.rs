@@ -1,6 +1,6 @@
 //! A library as exploring sees it: vectors, neighbours and what is known of each track, in one row order.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use ndarray::{Array2, aview1, s};
 
@@ -12,6 +12,9 @@ use voisin_explore::{KnnGraph, TrackMeta, WindowSet};
 use voisin_index::{IndexError, Neighbor, SearchMode, SearchParams};
 use voisin_learn::genre::{Genre, Spellings, Taxonomy};
 use voisin_library::{Library, Track, TrackSet};
+
+/// Tracks whose neighbours are found by comparing all with all.
+const EXACT_UP_TO: usize = 10_000;
 
 /// All tracks of a library that have a vector.
 #[derive(Debug, Clone)]
@@ -95,14 +98,22 @@ impl Engine {
         if vectors.ids.is_empty() {
             return Err(EngineError::EmptyLibrary { dir: self.library().dir().to_owned() });
         }
-        let mut known = HashMap::with_capacity(vectors.ids.len());
-        self.for_each_labelled(&self.label_source(), |track, genres| {
-            known.insert(track.id, (meta(&track, &taxonomy), genres));
+        let unknown = |id: &TrackId| TrackMeta::new(*id, String::new());
+        let mut facts = Vec::with_capacity(vectors.ids.len());
+        let mut genres = vec![Vec::new(); vectors.ids.len()];
+        // Both come ascending.
+        self.for_each_labelled(&self.label_source(), |track, own| {
+            if let Ok(row) = vectors.ids.binary_search(&track.id)
+                && row >= facts.len()
+            {
+                facts.extend(vectors.ids[facts.len()..row].iter().map(unknown));
+                facts.push(meta(&track, &taxonomy));
+                genres[row] = own;
+            }
             Ok(())
         })?;
-        let unknown = |id: TrackId| (TrackMeta::new(id, String::new()), Vec::new());
-        let (mut meta, mut genres): (Vec<TrackMeta>, Vec<Vec<Genre>>) =
-            vectors.ids.iter().map(|id| known.remove(id).unwrap_or_else(|| unknown(*id))).unzip();
+        facts.extend(vectors.ids[facts.len()..].iter().map(unknown));
+        let mut meta = facts;
         spell_alike(&mut meta, &mut genres);
         let space = LibrarySpace::of(self.library(), &vectors)?;
         let (ids, vectors) = (vectors.ids, space.centre_rows(vectors.values));
@@ -154,10 +165,34 @@ impl Engine {
 
     /// The `k` nearest other tracks of every track; exact for small libraries, by the index for large ones.
     pub fn knn_graph(&mut self, collection: &Collection, k: usize) -> Result<KnnGraph, EngineError> {
-        const EXACT_UP_TO: usize = 10_000;
+        match self.graph_of_index(collection, k)? {
+            Some(graph) => Ok(graph),
+            None => Ok(KnnGraph::exact(collection.vectors.view(), k)?),
+        }
+    }
+
+    /// As [`knn_graph`](Self::knn_graph), for those who need no vectors afterwards: those of a large collection, which has no
+    /// guests, are given up before the index is read.
+    pub fn knn_graph_alone(
+        &mut self,
+        collection: &mut Collection,
+        k: usize,
+    ) -> Result<KnnGraph, EngineError> {
+        if collection.ids.len() > EXACT_UP_TO {
+            collection.vectors = Array2::zeros((0, collection.vectors.ncols()));
+            if let Some(graph) = self.graph_of_index(collection, k)? {
+                return Ok(graph);
+            }
+            *collection = self.collection()?;
+        }
+        self.knn_graph(collection, k)
+    }
+
+    /// The graph by the index; `None` for few tracks, and where the index is of others.
+    fn graph_of_index(&mut self, collection: &Collection, k: usize) -> Result<Option<KnnGraph>, EngineError> {
         let n = collection.ids.len();
         if n <= EXACT_UP_TO {
-            return Ok(KnnGraph::exact(collection.vectors.view(), k)?);
+            return Ok(None);
         }
         let index = self.index()?;
         let lists = index.knn_graph(k, &SearchParams::default())?;
@@ -165,7 +200,7 @@ impl Engine {
         let same = index.tracks() == collection.ids[guests..] && self.space == collection.space;
         if !same || lists.iter().any(|list| list.len() < k) {
             // Another process changed the library meanwhile.
-            return Ok(KnnGraph::exact(collection.vectors.view(), k)?);
+            return Ok(None);
         }
         let mut graph =
             KnnGraph { k, neighbours: Array2::zeros((n, k)), similarities: Array2::zeros((n, k)) };
@@ -185,7 +220,7 @@ impl Engine {
                 graph.similarities[[row, column]] = similarities[other];
             }
         }
-        Ok(graph)
+        Ok(Some(graph))
     }
 }
 
@@ -305,5 +340,30 @@ mod tests {
         let few = engine.matching(&TrackFilter { year_to: Some(1900), ..TrackFilter::default() }).unwrap();
         let (_, least) = engine.collection_near(&seeds, 30, few.as_ref()).unwrap();
         assert_eq!(least, [f32::NEG_INFINITY; 2], "three fit, and all are there");
+    }
+
+    #[test]
+    fn a_graph_is_the_same_where_vectors_are_given_up_for_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut library = library(dir.path(), 8);
+        let mut rng = Random::new(3);
+        for seed in 0..EXACT_UP_TO as u64 + 1 {
+            let mut vector: Vec<f32> = (0..8).map(|_| rng.f32() - 0.5).collect();
+            make_unit(&mut vector);
+            library.insert_track(&track(seed, vector, 0)).unwrap();
+        }
+        let mut engine = Engine::from_library(library);
+        let whole = engine.collection().unwrap();
+        let graph = engine.knn_graph(&whole, 5).unwrap();
+        let mut collection = engine.collection().unwrap();
+        let alone = engine.knn_graph_alone(&mut collection, 5).unwrap();
+        assert_eq!((alone.neighbours, alone.similarities), (graph.neighbours, graph.similarities));
+        assert_eq!((collection.vectors.dim(), collection.ids.len()), ((0, 8), EXACT_UP_TO + 1));
+
+        // An index of other tracks is of no use: then all is compared with all.
+        engine.library_mut().remove_tracks(&[TrackId(1)]).unwrap();
+        let mut collection = whole;
+        let exact = engine.knn_graph_alone(&mut collection, 5).unwrap();
+        assert_eq!((exact.len(), collection.vectors.dim()), (EXACT_UP_TO, (EXACT_UP_TO, 8)));
     }
 }

@@ -219,6 +219,19 @@ impl Library {
         self.read_tracks(&format!("{TRACK_QUERY} ORDER BY a.id, f.id"), [], visit)
     }
 
+    /// The tracks that several files hold, ascending by id.
+    #[doc(hidden)]
+    pub fn tracks_of_several_files(&self) -> Result<Vec<Track>> {
+        let mut found = Vec::new();
+        let several = "SELECT track FROM files GROUP BY track HAVING count(*) > 1";
+        let sql = format!("{TRACK_QUERY} WHERE a.id IN ({several}) ORDER BY a.id, f.id");
+        self.read_tracks(&sql, [], |track| {
+            found.push(track);
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
     fn read_tracks(
         &self,
         sql: &str,

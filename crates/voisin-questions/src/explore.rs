@@ -12,7 +12,9 @@ use super::seed::{MOST_SEEDS, NamedSeed};
 use super::values::{ClusterDetail, Count, Limit, MOST, WholeNumber, Within, at_most, said};
 use crate::answers::artists::FoundArtists;
 use crate::answers::duplicates::{GroupJson, versions, with_exact_copies};
-use crate::answers::graph::{clustered, duplicate_groups, neighbour_graph, remembered_clusters};
+use crate::answers::graph::{
+    clustered, duplicate_groups, neighbour_graph, neighbours_of_duplicates, remembered_clusters,
+};
 use voisin::{Collection, Engine, EngineError, FileListener, KeptAnswer, ListenEvent, Seed, window_set};
 use voisin_base::track::TrackId;
 use voisin_explore::artists::{Makers, artists, near_artists};
@@ -239,9 +241,36 @@ impl Duplicates {
         if self.versions {
             return versions(engine, collection, !self.rough, &tell);
         }
+        let k = neighbours_of_duplicates(collection);
+        let graph = engine.knn_graph(collection, k)?;
+        self.copies(engine, collection, &graph, tell)
+    }
+
+    /// [`run`](Self::run) on the whole library.
+    pub fn ask(
+        &self,
+        engine: &mut Engine,
+        tell: impl Fn(ListenEvent) + Sync,
+    ) -> Result<Vec<GroupJson>, EngineError> {
+        let mut collection = engine.collection()?;
+        if self.versions {
+            return versions(engine, &collection, !self.rough, &tell);
+        }
+        let k = neighbours_of_duplicates(&collection);
+        let graph = engine.knn_graph_alone(&mut collection, k)?;
+        self.copies(engine, &collection, &graph, tell)
+    }
+
+    fn copies(
+        &self,
+        engine: &Engine,
+        collection: &Collection,
+        graph: &KnnGraph,
+        tell: impl Fn(ListenEvent) + Sync,
+    ) -> Result<Vec<GroupJson>, EngineError> {
         let listener = FileListener::new(engine.library(), tell)?;
         let listener = (!self.rough).then_some(&listener as &dyn PairListener);
-        let similar = duplicate_groups(engine, collection, listener)?;
+        let similar = duplicate_groups(engine, collection, graph, listener)?;
         with_exact_copies(engine, collection, similar)
     }
 }

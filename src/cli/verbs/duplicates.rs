@@ -16,12 +16,11 @@ use crate::explore::TrackMeta;
 pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
     let mut engine = context.open_engine()?;
-    let collection = engine.collection()?;
     let console = context.console;
     let bar = ProgressBar::hidden();
     let shown = bar.clone();
     let of_versions = args.question.versions;
-    let mut groups = args.question.run(&mut engine, &collection, move |event| match event {
+    let mut groups = args.question.ask(&mut engine, move |event| match event {
         ListenEvent::Begin { pairs, unheard } => {
             if console.shows_progress_bar() && pairs > 0 {
                 shown.set_length(pairs as u64);

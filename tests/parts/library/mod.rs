@@ -277,6 +277,7 @@ fn moved_copied_and_retagged_files_keep_their_vectors() {
     let (a, b, c) = (music.join("a.mp3"), music.join("b.mp3"), music.join("c.mp3"));
     std::fs::write(&a, "x").unwrap();
     let id = library.insert_track(&new_track(1, &a)).unwrap();
+    assert_eq!(library.tracks_of_several_files().unwrap(), vec![]);
     let generation = library.generation().unwrap();
 
     let tags = TrackTags { title: Some("New".into()), genres: vec!["Jazz".into()], ..TrackTags::default() };
@@ -288,6 +289,7 @@ fn moved_copied_and_retagged_files_keep_their_vectors() {
     std::fs::copy(&a, &b).unwrap();
     assert_eq!(library.attach_file(id, &file(&b), &tags).unwrap(), AttachOutcome::Duplicate);
     assert_eq!(library.track(id).unwrap().files.len(), 2);
+    assert_eq!(library.tracks_of_several_files().unwrap(), vec![library.track(id).unwrap()]);
 
     std::fs::rename(&b, &c).unwrap();
     assert_eq!(library.attach_file(id, &file(&c), &tags).unwrap(), AttachOutcome::Moved { from: b.clone() });

@@ -98,13 +98,8 @@ pub(crate) fn with_exact_copies(
     collection: &Collection,
     similar: Vec<DuplicateGroup>,
 ) -> Result<Vec<GroupJson>, EngineError> {
-    let mut several: HashMap<TrackId, Vec<StoredFile>> = HashMap::new();
-    engine.library().for_each_track(|track| {
-        if track.files.len() > 1 {
-            several.insert(track.id, track.files);
-        }
-        Ok(())
-    })?;
+    let several = engine.library().tracks_of_several_files()?.into_iter();
+    let several: HashMap<TrackId, Vec<StoredFile>> = several.map(|track| (track.id, track.files)).collect();
     // A track's files: the first is what the rest of the library calls it by.
     let files = |id: TrackId| -> Vec<FileJson> {
         let Some(row) = collection.row(id) else { return Vec::new() };

@@ -51,19 +51,22 @@ pub fn clustered(
     Ok(found)
 }
 
+/// Neighbours that are looked at for copies of a track.
+pub(crate) fn neighbours_of_duplicates(collection: &Collection) -> usize {
+    DuplicateOptions::default().neighbours.min(collection.ids.len().saturating_sub(1))
+}
+
 /// Tracks that are the same recording; without a listener, as far as their windows tell.
+///
+/// - `graph`: of [`neighbours_of_duplicates`]
 pub(crate) fn duplicate_groups(
-    engine: &mut Engine,
+    engine: &Engine,
     collection: &Collection,
+    graph: &KnnGraph,
     listener: Option<&dyn PairListener>,
 ) -> Result<Vec<DuplicateGroup>, EngineError> {
     let options = DuplicateOptions::default();
-    let k = options.neighbours.min(collection.ids.len().saturating_sub(1));
-    if k == 0 {
-        return Ok(Vec::new());
-    }
-    let graph = engine.knn_graph(collection, k)?;
     let (library, parts) = (engine.library(), engine.parts()?);
     let mut source = |track: TrackId| window_set(library, &parts, track);
-    Ok(duplicates(&graph, &collection.meta, &mut source, listener, &options)?)
+    Ok(duplicates(graph, &collection.meta, &mut source, listener, &options)?)
 }

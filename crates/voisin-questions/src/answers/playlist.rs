@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use ndarray::ArrayView2;
 use serde::Serialize;
 
-use super::graph::duplicate_groups;
+use super::graph::{duplicate_groups, neighbours_of_duplicates};
 use super::similar::FarJson;
 use super::track::ListedJson;
 use voisin::{Collection, Engine, EngineError, Standing};
@@ -92,7 +92,8 @@ pub fn listed(
         PlaylistOptions { length: if mixed { length.times(MIX_REACH) } else { length }, ..options.clone() };
     let mut excluded: HashSet<usize> = HashSet::new();
     if wanted.copies == Copies::LookedFor {
-        for group in duplicate_groups(engine, collection, None)? {
+        let graph = engine.knn_graph(collection, neighbours_of_duplicates(collection))?;
+        for group in duplicate_groups(engine, collection, &graph, None)? {
             // Of a recording that is named as a seed, every other copy is left out.
             let copies: Vec<usize> =
                 group.others.iter().chain([&group.best]).filter_map(|&track| collection.row(track)).collect();
