@@ -149,11 +149,12 @@ impl PostgresAddress {
         let (answer, answered) = std::sync::mpsc::channel();
         let place = self.clone();
         // A server that takes the connection and says nothing leaves this thread behind until it is gone.
-        std::thread::spawn(move || answer.send(place.connect_patiently()));
-        answered.recv_timeout(patience).unwrap_or_else(|_| {
-            let problem = format!("no answer within {} s", patience.as_secs_f64());
-            Err(BackendError::Connect { place: self.shown.clone(), problem })
-        })
+        std::thread::spawn(move || drop(answer.send(place.connect_patiently())));
+        if let Ok(answer) = answered.recv_timeout(patience) {
+            return answer;
+        }
+        let problem = format!("no answer within {} s", patience.as_secs_f64());
+        Err(BackendError::Connect { place: self.shown.clone(), problem })
     }
 
     fn connect_patiently(&self) -> Result<Client> {
@@ -205,7 +206,7 @@ pub(super) fn causes(error: &postgres::Error) -> String {
 
 /// A machine that is gone in the middle of a question is noticed after a minute, unless the address says otherwise.
 fn notice_absence(config: &mut Config) {
-    const ABSENT: Duration = Duration::from_secs(60);
+    const ABSENT: Duration = Duration::from_mins(1);
     if config.get_tcp_user_timeout().is_none() {
         config.tcp_user_timeout(ABSENT);
     }

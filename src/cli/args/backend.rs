@@ -19,6 +19,7 @@ use crate::track::ContentKind;
 #[command(
     after_help = "Examples:\n  voisin push --to postgres://me@db.example/music?sslmode=verify-full\n  voisin push --windows --index-memory 16000\n  voisin push --print-ddl partitioned > tables.sql"
 )]
+#[allow(clippy::struct_excessive_bools, reason = "switches, each of its own")]
 pub(crate) struct PushArgs {
     /// Address of the database [variable: `VOISIN_BACKEND`]
     #[arg(long, value_name = "URL")]

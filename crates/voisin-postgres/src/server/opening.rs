@@ -14,6 +14,9 @@ use voisin_library::StoredModel;
 /// The oldest pgvector that scans an index on where a filter leaves too few.
 const OLDEST_PGVECTOR: &str = "0.8.0";
 
+/// The version that the tables had; each server that holds a part of the tracks, with what is to be run there.
+type BroughtForward = (i32, Vec<(String, String)>);
+
 impl Postgres {
     /// Opens a library that is there.
     pub fn open(place: &PostgresAddress) -> Result<Self> {
@@ -114,9 +117,8 @@ impl Postgres {
 
     /// Brings the tables of an older voisin forward, in one transaction, with all that they hold.
     ///
-    /// - returns: the version that they had, and what is to be run on each server that holds a part of the tracks; `None`
-    ///   where there is nothing to bring forward
-    pub fn upgrade(place: &PostgresAddress) -> Result<Option<(i32, Vec<(String, String)>)>> {
+    /// - returns: `None` where there is nothing to bring forward
+    pub fn upgrade(place: &PostgresAddress) -> Result<Option<BroughtForward>> {
         let mut connection = Connection::open(place)?;
         let Some(found) = schema(&mut connection)? else { return Ok(None) };
         if !(OLDEST_SCHEMA..SCHEMA).contains(&found) {

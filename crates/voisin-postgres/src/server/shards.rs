@@ -7,7 +7,7 @@ use super::{Connection, Postgres};
 use crate::Result;
 
 /// How long shards that could not be reached are not tried again.
-const PAUSE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_mins(1);
 
 /// Connections to the servers that have the parts of the table of tracks.
 #[derive(Default)]
