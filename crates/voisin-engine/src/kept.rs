@@ -1,6 +1,7 @@
 //! Answers about the whole library, kept with it until something that they are made of changes.
 
 use std::collections::BTreeMap;
+use std::io;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -10,7 +11,7 @@ use voisin_learn::genre::{Genre, GenreKinship, Kinship, Suspect};
 use voisin_library::OpenMode;
 
 /// Bytes of an answer beyond which it is worked out each time.
-const MOST_BYTES: usize = 64 << 20;
+const MOST_BYTES: usize = if cfg!(test) { 1 << 16 } else { 64 << 20 };
 
 /// An answer about the whole library.
 pub trait KeptAnswer: Serialize + DeserializeOwned {
@@ -122,8 +123,28 @@ fn read<A: KeptAnswer>(text: &str, basis: &str) -> Option<A> {
 fn written<A: KeptAnswer>(basis: &str, answer: &mut A) -> Option<String> {
     let parts = |genre: &mut Genre| (genre.name().to_owned(), genre.key().to_owned());
     let keys = answer.genres().into_iter().map(parts).collect();
-    let text = serde_json::to_string(&KeptText { keys, answer }).ok()?;
-    (text.len() <= MOST_BYTES).then(|| format!("{basis}\n{}\n{text}", blake3::hash(text.as_bytes()).to_hex()))
+    let mut text = LimitedText::default();
+    serde_json::to_writer(&mut text, &KeptText { keys, answer }).ok()?;
+    let text = String::from_utf8(text.0).ok()?;
+    Some(format!("{basis}\n{}\n{text}", blake3::hash(text.as_bytes()).to_hex()))
+}
+
+/// At most [`MOST_BYTES`]: what is larger is refused before it takes the memory.
+#[derive(Default)]
+struct LimitedText(Vec<u8>);
+
+impl io::Write for LimitedText {
+    fn write(&mut self, part: &[u8]) -> io::Result<usize> {
+        if self.0.len() + part.len() > MOST_BYTES {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.0.extend_from_slice(part);
+        Ok(part.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -227,6 +248,29 @@ mod tests {
         assert!(is_new(dir.path(), OpenMode::ReadOnly), "nothing was written");
         assert!(is_new(dir.path(), OpenMode::ReadWrite));
         assert!(!is_new(dir.path(), OpenMode::ReadOnly));
+    }
+
+    #[derive(Serialize, Deserialize)]
+    struct LongAnswer(String);
+
+    impl KeptAnswer for LongAnswer {}
+
+    #[test]
+    fn an_answer_that_is_too_long_is_worked_out_each_time() {
+        let dir = tempfile::tempdir().unwrap();
+        made(dir.path());
+        let mut engine = Engine::open(dir.path(), OpenMode::ReadWrite).unwrap();
+        let mut ask = |length: usize| {
+            let mut is_new = false;
+            let answer = engine.kept("long", &length.to_string(), &LabelSource::Tags, |_| {
+                is_new = true;
+                Ok::<_, EngineError>(LongAnswer("x".repeat(length)))
+            });
+            assert_eq!(answer.unwrap().0.len(), length);
+            (is_new, engine.library.setting("answer.long").unwrap().map_or(0, |text| text.len()) / 1000)
+        };
+        assert_eq!((ask(60_000), ask(60_000)), ((true, 60), (false, 60)));
+        assert_eq!((ask(70_000), ask(70_000)), ((true, 0), (true, 0)));
     }
 
     #[test]
