@@ -44,7 +44,6 @@ pub(crate) struct AddArgs {
     /// With --from-parquet: what the model is called whose vectors the files hold, where it is none of voisin's (CLAP, the
     /// original OpenL3). Each row needs a `path` and a `vector`; the library then holds vectors of this model
     #[arg(long, value_name = "NAME", requires = "from_parquet")]
-    #[cfg_attr(not(feature = "parquet"), expect(dead_code, reason = "refused with from_parquet"))]
     pub(crate) vectors_of: Option<String>,
     /// Only the files of this share: of four machines that see the same folders each adds one of 0/4 to 3/4
     #[arg(long, value_name = "I/N", conflicts_with = "remove_missing")]

@@ -49,11 +49,13 @@ pub(crate) use genre::{ClassifyArgs, GenresArgs, SuspectsArgs};
 pub(crate) use keeping::{BackupArgs, RelocateArgs, WatchArgs};
 pub(crate) use lab::{AnswerArgs, DatasetArgs, EvalClassifierArgs, FeaturesArgs, TrainClassifierArgs};
 pub(crate) use labels::{LabelsArgs, LabelsCommand};
+#[cfg(feature = "parquet")]
+pub(crate) use library::CompressionArgs;
 pub(crate) use library::{
     AddArgs, DemoArgs, EmbedArgs, EmbedFormat, ExamineArgs, ExportArgs, FailedArgs, MergeArgs, RemoveArgs,
     RepairArgs, RetryArgs, StatusArgs, VerifyArgs, WindowCount,
 };
-pub(crate) use library::{CompressionArgs, EmbedParquetArgs, ExportFormat};
+pub(crate) use library::{EmbedParquetArgs, ExportFormat};
 pub(crate) use list::{ListArgs, ShowArgs};
 pub(crate) use lists::{ListsArgs, ListsCommand, PushListsArgs};
 pub(crate) use mistakes::message;
