@@ -17,8 +17,6 @@ use crate::encoder::{
     Device, DeviceChoice, Encoder, EncoderError, EncoderOptions, ModelManifest, ModelRef, Precision, models,
     models_dir,
 };
-#[cfg(feature = "parquet")]
-use crate::engine::manifest_as_stored;
 use crate::engine::{Embedder, Engine, EngineError, IndexNews, IndexRefresh, held_model, is_external};
 use crate::library::{Library, OpenMode, StoredModel};
 use crate::questions::Filters;
@@ -181,16 +179,15 @@ impl Context {
             return Ok(Arc::clone(embedder));
         }
         let held = library.map(Library::model).transpose()?.flatten();
-        let is_asked =
-            matches!(self.settings.model.origin, SettingOrigin::Option | SettingOrigin::Environment);
-        let model = match (self.model_option(), &held) {
-            (Some(name), _) if is_asked => parse_model(name),
-            (_, Some(held)) => match library {
+        let asked = self.asked_model();
+        let is_asked = asked.is_some();
+        let model = match (asked, &held) {
+            (Some(model), _) => model,
+            (None, Some(held)) => match library {
                 Some(library) => held_model(library, held)?,
                 None => parse_model(&held.name),
             },
-            (Some(name), None) => parse_model(name),
-            (None, None) => ModelRef::default(),
+            (None, None) => self.model_option().map(parse_model).unwrap_or_default(),
         };
         if let Some(held) = held.as_ref().filter(|held| is_external(held)) {
             bail!(
@@ -320,14 +317,11 @@ impl Context {
         self.global.verbose
     }
 
-    /// The model that --model or its variable names, as a library keeps it; nothing is loaded.
-    #[cfg(feature = "parquet")]
-    pub(crate) fn asked_model(&self) -> anyhow::Result<Option<StoredModel>> {
-        let origin = self.settings.model.origin;
-        let asked = self
-            .model_option()
-            .filter(|_| matches!(origin, SettingOrigin::Option | SettingOrigin::Environment));
-        asked.map(|name| Ok(manifest_as_stored(&parse_model(name).manifest()?)?)).transpose()
+    /// The model that --model or its variable names.
+    pub(crate) fn asked_model(&self) -> Option<ModelRef> {
+        let is_asked =
+            matches!(self.settings.model.origin, SettingOrigin::Option | SettingOrigin::Environment);
+        self.model_option().filter(|_| is_asked).map(parse_model)
     }
 
     pub(crate) fn model_option(&self) -> Option<&str> {

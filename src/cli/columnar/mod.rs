@@ -14,7 +14,7 @@ use super::context::Context;
 use super::merge_outcome::finish;
 use super::render::{self, count};
 use super::{Ending, NothingFound};
-use crate::engine::{Engine, is_external};
+use crate::engine::{Engine, is_external, manifest_as_stored};
 use crate::library::{MergeOutcome, OpenMode, StoredModel};
 
 pub(crate) use embed::run as embed;
@@ -54,8 +54,8 @@ fn vectors_of(context: &Context, args: &AddArgs, held: Option<StoredModel>) -> a
     if let Some(name) = &args.vectors_of {
         return Ok(VectorsOf::Elsewhere(name.clone()));
     }
-    Ok(match (context.asked_model()?, held) {
-        (Some(model), _) => VectorsOf::Model(model),
+    Ok(match (context.asked_model(), held) {
+        (Some(model), _) => VectorsOf::Model(manifest_as_stored(&model.manifest()?)?),
         (None, Some(held)) if is_external(&held) => VectorsOf::Elsewhere(held.name),
         (None, Some(held)) => VectorsOf::Model(held),
         (None, None) => VectorsOf::File,
