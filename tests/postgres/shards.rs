@@ -1,5 +1,7 @@
 //! Shards are asked at the same time.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
@@ -100,6 +102,40 @@ fn shards_are_asked_at_the_same_time() {
     assert_eq!(plan.matches("LIMIT 26").count(), 3, "{plan}");
     let version: u32 = cluster.coordinator.psql("show server_version_num", &[]).parse().unwrap();
     assert!(version < 150_000 || plan.matches("Async Foreign Scan").count() == 3, "{plan}");
+    // Whoever only asks needs a role on each server, with its password, and no mapping of users.
+    let passwords = sandbox.path("pgpass");
+    let mut lines = String::new();
+    for server in cluster.shards.iter().chain([&cluster.coordinator]) {
+        server.psql(
+            "create role asker login password 's3cret'; grant select on all tables in schema public to asker",
+            &[],
+        );
+    }
+    for shard in &cluster.shards {
+        let rules = "host all voisin 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n";
+        fs::write(shard.folder.join("pg_hba.conf"), rules).unwrap();
+        shard.psql("select pg_reload_conf()", &[]);
+        lines += &format!("127.0.0.1:{}:postgres:asker:s3cret\n", shard.port);
+    }
+    fs::write(&passwords, lines).unwrap();
+    fs::set_permissions(&passwords, fs::Permissions::from_mode(0o600)).unwrap();
+    let url = cluster.coordinator.url();
+    for question in [
+        &["similar", "title 12", "--genre", "rock"][..],
+        &["similar", "title 12", "--exact"],
+        &["list", "--licence", "cc-by"],
+        &["show", "title 12"],
+        &["playlist", "--seed", "title 12"],
+        &["classify", "title 12"],
+        &["status"],
+    ] {
+        let ask = |url: &str| {
+            let mut command = sandbox.command(question.iter().chain(&["--format", "json", "--backend", url]));
+            command.env("PGPASSFILE", &passwords).output().unwrap()
+        };
+        let by_asker = fine(ask(&url.replace("voisin@", "asker@"))).replace("asker@", "voisin@");
+        assert_eq!(by_asker, fine(ask(&url)), "{question:?}");
+    }
     let printed = fine(sandbox.run(["push", "--print-ddl", "partitioned", "--shards", "5"]));
     assert!(printed.contains("== shard 4") && printed.contains("modulus 5, remainder 4"), "{printed}");
     let refused = sandbox.run(["push", "--shards", "5"]);

@@ -199,7 +199,13 @@ impl Postgres {
 
     /// Ids that fit conditions, ascending, at most `limit`.
     pub(super) fn ids(&mut self, conditions: &FilterSql, limit: usize) -> Result<Vec<TrackId>> {
-        let sql = format!("select id from voisin_track where {} order by id limit {limit}", conditions.sql);
+        if let Some(parts) = self.on_shards(|shard| shard.ids(conditions, limit)) {
+            let mut ids: Vec<TrackId> = parts.into_iter().flatten().collect();
+            ids.sort_unstable();
+            ids.truncate(limit);
+            return Ok(ids);
+        }
+        let sql = format!("select id from {} where {} order by id limit {limit}", self.table, conditions.sql);
         self.run(|tx| {
             tx.batch_execute("set local plan_cache_mode = force_custom_plan")?;
             let values: Vec<&(dyn ToSql + Sync)> = filter::values(conditions).collect();
@@ -210,12 +216,27 @@ impl Postgres {
     /// The conditions of a filter; their values are numbered from `first` on.
     pub(super) fn conditions(&mut self, filter: &TrackFilter, first: usize) -> Result<FilterSql> {
         let taxonomy = self.taxonomy.clone();
-        filter::conditions(filter, first, &taxonomy, || {
-            self.run(|tx| {
-                let rows = tx.query("select distinct licences from voisin_track", &[])?;
-                Ok(rows.iter().flat_map(|row| row.get::<_, Vec<String>>(0)).collect())
-            })
-        })
+        filter::conditions(filter, first, &taxonomy, || self.licences())
+    }
+
+    /// All licences there are, as files spell them.
+    fn licences(&mut self) -> Result<Vec<String>> {
+        if let Some(parts) = self.on_shards(Self::licences) {
+            return Ok(parts.into_iter().flatten().collect());
+        }
+        let sql = format!("select distinct licences from {}", self.table);
+        self.run(|tx| Ok(tx.query(&sql, &[])?.iter().flat_map(|row| row.get::<_, Vec<String>>(0)).collect()))
+    }
+
+    /// Tracks that came after a generation, by id.
+    fn changed_since(&mut self, since: i64) -> Result<Vec<TrackId>> {
+        if let Some(parts) = self.on_shards(|shard| shard.changed_since(since)) {
+            let mut ids: Vec<TrackId> = parts.into_iter().flatten().collect();
+            ids.sort_unstable();
+            return Ok(ids);
+        }
+        let sql = format!("select id from {} where changed > $1 order by id", self.table);
+        self.run(|tx| Ok(tx.query(&sql, &[&since])?.iter().map(|row| TrackId(row.get(0))).collect()))
     }
 }
 
@@ -265,11 +286,10 @@ impl TrackStore for Postgres {
             return Ok(None);
         }
         let since = since as i64;
-        let of = |store: &mut Self, sql: &str| -> Result<Vec<TrackId>> {
-            store.run(|tx| Ok(tx.query(sql, &[&since])?.iter().map(|row| TrackId(row.get(0))).collect()))
-        };
-        let added = of(self, "select id from voisin_track where changed > $1 order by id")?;
-        let mut removed = of(self, "select id from voisin_gone where changed > $1 order by id")?;
+        let added = self.changed_since(since)?;
+        let sql = "select id from voisin_gone where changed > $1 order by id";
+        let mut removed: Vec<TrackId> =
+            self.run(|tx| Ok(tx.query(sql, &[&since])?.iter().map(|row| TrackId(row.get(0))).collect()))?;
         removed.extend(&added);
         removed.sort_unstable();
         Ok(Some(Changes { generation, added, removed }))
