@@ -149,12 +149,13 @@ impl PostgresAddress {
         let (answer, answered) = std::sync::mpsc::channel();
         let place = self.clone();
         // A server that takes the connection and says nothing leaves this thread behind until it is gone.
-        std::thread::spawn(move || drop(answer.send(place.connect_patiently())));
-        if let Ok(answer) = answered.recv_timeout(patience) {
-            return answer;
-        }
-        let problem = format!("no answer within {} s", patience.as_secs_f64());
-        Err(BackendError::Connect { place: self.shown.clone(), problem })
+        std::thread::spawn(move || {
+            let _ = answer.send(place.connect_patiently());
+        });
+        answered.recv_timeout(patience).unwrap_or_else(|_| {
+            let problem = format!("no answer within {} s", patience.as_secs_f64());
+            Err(BackendError::Connect { place: self.shown.clone(), problem })
+        })
     }
 
     fn connect_patiently(&self) -> Result<Client> {

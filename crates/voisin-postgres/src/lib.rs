@@ -24,9 +24,9 @@ pub use address::PostgresAddress;
 pub use error::BackendError;
 pub use jobs::{Job, JobCounts, JobOutcome, Jobs};
 pub use mirror::Mirror;
-pub use push::{PushEvent, PushOptions, PushSummary, pull, push, put};
+pub use push::{IndexMaking, PushEvent, PushOptions, PushSummary, pull, push, put};
 pub use remote::{Remote, TracksNeeded};
-pub use server::{Counts, IndexState, Postgres};
+pub use server::{Counts, IndexState, Postgres, Upgraded};
 
 use voisin::LibrarySpace;
 use voisin_base::track::{ContentId, TrackId};

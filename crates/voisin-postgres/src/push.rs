@@ -26,16 +26,26 @@ const FILES: [&str; 2] = [SYNONYMS, "words.tsv"];
 /// Setting of a pulled library: which database it is of, and of which generation.
 const PULLED: &str = "pulled";
 
+/// Whether a push makes the vector index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum IndexMaking {
+    /// No.
+    #[default]
+    Never,
+    /// Where there is none.
+    Missing,
+    /// Also in the place of one that is there.
+    Anew,
+}
+
 /// How a library is sent.
 #[derive(Debug, Clone, Default)]
 #[allow(clippy::struct_excessive_bools, reason = "switches, each of its own")]
 pub struct PushOptions {
     /// Send the window vectors too.
     pub windows: bool,
-    /// Make the vector index where there is none.
-    pub index: bool,
-    /// Make the vector index anew where there is one.
-    pub reindex: bool,
+    /// Whether the vector index is made.
+    pub index: IndexMaking,
     /// The statement that makes it, where not pgvector's own.
     pub index_sql: Option<String>,
     /// Memory for making it, MB; `None`: as the server has it.
@@ -190,11 +200,13 @@ pub fn push(
     send_settings(library, to)?;
     note_push(to, &source, generation, options.windows)?;
     summary.seconds = start.elapsed().as_secs_f64();
-    if options.index && to.size()?.0 > 0 {
-        let state = to.index_state()?;
-        if state == IndexState::Missing || options.reindex && matches!(state, IndexState::There(_)) {
-            summary.index_seconds = Some(make_index(to, options, progress)?);
-        }
+    let makes_index = match to.index_state()? {
+        IndexState::Missing => options.index != IndexMaking::Never,
+        IndexState::There(_) => options.index == IndexMaking::Anew,
+        IndexState::OnShards => false,
+    };
+    if makes_index && to.size()?.0 > 0 {
+        summary.index_seconds = Some(make_index(to, options, progress)?);
     }
     Ok(summary)
 }

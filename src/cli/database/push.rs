@@ -1,9 +1,12 @@
 //! `voisin push`.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Context as _, bail};
 use serde::Serialize;
 use voisin_postgres::{
-    BackendError, Postgres, PostgresAddress, PushEvent, PushOptions, PushSummary, ddl, push,
+    BackendError, IndexMaking, Postgres, PostgresAddress, PushEvent, PushOptions, PushSummary, Upgraded, ddl,
+    push,
 };
 
 use super::place;
@@ -14,6 +17,9 @@ use crate::cli::context::Context;
 use crate::cli::render::{self, count, grouped};
 use crate::engine::Engine;
 use crate::library::Library;
+
+/// Between two lines that say how far a push is.
+const PAUSE: Duration = Duration::from_secs(5);
 
 /// The documented JSON of `push`.
 #[derive(Serialize)]
@@ -52,8 +58,11 @@ pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> 
         .map(|file| std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display())));
     let options = PushOptions {
         windows: args.windows,
-        index: !args.no_index,
-        reindex: args.reindex,
+        index: match (args.no_index, args.reindex) {
+            (true, _) => IndexMaking::Never,
+            (false, false) => IndexMaking::Missing,
+            (false, true) => IndexMaking::Anew,
+        },
         index_sql: index_sql.transpose()?,
         index_memory: args.index_memory,
         recentre: args.recentre,
@@ -64,9 +73,16 @@ pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> 
         upgrade(context, &place)?;
     }
     let mut store = Postgres::open_or_create(&place, &model)?;
+    let mut last_said: Option<Instant> = None;
     let mut progress = |event: PushEvent| match event {
+        // A push of millions into a log is thousands of batches.
+        PushEvent::Sent { done, of } if done < of && last_said.is_some_and(|said| said.elapsed() < PAUSE) => {
+        }
         PushEvent::Notice(text) => console.warn(&format!("{place}: {text}")),
-        PushEvent::Sent { done, of } => console.note(&format!("{} of {}", grouped(done), count(of, "track"))),
+        PushEvent::Sent { done, of } => {
+            last_said = Some(Instant::now());
+            console.note(&format!("{} of {}", grouped(done), count(of, "track")));
+        }
         PushEvent::Indexing { needed, given } => {
             let [needed_mb, given_mb] = [needed, given].map(|bytes| grouped(bytes.div_ceil(1 << 20)));
             console.note(&format!(
@@ -142,11 +158,11 @@ pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> 
 
 /// Brings older tables forward, and says what is left to an operator.
 fn upgrade(context: &Context, place: &PostgresAddress) -> anyhow::Result<()> {
-    let Some((was, shards)) = Postgres::upgrade(place)? else {
+    let Some(Upgraded { from, shards }) = Postgres::upgrade(place)? else {
         context.console.note(&format!("{place}: no tables of an older voisin"));
         return Ok(());
     };
-    context.console.note(&format!("{place}: tables of schema {was} brought forward; nothing is sent anew"));
+    context.console.note(&format!("{place}: tables of schema {from} brought forward; nothing is sent anew"));
     for (server, statements) in shards {
         context
             .console

@@ -22,6 +22,7 @@ use voisin_learn::genre::Taxonomy;
 use voisin_library::{Changes, FilterSql, StoredModel, TrackFilter, TrackRecord};
 
 pub(super) use connection::Connection;
+pub use opening::Upgraded;
 use shards::Shards;
 
 /// Most rows of an answer that are asked for at once.

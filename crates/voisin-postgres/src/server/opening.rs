@@ -14,8 +14,14 @@ use voisin_library::StoredModel;
 /// The oldest pgvector that scans an index on where a filter leaves too few.
 const OLDEST_PGVECTOR: &str = "0.8.0";
 
-/// The version that the tables had; each server that holds a part of the tracks, with what is to be run there.
-type BroughtForward = (i32, Vec<(String, String)>);
+/// Tables that were brought forward.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upgraded {
+    /// The version that they had.
+    pub from: i32,
+    /// Servers that hold a part of the tracks, and what is to be run on each.
+    pub shards: Vec<(String, String)>,
+}
 
 impl Postgres {
     /// Opens a library that is there.
@@ -118,7 +124,7 @@ impl Postgres {
     /// Brings the tables of an older voisin forward, in one transaction, with all that they hold.
     ///
     /// - returns: `None` where there is nothing to bring forward
-    pub fn upgrade(place: &PostgresAddress) -> Result<Option<BroughtForward>> {
+    pub fn upgrade(place: &PostgresAddress) -> Result<Option<Upgraded>> {
         let mut connection = Connection::open(place)?;
         let Some(found) = schema(&mut connection)? else { return Ok(None) };
         if !(OLDEST_SCHEMA..SCHEMA).contains(&found) {
@@ -134,7 +140,7 @@ impl Postgres {
             tx.batch_execute(&ddl::upgrade(found, shards.is_empty(), dimension as usize))?;
             tx.execute("update voisin_state set schema = $1", &[&SCHEMA])?;
             let of_shard = |(server, table): (String, String)| (server, ddl::upgrade_of_shard(found, &table));
-            Ok(Some((found, shards.into_iter().map(of_shard).collect())))
+            Ok(Some(Upgraded { from: found, shards: shards.into_iter().map(of_shard).collect() }))
         })
     }
 
