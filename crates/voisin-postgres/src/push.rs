@@ -40,7 +40,6 @@ pub enum IndexMaking {
 
 /// How a library is sent.
 #[derive(Debug, Clone, Default)]
-#[allow(clippy::struct_excessive_bools, reason = "switches, each of its own")]
 pub struct PushOptions {
     /// Send the window vectors too.
     pub windows: bool,

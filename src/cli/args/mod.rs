@@ -49,8 +49,6 @@ pub(crate) use genre::{ClassifyArgs, GenresArgs, SuspectsArgs};
 pub(crate) use keeping::{BackupArgs, RelocateArgs, WatchArgs};
 pub(crate) use lab::{AnswerArgs, DatasetArgs, EvalClassifierArgs, FeaturesArgs, TrainClassifierArgs};
 pub(crate) use labels::{LabelsArgs, LabelsCommand};
-#[cfg(feature = "parquet")]
-pub(crate) use library::CompressionArgs;
 pub(crate) use library::{
     AddArgs, DemoArgs, EmbedArgs, EmbedFormat, ExamineArgs, ExportArgs, FailedArgs, MergeArgs, RemoveArgs,
     RepairArgs, RetryArgs, StatusArgs, VerifyArgs, WindowCount,

@@ -42,7 +42,7 @@ pub(crate) fn run(context: &Context, args: &EmbedArgs, found: &Scan) -> anyhow::
         per_file: own.per_file.map_or(PER_FILE, |n| n as usize),
         windows: !own.no_windows,
         kind: own.identity.unwrap_or_default(),
-        compression: compression(&own.compression),
+        compression: compression(own.compression.compression.as_deref()),
     };
     let embedder = context.embedder(None)?;
     let stop = context.stop_on_ctrl_c()?;

@@ -9,7 +9,7 @@ use voisin_parquet::{
     ParquetCompression, VectorsOf, add_from_parquet, export_changes, export_parquet, parquet_files,
 };
 
-use super::args::{AddArgs, CompressionArgs, ExportArgs};
+use super::args::{AddArgs, ExportArgs};
 use super::context::Context;
 use super::merge_outcome::finish;
 use super::render::{self, count};
@@ -62,13 +62,18 @@ fn vectors_of(context: &Context, args: &AddArgs, held: Option<StoredModel>) -> a
     })
 }
 
-fn compression(args: &CompressionArgs) -> ParquetCompression {
-    args.compression.as_deref().and_then(ParquetCompression::named).unwrap_or_default()
+fn compression(named: Option<&str>) -> ParquetCompression {
+    named.and_then(ParquetCompression::named).unwrap_or_default()
 }
 
 pub(crate) fn export(engine: &Engine, args: &ExportArgs) -> anyhow::Result<Ending> {
     if args.changes {
-        let summary = export_changes(engine, &args.output, !args.no_windows, compression(&args.compression))?;
+        let summary = export_changes(
+            engine,
+            &args.output,
+            !args.no_windows,
+            compression(args.compression.compression.as_deref()),
+        )?;
         let text = format!(
             "{} changed and {} gone in {}, change {}",
             count(summary.changed, "file"),
@@ -79,7 +84,12 @@ pub(crate) fn export(engine: &Engine, args: &ExportArgs) -> anyhow::Result<Endin
         render::print_line(&render::terminal_safe(&text))?;
         return Ok(Ending::Fine);
     }
-    let summary = export_parquet(engine, &args.output, !args.no_windows, compression(&args.compression))?;
+    let summary = export_parquet(
+        engine,
+        &args.output,
+        !args.no_windows,
+        compression(args.compression.compression.as_deref()),
+    )?;
     let text = format!(
         "{} and {} in {}",
         count(summary.tracks, "file"),
