@@ -223,7 +223,7 @@ fn the_first_guess_needs_no_labels_and_no_library() {
     );
     let shares = answers[0]["probabilities"].as_object().unwrap();
     let sum: f64 = shares.values().map(|share| share.as_f64().unwrap()).sum();
-    assert!((sum - 1.0).abs() < 1e-4 && shares.len() == 16);
+    assert!((sum - 1.0).abs() < 1e-4 && shares.len() == 17);
     assert_eq!(answers[0]["basis"]["Metal"], "labels");
     let among = json(sandbox.run(["classify", &file, "--among", "jazz, electronic", "--format", "json"]));
     let shares: Vec<&String> = among[0]["probabilities"].as_object().unwrap().keys().collect();

@@ -72,18 +72,18 @@ struct TaggedGenre {
 #[derive(Debug)]
 pub struct DefaultGenres {
     tags: Vec<String>,
-    labelled: Vec<Scored>,
+    labelled: Vec<WeightedGenre>,
     /// Tags that name labelled genres, by number.
     naming: Vec<usize>,
     /// Tags, and the bar.
     tagged: Vec<(Genre, Vec<usize>, f32)>,
     /// All other genres share what it leaves.
-    speech: Scored,
+    speech: WeightedGenre,
     unknown_below: f32,
 }
 
 /// A genre, its weights per tag, its bias.
-type Scored = (Genre, Vec<f32>, f32);
+type WeightedGenre = (Genre, Vec<f32>, f32);
 
 impl DefaultGenres {
     /// The head that ships.
@@ -164,7 +164,7 @@ impl DefaultGenres {
         let limit = (1e-6f32).ln().abs();
         let x: Vec<f32> = logits.iter().map(|x| x.clamp(-limit, limit)).collect();
         let score =
-            |(_, weight, bias): &Scored| bias + weight.iter().zip(&x).map(|(w, x)| w * x).sum::<f32>();
+            |(_, weight, bias): &WeightedGenre| bias + weight.iter().zip(&x).map(|(w, x)| w * x).sum::<f32>();
         let scores: Vec<f32> = self.labelled.iter().map(score).collect();
         let most = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let sum: f32 = scores.iter().map(|score| (score - most).exp()).sum();
