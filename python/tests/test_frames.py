@@ -25,7 +25,7 @@ def test_data_frames_take_a_library_over(folder):
         row.pop("vector")
         assert row == {name: getattr(track, name) for name in row}
     np.testing.assert_array_equal(np.stack(arrow["vector"].to_numpy()), vectors)
-    assert len(pa.table(library.table(vectors=False)).column_names) == 20
+    assert len(pa.table(library.table(vectors=False)).column_names) == 21
     metal = pa.table(library.table(genre="Metal", sort="title"))
     titles = metal["title"].to_pylist()
     assert 0 < len(titles) < len(FILES) and titles == sorted(titles)
