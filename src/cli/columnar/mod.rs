@@ -67,13 +67,9 @@ fn compression(named: Option<&str>) -> ParquetCompression {
 }
 
 pub(crate) fn export(engine: &Engine, args: &ExportArgs) -> anyhow::Result<Ending> {
+    let (windows, compression) = (!args.no_windows, compression(args.compression.compression.as_deref()));
     if args.changes {
-        let summary = export_changes(
-            engine,
-            &args.output,
-            !args.no_windows,
-            compression(args.compression.compression.as_deref()),
-        )?;
+        let summary = export_changes(engine, &args.output, windows, compression)?;
         let text = format!(
             "{} changed and {} gone in {}, change {}",
             count(summary.changed, "file"),
@@ -84,12 +80,7 @@ pub(crate) fn export(engine: &Engine, args: &ExportArgs) -> anyhow::Result<Endin
         render::print_line(&render::terminal_safe(&text))?;
         return Ok(Ending::Fine);
     }
-    let summary = export_parquet(
-        engine,
-        &args.output,
-        !args.no_windows,
-        compression(args.compression.compression.as_deref()),
-    )?;
+    let summary = export_parquet(engine, &args.output, windows, compression)?;
     let text = format!(
         "{} and {} in {}",
         count(summary.tracks, "file"),
