@@ -1,5 +1,7 @@
 //! The k-nearest-neighbour graph that clusters, maps and paths walk on.
 
+use std::collections::HashSet;
+
 use ndarray::{Array2, ArrayView2, s};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -29,6 +31,11 @@ pub struct KnnGraph {
 const QUERY_BLOCK: usize = 128;
 /// Rows of the base multiplied at once.
 const BASE_BLOCK: usize = 2048;
+
+/// Rows that [`KnnGraph::thinned`] compares for each neighbour that it keeps.
+const THINNED_FROM: usize = 4;
+/// Rows that it walks over for each row at most.
+const MET: usize = 4096;
 
 impl KnnGraph {
     /// Number of rows.
@@ -114,6 +121,49 @@ impl KnnGraph {
             }
         }
         Self { k: self.k, neighbours, similarities }
+    }
+
+    /// The graph of some rows among themselves: of those that are met first on the way from neighbour to neighbour, the
+    /// nearest. Not exact; for parts of large collections, most of whose neighbours are outside.
+    ///
+    /// - `vectors`: those that this is the graph of; `rows`: ascending; row `j` of the result is row `rows[j]` here
+    #[must_use]
+    pub fn thinned(&self, vectors: ArrayView2<'_, f32>, rows: &[usize]) -> Self {
+        let mut new_row = vec![NONE; self.len()];
+        for (new, &old) in rows.iter().enumerate() {
+            new_row[old] = new as u32;
+        }
+        let (k, mut neighbours, mut similarities) = (
+            self.k,
+            Array2::from_elem((rows.len(), self.k), NONE),
+            Array2::from_elem((rows.len(), self.k), -1.0_f32),
+        );
+        let ids = neighbours.as_slice_mut().expect("made here in standard layout");
+        let sims = similarities.as_slice_mut().expect("made here in standard layout");
+        let lists = ids.par_chunks_mut(k.max(1)).zip(sims.par_chunks_mut(k.max(1)));
+        lists.zip(rows).for_each(|((ids, sims), &row)| {
+            let (mut met, mut seen) = (vec![row], HashSet::from([row]));
+            let (mut found, mut at) = (Vec::new(), 0);
+            while at < met.len() && met.len() < MET && found.len() < THINNED_FROM * k {
+                for (other, _) in self.row(met[at]) {
+                    if seen.insert(other) {
+                        met.push(other);
+                        if new_row[other] != NONE {
+                            found.push((
+                                vectors.row(row).dot(&vectors.row(other)).clamp(-1., 1.),
+                                new_row[other],
+                            ));
+                        }
+                    }
+                }
+                at += 1;
+            }
+            found.sort_unstable_by(nearest_first);
+            for (slot, &(similarity, id)) in found.iter().take(k).enumerate() {
+                (ids[slot], sims[slot]) = (id, similarity);
+            }
+        });
+        Self { k, neighbours, similarities }
     }
 
     /// Neighbours of row `i`, nearest first, with their similarity.
@@ -202,6 +252,24 @@ mod tests {
             let b: Vec<usize> = direct.row(i).map(|(j, _)| j).collect();
             assert_eq!(a, b);
         }
+    }
+
+    #[test]
+    fn a_thinned_graph_is_nearly_that_of_the_part_alone() {
+        let (vectors, _) = super::super::testing::grouped(8, 250, 24, 0.8, 4);
+        let graph = KnnGraph::exact(vectors.view(), 15).expect("unit vectors");
+        let rows: Vec<usize> = (0..2000).filter(|row| row % 5 == 2).collect();
+        let thinned = graph.thinned(vectors.view(), &rows);
+        thinned.check().expect("well formed");
+        let exact = KnnGraph::exact(vectors.select(Axis(0), &rows).view(), 15).expect("unit vectors");
+        let same = |row: usize| {
+            let of_part: Vec<usize> = exact.row(row).map(|(other, _)| other).collect();
+            thinned.row(row).filter(|(other, _)| of_part.contains(other)).count()
+        };
+        let share = (0..rows.len()).map(same).sum::<usize>() as f64 / (15 * rows.len()) as f64;
+        assert!(share > 0.85, "{share}");
+        let own = vectors.row(rows[3]).dot(&vectors.row(rows[thinned.neighbours[[3, 0]] as usize]));
+        assert!((thinned.similarities[[3, 0]] - own).abs() < 1e-6);
     }
 
     #[test]

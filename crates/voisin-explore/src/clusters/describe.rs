@@ -6,6 +6,7 @@ use ndarray::{Array2, ArrayView2};
 
 use super::super::TrackMeta;
 use super::{Cluster, NearCluster, Share};
+use voisin_base::track::TrackId;
 
 /// Mean vector of each group: `[groups, dim]`, not normalised.
 pub(super) fn centres(
@@ -51,11 +52,12 @@ pub(super) fn describe(
     let collection = kinds.map(|kind| counts(meta, &all, kind));
 
     let mut clusters: Vec<Cluster> = Vec::with_capacity(order.len());
-    for (i, (id, mut rows)) in order.into_iter().enumerate() {
+    for (i, (id, rows)) in order.into_iter().enumerate() {
         let centre = means.row(i);
-        let closeness: HashMap<usize, f32> =
-            rows.iter().map(|&row| (row, vectors.row(row).dot(&centre))).collect();
-        rows.sort_by(|a, b| closeness[b].total_cmp(&closeness[a]).then(a.cmp(b)));
+        let mut by_closeness: Vec<(f32, usize)> =
+            rows.into_iter().map(|row| (vectors.row(row).dot(&centre), row)).collect();
+        by_closeness.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        let rows: Vec<usize> = by_closeness.into_iter().map(|(_, row)| row).collect();
         let [mut genres, mut tags, mut artists] =
             [0, 1, 2].map(|kind| shares(meta, &rows, kinds[kind], &collection[kind]));
         let name = name(&genres, &tags, &artists);
@@ -185,7 +187,12 @@ fn name(genres: &[Share], tags: &[Share], artists: &[Share]) -> String {
 
 /// Names that occur twice get their most distinctive artist that the others do not have, or the medoid.
 fn make_names_unique(clusters: &mut [Cluster], meta: &[&TrackMeta]) {
-    let title: HashMap<_, _> = meta.iter().map(|track| (track.id, track.display())).collect();
+    let medoids: HashSet<TrackId> = clusters.iter().map(|cluster| cluster.medoid).collect();
+    let title: HashMap<_, _> = meta
+        .iter()
+        .filter(|track| medoids.contains(&track.id))
+        .map(|track| (track.id, track.display()))
+        .collect();
     for pass in 0..3 {
         let mut seen: HashMap<String, usize> = HashMap::new();
         for cluster in clusters.iter() {

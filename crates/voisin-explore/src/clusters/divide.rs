@@ -4,13 +4,14 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use leiden_rs::{GraphData, GraphDataBuilder};
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 
 use super::super::{ExploreError, KnnGraph, Result};
 use super::leiden::{Edge, data, leiden};
 use super::stability::{USUAL, stable_resolution};
 use super::{COARSE, ClusterOptions, NEIGHBOURS};
+use voisin_base::random::Random;
 
 /// A division before ids and names.
 pub(super) struct Division {
@@ -33,6 +34,15 @@ const STEP: f64 = std::f64::consts::SQRT_2;
 /// Divisions that vote on each edge; fewer for large collections, whose divisions agree more.
 const CONSENSUS_RUNS: u64 = 24;
 
+/// More tracks are divided by a part of them.
+const WHOLE: usize = 200_000;
+/// Tracks of that part.
+const DIVIDED: usize = 100_000;
+/// Least size of a group of that part.
+const LEAST_OF_PART: usize = 3;
+/// The stream of random numbers that draws the part.
+const PART: u64 = 0xD1F1;
+
 /// Undirected weighted edges of the graph: 2 where both name each other, 1 where one does.
 pub(super) fn edges(graph: &KnnGraph, noise: &[bool]) -> Vec<Edge> {
     let mut pairs: Vec<(u32, u32)> = Vec::with_capacity(graph.len() * NEIGHBOURS);
@@ -51,6 +61,15 @@ pub(super) fn edges(graph: &KnnGraph, noise: &[bool]) -> Vec<Edge> {
     edges
 }
 
+/// The same in pieces of weight 1.
+fn pairs<'a>(graph: &'a KnnGraph, noise: &'a [bool]) -> impl Iterator<Item = Edge> + 'a {
+    let rows = (0..graph.len()).filter(|&row| !noise[row]);
+    rows.flat_map(|row| {
+        let neighbours = graph.row(row).take(NEIGHBOURS).filter(|&(other, _)| !noise[other]);
+        neighbours.map(move |(other, _)| (row, other, 1.0))
+    })
+}
+
 /// Divides the graph.
 ///
 /// - `noise`: rows left out from the start
@@ -66,6 +85,9 @@ pub(super) fn divide(
     start: Option<Vec<Option<u32>>>,
     previous_resolution: Option<f64>,
 ) -> Result<Division> {
+    if graph.len() > WHOLE {
+        return divide_by_part(DIVIDED, vectors, graph, noise, min_size, options, start, previous_resolution);
+    }
     let edges = edges(graph, noise);
     let data = data(graph.len(), &edges)?;
     let search = DivisionSearch { data: &data, edges: &edges, noise, min_size, seed: options.seed };
@@ -86,8 +108,68 @@ pub(super) fn divide(
         search.mostly_grouped(resolution, start.as_deref())?
     };
     compact(&mut labels);
-    let modularity = modularity(&edges, &labels, 1.0);
+    let modularity = modularity(edges.iter().copied(), &labels, 1.0);
     Ok(Division { labels, modularity, resolution })
+}
+
+/// The division of so many rows, drawn by chance, with the others where their neighbours are.
+#[allow(clippy::too_many_arguments, reason = "what a division depends on")]
+fn divide_by_part(
+    most: usize,
+    vectors: ArrayView2<'_, f32>,
+    graph: &KnnGraph,
+    noise: &[bool],
+    min_size: usize,
+    options: &ClusterOptions,
+    start: Option<Vec<Option<u32>>>,
+    previous_resolution: Option<f64>,
+) -> Result<Division> {
+    let mut rows: Vec<usize> = (0..graph.len()).filter(|&row| !noise[row]).collect();
+    let usable = rows.len();
+    Random::stream(options.seed, PART).shuffle(&mut rows);
+    rows.truncate(most);
+    rows.sort_unstable();
+    let division = divide(
+        vectors.select(Axis(0), &rows).view(),
+        &graph.thinned(vectors, &rows),
+        &vec![false; rows.len()],
+        (min_size * rows.len() / usable.max(1)).max(LEAST_OF_PART),
+        options,
+        start.map(|start| rows.iter().map(|&row| start[row]).collect()),
+        previous_resolution,
+    )?;
+    let mut labels = vec![None; graph.len()];
+    rows.iter().zip(&division.labels).for_each(|(&row, &label)| labels[row] = label);
+    let is_drawn: HashSet<usize> = rows.into_iter().collect();
+    // A row that has no group yet takes the one that most of its neighbours have; then each once more, when all have one.
+    let mut again = true;
+    while again {
+        let free = (0..graph.len()).filter(|row| !noise[*row] && labels[*row].is_none());
+        let new = joined(graph, &labels, &free.collect::<Vec<_>>());
+        again = !new.is_empty();
+        new.into_iter().for_each(|(row, label)| labels[row] = Some(label));
+    }
+    let others: Vec<usize> = (0..graph.len()).filter(|row| !noise[*row] && !is_drawn.contains(row)).collect();
+    joined(graph, &labels, &others).into_iter().for_each(|(row, label)| labels[row] = Some(label));
+    compact(&mut labels);
+    let modularity = modularity(pairs(graph, noise), &labels, 1.0);
+    Ok(Division { labels, modularity, resolution: division.resolution })
+}
+
+/// For each of some rows the group that its neighbours have by most similarity, of equals the lowest; none where they
+/// have none.
+fn joined(graph: &KnnGraph, labels: &[Option<usize>], rows: &[usize]) -> Vec<(usize, usize)> {
+    let group = |&row: &usize| {
+        let mut ties: BTreeMap<usize, f32> = BTreeMap::new();
+        for (other, similarity) in graph.row(row).take(NEIGHBOURS) {
+            if let Some(group) = labels[other] {
+                *ties.entry(group).or_default() += similarity.max(f32::MIN_POSITIVE);
+            }
+        }
+        let best = ties.into_iter().max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)))?;
+        Some((row, best.0))
+    };
+    rows.par_iter().filter_map(group).collect()
 }
 
 /// Whether most tracks had a group before: then the resolution stays, or a few new tracks could redraw everything.
@@ -107,7 +189,7 @@ pub(super) fn unchanged(
     let mut labels: Vec<Option<usize>> =
         groups.iter().zip(numbers).map(|(group, number)| group.map(|_| number)).collect();
     compact(&mut labels);
-    let modularity = modularity(&edges(graph, noise), &labels, 1.0);
+    let modularity = modularity(pairs(graph, noise), &labels, 1.0);
     Division { labels, modularity, resolution }
 }
 
@@ -145,7 +227,11 @@ impl DivisionSearch<'_> {
             let grown = self.grown(start);
             let warm = leiden(self.data, resolution, seed, Some(grown.clone()))?.0;
             let quality = |labels: &[usize]| {
-                modularity(self.edges, &labels.iter().copied().map(Some).collect::<Vec<_>>(), resolution)
+                modularity(
+                    self.edges.iter().copied(),
+                    &labels.iter().copied().map(Some).collect::<Vec<_>>(),
+                    resolution,
+                )
             };
             let familiar = if quality(&warm) < quality(&grown) + WORTH_A_CHANGE { grown } else { warm };
             if quality(&labels) < quality(&familiar) + WORTH_A_CHANGE {
@@ -347,11 +433,11 @@ fn compact(labels: &mut [Option<usize>]) -> usize {
     numbers.len()
 }
 
-/// Newman's modularity of the labelled part of the graph.
-fn modularity(edges: &[Edge], labels: &[Option<usize>], resolution: f64) -> f64 {
+/// Newman's modularity of the labelled part of the graph; an edge may come in several pieces.
+fn modularity(edges: impl Iterator<Item = Edge>, labels: &[Option<usize>], resolution: f64) -> f64 {
     let groups = labels.iter().flatten().max().map_or(0, |&most| most + 1);
     let (mut inside, mut volume, mut total) = (0.0, vec![0.0; groups], 0.0);
-    for &(a, b, weight) in edges {
+    for (a, b, weight) in edges {
         let (Some(a), Some(b)) = (labels[a], labels[b]) else { continue };
         volume[a] += weight;
         volume[b] += weight;
@@ -376,7 +462,27 @@ mod tests {
             [(0, 1), (1, 2), (0, 2), (3, 4), (4, 5), (3, 5), (2, 3)].map(|(a, b)| (a, b, 1.0)).to_vec();
         let labels: Vec<Option<usize>> = [0, 0, 0, 1, 1, 1].map(Some).to_vec();
         // 6/7 inside; each side has 7 of 14 edge ends.
-        assert!((modularity(&edges, &labels, 1.0) - (6.0 / 7.0 - 0.5)).abs() < 1e-12);
+        assert!((modularity(edges.into_iter(), &labels, 1.0) - (6.0 / 7.0 - 0.5)).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_part_divides_the_whole_as_all_of_it_would() {
+        let (vectors, _) = super::super::super::testing::grouped(12, 250, 24, 0.9, 6);
+        let graph = KnnGraph::exact(vectors.view(), NEIGHBOURS).expect("unit vectors");
+        let mut noise = vec![false; 3000];
+        noise[17] = true;
+        let options = ClusterOptions::default();
+        let whole = divide(vectors.view(), &graph, &noise, 10, &options, None, None).expect("3000 rows");
+        let part = divide_by_part(1000, vectors.view(), &graph, &noise, 10, &options, None, None)
+            .expect("3000 rows");
+        assert_eq!(part.labels[17], None);
+        assert!(part.labels.iter().filter(|label| label.is_none()).count() < 5);
+        let numbers = |labels: &[Option<usize>]| {
+            labels.iter().map(|label| label.map_or(0, |l| l as u32 + 1)).collect::<Vec<_>>()
+        };
+        let same = super::super::adjusted_rand_index(&numbers(&whole.labels), &numbers(&part.labels));
+        assert!(same > 0.97, "{same}");
+        assert!(part.modularity > whole.modularity - 0.01, "{} {}", part.modularity, whole.modularity);
     }
 
     #[test]

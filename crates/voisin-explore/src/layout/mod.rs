@@ -17,10 +17,18 @@ mod start;
 pub use quality::{LayoutQuality, quality};
 pub use start::principal_axes;
 
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 
 use super::{ExploreError, KnnGraph, Result, same_length};
+use voisin_base::random::Random;
+
+/// More than twice as many tracks are laid out by so many of them.
+const LAID_OUT: usize = 100_000;
+/// Rounds that place more tracks than that.
+const FEW_EPOCHS: usize = 10;
+/// The stream of random numbers that draws the part.
+const PART: u64 = 0x9A27;
 
 /// How to lay out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -58,7 +66,7 @@ impl LayoutOptions {
     }
 }
 
-/// Positions of all rows of `graph`.
+/// Positions of all rows of `graph`; of more than 200 000, those of 100 000 drawn by chance, and the others among them.
 ///
 /// - `vectors`: `[n, dim]` unit vectors: their principal components are where the layout starts
 /// - returns: `[n, 2]`, no unit
@@ -70,6 +78,9 @@ pub fn layout(
     options.check()?;
     same_length("neighbour graph", vectors.nrows(), graph.len())?;
     let n = graph.len();
+    if n > 2 * LAID_OUT {
+        return by_part(LAID_OUT, vectors, graph, options);
+    }
     let edges = fuzzy::fuzzy(graph);
     let mut positions = start::start(vectors, &edges, options.seed);
     if n > 2 {
@@ -77,6 +88,23 @@ pub fn layout(
         optimise::optimise(&mut positions, &edges, &moving, options.epochs(n), options);
     }
     Ok(Array2::from_shape_fn((n, 2), |(i, d)| positions[i][d]))
+}
+
+/// A layout of so many rows, drawn by chance, among which the others are placed.
+fn by_part(
+    most: usize,
+    vectors: ArrayView2<'_, f32>,
+    graph: &KnnGraph,
+    options: &LayoutOptions,
+) -> Result<Array2<f32>> {
+    let mut rows: Vec<usize> = (0..graph.len()).collect();
+    Random::stream(options.seed, PART).shuffle(&mut rows);
+    rows.truncate(most);
+    rows.sort_unstable();
+    let part = layout(vectors.select(Axis(0), &rows).view(), &graph.thinned(vectors, &rows), options)?;
+    let mut known = vec![None; graph.len()];
+    rows.iter().zip(part.rows()).for_each(|(&row, at)| known[row] = Some([at[0], at[1]]));
+    place_new(graph, &known, options)
 }
 
 /// Places new rows without moving the old ones.
@@ -93,8 +121,10 @@ pub fn place_new(
     let edges = fuzzy::fuzzy(graph);
     let moving: Vec<bool> = known.iter().map(Option::is_none).collect();
     let mut positions = start::among_known(&edges, known, options.seed);
-    if moving.contains(&true) && graph.len() > 2 {
-        optimise::optimise(&mut positions, &edges, &moving, options.epochs(graph.len()) / 3, options);
+    let many = moving.iter().filter(|&&moves| moves).count();
+    if many > 0 && graph.len() > 2 {
+        let epochs = if many > LAID_OUT { FEW_EPOCHS } else { options.epochs(graph.len()) / 3 };
+        optimise::optimise(&mut positions, &edges, &moving, epochs, options);
     }
     Ok(Array2::from_shape_fn((graph.len(), 2), |(i, d)| positions[i][d]))
 }
@@ -132,6 +162,19 @@ mod tests {
         let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a pool");
         let b = one_thread.install(|| layout(vectors.view(), &graph, &options)).expect("same rows");
         assert_eq!(a, b);
+    }
+
+    #[test]
+    fn a_part_lays_out_the_whole() {
+        let (vectors, labels) = grouped(5, 200, 32, 0.6, 3);
+        let graph = KnnGraph::exact(vectors.view(), 15).expect("unit vectors");
+        let options = LayoutOptions::default();
+        let whole = layout(vectors.view(), &graph, &options).expect("same rows");
+        let part = by_part(300, vectors.view(), &graph, &options).expect("same rows");
+        let measure = |map: &Array2<f32>| quality(vectors.view(), map.view(), 15, 1000).expect("1000 rows");
+        let (whole, quality) = (measure(&whole), measure(&part));
+        assert!(quality.trustworthiness > whole.trustworthiness - 0.02, "{whole:?} {quality:?}");
+        assert!(spread_of(&part, &labels) > 0.97);
     }
 
     #[test]
