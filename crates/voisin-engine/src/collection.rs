@@ -188,6 +188,28 @@ impl Engine {
         self.knn_graph(collection, k)
     }
 
+    /// As [`knn_graph`](Self::knn_graph), for those who need no index afterwards: the vectors of a large collection, which has
+    /// no guests, are given up while the index is read, and read again when it is closed.
+    pub fn knn_graph_by_turns(
+        &mut self,
+        collection: &mut Collection,
+        k: usize,
+    ) -> Result<KnnGraph, EngineError> {
+        let graph = self.knn_graph_alone(collection, k)?;
+        if collection.vectors.nrows() == collection.ids.len() {
+            return Ok(graph);
+        }
+        self.index = None;
+        let vectors = self.library().vectors()?;
+        if vectors.ids == collection.ids && LibrarySpace::of(self.library(), &vectors)? == collection.space {
+            collection.vectors = collection.space.centre_rows(vectors.values);
+            return Ok(graph);
+        }
+        // Another process changed the library meanwhile.
+        *collection = self.collection()?;
+        self.knn_graph(collection, k)
+    }
+
     /// The graph by the index; `None` for few tracks, and where the index is of others.
     fn graph_of_index(&mut self, collection: &Collection, k: usize) -> Result<Option<KnnGraph>, EngineError> {
         let n = collection.ids.len();
@@ -356,6 +378,8 @@ mod tests {
         let whole = engine.collection().unwrap();
         let graph = engine.knn_graph(&whole, 5).unwrap();
         let mut collection = engine.collection().unwrap();
+        let by_turns = engine.knn_graph_by_turns(&mut collection, 5).unwrap();
+        assert_eq!((by_turns.neighbours, &collection.vectors), (graph.neighbours.clone(), &whole.vectors));
         let alone = engine.knn_graph_alone(&mut collection, 5).unwrap();
         assert_eq!((alone.neighbours, alone.similarities), (graph.neighbours, graph.similarities));
         assert_eq!((collection.vectors.dim(), collection.ids.len()), ((0, 8), EXACT_UP_TO + 1));

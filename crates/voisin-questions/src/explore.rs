@@ -13,7 +13,7 @@ use super::values::{ClusterDetail, Count, Limit, MOST, WholeNumber, Within, at_m
 use crate::answers::artists::FoundArtists;
 use crate::answers::duplicates::{GroupJson, versions, with_exact_copies};
 use crate::answers::graph::{
-    clustered, duplicate_groups, neighbour_graph, neighbours_of_duplicates, remembered_clusters,
+    clustered, duplicate_groups, neighbour_graph_by_turns, neighbours_of_duplicates, remembered_clusters,
 };
 use voisin::{Collection, Engine, EngineError, FileListener, KeptAnswer, ListenEvent, Seed, window_set};
 use voisin_base::track::TrackId;
@@ -68,7 +68,7 @@ impl Clusters {
         let mut changes = Vec::new();
         let mut work = |engine: &mut Engine| {
             let mut collection = engine.collection()?;
-            let graph = neighbour_graph(engine, &collection)?;
+            let graph = neighbour_graph_by_turns(engine, &mut collection)?;
             collection.predict_genres(&graph)?;
             let mut found = self.run(engine, &collection, &graph, None, seed)?;
             changes = std::mem::take(&mut found.changes);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use anyhow::{Context as _, bail};
 
-use crate::answers::graph::{clustered, neighbour_graph};
+use crate::answers::graph::{clustered, neighbour_graph_by_turns};
 use crate::base::atomic_file;
 use crate::cli::Ending;
 use crate::cli::args::MapArgs;
@@ -34,7 +34,7 @@ pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
     if n < 3 {
         bail!("a map needs at least 3 tracks, this library has {n}");
     }
-    let graph = neighbour_graph(&mut engine, &collection)?;
+    let graph = neighbour_graph_by_turns(&mut engine, &mut collection)?;
     let labelled = collection.predict_genres(&graph)?;
     if matches!(args.colour_by, ColourBy::Predicted | ColourBy::Agreement) {
         GenreError::check_enough(labelled)

@@ -153,7 +153,7 @@ impl Collection {
         }
         let priors = Priors::from_labels(genres.iter().map(Vec::as_slice));
         let options = vote_options(None);
-        let votes: Vec<Votes> = (0..graph.len().min(genres.len()))
+        let winners: Vec<Option<(String, f32)>> = (0..graph.len().min(genres.len()))
             .into_par_iter()
             .map(|row| {
                 let others = graph.row(row).filter(|&(_, similarity)| !is_same_recording(similarity));
@@ -164,12 +164,12 @@ impl Collection {
                         genres: genres[other].clone(),
                     })
                     .collect();
-                vote(&voters, &priors, &options)
+                let votes = vote(&voters, &priors, &options)?;
+                Ok(votes.winner().map(|winner| (winner.genre.to_string(), winner.share)))
             })
-            .collect::<Result<_, _>>()?;
-        for (track, votes) in self.meta.iter_mut().zip(votes) {
-            track.predicted_genre = votes.winner().map(|winner| winner.genre.to_string());
-            track.predicted_probability = votes.winner().map(|winner| winner.share);
+            .collect::<Result<_, EngineError>>()?;
+        for (track, winner) in self.meta.iter_mut().zip(winners) {
+            (track.predicted_genre, track.predicted_probability) = winner.unzip();
         }
         Ok(labelled)
     }

@@ -15,6 +15,14 @@ pub fn neighbour_graph(engine: &mut Engine, collection: &Collection) -> Result<K
     engine.knn_graph(collection, GRAPH_K.min(collection.ids.len().saturating_sub(1)))
 }
 
+/// The same for those who need no index afterwards, see [`Engine::knn_graph_by_turns`].
+pub fn neighbour_graph_by_turns(
+    engine: &mut Engine,
+    collection: &mut Collection,
+) -> Result<KnnGraph, EngineError> {
+    engine.knn_graph_by_turns(collection, GRAPH_K.min(collection.ids.len().saturating_sub(1)))
+}
+
 /// The clusters of the last time the whole collection was asked for at this detail, if it ever was.
 pub fn remembered_clusters(engine: &Engine, detail: Detail) -> Result<Option<Identity>, EngineError> {
     let text = engine.library().setting(&format!("clusters.{}", detail.name()))?;
