@@ -47,6 +47,11 @@ fn no_surer_than_its_parts(mut joined: ArrayViewMut1<f32>, head: ArrayView1<f32>
     joined.iter_mut().zip(&ratios).for_each(|(p, r)| *p = ((low * r).exp() * scale) as f32);
 }
 
+/// A probability of which the share `strange` is that of the plain vote, whose logarithm is `wide`.
+fn with_wide(p: f64, strange: f64, wide: f32) -> f64 {
+    (1.0 - strange) * p + strange * f64::from(wide).exp()
+}
+
 impl Fusion {
     /// Fits the scale, from 1/3 to 3, by maximum likelihood.
     ///
@@ -64,17 +69,20 @@ impl Fusion {
         let loss = |scale: f64| -> f64 {
             let fusion = at(scale);
             let likelihood = |&row: &usize| {
-                let (p, _) = fusion.joined(voices, row);
-                let target = targets.row(row);
-                p.iter().zip(target).map(|(p, t)| f64::from(*t) * p.max(1e-12).ln()).sum::<f64>()
+                let (said, strange, _) = fusion.said(voices, row);
+                let of = |(class, t): (usize, &f32)| {
+                    let p = with_wide(said[class], strange, voices.wide[[row, class]]);
+                    f64::from(*t) * p.max(1e-12).ln()
+                };
+                targets.row(row).iter().enumerate().filter(|(_, t)| **t > 0.0).map(of).sum::<f64>()
             };
             -rows.iter().map(likelihood).sum::<f64>()
         };
         at(best_scale(loss))
     }
 
-    /// The joined probabilities of one row, and its novelty score.
-    fn joined(&self, voices: &AnswerSources, row: usize) -> (Vec<f64>, f64) {
+    /// Probabilities of one row as if it were like those of the training set, how far it is not, and its novelty score.
+    fn said(&self, voices: &AnswerSources, row: usize) -> (Vec<f64>, f64, f64) {
         let score = self.novelty.score(&voices.novelty[row]);
         let strange = self.novelty.strangeness(score);
         let said = voices.head.row(row);
@@ -87,9 +95,14 @@ impl Fusion {
         let max = p.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         p.iter_mut().for_each(|z| *z = (*z - max).exp());
         let sum: f64 = p.iter().sum();
-        for (p, &wide) in p.iter_mut().zip(voices.wide.row(row)) {
-            *p = (1.0 - strange) * *p / sum + strange * f64::from(wide).exp();
-        }
+        p.iter_mut().for_each(|p| *p /= sum);
+        (p, strange, score)
+    }
+
+    /// The joined probabilities of one row, and its novelty score.
+    fn joined(&self, voices: &AnswerSources, row: usize) -> (Vec<f64>, f64) {
+        let (mut p, strange, score) = self.said(voices, row);
+        p.iter_mut().zip(voices.wide.row(row)).for_each(|(p, &wide)| *p = with_wide(*p, strange, wide));
         (p, score)
     }
 
@@ -132,6 +145,7 @@ mod tests {
             wide,
             novelty: (0..n).map(|i| if strange(i) { [9.0; 2] } else { [-9.0; 2] }).collect(),
             neighbours: vec![Vec::new(); n],
+            wide_neighbours: vec![Vec::new(); n],
         };
         (voices, targets)
     }
