@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::super::{ExploreError, KnnGraph, Result};
 use super::leiden::{Edge, data, leiden};
 use super::stability::{USUAL, stable_resolution};
-use super::{COARSE, ClusterOptions, NEIGHBOURS};
+use super::{COARSE, ClusterOptions, NEIGHBOURS, SMALL};
 use voisin_base::random::Random;
 
 /// A division before ids and names.
@@ -31,8 +31,8 @@ const MOSTLY_KNOWN: f64 = 0.8;
 /// Factor from one resolution to the next that is tried where most tracks are in no group.
 const STEP: f64 = std::f64::consts::SQRT_2;
 
-/// Divisions that vote on each edge; fewer for large collections, whose divisions agree more.
-const CONSENSUS_RUNS: u64 = 24;
+/// Divisions that vote on each edge: of up to [`SMALL`] tracks, of up to 20 000, and of more, whose divisions agree more.
+const CONSENSUS_RUNS: [u64; 3] = [24, 8, 4];
 
 /// More tracks are divided by a part of them.
 const WHOLE: usize = 200_000;
@@ -208,7 +208,7 @@ impl DivisionSearch<'_> {
     /// Each edge is weighted by the share of runs that keep its ends together, and Leiden divides that graph
     /// (Lancichinetti and Fortunato, "Consensus clustering in complex networks", 2012).
     fn best(&self, resolution: f64, start: Option<&[Option<u32>]>) -> Result<Vec<Option<usize>>> {
-        let runs = if self.noise.len() <= 20_000 { CONSENSUS_RUNS } else { 4 };
+        let runs = CONSENSUS_RUNS[[SMALL, 20_000].partition_point(|most| *most < self.noise.len())];
         let seed = self.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let found: Vec<Vec<usize>> = (0..runs)
             .into_par_iter()

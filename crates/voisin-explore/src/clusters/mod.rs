@@ -34,6 +34,9 @@ pub const NEIGHBOURS: usize = 15;
 /// Up to this many tracks a part of the collection gets its own exact neighbour graph.
 const EXACT_SUBSET: usize = 20_000;
 
+/// Tracks up to which chance makes a difference from one division to the next: those are divided more often.
+const SMALL: usize = 5000;
+
 /// Resolution of [`Detail::Coarse`].
 const COARSE: f64 = 0.35;
 

@@ -7,6 +7,7 @@
 use rayon::prelude::*;
 
 use super::super::Result;
+use super::SMALL;
 use super::compare::adjusted_rand_index;
 use super::leiden::{Edge, leiden_labels};
 use voisin_base::random::Random;
@@ -17,7 +18,7 @@ const RESOLUTIONS: [f64; 5] = [0.35, 0.5, 0.7, 1.0, 1.4];
 const MOST_TRACKS: usize = 20_000;
 /// Where stability is not asked for.
 pub(super) const USUAL: f64 = 1.0;
-/// Parts of the collection that are divided.
+/// Parts of the collection that are divided; half as many of more than [`SMALL`] tracks, whose parts agree more.
 const PARTS: usize = 8;
 /// Their share of the tracks.
 const SHARE: f64 = 0.8;
@@ -43,7 +44,8 @@ pub(super) fn stable_resolution(
     candidates.extend(previous.filter(|previous| {
         (0.01..=100.0).contains(previous) && RESOLUTIONS.iter().all(|known| (known - previous).abs() > 1e-9)
     }));
-    let parts: Vec<Vec<bool>> = (0..PARTS as u64)
+    let many = if rows.len() <= SMALL { PARTS } else { PARTS / 2 };
+    let parts: Vec<Vec<bool>> = (0..many as u64)
         .map(|part| {
             let mut order = rows.clone();
             Random::stream(seed, part).shuffle(&mut order);
@@ -53,7 +55,7 @@ pub(super) fn stable_resolution(
         })
         .collect();
     let tasks: Vec<(f64, usize)> =
-        candidates.iter().flat_map(|&resolution| (0..PARTS).map(move |part| (resolution, part))).collect();
+        candidates.iter().flat_map(|&resolution| (0..many).map(move |part| (resolution, part))).collect();
     let divided: Vec<Vec<usize>> = tasks
         .par_iter()
         .map(|&(resolution, part)| {
@@ -63,9 +65,9 @@ pub(super) fn stable_resolution(
         })
         .collect::<Result<_>>()?;
     let agreement: Vec<f64> = divided
-        .chunks(PARTS)
+        .chunks(many)
         .map(|of_resolution| {
-            let pairs: Vec<(usize, usize)> = (0..PARTS).flat_map(|a| (0..a).map(move |b| (a, b))).collect();
+            let pairs: Vec<(usize, usize)> = (0..many).flat_map(|a| (0..a).map(move |b| (a, b))).collect();
             let scores: Vec<f64> = pairs
                 .par_iter()
                 .map(|&(a, b)| {

@@ -37,7 +37,7 @@ pub struct LayoutOptions {
     pub seed: u64,
     /// Least distance between points that lie together, from 0 to 0.99; the scale of the map is 1.
     pub min_dist: f32,
-    /// Rounds of optimisation; `None`: 500 up to 10 000 tracks, 200 above.
+    /// Rounds of optimisation; `None`: 500 up to 10 000 tracks, 120 above.
     pub epochs: Option<usize>,
     /// Repelling samples per attracting one.
     pub negative_samples: usize,
@@ -51,7 +51,7 @@ impl Default for LayoutOptions {
 
 impl LayoutOptions {
     fn epochs(&self, n: usize) -> usize {
-        self.epochs.unwrap_or(if n <= 10_000 { 500 } else { 200 })
+        self.epochs.unwrap_or(if n <= 10_000 { 500 } else { 120 })
     }
 
     fn check(&self) -> Result<()> {
