@@ -290,6 +290,18 @@ def the_card(page, server, shots):
     page.run("document.querySelector('.knobs [aria-pressed=true]').click()")
     check("the card: without any switch it is as before", soon(lambda: page.run(rows) == nearest))
     page.until("[...document.querySelectorAll('.card .cover img')].some(i => i.complete && i.naturalWidth === 96)", "the picture in the file")
+    liked = lambda: server.json(f"/api/v1/tracks/{track['id']}/liked")["liked"]
+    pressed = lambda: page.run("[...document.querySelectorAll('.card-head .switch')].map(b => b.getAttribute('aria-pressed')).join()")
+    page.click(".card-head [aria-label^=Dislike]")
+    check("the card: disliked", soon(lambda: liked() is False and pressed() == "false,true"), pressed())
+    page.click(".card-head [aria-label^=Like]")
+    check("the card: liked instead", soon(lambda: liked() is True and pressed() == "true,false"), pressed())
+    page.go("#/")
+    page.go(f"#/track/{track['id']}")
+    check("the card: and still when it is opened again", soon(lambda: pressed() == "true,false"), pressed())
+    page.click(".card-head [aria-label^=Like]")
+    check("the card: and no more", soon(lambda: liked() is None and pressed() == "false,false"), pressed())
+    page.until("document.querySelector('.card .answer') && document.querySelector('.card-head .cover.large img')?.complete", "the card is filled again")
     check("the card: the picture in the file", soon(lambda: page.run("document.querySelector('.card-head .cover.large').classList.contains('has')")))
     for words, colour in (("chaos+god", RED), ("old+warhorse", BLUE)):
         which = server.json(f"/api/v1/tracks?query={words}")["tracks"][0]
@@ -301,7 +313,7 @@ def the_card(page, server, shots):
     return track
 
 
-def playing(page, server):
+def playing(page, server, program):
     tracks = server.json("/api/v1/tracks?limit=100")["tracks"]
     for ending in ("mp3", "ogg", "opus", "flac", "wav", "m4a"):
         track = next(t for t in tracks if t["path"].endswith("." + ending))
@@ -336,6 +348,15 @@ def playing(page, server):
     check("space pauses", soon(lambda: page.run("document.getElementById('audio').paused")))
     page.key(" ", " ")
     page.plays(12)
+    # Half of a track is heard, and the server is told; what is liked is shown beside what plays.
+    heard = lambda: next((one["plays"] for one in json.loads(subprocess.run([program, "--library", str(server.library), "heard", "--format", "json"], capture_output=True, text=True).stdout)["items"] if one["listener"] == "page"), 0)
+    before = heard()
+    page.click("#now-liking [aria-label^=Like]")
+    check("the bar: liked", soon(lambda: server.json(f"/api/v1/tracks/{page.run('voisin.player.current().track.id')}/liked")["liked"] is True))
+    page.click("#now-liking [aria-label^=Like]")
+    page.run("document.getElementById('audio').currentTime = 0; document.getElementById('audio').playbackRate = 8")
+    check("what was heard is told", soon(lambda: heard() == before + 1, 30), heard())
+    page.run("document.getElementById('audio').playbackRate = 1")
     # What was queued plays on, in this order.
     page.run("document.querySelectorAll('.card .part .track .after')[3].click(); document.querySelectorAll('.card .part .track .after')[4].click()")
     page.key("q", "q")
@@ -1059,7 +1080,7 @@ def main():
         track = server.json("/api/v1/tracks?query=chaos+god")["tracks"][0]
         places = [*PLACES, f"#/track/{track['id']}"]
         for name, step in (
-            ("search", lambda: searching(page, server, shots)), ("card", lambda: the_card(page, server, shots)), ("play", lambda: playing(page, server)),
+            ("search", lambda: searching(page, server, shots)), ("card", lambda: the_card(page, server, shots)), ("play", lambda: playing(page, server, program)),
             ("passages", lambda: passages(page, track)), ("map", lambda: the_map(page, server, shots)), ("list", lambda: the_list(page, server, shots)),
             ("saved", lambda: saved_lists(page, server, shots)),
             ("genres", lambda: the_genres(page, server, shots)), ("clusters", lambda: the_clusters(page, server, shots)), ("checks", lambda: the_checks(page, server, program, music, shots)), ("albums", lambda: the_albums(page, server)), ("file", lambda: a_file(page, shots)), ("sizes", lambda: shots and sizes(page, shots, places) or sizes(page, None, places)),

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use rusqlite::OptionalExtension as _;
+
 use super::{Library, Result};
 use voisin_base::track::TrackId;
 
@@ -102,6 +104,17 @@ impl Library {
         Ok(all)
     }
 
+    /// Whether a listener said that they like a track, or dislike it.
+    #[doc(hidden)]
+    pub fn liked(&self, listener: &str, track: TrackId) -> Result<Option<bool>> {
+        let sql = "SELECT liked FROM opinions JOIN audio USING (content) WHERE id = ?1 AND listener = ?2";
+        let said = self
+            .connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.query_row((track.0, listener), |row| row.get(0)).optional());
+        Ok(self.sql::<Option<Option<i64>>>(said)?.flatten().map(|liked| liked > 0))
+    }
+
     /// The listeners that anything is known of: how often each heard something, and of how many tracks each said what they
     /// think.
     #[doc(hidden)]
@@ -161,7 +174,11 @@ mod tests {
         assert!((0.05..0.2).contains(&ann[&ids[0]].opinion), "{ann:?}");
         let all = library.listening(None, &ids).unwrap();
         assert_eq!((all[&ids[2]].opinion, all[&ids[3]].last, all.len()), (0.0, Some(9), 4));
+        let liked = |library: &Library, listener| library.liked(listener, ids[2]).unwrap();
+        assert_eq!((liked(&library, "ann"), liked(&library, "ben")), (Some(false), Some(true)));
+        assert_eq!(library.liked("ann", ids[1]).unwrap(), None, "stars alone");
         library.note_listening("ann", &[(ids[2], Told::Liked(None))]).unwrap();
+        assert_eq!(liked(&library, "ann"), None);
         let ann = library.listening(Some("ann"), &ids[2..]).unwrap();
         assert_eq!((ann[&ids[2]].opinion, ann.len()), (1.0, 1), "the stars are left");
         // The same audio comes again, under another number.

@@ -2,6 +2,7 @@
 
 mod explore;
 mod labels;
+mod listening;
 mod lists;
 mod refs;
 mod saved;
@@ -108,6 +109,8 @@ pub(super) fn router(
         .route("/tracks/{id}", get(tracks::one))
         .route("/tracks/{id}/audio", get(tracks::audio))
         .route("/tracks/{id}/cover", get(lists::cover))
+        .route("/tracks/{id}/heard", post(listening::hear))
+        .route("/tracks/{id}/liked", get(listening::opinion).put(listening::like))
         .route("/lists", get(saved::all).post(lists::file))
         .route("/lists/{name}", get(saved::one).put(saved::keep).delete(saved::remove))
         .route("/lists/{name}/push", post(saved::push))

@@ -82,6 +82,38 @@ fn songs_that_pass_through_to_a_subsonic_server_count() {
 }
 
 #[test]
+fn what_is_heard_and_liked_on_the_page_counts() {
+    let sandbox = Sandbox::new();
+    small_library(&sandbox);
+    let server = Server::start(&sandbox, &["--mix", "variety=0 taste=1"]);
+    let near = |count: usize| -> Vec<i64> {
+        let answer = server.good("/api/v1/mix", &json!({"seeds": [{"id": 1}], "limit": count}));
+        answer["neighbours"].as_array().unwrap().iter().map(|song| song["id"].as_i64().unwrap()).collect()
+    };
+    let tell = |id: i64, method: &str, what: &str, body: &Value| {
+        let kind = "Content-Type: application/json\r\n";
+        let path = format!("/api/v1/tracks/{id}/{what}");
+        server.send(method, &path, kind, body.to_string().as_bytes()).0
+    };
+    let like = |id: i64, liked: Value| tell(id, "PUT", "liked", &json!({"liked": liked}));
+    let liked = |id: i64| server.good_get(&format!("/api/v1/tracks/{id}/liked"))["liked"].clone();
+    let before = near(5);
+    assert_eq!((before.len(), liked(before[0])), (5, Value::Null));
+    assert_eq!(like(before[0], json!(false)), 204);
+    assert_eq!((liked(before[0]), near(5).contains(&before[0])), (json!(false), false));
+    assert_eq!(like(before[0], Value::Null), 204);
+    assert_eq!((liked(before[0]), near(5)), (Value::Null, before.clone()));
+    assert_eq!(like(before[4], json!(true)), 204);
+    assert!(near(3).contains(&before[4]), "liked");
+    assert_eq!(like(before[4], Value::Null), 204);
+    assert_eq!(tell(before[0], "POST", "heard", &json!({})), 204);
+    assert_eq!(near(4), before[1..], "what was heard today waits");
+    assert_eq!(listeners(&sandbox), json!([{"listener": "page", "plays": 1, "opinions": 2}]));
+    assert_eq!((like(99, json!(true)), tell(99, "POST", "heard", &json!({}))), (404, 404));
+    assert_eq!((like(1, json!(3)), tell(1, "POST", "heard", &json!({"at": 1}))), (400, 400));
+}
+
+#[test]
 fn an_export_of_listenbrainz_counts_and_a_broken_line_costs_itself() {
     let sandbox = Sandbox::new();
     small_library(&sandbox);

@@ -391,6 +391,8 @@ fn a_code_lets_another_device_in_once_and_a_guest_changes_nothing() {
         ("PUT", "lists/x", json!({"mix": {"seeds": []}})),
         ("DELETE", "lists/x", Value::Null),
         ("POST", "lists/x/push", json!({})),
+        ("PUT", "tracks/1/liked", json!({"liked": true})),
+        ("POST", "tracks/1/heard", json!({})),
     ] {
         let (status, problem) = guest.ask(method, path, &body);
         assert_eq!(status, 403, "{method} {path}: {problem}");

@@ -5,6 +5,7 @@ import * as player from "./player.js";
 import * as list from "./list.js";
 import { address } from "./makers.js";
 import { artistOf, cover, titleOf } from "./cover.js";
+import { liking } from "./liking.js";
 import { mark } from "./playing.js";
 import { row } from "./tracks.js";
 import { empty, load, sentence } from "./states.js";
@@ -17,7 +18,7 @@ export function card(place, id, signal) {
   load(place, signal, waiting => ask("tracks/" + id, { query: { words: true }, signal, waiting }), track => {
     const genre = part("Genre"), near = part("Sounds like this"), passage = part("A passage");
     place.replaceChildren(h("article", { class: "card" },
-      head(track, { track }),
+      head(track, { track }, signal),
       facts(track), words(track), genre, passage, near,
       h("p", { class: "path faint" }, track.path)));
     mark();
@@ -69,7 +70,9 @@ function knobs(tells, changed) {
 
 function part(title) { return h("section", { class: "part" }, h("h3", {}, title), h("div", {})); }
 
-function head(track, entry) {
+function head(track, entry, signal) {
+  const likes = liking({ class: "boxed switch" }, signal);
+  likes.of(track.id);
   const sounds = h("span", {}, "Play"), play = h("button", { type: "button", class: "primary", onclick: () => player.playNow(entry) }, icon("play"), sounds);
   const show = () => {
     const plays = player.current()?.track.id === track.id && !player.paused();
@@ -88,6 +91,7 @@ function head(track, entry) {
       h("div", { class: "acts" }, play,
         track.id !== null && h("button", { type: "button", onclick: () => list.add([track]) }, icon("add"), "List"),
         iconButton("after", "Play it next", () => player.enqueue([entry]), { class: "boxed" }),
+        track.id !== null && likes.buttons,
         track.id !== null && h("details", { class: "menu" }, h("summary", {}, "Path"), h("div", { class: "menu-box" },
           h("button", { type: "button", onclick: e => { list.pathEnd(track, true); shut(e); } }, "Begin a path here"),
           h("button", { type: "button", onclick: e => { list.pathEnd(track, false); shut(e); } }, "End a path here"))))));
@@ -156,7 +160,7 @@ export function fileCard(place, signal) {
   if (!asked) return place.replaceChildren(empty("No file yet", "Drop one anywhere on this page, or choose one with the sign at the top."));
   const { file, address } = asked, track = { id: null, title: file.name.replace(/\.[^.]+$/, ""), artist: "A file of yours", path: file.name };
   const genre = part("Genre"), near = part("Sounds like this");
-  place.replaceChildren(h("article", { class: "card" }, head(track, { track, address }),
+  place.replaceChildren(h("article", { class: "card" }, head(track, { track, address }, signal),
     h("p", { class: "faint" }, "The server listens to this file once and does not keep it."), genre, near));
   // One after the other: both listen to the whole file, and the neighbours are wanted first.
   asked.answers ??= {};

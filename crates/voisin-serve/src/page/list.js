@@ -88,7 +88,7 @@ function draw() {
   page.replaceChildren(...[
     h("header", { class: "page-head" },
       h("h1", { class: "hear" }, "List"),
-      h("input", { class: "title-input", value: state.title, "aria-label": "Name of the list", "data-focus": "title", maxlength: 100, onchange: event => changed({ title: event.target.value.trim() || "Tonight" }) }),
+      h("input", { class: "title-input", value: state.title, "aria-label": "Name of the list", "data-focus": "title", maxlength: 100, onchange: event => changed({ title: event.target.value.trim() || start().title }) }),
       h("p", { class: "faint" }, state.items.length ? `${count(state.items.length, "track")} · ${span(length())}` : "Nothing on it yet"),
       h("div", { class: "part-acts" },
         h("button", { type: "button", class: "primary", disabled: !state.items.length, onclick: () => player.play(state.items.map(({ track }) => ({ track }))) }, icon("play"), "Play"),

@@ -85,7 +85,7 @@ export function update(route) {
     near.append(h("div", { class: "columns" }, items.map(one => {
       const pairs = one.because.filter(pair => pair.own && pair.other);
       return h("section", { class: "part" },
-        h("h3", {}, link(kind, one), ` ${percent(one.similarity)}`),
+        h("h3", {}, link(kind, one), ` ${percent(Math.max(0, one.similarity))}`),
         h("div", { class: "part-acts" }, h("button", { type: "button", class: "small", onclick: () => player.play(pairs.map(pair => ({ track: pair.other }))) }, "Play what is near")),
         h("ul", { class: "rows small" }, pairs.map(pair => row({ track: pair.other }, { note: `like “${pair.own.title}”` }))));
     })));

@@ -21,7 +21,7 @@ const INDEX: &str = include_str!("index.html");
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Name, type and contents of each file.
-const FILES: [(&str, &str, &str); 26] = [
+const FILES: [(&str, &str, &str); 27] = [
     ("page.css", "text/css; charset=utf-8", include_str!("page.css")),
     ("icon.svg", "image/svg+xml", include_str!("icon.svg")),
     ("manifest.json", "application/manifest+json", include_str!("manifest.json")),
@@ -36,6 +36,7 @@ const FILES: [(&str, &str, &str); 26] = [
     ("filters.js", SCRIPT, include_str!("filters.js")),
     ("genres.js", SCRIPT, include_str!("genres.js")),
     ("library.js", SCRIPT, include_str!("library.js")),
+    ("liking.js", SCRIPT, include_str!("liking.js")),
     ("list.js", SCRIPT, include_str!("list.js")),
     ("listen.js", SCRIPT, include_str!("listen.js")),
     ("makers.js", SCRIPT, include_str!("makers.js")),

@@ -1,6 +1,7 @@
 // What plays, what comes next, and the bar that shows it.
 import { $, changes, clock, h, icon, iconButton, keep, say, setIcon, toast } from "./dom.js";
 import { ask, audioOf } from "./api.js";
+import { liking } from "./liking.js";
 import { artistOf, artwork, cover, titleOf } from "./cover.js";
 import { sortable } from "./sortable.js";
 import { sentence } from "./states.js";
@@ -121,6 +122,8 @@ export function stopListening() {
 }
 
 // ---- the bar
+const likes = liking();
+$("now-liking").append(...likes.buttons);
 function show() {
   const entry = current(), track = entry?.track, empty = !entry;
   $("player").classList.toggle("idle", empty);
@@ -132,6 +135,7 @@ function show() {
     $("now-title").href = track.id === null ? "#/file" : "#/track/" + track.id;
     $("now-artist").textContent = entry.to ? `${clock(entry.from)}–${clock(entry.to)} · ${artistOf(track)}` : artistOf(track);
     $("now-cover").replaceChildren(cover(track));
+    likes.of(track.id);
     document.title = `${titleOf(track)} – ${artistOf(track)} · voisin`;
     if ("mediaSession" in navigator) navigator.mediaSession.metadata = new MediaMetadata({ title: titleOf(track), artist: artistOf(track), album: track.album ?? "", artwork: artwork(track) });
   }
@@ -278,6 +282,21 @@ function watchEnd() {
   if (audio.currentTime >= entry.to) { if (at + 1 < queue.length || repeat === "all") step(1); else audio.pause(); return; }
   setTimeout(watchEnd, Math.min(250, Math.max(10, (entry.to - audio.currentTime) * 1000)));
 }
+// Half of a track, or four minutes of it, is heard: mixes do not begin with it again today.
+const HEARD = 240;
+let counted = false;
+function count() {
+  const entry = current();
+  if (counted || !entry || entry.track.id === null || entry.to || elsewhere || document.body.dataset.rights !== "change") return;
+  const { played, duration } = audio;
+  let sounded = 0;
+  for (let i = 0; i < played.length; i++) sounded += played.end(i) - played.start(i);
+  if (!(sounded >= Math.min(HEARD, duration / 2))) return;
+  counted = true;
+  ask(`tracks/${entry.track.id}/heard`, { method: "POST", once: true }).catch(() => { /* the music goes on */ });
+}
+audio.addEventListener("emptied", () => { counted = false; });
+audio.addEventListener("timeupdate", count);
 audio.addEventListener("timeupdate", showTime);
 audio.addEventListener("durationchange", showTime);
 audio.addEventListener("play", () => {

@@ -1,0 +1,64 @@
+//! What the page tells of its listener: what was heard, and what is liked. Mixes count it as they count what players tell.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use super::labels::writable;
+use crate::ask;
+use crate::problem::Problem;
+use crate::state::Shared;
+use voisin_base::track::TrackId;
+use voisin_library::Told;
+
+/// Whose listening it is, as `voisin heard` names it.
+const LISTENER: &str = "page";
+
+/// What is thought of a track.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PageOpinion {
+    /// `null`: nothing.
+    liked: Option<bool>,
+}
+
+pub(super) async fn opinion(
+    State(state): State<Shared>,
+    ask::Id(id): ask::Id,
+) -> Result<Json<PageOpinion>, Problem> {
+    let liked = state.look(move |_, context| {
+        context.engine.library().track(id)?;
+        Ok(context.engine.library().liked(LISTENER, id)?)
+    });
+    Ok(Json(PageOpinion { liked: liked.await? }))
+}
+
+pub(super) async fn like(
+    State(state): State<Shared>,
+    ask::Id(id): ask::Id,
+    ask::Body(PageOpinion { liked }): ask::Body<PageOpinion>,
+) -> Result<StatusCode, Problem> {
+    note(&state, id, Told::Liked(liked)).await
+}
+
+pub(super) async fn hear(
+    State(state): State<Shared>,
+    ask::Id(id): ask::Id,
+    _: ask::NoBody,
+) -> Result<StatusCode, Problem> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
+    note(&state, id, Told::Heard(now)).await
+}
+
+async fn note(state: &Shared, id: TrackId, told: Told) -> Result<StatusCode, Problem> {
+    let is_there = state.look(move |state, context| {
+        writable(state, context.engine.library())?;
+        Ok(context.engine.library().track(id)?)
+    });
+    is_there.await?;
+    state.note_listening(LISTENER.to_owned(), vec![(id, told)]).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
