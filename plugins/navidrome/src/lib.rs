@@ -4,8 +4,9 @@
 //! travel as references (title, artists, album, length, MBID, ISRC) in both directions, so that neither side needs to know
 //! the other's ids.
 //!
-//! An answer comes within two seconds or is an error. "Nothing is known of this song" is an empty answer, as Navidrome wants
-//! it; an error makes it ask again later.
+//! An answer comes within two seconds or is an error; a path, for which the server may have to find the neighbours of all
+//! tracks first, within nine. "Nothing is known of this song" is an empty answer, as Navidrome wants it; an error makes it ask
+//! again later.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,8 +14,9 @@ use extism_pdk::{Error, FnResult, Json, config, host_fn, plugin_fn};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-/// Time for an answer, in milliseconds.
+/// Time for an answer, in milliseconds, and for a path, within the ten seconds that Navidrome gives a request.
 const PATIENCE: u32 = 2000;
+const PATIENCE_FOR_PATHS: u32 = 9000;
 /// Longest list that the server gives.
 const MOST: u64 = 1000;
 
@@ -72,7 +74,7 @@ fn ask(path: &str, question: &Value) -> Result<Option<Value>, Error> {
         url: format!("{}/api/v1/refs/{path}", url.trim_end_matches('/')),
         headers,
         body: STANDARD.encode(question.to_string()),
-        timeout_ms: PATIENCE,
+        timeout_ms: if path == "path" { PATIENCE_FOR_PATHS } else { PATIENCE },
         no_follow_redirects: true,
     };
     // What was asked with the token is not repeated in errors, which Navidrome writes to its log.
@@ -81,7 +83,9 @@ fn ask(path: &str, question: &Value) -> Result<Option<Value>, Error> {
         (Some(result), None) => result,
         (_, error) => {
             let reason = error.unwrap_or_else(|| "no answer".to_owned());
-            return Err(Error::msg(format!("voisin: {url} does not answer: {reason}: is \"voisin serve\" running?")));
+            return Err(Error::msg(format!(
+                "voisin: {url} does not answer: {reason}: is \"voisin serve\" running?"
+            )));
         }
     };
     let body = STANDARD.decode(&answer.body).unwrap_or_default();
