@@ -259,6 +259,21 @@ fn wants_descriptors(library: &Library, track: TrackId, options: &AddOptions) ->
     }))
 }
 
+/// What a library keeps of a file that was probed, and decoded but for some packets.
+#[doc(hidden)]
+pub fn audio_facts(info: AudioInfo, damaged_packets: u64) -> AudioFacts {
+    AudioFacts {
+        content: info.content,
+        seconds: info.seconds(),
+        sample_rate: info.sample_rate,
+        channels: info.channels,
+        container: info.container,
+        codec: info.codec,
+        packets: info.packets,
+        damaged_packets,
+    }
+}
+
 /// The model of an embedder, as a library keeps it.
 pub fn stored_model(embedder: &Embedder) -> Result<StoredModel, EngineError> {
     manifest_as_stored(embedder.encoder().manifest())
@@ -479,23 +494,14 @@ impl Writer<'_> {
             self.done(&job.file.path, Outcome::Replaced(track));
             return Ok(());
         }
-        let audio = AudioFacts {
-            content: info.content,
-            seconds: info.seconds(),
-            sample_rate: info.sample_rate,
-            channels: info.channels,
-            container: info.container,
-            codec: info.codec,
-            packets: info.packets,
-            damaged_packets: embedding.report.damaged_packets,
-        };
+        let audio = audio_facts(info, embedding.report.damaged_packets);
         let new = NewTrack { audio, file: job.file.clone(), tags, vector, windows, descriptors };
         match self.library.insert_track(&new) {
             Ok(track) => self.done(&new.file.path, Outcome::Added(track)),
             // Another process was faster.
             Err(LibraryError::DuplicateContent { track }) => self.attach(track, &new.file, &new.tags)?,
             Err(error @ LibraryError::BadVector { .. }) => {
-                self.fail(&new.file, error.into(), Some(info.content))?;
+                self.fail(&new.file, error.into(), Some(new.audio.content))?;
             }
             Err(error) => return Err(error.into()),
         }

@@ -183,7 +183,7 @@ pub use voisin_explore::{ExploreError, KnnGraph, TrackMeta, WindowSet};
 /// What the other crates of the workspace use beside; no promise holds here.
 #[doc(hidden)]
 mod workspace {
-    pub use crate::add::{manifest_as_stored, read_through, stored_model};
+    pub use crate::add::{audio_facts, manifest_as_stored, read_through, stored_model};
     pub use crate::collection::{meta, window_set};
     pub use crate::engine::{INDEX_FILE, held_model, remember_model};
     pub use crate::export::{ExportSummary, export, spreadsheet_safe};

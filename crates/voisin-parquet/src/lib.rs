@@ -5,7 +5,9 @@
 mod changes;
 mod pages;
 mod read;
+mod rows;
 mod schema;
+mod widths;
 mod write;
 
 use std::collections::HashMap;
@@ -270,4 +272,9 @@ pub fn add_from_parquet(
     taken += refused;
     library.take_in_failures(&failures)?;
     Ok(taken)
+}
+
+/// A file that is not as it should be.
+fn wrong(path: &Path, problem: String) -> EngineError {
+    EngineError::Table { path: path.to_owned(), line: 0, problem }
 }

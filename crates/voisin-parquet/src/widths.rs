@@ -1,0 +1,130 @@
+//! Columns as other programs write them: any width of text, list and number that can hold what the schema's does.
+
+use std::sync::Arc;
+
+use arrow_array::Array;
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::{
+    Decimal128Type, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
+    UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+};
+use arrow_schema::{DataType, Fields, Schema};
+
+/// The same schema in the types that columns are read as.
+pub(super) fn as_read(schema: &Schema) -> Schema {
+    let fields = schema.fields().iter().map(|field| {
+        let kind = read_as(field.data_type());
+        field.as_ref().clone().with_data_type(kind)
+    });
+    Schema::new_with_metadata(fields.collect::<Fields>(), schema.metadata().clone())
+}
+
+/// What a column of a type is read as. Each text is a view into the page that holds it: what a dictionary says once stays
+/// once in memory, however many rows have it. Lists of all kinds are one.
+pub(super) fn read_as(kind: &DataType) -> DataType {
+    match kind {
+        DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
+        DataType::Binary | DataType::LargeBinary => DataType::BinaryView,
+        DataType::Dictionary(_, value) => read_as(value),
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            let kind = read_as(item.data_type());
+            DataType::List(Arc::new(item.as_ref().clone().with_data_type(kind)))
+        }
+        other => other.clone(),
+    }
+}
+
+/// Whether a column of a type can hold what one of another does; the values are looked at one by one.
+pub(super) fn stands_for(found: &DataType, expected: &DataType) -> bool {
+    let is_number = |kind: &DataType| {
+        kind.is_integer() || kind.is_floating() || matches!(kind, DataType::Decimal128(_, 0))
+    };
+    let is_binary = |kind: &DataType| matches!(kind, DataType::BinaryView | DataType::FixedSizeBinary(_));
+    match (found, expected) {
+        (DataType::List(a), DataType::List(b)) => stands_for(a.data_type(), b.data_type()),
+        (a, b) => a == b || is_number(a) && is_number(b) || is_binary(a) && is_binary(b),
+    }
+}
+
+/// A number as a column holds it.
+#[derive(Clone, Copy)]
+pub(super) enum NumericValue {
+    Whole(i128),
+    Real(f64),
+}
+
+impl NumericValue {
+    pub(super) fn real(self) -> f64 {
+        match self {
+            Self::Whole(number) => number as f64,
+            Self::Real(number) => number,
+        }
+    }
+
+    /// `None` where it is not whole or does not fit.
+    pub(super) fn whole<T: TryFrom<i128>>(self) -> Option<T> {
+        let number = match self {
+            Self::Whole(number) => number,
+            Self::Real(number) => Some(number).filter(|number| number.fract() == 0.0)? as i128,
+        };
+        number.try_into().ok()
+    }
+}
+
+/// A number of a column of numbers of any type.
+pub(super) fn number_at(column: &dyn Array, row: usize) -> Option<NumericValue> {
+    macro_rules! number {
+        ($($kind:pat => $type:ty, $number:ident;)+) => {
+            match column.data_type() {
+                $($kind => Some(NumericValue::$number(column.as_primitive::<$type>().value(row).into())),)+
+                _ => None,
+            }
+        };
+    }
+    if column.is_null(row) {
+        return None;
+    }
+    number! {
+        DataType::Int8 => Int8Type, Whole;
+        DataType::Int16 => Int16Type, Whole;
+        DataType::Int32 => Int32Type, Whole;
+        DataType::Int64 => Int64Type, Whole;
+        DataType::UInt8 => UInt8Type, Whole;
+        DataType::UInt16 => UInt16Type, Whole;
+        DataType::UInt32 => UInt32Type, Whole;
+        DataType::UInt64 => UInt64Type, Whole;
+        DataType::Decimal128(_, _) => Decimal128Type, Whole;
+        DataType::Float16 => Float16Type, Real;
+        DataType::Float32 => Float32Type, Real;
+        DataType::Float64 => Float64Type, Real;
+    }
+}
+
+/// Numbers of any type; `None` where one is missing.
+pub(super) fn reals(values: &dyn Array) -> Option<Vec<f32>> {
+    match values.data_type() {
+        _ if values.null_count() > 0 => None,
+        DataType::Float16 => {
+            Some(values.as_primitive::<Float16Type>().values().iter().map(|x| x.to_f32()).collect())
+        }
+        DataType::Float32 => Some(values.as_primitive::<Float32Type>().values().to_vec()),
+        _ => (0..values.len()).map(|i| number_at(values, i).map(|number| number.real() as f32)).collect(),
+    }
+}
+
+/// Bytes of text in a row of a column of any type.
+pub(super) fn text_length(column: &dyn Array, row: usize) -> usize {
+    if column.is_null(row) {
+        return 0;
+    }
+    match column.data_type() {
+        DataType::Utf8View => column.as_string_view().value(row).len(),
+        DataType::BinaryView => column.as_binary_view().value(row).len(),
+        DataType::List(item) if *item.data_type() == DataType::Utf8View => {
+            let texts = column.as_list::<i32>().value(row);
+            // Each text of a list takes room besides its bytes.
+            (0..texts.len()).map(|text| text_length(&texts, text) + size_of::<String>()).sum()
+        }
+        _ => 0,
+    }
+}

@@ -1,0 +1,484 @@
+//! Rows that no voisin wrote: hostile ones, those that lack columns, and those of other programs' vectors.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use voisin_library::{Library, OpenMode};
+use voisin_parquet::arrow_array::builder::{Float64Builder, ListBuilder, StringBuilder};
+use voisin_parquet::arrow_array::{ArrayRef, FixedSizeBinaryArray, RecordBatch, StringArray};
+use voisin_parquet::arrow_schema::Schema;
+use voisin_parquet::parquet::arrow::ArrowWriter;
+use voisin_parquet::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use voisin_parquet::parquet::basic::{Compression, GzipLevel};
+use voisin_parquet::parquet::file::properties::WriterProperties;
+
+use crate::common::{Sandbox, code, fine, json, noise_wav, text};
+use crate::{half_vectors, music, parquet_files};
+
+/// The row of one track, as `embed` writes it.
+fn one_row(sandbox: &Sandbox) -> RecordBatch {
+    let (music, vectors) = (sandbox.path("one"), sandbox.path("row"));
+    fs::create_dir_all(&music).unwrap();
+    fs::write(music.join("noise.wav"), noise_wav(22_050, 8.0, 7)).unwrap();
+    let music = music.to_str().unwrap();
+    fine(sandbox.run(["embed", music, "--format", "parquet", "--output", vectors.to_str().unwrap()]));
+    let file = fs::File::open(&parquet_files(&vectors, "tracks-")[0]).unwrap();
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+    // A batch has the schema without the file's metadata.
+    let schema = Arc::clone(builder.schema());
+    let batch = builder.build().unwrap().next().unwrap().unwrap();
+    RecordBatch::try_new(schema, batch.columns().to_vec()).unwrap()
+}
+
+/// The same row with another value in a column; of another recording in a file of its own.
+fn with(row: &RecordBatch, seed: u8, name: &str, value: ArrayRef) -> RecordBatch {
+    let content = FixedSizeBinaryArray::try_from_iter(std::iter::once([seed; 32])).unwrap();
+    let path = StringArray::from(vec![format!("/music/{seed}.ogg")]);
+    let values: [(&str, ArrayRef); 3] =
+        [("content", Arc::new(content)), ("path", Arc::new(path)), (name, value)];
+    let mut columns = row.columns().to_vec();
+    for (name, value) in values {
+        columns[row.schema().index_of(name).unwrap()] = value;
+    }
+    RecordBatch::try_new(row.schema(), columns).unwrap()
+}
+
+/// The same row without some columns.
+fn without(row: &RecordBatch, names: &[&str]) -> RecordBatch {
+    let schema = row.schema();
+    let kept: Vec<usize> =
+        (0..row.num_columns()).filter(|&at| !names.contains(&schema.field(at).name().as_str())).collect();
+    row.project(&kept).unwrap()
+}
+
+/// A file of these rows, in one group, in which each text stands once.
+fn write_rows(path: &Path, schema: &Arc<Schema>, rows: impl IntoIterator<Item = RecordBatch>) {
+    write_rows_as(Compression::SNAPPY, path, schema, rows);
+}
+
+fn write_rows_as(
+    compression: Compression,
+    path: &Path,
+    schema: &Arc<Schema>,
+    rows: impl IntoIterator<Item = RecordBatch>,
+) {
+    let properties = WriterProperties::builder()
+        .set_compression(compression)
+        .set_dictionary_page_size_limit(64 << 20)
+        .build();
+    let file = fs::File::create(path).unwrap();
+    let mut writer = ArrowWriter::try_new(file, Arc::clone(schema), Some(properties)).unwrap();
+    for row in rows {
+        writer.write(&row).unwrap();
+    }
+    writer.close().unwrap();
+}
+
+/// What a run printed, and the most memory that it took, in MB; 0 where the system does not tell.
+fn run_measured(sandbox: &Sandbox, arguments: &[&str]) -> (Output, u64) {
+    let mut command = sandbox.command(arguments);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut most = 0;
+    while child.try_wait().unwrap().is_none() {
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let found = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        most = most.max(found.unwrap_or(0) / 1024);
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    (child.wait_with_output().unwrap(), most)
+}
+
+#[test]
+fn a_text_that_all_rows_share_takes_its_room_once() {
+    let sandbox = Sandbox::new();
+    let row = one_row(&sandbox);
+    let text_of = |length: usize| -> ArrayRef { Arc::new(StringArray::from(vec!["t".repeat(length)])) };
+    let genres = |count: usize, length: usize| -> ArrayRef {
+        let mut genres = ListBuilder::new(StringBuilder::new());
+        for _ in 0..count {
+            genres.values().append_value("g".repeat(length));
+        }
+        genres.append(true);
+        Arc::new(genres.finish())
+    };
+    let file = sandbox.path("large.parquet");
+    let large = text_of(20_000_000);
+    let rows = (0..40).map(|seed| match seed {
+        0 => with(&row, seed, "title", text_of(1 << 20)),
+        1 => with(&row, seed, "genres", genres(40_000, 12)),
+        2 => with(&row, seed, "genres", genres(8, 200_000)),
+        3 => with(&row, seed, "path", text_of(2_000_000)),
+        _ => with(&row, seed, "title", Arc::clone(&large)),
+    });
+    write_rows(&file, &row.schema(), rows);
+    let bytes = fs::metadata(&file).unwrap().len();
+    assert!(bytes < 4_000_000, "each text stands once: {bytes} bytes");
+    let (taken, memory) =
+        run_measured(&sandbox, &["add", "--format", "json", "--from-parquet", file.to_str().unwrap()]);
+    let said = text(&taken.stderr);
+    assert_eq!(code(&taken), 1, "{said}");
+    assert!(said.contains("voisin failed"), "{said}");
+    let answer = json(&taken);
+    assert_eq!((&answer["added"], &answer["refused"]), (&1.into(), &39.into()));
+    assert!(memory < 300, "{memory} MB");
+    let library = fs::metadata(sandbox.path("library/voisin.db")).unwrap().len();
+    assert!(library < 8 << 20, "{library} bytes");
+    let failed = json(sandbox.run(["failed", "--format", "json"]));
+    let reasons: BTreeMap<&str, &str> = failed
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|failure| (failure["path"].as_str().unwrap(), failure["reason"].as_str().unwrap()))
+        .collect();
+    // A path that is too long names no file.
+    assert_eq!(reasons.len(), 38);
+    for (path, column, found) in [
+        ("/music/1.ogg", "genres", "1 440 000"),
+        ("/music/2.ogg", "genres", "1 600 192"),
+        ("/music/39.ogg", "title", "20 000 000"),
+    ] {
+        let expected = format!(
+            "column \"{column}\" of {} has {found} bytes for it, expected at most 1 048 576: listen to the file again",
+            file.display()
+        );
+        assert_eq!(reasons[path], expected);
+    }
+    // A library that holds such texts, from before they were bounded, gives them to no other.
+    let database = rusqlite::Connection::open(sandbox.path("library/voisin.db")).unwrap();
+    database.execute("UPDATE tags SET title = title || title", []).unwrap();
+    drop(database);
+    let other = Sandbox::new();
+    let merged = other.run(["merge", "--format", "json", sandbox.path("library").to_str().unwrap()]);
+    assert_eq!((code(&merged), &json(&merged)["refused"]), (1, &1.into()));
+    let failed = json(other.run(["failed", "--format", "json"]));
+    let failed = failed.as_array().unwrap().iter().find(|failure| failure["path"] == "/music/0.ogg").unwrap();
+    let reason = failed["reason"].as_str().unwrap();
+    assert!(reason.contains("has 2 097 152 bytes, expected at most 1 048 576"), "{reason}");
+}
+
+/// Files whose few bytes claim to hold much: of each kind the file is refused, and the next one read.
+#[test]
+fn a_file_that_claims_more_than_it_has_is_refused() {
+    let sandbox = Sandbox::new();
+    let row = one_row(&sandbox);
+    let folder = sandbox.path("files");
+    fs::create_dir_all(&folder).unwrap();
+    let title: ArrayRef = Arc::new(StringArray::from(vec!["t".repeat(1_000_000)]));
+    // Texts within the bound, in more rows than the file's bytes stand for.
+    let rows = (0..200).map(|seed| with(&row, seed, "title", Arc::clone(&title)));
+    write_rows(&folder.join("a-rows.parquet"), &row.schema(), rows);
+    // Five million genres in a row, of no letter each.
+    let mut genres = ListBuilder::new(StringBuilder::new());
+    for _ in 0..5_000_000 {
+        genres.values().append_value("");
+    }
+    genres.append(true);
+    let genres: ArrayRef = Arc::new(genres.finish());
+    write_rows(&folder.join("b-values.parquet"), &row.schema(), [with(&row, 1, "genres", genres)]);
+    // A page of two gigabytes, by its header: type, size, packed size, each behind the kind of field.
+    let page = folder.join("c-page.parquet");
+    write_rows(
+        &page,
+        &row.schema(),
+        [with(&row, 2, "title", Arc::new(StringArray::from(vec!["t".repeat(20_000_000)])))],
+    );
+    let mut bytes = fs::read(&page).unwrap();
+    let header = [0x15, 0x04, 0x15, 0x88, 0xb4, 0x89, 0x13, 0x15];
+    let at = bytes.windows(header.len()).position(|window| window == header).expect("a dictionary's header");
+    let claimed = [0x15, 0x04, 0x15, 0xfe, 0xff, 0xff, 0xff, 0x0f, 0x15];
+    bytes[at..at + claimed.len()].copy_from_slice(&claimed);
+    fs::write(&page, bytes).unwrap();
+    write_rows(&folder.join("d-good.parquet"), &row.schema(), [with(&row, 3, "title", title)]);
+    // A page that unpacks to 140 MB, and has 1000 bytes by its header.
+    let bomb = folder.join("e-bomb.parquet");
+    let large: ArrayRef = Arc::new(StringArray::from(vec!["t".repeat(140_000_000)]));
+    let gzip = Compression::GZIP(GzipLevel::default());
+    write_rows_as(gzip, &bomb, &row.schema(), [with(&row, 4, "title", large)]);
+    let mut bytes = fs::read(&bomb).unwrap();
+    let header = [0x15, 0x04, 0x15, 0x88, 0xec, 0xc1, 0x85, 0x01, 0x15];
+    let at = bytes.windows(header.len()).position(|window| window == header).expect("a dictionary's header");
+    bytes[at + 3..at + 8].copy_from_slice(&[0xd0, 0x8f, 0x80, 0x80, 0x00]);
+    fs::write(&bomb, bytes).unwrap();
+    let lz4 = folder.join("f-lz4.parquet");
+    write_rows_as(Compression::LZ4, &lz4, &row.schema(), [with(&row, 5, "label", row.column(0).clone())]);
+    let (taken, memory) =
+        run_measured(&sandbox, &["add", "--format", "json", "--from-parquet", folder.to_str().unwrap()]);
+    let said = text(&taken.stderr);
+    assert_eq!(code(&taken), 1, "{said}");
+    for expected in [
+        "a-rows.parquet: expected at most",
+        "MB of text in a file of",
+        "b-values.parquet: cannot be read: Parquet error: column \"genres.list.item\": expected at most",
+        "found 5000000",
+        "c-page.parquet: cannot be read: Parquet error: expected a page of at most 128 MB, found one of 2048 MB",
+        "e-bomb.parquet: cannot be read: Parquet error: expected a page of at most 128 MB, found one of 129 MB",
+        "f-lz4.parquet: cannot be read: Parquet error: column \"model_fingerprint\": expected pages that are not compressed, or with snappy, lz4_raw, gzip or zstd, found LZ4",
+    ] {
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
+    assert!(memory < 400, "{memory} MB");
+    assert!(json(sandbox.run(["list", "--format", "json"]))["tracks"].to_string().contains("/music/3.ogg"));
+}
+
+/// Files of before a column was written, and those of programs that know less of a track.
+#[test]
+fn columns_that_a_file_lacks_are_null() {
+    let sandbox = Sandbox::new();
+    let title: ArrayRef = Arc::new(StringArray::from(vec!["Kreisleriana"]));
+    let row = with(&one_row(&sandbox), 1, "title", title);
+    let composer: ArrayRef = Arc::new(StringArray::from(vec!["Robert Schumann"]));
+    let row = with(&row, 1, "composer", composer);
+    let (all, few) = (sandbox.path("all.parquet"), sandbox.path("few.parquet"));
+    write_rows(&all, &row.schema(), [row.clone()]);
+    let fewer = without(
+        &row,
+        &[
+            "path_bytes",
+            "artist",
+            "album",
+            "album_artist",
+            "genres",
+            "year",
+            "track_number",
+            "disc_number",
+            "mbid",
+            "isrc",
+            "licence",
+            "bpm",
+            "musical_key",
+            "replay_gain",
+            "descriptors_version",
+            "tempo",
+            "key",
+            "loudness",
+            "loudness_is_exact",
+            "label",
+            "failure",
+            "transient",
+            "composer",
+        ],
+    );
+    write_rows(&few, &fewer.schema(), [fewer.clone()]);
+    for (file, composer) in [(&all, Some("Robert Schumann")), (&few, None)] {
+        let new = Sandbox::new();
+        let taken = json(new.run(["add", "--format", "json", "--from-parquet", file.to_str().unwrap()]));
+        assert_eq!(taken["added"], 1, "{taken}");
+        let library = Library::open(&new.path("library"), OpenMode::ReadOnly).unwrap();
+        let tags = library.tracks().unwrap().remove(0).tags;
+        assert_eq!((tags.title.as_deref(), tags.composer.as_deref()), (Some("Kreisleriana"), composer));
+        assert_eq!(new.vectors().len(), 1);
+    }
+    let nowhere = without(&row, &["path"]);
+    write_rows(&few, &nowhere.schema(), [nowhere.clone()]);
+    let refused = sandbox.run(["add", "--from-parquet", few.to_str().unwrap()]);
+    let said = text(&refused.stderr);
+    assert!(said.contains("column \"path\": expected the type"), "{said}");
+}
+
+#[test]
+fn a_file_whose_model_or_paths_cannot_be_is_not_believed() {
+    let sandbox = Sandbox::new();
+    let row = one_row(&sandbox);
+    let schema = row.schema();
+    let of = |key: &str| schema.metadata()[key].clone();
+    let write = |name: &str, row: &RecordBatch| {
+        let file = sandbox.path(&format!("{name}.parquet"));
+        write_rows(&file, &row.schema(), [row.clone()]);
+        file
+    };
+    let with_metadata = |key: &str, value: &str| {
+        let mut metadata = schema.metadata().clone();
+        metadata.insert(key.to_owned(), value.to_owned());
+        let schema = Arc::new(schema.as_ref().clone().with_metadata(metadata));
+        RecordBatch::try_new(schema, row.columns().to_vec()).unwrap()
+    };
+    let other_type = {
+        let at = schema.index_of("title").unwrap();
+        let mut fields = schema.fields().to_vec();
+        fields[at] = Arc::new(voisin_parquet::arrow_schema::Field::new(
+            "title",
+            voisin_parquet::arrow_schema::DataType::Int32,
+            true,
+        ));
+        let schema = Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()));
+        let mut columns = row.columns().to_vec();
+        columns[at] = Arc::new(voisin_parquet::arrow_array::Int32Array::from(vec![1]));
+        RecordBatch::try_new(schema, columns).unwrap()
+    };
+    let (fingerprint, dimension) = (of("voisin.fingerprint"), of("voisin.dimension"));
+    let negative: ArrayRef = Arc::new(voisin_parquet::arrow_array::Int32Array::from(vec![-1]));
+    let stranger: ArrayRef = Arc::new(StringArray::from(vec!["f".repeat(32)]));
+    for (name, row, expected) in [
+        (
+            "fingerprint",
+            with_metadata("voisin.fingerprint", "../../x"),
+            format!("its fingerprint is \"../../x\", expected \"{fingerprint}\", as its manifest has it"),
+        ),
+        (
+            "name",
+            with_metadata("voisin.model", "../../../x"),
+            format!(
+                "its name is \"../../../x\", expected \"{}\", as its manifest has it",
+                of("voisin.model")
+            ),
+        ),
+        (
+            "dimension",
+            with_metadata("voisin.dimension", "711"),
+            format!("its dimension is \"711\", expected \"{dimension}\", as its manifest has it"),
+        ),
+        ("manifest", with_metadata("voisin.manifest", &"{".repeat(100)), "its manifest".to_owned()),
+        (
+            "newer",
+            with_metadata("voisin.schema", "2"),
+            "expected schema 1 or older, found \"2\": update voisin".to_owned(),
+        ),
+        ("deep", with_metadata("voisin.manifest", &"[".repeat(100_000)), "its manifest".to_owned()),
+        (
+            "minus",
+            with(&row, 1, "dimension", negative),
+            format!("found \"{fingerprint}\" with -1: write the file again"),
+        ),
+        (
+            "rows",
+            with(&row, 1, "model_fingerprint", stranger),
+            format!("found \"{}\" with {dimension}: write the file again", "f".repeat(32)),
+        ),
+        (
+            "type",
+            other_type,
+            "column \"title\": expected the type Utf8 or one that docs/parquet.md lets stand for it, found Int32"
+                .to_owned(),
+        ),
+    ] {
+        let file = write(name, &row);
+        let new = Sandbox::new();
+        let refused = new.run(["add", "--from-parquet", file.to_str().unwrap()]);
+        let said = text(&refused.stderr);
+        assert_eq!(code(&refused), 2, "{name}: {said}");
+        assert!(said.contains(&expected), "{name}: {said}");
+        let library = Library::open(&new.path("library"), OpenMode::ReadOnly).unwrap();
+        assert_eq!(library.model().unwrap(), None, "{name}: nothing is stored");
+    }
+
+    // Paths: each row for itself.
+    let paths =
+        ["/music/good.ogg", "/music/a\nb.ogg", "relative/../x.ogg", "/music/../x.ogg", "/music/a\0b.ogg", ""];
+    let rows = paths.iter().enumerate().map(|(seed, path)| {
+        let path: ArrayRef = Arc::new(StringArray::from(vec![*path]));
+        with(&row, seed as u8, "path", path)
+    });
+    let file = sandbox.path("paths.parquet");
+    write_rows(&file, &schema, rows);
+    let taken = sandbox.run(["add", "--format", "json", "--from-parquet", file.to_str().unwrap()]);
+    let said = text(&taken.stderr);
+    assert_eq!(
+        (code(&taken), &json(&taken)["added"], &json(&taken)["refused"]),
+        (1, &2.into(), &4.into()),
+        "{said}"
+    );
+    assert!(said.contains("path \"relative/../x.ogg\": expected an absolute one"), "{said}");
+    let library = Library::open(&sandbox.path("library"), OpenMode::ReadWrite).unwrap();
+    let stored: BTreeSet<PathBuf> = library.tracks().unwrap().into_iter().map(|track| track.path).collect();
+    assert_eq!(stored, paths[..2].iter().map(PathBuf::from).collect());
+    assert_eq!(library.failures().unwrap(), [], "what has no path is no file that failed");
+    drop(library);
+
+    // A library that was changed by hand is merged into no other.
+    let database = rusqlite::Connection::open(sandbox.path("library/voisin.db")).unwrap();
+    database.execute("UPDATE models SET name = '../../../x'", []).unwrap();
+    drop(database);
+    let other = Sandbox::new();
+    let merged = other.run(["merge", sandbox.path("library").to_str().unwrap()]);
+    let said = text(&merged.stderr);
+    assert_eq!(code(&merged), 2, "{said}");
+    assert!(said.contains("the model of its vectors is refused: its name is \"../../../x\""), "{said}");
+    let library = Library::open(&other.path("library"), OpenMode::ReadOnly).unwrap();
+    assert_eq!(library.model().unwrap(), None);
+}
+
+/// Paths and vectors of another program's, in a file that says no more.
+fn external_file(file: &Path, rows: &[(String, [f64; 4])]) {
+    let mut vectors = ListBuilder::new(Float64Builder::new());
+    for (_, vector) in rows {
+        vectors.values().append_slice(vector);
+        vectors.append(true);
+    }
+    let paths: StringArray = rows.iter().map(|(path, _)| Some(path)).collect();
+    let columns: [(&str, ArrayRef); 2] = [("path", Arc::new(paths)), ("vector", Arc::new(vectors.finish()))];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    write_rows(file, &batch.schema(), [batch.clone()]);
+}
+
+#[test]
+fn vectors_that_were_made_elsewhere_are_a_model_of_their_own() {
+    let sandbox = Sandbox::new();
+    let mut rows: Vec<(String, [f64; 4])> = (0..40_u32)
+        .map(|i| {
+            let angle = f64::from(i) / 20.0;
+            // Of any length.
+            (format!("/elsewhere/{i:02}.ogg"), [3.0 * angle.cos(), 3.0 * angle.sin(), 0.5, -0.25])
+        })
+        .collect();
+    let music = music(&sandbox);
+    rows.push((music.join("muldjord-chaos-god.mp3").to_str().unwrap().to_owned(), [0.0, 0.0, 1.0, 0.0]));
+    rows.push(("/elsewhere/zero.ogg".to_owned(), [0.0; 4]));
+    let file = sandbox.path("clap.parquet");
+    external_file(&file, &rows);
+    let path = file.to_str().unwrap();
+    let add = |name: &str, path: &str| {
+        sandbox.run(["add", "--format", "json", "--from-parquet", path, "--vectors-of", name])
+    };
+    for (name, expected) in [
+        ("musicnn-msd", "voisin has a model musicnn-msd itself"),
+        ("../clap", "expected a name of at most 100 letters and no file"),
+        ("", "expected a name of at most 100 letters and no file"),
+    ] {
+        let said = text(&add(name, path).stderr);
+        assert!(said.contains(expected), "{name}: {said}");
+    }
+    let taken = add("clap-htsat", path);
+    assert_eq!(code(&taken), 1, "{}", text(&taken.stderr));
+    assert_eq!((&json(&taken)["added"], &json(&taken)["refused"]), (&41.into(), &1.into()));
+    let again = json(add("clap-htsat", path));
+    assert_eq!((&again["added"], &again["unchanged"]), (&0.into(), &41.into()));
+    let status = json(sandbox.run(["status", "--format", "json"]));
+    assert_eq!((&status["model"], &status["dimension"]), (&"clap-htsat".into(), &4.into()));
+
+    // Neighbours are those of the angles.
+    let near = json(sandbox.run(["similar", "/elsewhere/20.ogg", "--limit", "2", "--format", "json"]));
+    let near: BTreeSet<&str> =
+        near["neighbours"].as_array().unwrap().iter().map(|track| track["path"].as_str().unwrap()).collect();
+    assert_eq!(near, BTreeSet::from(["/elsewhere/19.ogg", "/elsewhere/21.ogg"]));
+    // A file that is there says what it is.
+    let found = json(sandbox.run(["list", "chaos god", "--format", "json"]));
+    assert_eq!(found["tracks"][0]["artist"], "Muldjord", "{found}");
+    assert!(found["tracks"][0]["seconds"].as_f64().unwrap() > 10.0, "{found}");
+    let shown = fine(sandbox.run(["show", "chaos god"]));
+    assert!(!shown.contains("(changed)"), "{shown}");
+    fine(sandbox.run(["verify"]));
+
+    // What goes out comes in again; other vectors do not.
+    let exported = sandbox.path("exported");
+    fine(sandbox.run(["export", exported.to_str().unwrap(), "--format", "parquet"]));
+    let third = Sandbox::new();
+    fine(third.run(["add", "--from-parquet", exported.to_str().unwrap()]));
+    assert_eq!(half_vectors(&third), half_vectors(&sandbox));
+    let heard = sandbox.run(["add", music.to_str().unwrap()]);
+    let said = text(&heard.stderr);
+    assert_eq!(code(&heard), 2, "{said}");
+    assert!(said.contains("were made elsewhere, by clap-htsat"), "{said}");
+    assert_eq!(code(&add("openl3-original", path)), 2, "another name");
+    let other = with(&one_row(&Sandbox::new()), 1, "title", Arc::new(StringArray::from(vec!["x"])));
+    let own = sandbox.path("own.parquet");
+    write_rows(&own, &other.schema(), [other.clone()]);
+    let refused = sandbox.run(["add", "--from-parquet", own.to_str().unwrap()]);
+    assert_eq!(code(&refused), 2, "vectors of a model of voisin's: {}", text(&refused.stderr));
+    let named = Sandbox::new().run(["add", "--from-parquet", own.to_str().unwrap(), "--vectors-of", "clap"]);
+    assert!(text(&named.stderr).contains("expected vectors of clap, found those of voisin-256"));
+}
