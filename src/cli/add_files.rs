@@ -12,6 +12,7 @@ use crate::base::cue::Place;
 use crate::base::text::with_causes;
 use crate::cli::Ending;
 use crate::cli::args::ReportFormat;
+use crate::cli::columnar;
 use crate::cli::context::{Context, parse_model};
 use crate::cli::crash_suspects::CrashSuspects;
 use crate::cli::missing_files::MissingFiles;
@@ -126,6 +127,7 @@ pub(crate) fn add_folders(
         descriptors: run.descriptors,
         update_descriptors: run.update_descriptors,
         threads: context.threads(),
+        fetch: columnar::FETCH,
     };
     let mut keeper = IndexKeeper::new(engine.library().dir(), engine.library().status()?.tracks);
     let mut added = Vec::new();

@@ -6,6 +6,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::cli::columnar;
 use crate::cli::render::{Console, count};
 use crate::engine::WindowPlan;
 use crate::library::{Failure, FileRecord, Library};
@@ -49,7 +50,7 @@ impl CrashSuspects<'_> {
         }
         let (mut set_aside, mut reasons) = (HashSet::new(), Vec::new());
         for path in suspects {
-            let Ok(file) = FileRecord::read(&path) else { continue };
+            let Ok(file) = columnar::file_record(&path) else { continue };
             match self.examine(&file)? {
                 Verdict::Harmless => {}
                 Verdict::Deadly(how) => {

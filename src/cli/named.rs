@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use crate::library::scan;
+use crate::audio::is_audio_candidate;
+use crate::base::address;
+use crate::cli::columnar;
+use crate::library::scan::{self, Exclusions, Scan};
 
 /// The paths named, those of a list on standard input in the place of `-`.
 pub(crate) fn named_paths(paths: &[impl AsRef<Path>]) -> anyhow::Result<Vec<PathBuf>> {
@@ -25,6 +28,17 @@ pub(crate) fn named_paths(paths: &[impl AsRef<Path>]) -> anyhow::Result<Vec<Path
         }
     }
     Ok(named)
+}
+
+/// The music that the paths stand for, and the addresses among them, which come last.
+pub(crate) fn scan_named(paths: &[PathBuf], exclusions: &Exclusions) -> Scan {
+    let (addresses, paths): (Vec<_>, Vec<_>) =
+        paths.iter().cloned().partition(|path| address::scheme(path).is_some());
+    let mut found = scan::scan_without(&paths, &is_audio_candidate, exclusions);
+    for address in addresses {
+        columnar::scan_objects(&address, &is_audio_candidate, &mut found);
+    }
+    found
 }
 
 /// Where what is made of each file goes, relative to the output folder: no two to the same place.

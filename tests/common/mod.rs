@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test program uses its share of this file")]
 
 pub(crate) mod server;
+pub(crate) mod store;
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;

@@ -8,14 +8,18 @@ mod common;
 
 mod engines;
 mod exchange;
+#[allow(dead_code, reason = "filters and odd tracks are for databases")]
+#[path = "../postgres/made.rs"]
+mod made;
+mod objects;
 mod rows;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use common::Sandbox;
+pub(crate) use common::store::python;
 use half::f16;
 
 const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/demo/library");
@@ -38,19 +42,6 @@ pub(crate) fn music(sandbox: &Sandbox) -> PathBuf {
     }
     fs::write(music.join("bad.mp3"), b"no audio at all").unwrap();
     music
-}
-
-/// A Python that has these packages; `None`, with a message, where there is none. An error where CI could have had it.
-pub(crate) fn python(packages: &str) -> Option<PathBuf> {
-    let python =
-        std::env::var_os("VOISIN_TEST_PYTHON").map_or_else(|| PathBuf::from("python3"), PathBuf::from);
-    let imports = Command::new(&python).args(["-c", &format!("import {packages}")]).output();
-    if imports.is_ok_and(|output| output.status.success()) {
-        return Some(python);
-    }
-    assert!(std::env::var_os("CI").is_none(), "VOISIN_TEST_PYTHON must name a Python with {packages}");
-    eprintln!("skipped: no Python with {packages} (VOISIN_TEST_PYTHON names one)");
-    None
 }
 
 pub(crate) fn parquet_files(dir: &Path, kind: &str) -> Vec<PathBuf> {

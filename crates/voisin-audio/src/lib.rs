@@ -16,6 +16,7 @@
 
 #![forbid(unsafe_code)]
 
+mod copies;
 mod decoder;
 mod demux;
 mod error;
@@ -34,6 +35,7 @@ mod windows;
 
 use std::path::Path;
 
+pub use copies::{Fetch, LocalCopy};
 pub use error::AudioError;
 pub use guard::guard;
 pub use guard::is_guarded;

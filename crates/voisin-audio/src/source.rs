@@ -6,13 +6,12 @@ use std::path::Path;
 
 use symphonia::core::io::MediaSource;
 
-use super::AudioError;
+use super::{AudioError, copies};
 use voisin_base::cue::Place;
-use voisin_base::regular_file;
 
 /// Opens a regular file.
 pub(super) fn open(path: &Path) -> Result<File, AudioError> {
-    regular_file::open(path).map_err(|error| match error.kind() {
+    copies::open(path).map_err(|error| match error.kind() {
         io::ErrorKind::InvalidInput => AudioError::NotAFile { path: path.to_owned() },
         _ => AudioError::from_io(path, error),
     })

@@ -15,7 +15,8 @@ use serde::Serialize;
 
 use super::descriptors::{self, DESCRIPTORS_VERSION, DescriptorDepth};
 use super::{Embedder, EngineError, FileEmbedding, WindowPlan};
-use voisin_audio::{self, AudioInfo};
+use voisin_audio::{self, AudioError, AudioInfo, Fetch, LocalCopy};
+use voisin_base::address;
 use voisin_base::text::with_causes;
 use voisin_base::track::{ContentId, ContentKind, TrackId};
 use voisin_encoder::ModelManifest;
@@ -43,6 +44,9 @@ pub struct AddOptions {
     pub update_descriptors: bool,
     /// Threads that decode and encode.
     pub threads: usize,
+    /// How files are brought here whose paths are addresses; `None`: they fail.
+    #[doc(hidden)]
+    pub fetch: Option<Fetch>,
 }
 
 impl Default for AddOptions {
@@ -56,6 +60,7 @@ impl Default for AddOptions {
             descriptors: DescriptorDepth::default(),
             update_descriptors: false,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
+            fetch: None,
         }
     }
 }
@@ -320,6 +325,7 @@ fn run(
                 in_hand: &in_hand,
                 reader: Library::open(&dir, OpenMode::ReadOnly)?,
                 kind,
+                fetch: options.fetch,
             };
             let (sender, next, broken) = (sender.clone(), &next, &broken);
             scope.spawn(move || {
@@ -351,6 +357,7 @@ struct Worker<'a> {
     reader: Library,
     /// How the library's content ids are made.
     kind: ContentKind,
+    fetch: Option<Fetch>,
 }
 
 impl Worker<'_> {
@@ -400,6 +407,14 @@ impl Worker<'_> {
         content: &mut Option<ContentId>,
     ) -> Result<FileFinding, EngineError> {
         let path = &job.file.path;
+        let _copy = match self.fetch.filter(|_| address::scheme(path).is_some()) {
+            Some(fetch) => {
+                let file = tracing::info_span!("fetch").in_scope(|| fetch(path));
+                let file = file.map_err(|source| AudioError::Io { path: path.clone(), source })?;
+                Some(LocalCopy::new(path, file))
+            }
+            None => None,
+        };
         if let Some(track) = job.retag {
             let tags = voisin_audio::tags::read_tags(path)?;
             return Ok(FileFinding::Known { track, tags });

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 
 use super::LibraryError;
-use voisin_base::directories;
+use voisin_base::{address, directories};
 
 /// `path` with `suffix` after its name: `voisin.db` and `-wal` give `voisin.db-wal`.
 pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
@@ -58,7 +58,12 @@ pub fn from_bytes(bytes: &[u8]) -> PathBuf {
 ///
 /// So a folder reached by two ways is one folder, and a link to a file keeps the name its owner gave
 /// it. A folder that does not exist is made absolute and cleaned without asking the disk.
+///
+/// The address of an object stays as it is.
 pub fn stored_path(path: &Path) -> PathBuf {
+    if address::scheme(path).is_some() {
+        return path.to_owned();
+    }
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
     if let (Some(parent), Some(name)) = (absolute.parent(), absolute.file_name())
         && let Ok(folder) = dunce::canonicalize(parent)
@@ -74,6 +79,7 @@ pub(super) fn check(path: &Path) -> Result<(), LibraryError> {
     let bytes = to_bytes(path)?;
     let (is_absolute, is_split): (bool, fn(&u8) -> bool) = match bytes {
         [b'/', ..] => (true, |byte| *byte == b'/'),
+        _ if address::scheme(path).is_some() => (true, |byte| *byte == b'/'),
         [b'a'..=b'z' | b'A'..=b'Z', b':', b'/' | b'\\', ..] | [b'\\', b'\\', ..] => {
             (true, |byte| matches!(byte, b'/' | b'\\'))
         }
@@ -149,6 +155,7 @@ mod tests {
             "\\\\nas\\m\\a.mp3",
             "/m/..a/b..",
             "/a\\..\\b",
+            "s3://bucket/m/a.mp3",
         ] {
             assert!(check(Path::new(good)).is_ok(), "{good}");
         }
@@ -162,6 +169,7 @@ mod tests {
             "C:a.mp3",
             "C:\\m\\..\\a.mp3",
             "/..",
+            "s3://bucket/../a.mp3",
         ] {
             let said = check(Path::new(bad)).expect_err(bad).to_string();
             assert!(said.starts_with(&format!("path {bad:?}: expected an absolute one")), "{said}");

@@ -13,6 +13,7 @@ use super::{
     Removed, Result, StoredFile, StoredModel, TrackTags, TrackWindows, WorkError, checksum, descriptors,
     fold, now, paths, read,
 };
+use voisin_base::address;
 use voisin_base::cue::{self, Place};
 use voisin_base::track::TrackId;
 use voisin_base::vector::{NORM_TOLERANCE, norm};
@@ -252,9 +253,12 @@ pub(super) fn below(path: &Path) -> Result<(Vec<u8>, Vec<u8>, Vec<u8>)> {
     Ok((exact, from, to))
 }
 
-/// Whether there is certainly no file of this name.
+/// Whether there is certainly no file of this name. Of an address nobody knows here.
 pub(super) fn is_gone(path: &Path) -> bool {
     use std::io::ErrorKind::{NotADirectory, NotFound};
+    if address::scheme(path).is_some() {
+        return false;
+    }
     let place = Place::of(path).and_then(|place| std::fs::metadata(place.audio()));
     place.is_err_and(|error| matches!(error.kind(), NotFound | NotADirectory))
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::read::ParquetInput;
 use super::schema::{RemovedFile, RowDigest, digest};
 use super::write::{ParquetOutput, RowSet};
-use super::{BATCH, ParquetCompression, parquet_files};
+use super::{BATCH, ParquetCompression, make_folder, parquet_files};
 use voisin::{Engine, EngineError, LibrarySpace};
 use voisin_base::track::{ContentId, ContentKind};
 use voisin_library::StoredModel;
@@ -39,7 +39,7 @@ pub fn export_changes(
     let library = engine.library();
     let _snapshot = library.snapshot()?;
     let (model, kind) = (engine.model()?, library.content_kind()?);
-    std::fs::create_dir_all(dir).map_err(|source| EngineError::Write { path: dir.to_owned(), source })?;
+    make_folder(dir)?;
     let (last, mut known) = told_so_far(dir, &model, kind)?;
     let mut summary = ChangesSummary { change: last, ..ChangesSummary::default() };
     let ids = library.track_ids()?;

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod changes;
+mod objects;
 mod pages;
 mod read;
 mod rows;
@@ -16,6 +17,7 @@ use std::sync::atomic::AtomicBool;
 
 use arrow_array::Array as _;
 
+use objects::{check_folder, is_address};
 use read::ParquetInput;
 use voisin::{AddEvent, AddOptions, Embedder, Engine, EngineError, LibrarySpace, add, stored_model};
 use voisin_base::track::ContentKind;
@@ -25,6 +27,7 @@ use voisin_library::{
 use write::{ParquetOutput, RowSet};
 
 pub use changes::{ChangesSummary, export_changes};
+pub use objects::{fetch, object_record, scan_objects};
 pub use write::ParquetCompression;
 
 // What the files are written with, in the versions used here.
@@ -61,7 +64,7 @@ pub fn export_parquet(
     let library = engine.library();
     let _snapshot = library.snapshot()?;
     let (model, kind) = (engine.model()?, library.content_kind()?);
-    std::fs::create_dir_all(dir).map_err(|source| EngineError::Write { path: dir.to_owned(), source })?;
+    make_folder(dir)?;
     let mut summary = ParquetSummary::default();
     let ids = library.track_ids()?;
     let mut chunks = ids.chunks(BATCH);
@@ -109,7 +112,7 @@ pub fn embed_to_parquet(
     stop: &AtomicBool,
 ) -> Result<ParquetSummary, EngineError> {
     let cannot_write = |path: &Path, source| EngineError::Write { path: path.to_owned(), source };
-    std::fs::create_dir_all(dir).map_err(|source| cannot_write(dir, source))?;
+    make_folder(dir)?;
     let model = stored_model(embedder)?;
     let known = if options.add.force { HashMap::new() } else { known_files(dir, &model, options.kind)? };
     let is_new = |file: &&FileRecord| known.get(&file.path) != Some(&(file.size, file.mtime_ns));
@@ -186,12 +189,21 @@ fn known_files(
     Ok(known)
 }
 
+/// Makes a folder for Parquet files. Object stores have none: there it is asked whether the bucket can be reached.
+pub fn make_folder(dir: &Path) -> Result<(), EngineError> {
+    let made = if is_address(dir) { check_folder(dir) } else { std::fs::create_dir_all(dir) };
+    made.map_err(|source| EngineError::Write { path: dir.to_owned(), source })
+}
+
 /// The Parquet files directly in a folder, by name; a file is itself.
 pub fn parquet_files(path: &Path) -> Result<Vec<PathBuf>, EngineError> {
+    let failed = |source| EngineError::ReadTable { path: path.to_owned(), source };
+    if is_address(path) {
+        return objects::files(path, ".parquet").map_err(failed);
+    }
     if path.is_file() {
         return Ok(vec![path.to_owned()]);
     }
-    let failed = |source| EngineError::ReadTable { path: path.to_owned(), source };
     let mut files = Vec::new();
     for entry in std::fs::read_dir(path).map_err(failed)? {
         let file = entry.map_err(failed)?.path();

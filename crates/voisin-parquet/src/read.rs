@@ -13,6 +13,7 @@ use parquet::arrow::arrow_reader::{
 };
 use parquet::file::reader::Length as _;
 
+use super::objects::open;
 use super::pages::{PageFile, rows_at_once};
 use super::rows::RecordColumns;
 use super::schema::{CHANGE_KEY, KIND_KEY, MODEL_KEYS, SCHEMA_KEY, SCHEMA_VERSION, schema};
@@ -20,7 +21,7 @@ use super::widths::{as_read, read_as, stands_for};
 use super::{TEXT_BESIDE, TEXT_PER_BYTE, VectorsOf, wrong};
 use voisin::{EngineError, check_model, external_model};
 use voisin_audio::guard;
-use voisin_base::regular_file;
+use voisin_base::atomic_file::AtomicFile;
 use voisin_base::text::grouped;
 use voisin_base::track::ContentKind;
 use voisin_library::StoredModel;
@@ -32,6 +33,8 @@ const DIMENSIONS: RangeInclusive<usize> = 1..=65_536;
 pub(super) struct ParquetInput {
     path: PathBuf,
     file: PageFile,
+    /// What stands for an object; it goes with this.
+    _copy: Option<AtomicFile>,
     metadata: ArrowReaderMetadata,
     pub(super) model: StoredModel,
     /// Whether no model of voisin's made its vectors.
@@ -54,7 +57,7 @@ impl ParquetInput {
         kind: Option<ContentKind>,
     ) -> Result<Self, EngineError> {
         let failed = |source| EngineError::ReadTable { path: path.to_owned(), source };
-        let file = regular_file::open(path).map_err(failed)?;
+        let (file, copy) = open(path).map_err(failed)?;
         let read = || {
             let found = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())?;
             let options = ArrowReaderOptions::new().with_schema(Arc::new(as_read(found.schema())));
@@ -81,6 +84,7 @@ impl ParquetInput {
         let mut input = Self {
             path: path.to_owned(),
             file: PageFile::new(file),
+            _copy: copy,
             metadata: arrow,
             model: StoredModel {
                 name: String::new(),

@@ -8,6 +8,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, GzipLevel, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
+use super::objects::{is_address, send, temporary};
 use super::schema::{CHANGE_KEY, MEAN_KEY, ParquetRow, RemovedFile, batch, schema};
 use voisin::{EngineError, LibrarySpace};
 use voisin_base::atomic_file::AtomicFile;
@@ -76,7 +77,8 @@ impl ParquetOutput {
         kind: ContentKind,
         compression: ParquetCompression,
     ) -> Result<Self, EngineError> {
-        let file = AtomicFile::create(&target)
+        let place = if is_address(&target) { temporary(&target) } else { target.clone() };
+        let file = AtomicFile::create(&place)
             .map_err(|source| EngineError::Write { path: target.clone(), source })?;
         Ok(Self {
             target,
@@ -129,7 +131,9 @@ impl ParquetOutput {
             written.map_err(|error| failed(error.to_string()))?;
         }
         writer.close().map_err(|error| failed(error.to_string()))?;
-        self.file.commit().map_err(|source| EngineError::Write { path: self.target, source })?;
+        let whole =
+            if is_address(&self.target) { send(self.file.file(), &self.target) } else { self.file.commit() };
+        whole.map_err(|source| EngineError::Write { path: self.target, source })?;
         Ok(count)
     }
 }

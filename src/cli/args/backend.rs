@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum, ValueHint};
 
 use super::library::Depth;
+use super::units::path_or_address;
 use super::{BackendArgs, ReportFormat, WindowCount};
 use crate::questions::spans::{Seconds, length};
 use crate::questions::values::Fraction;
@@ -95,10 +96,10 @@ pub(crate) struct WorkerArgs {
     #[arg(long, value_name = "URL")]
     pub(crate) jobs: Option<String>,
     /// Put these files, folders and playlists into the table (`-`: a list on standard input), and end
-    #[arg(long, value_name = "PATH", num_args = 1.., value_hint = ValueHint::AnyPath)]
+    #[arg(long, value_name = "PATH", num_args = 1.., value_parser = path_or_address(), value_hint = ValueHint::AnyPath)]
     pub(crate) add: Vec<PathBuf>,
     /// Write Parquet files into this folder instead, as `embed --format parquet` does
-    #[arg(long, short, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with = "add")]
+    #[arg(long, short, value_name = "DIR", value_parser = path_or_address(), value_hint = ValueHint::DirPath, conflicts_with = "add")]
     pub(crate) output: Option<PathBuf>,
     /// Windows per track, spread evenly over it; `all` for one every second [default: 24]
     #[arg(long, value_name = "N|all", conflicts_with = "add")]

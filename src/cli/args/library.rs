@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum, ValueHint};
 
 use super::BackendArgs;
-use super::units::Shard;
+use super::units::{Shard, path_or_address};
 use super::{ListOutput, ReportFormat};
 use crate::engine::DescriptorDepth;
 use crate::questions::spans::{Seconds, length};
@@ -35,11 +35,11 @@ pub(crate) struct DemoArgs {
 )]
 #[allow(clippy::struct_excessive_bools, reason = "switches, each of its own")]
 pub(crate) struct AddArgs {
-    /// Folders, playlists or files; `-` for a list on standard input
-    #[arg(required_unless_present = "from_parquet", value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    /// Folders, playlists, files, or addresses such as s3://bucket/music/ (docs/parquet.md); `-` for a list on standard input
+    #[arg(required_unless_present = "from_parquet", value_name = "PATH", value_parser = path_or_address(), value_hint = ValueHint::AnyPath)]
     pub(crate) paths: Vec<PathBuf>,
     /// Take in what `embed --format parquet` or `export --format parquet` wrote: files, or folders of them
-    #[arg(long, value_name = "PATH", num_args = 1.., conflicts_with_all = ["paths", "dry_run", "force"], value_hint = ValueHint::AnyPath)]
+    #[arg(long, value_name = "PATH", num_args = 1.., value_parser = path_or_address(), conflicts_with_all = ["paths", "dry_run", "force"], value_hint = ValueHint::AnyPath)]
     pub(crate) from_parquet: Vec<PathBuf>,
     /// With --from-parquet: what the model is called whose vectors the files hold, where it is none of voisin's (CLAP, the
     /// original OpenL3). Each row needs a `path` and a `vector`; the library then holds vectors of this model
@@ -97,6 +97,7 @@ pub(crate) struct AddArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ExamineArgs {
     /// The file
+    #[arg(value_parser = path_or_address())]
     pub(crate) file: PathBuf,
     /// Windows that are decoded
     #[arg(long)]
@@ -137,8 +138,9 @@ impl std::str::FromStr for WindowCount {
     after_help = "Examples:\n  voisin embed song.wav --hop 0.1 --output vectors/\n  voisin embed ~/Music --hop 1 --output vectors/\n  find . -name '*.flac' | voisin embed - --format csv --output vectors/"
 )]
 pub(crate) struct EmbedArgs {
-    /// Audio files, folders or playlists; `-` for a list on standard input
-    #[arg(required = true, value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    /// Audio files, folders, playlists, or addresses such as s3://bucket/music/ (docs/parquet.md); `-` for a list on standard
+    /// input
+    #[arg(required = true, value_name = "PATH", value_parser = path_or_address(), value_hint = ValueHint::AnyPath)]
     pub(crate) paths: Vec<PathBuf>,
     /// From one window to the next [default: 0.1]
     #[arg(long, value_name = "TIME", value_parser = length)]
@@ -149,8 +151,8 @@ pub(crate) struct EmbedArgs {
     /// Start the first window at the first sample instead of centring it there
     #[arg(long)]
     pub(crate) no_center: bool,
-    /// Folder to write into
-    #[arg(long, short, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    /// Folder to write into; with --format parquet also an address
+    #[arg(long, short, value_name = "DIR", value_parser = path_or_address(), value_hint = ValueHint::DirPath)]
     pub(crate) output: PathBuf,
     /// What is written
     #[arg(long, value_enum, default_value_t = EmbedFormat::Npz)]
@@ -286,8 +288,8 @@ pub(crate) struct RemoveArgs {
     after_help = "Example:\n  voisin export vectors/ && python -c \"import numpy; print(numpy.load('vectors/vectors.npy').shape)\""
 )]
 pub(crate) struct ExportArgs {
-    /// Folder to write into
-    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    /// Folder to write into; with --format parquet also an address
+    #[arg(value_name = "DIR", value_parser = path_or_address(), value_hint = ValueHint::DirPath)]
     pub(crate) output: PathBuf,
     /// Leave out the window vectors
     #[arg(long)]

@@ -4,6 +4,10 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Args;
+use clap::builder::{PathBufValueParser, TypedValueParser};
+
+use crate::base::address;
+use crate::cli::columnar;
 
 /// One of several equal shares of all files: which one, counted from 0, and of how many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,17 +40,33 @@ impl FromStr for Shard {
 
 /// A path; the address of an object store or a web server would become a folder called `s3:`.
 pub(super) fn on_disk(path: PathBuf) -> Result<PathBuf, String> {
-    let scheme = path.to_str().and_then(|text| text.split_once("://")).map(|(scheme, _)| scheme);
-    let is_scheme = |scheme: &&str| {
-        scheme.len() > 1 && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
-    };
-    match scheme.filter(is_scheme) {
+    match address::scheme(&path) {
         None => Ok(path),
         Some(_) => Err(format!(
             "expected a path on this machine, found the address {}: mount it, or copy what is there",
             path.display()
         )),
     }
+}
+
+/// A path, or an address in an object store or on a web server.
+pub(super) fn path_or_address() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(known_scheme)
+}
+
+fn known_scheme(path: PathBuf) -> Result<PathBuf, String> {
+    let schemes = address::SCHEMES;
+    let wrong = match address::scheme(&path) {
+        None => return Ok(path),
+        Some(scheme) if !schemes.contains(&scheme) => {
+            format!("expected a path, or an address of {}", schemes.join(", "))
+        }
+        Some(_) if columnar::FETCH.is_some() => return Ok(path),
+        Some(_) => {
+            "expected a path on this machine, as this voisin was built without the feature parquet".to_owned()
+        }
+    };
+    Err(format!("{wrong}, found {}: mount it, or copy what is there", path.display()))
 }
 
 /// The name of a file to write, which must have this ending.

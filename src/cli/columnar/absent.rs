@@ -1,12 +1,33 @@
-//! In place of what reads and writes Parquet files, in a program that is built without it: the refusal.
+//! In place of what reads and writes Parquet files and object stores, in a program that is built without it: the refusal.
+
+use std::path::Path;
 
 use anyhow::bail;
 
 use super::Ending;
 use super::args::{AddArgs, EmbedArgs, ExportArgs};
 use super::context::Context;
+use crate::audio::{Fetch, LocalCopy};
 use crate::engine::Engine;
-use crate::library::scan::Scan;
+use crate::library::FileRecord;
+use crate::library::scan::{Scan, ScanProblem};
+
+/// Addresses are refused.
+pub(crate) const FETCH: Option<Fetch> = None;
+
+pub(crate) fn file_record(path: &Path) -> std::io::Result<FileRecord> {
+    FileRecord::read(path)
+}
+
+#[allow(clippy::unnecessary_wraps, reason = "as the function that it stands for")]
+pub(crate) fn local_copy(_: &Path) -> std::io::Result<Option<LocalCopy>> {
+    Ok(None)
+}
+
+pub(crate) fn scan_objects(address: &Path, _: &dyn Fn(&Path) -> bool, scan: &mut Scan) {
+    let reason = "this voisin reads no addresses: it was built without the feature parquet".to_owned();
+    scan.problems.push(ScanProblem { path: address.to_owned(), reason });
+}
 
 fn refuse<T>() -> anyhow::Result<T> {
     bail!(
@@ -27,15 +48,15 @@ pub(crate) fn export(_: &Engine, _: &ExportArgs) -> anyhow::Result<Ending> {
 }
 
 #[cfg(feature = "postgres")]
-pub(crate) fn make_folder(_: &std::path::Path) -> anyhow::Result<()> {
+pub(crate) fn make_folder(_: &Path) -> anyhow::Result<()> {
     refuse()
 }
 
 #[cfg(feature = "postgres")]
 pub(crate) fn listen(
     _: &crate::engine::Embedder,
-    _: &[crate::library::FileRecord],
-    _: &std::path::Path,
+    _: &[FileRecord],
+    _: &Path,
     _: (crate::engine::AddOptions, bool, crate::track::ContentKind),
     _: &mut dyn FnMut(crate::engine::AddEvent<'_>),
     _: &std::sync::atomic::AtomicBool,

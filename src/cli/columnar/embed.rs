@@ -37,6 +37,7 @@ pub(crate) fn run(context: &Context, args: &EmbedArgs, found: &Scan) -> anyhow::
             force: args.force,
             descriptors: own.descriptors.map(Into::into).unwrap_or_default(),
             threads: context.threads(),
+            fetch: super::FETCH,
             ..AddOptions::default()
         },
         per_file: own.per_file.map_or(PER_FILE, |n| n as usize),

@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use anyhow::Context as _;
 use voisin_parquet::{EmbedOptions, ParquetCompression, embed_to_parquet};
 
 use crate::engine::{AddEvent, AddOptions, Embedder};
@@ -12,7 +11,7 @@ use crate::track::ContentKind;
 
 /// Makes the folder that Parquet files go into, before there is anything to write.
 pub(crate) fn make_folder(dir: &Path) -> anyhow::Result<()> {
-    std::fs::create_dir_all(dir).with_context(|| format!("cannot make the folder {}", dir.display()))
+    Ok(voisin_parquet::make_folder(dir)?)
 }
 
 /// Listens to files and writes one Parquet file of them.

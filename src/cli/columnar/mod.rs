@@ -1,12 +1,15 @@
-//! What reads and writes Parquet files: `add --from-parquet`, `embed` and `export --format parquet`, `worker --output`. A
-//! program that is built without the feature has `absent.rs` in its place.
+//! What reads and writes Parquet files, `add --from-parquet`, `embed` and `export --format parquet`, `worker --output`, and
+//! what reads music in object stores. A program that is built without the feature has `absent.rs` in its place.
 
 mod embed;
 #[cfg(feature = "postgres")]
 mod listen;
 
+use std::path::Path;
+
 use voisin_parquet::{
-    ParquetCompression, VectorsOf, add_from_parquet, export_changes, export_parquet, parquet_files,
+    ParquetCompression, VectorsOf, add_from_parquet, export_changes, export_parquet, fetch, object_record,
+    parquet_files,
 };
 
 use super::args::{AddArgs, ExportArgs};
@@ -14,12 +17,28 @@ use super::context::Context;
 use super::merge_outcome::finish;
 use super::render::{self, count};
 use super::{Ending, NothingFound};
+use crate::audio::{Fetch, LocalCopy};
+use crate::base::address;
 use crate::engine::{Engine, is_external, manifest_as_stored};
-use crate::library::{MergeOutcome, OpenMode, StoredModel};
+use crate::library::{FileRecord, MergeOutcome, OpenMode, StoredModel};
 
 pub(crate) use embed::run as embed;
 #[cfg(feature = "postgres")]
 pub(crate) use listen::{listen, make_folder};
+pub(crate) use voisin_parquet::scan_objects;
+
+/// How music at addresses is brought here.
+pub(crate) const FETCH: Option<Fetch> = Some(fetch);
+
+/// Size and time of a file, or of an object.
+pub(crate) fn file_record(path: &Path) -> std::io::Result<FileRecord> {
+    if address::scheme(path).is_some() { object_record(path) } else { FileRecord::read(path) }
+}
+
+/// What stands for a file while it is listened to, if its path is an address.
+pub(crate) fn local_copy(path: &Path) -> std::io::Result<Option<LocalCopy>> {
+    address::scheme(path).map(|_| Ok(LocalCopy::new(path, fetch(path)?))).transpose()
+}
 
 /// Takes in what other machines have listened to. A file that cannot be read is told and the others go on.
 pub(crate) fn add(context: &Context, args: &AddArgs) -> anyhow::Result<Ending> {

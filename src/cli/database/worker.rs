@@ -12,16 +12,16 @@ use serde::Serialize;
 use voisin_postgres::{Job, JobCounts, JobOutcome, Jobs, Postgres, PostgresAddress, put};
 
 use super::place;
-use crate::audio;
 use crate::base::text::with_causes;
 use crate::cli::args::{ReportFormat, WindowCount, WorkerArgs};
 use crate::cli::columnar;
 use crate::cli::context::Context;
-use crate::cli::named::named_paths;
+use crate::cli::named::{named_paths, scan_named};
 use crate::cli::render::{self, count};
 use crate::cli::{Ending, NothingFound};
 use crate::engine::{AddEvent, AddOptions, Embedder, Engine, Outcome, WindowPlan, add, stored_model};
-use crate::library::{FileRecord, Library, OpenMode, scan};
+use crate::library::scan::Exclusions;
+use crate::library::{FileRecord, Library, OpenMode};
 use crate::track::ContentKind;
 
 /// How often it is looked whether another worker has let go of a file, and whether somebody wants to stop.
@@ -87,7 +87,7 @@ pub(crate) fn run(context: &Context, args: &WorkerArgs) -> anyhow::Result<Ending
 
 /// Puts the files that were named into the table.
 fn fill(context: &Context, jobs: &mut Jobs, args: &WorkerArgs) -> anyhow::Result<Ending> {
-    let mut found = scan::scan(&named_paths(&args.add)?, &audio::is_audio_candidate);
+    let mut found = scan_named(&named_paths(&args.add)?, &Exclusions::default());
     found.split_files(&|_| false);
     for problem in &found.problems {
         context.console.warn(&format!("{}: {}", problem.path.display(), problem.reason));
@@ -127,6 +127,7 @@ fn work(
         },
         descriptors: args.descriptors.map(Into::into).unwrap_or_default(),
         threads: context.threads(),
+        fetch: columnar::FETCH,
         ..AddOptions::default()
     };
     while !stop.load(Ordering::Relaxed) {
@@ -162,7 +163,7 @@ fn listen(
     let mut judged: HashMap<PathBuf, JobOutcome> = HashMap::new();
     let mut files = Vec::with_capacity(some.len());
     for job in some {
-        match FileRecord::read(&job.path) {
+        match columnar::file_record(&job.path) {
             Ok(file) => files.push(file),
             // Another machine may see it.
             Err(error) => {

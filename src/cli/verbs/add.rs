@@ -5,12 +5,12 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 
-use crate::audio::is_audio_candidate;
 use crate::cli::Ending;
 use crate::cli::add_files::{Folders, RunOptions, add_folders, is_unchanged, tell_of_unnamed};
 use crate::cli::args::{AddArgs, WindowCount};
 use crate::cli::columnar;
 use crate::cli::context::Context;
+use crate::cli::named::scan_named;
 use crate::engine::{Engine, WindowPlan};
 use crate::library::{DATABASE, OpenMode, scan};
 
@@ -40,7 +40,7 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
         }
     }
     let exclusions = scan::Exclusions::new(&args.exclude);
-    let mut found = scan::scan_without(&paths, &is_audio_candidate, &exclusions);
+    let mut found = scan_named(&paths, &exclusions);
     for problem in &found.problems {
         context.console.warn(&format!("{}: {}", problem.path.display(), problem.reason));
     }

@@ -9,15 +9,16 @@ use ndarray::{Array1, Array2};
 use ndarray_npy::{NpzWriter, WriteNpyExt as _};
 
 use crate::audio;
+use crate::base::address;
 use crate::base::atomic_file::AtomicFile;
 use crate::cli::args::{EmbedArgs, EmbedFormat, EmbedParquetArgs};
 use crate::cli::columnar;
 use crate::cli::context::Context;
-use crate::cli::named::{named_paths, targets};
+use crate::cli::named::{named_paths, scan_named, targets};
 use crate::cli::render::{self, count};
 use crate::cli::{Ending, NothingFound};
 use crate::engine::{Embedder, WindowPlan};
-use crate::library::scan;
+use crate::library::scan::Exclusions;
 
 /// Seconds from one window to the next, where nobody says.
 const HOP: f64 = 0.1;
@@ -27,10 +28,16 @@ pub(crate) fn run(context: &Context, args: &EmbedArgs) -> anyhow::Result<Ending>
     if hop < 0.001 {
         bail!("--hop: expected at least 0.001 seconds, found {hop}");
     }
+    if args.format != EmbedFormat::Parquet && address::scheme(&args.output).is_some() {
+        bail!(
+            "--output: expected a folder on this machine, found the address {}: only --format parquet goes there",
+            args.output.display()
+        );
+    }
     if args.output.is_file() {
         bail!("--output: {}: expected a folder, found a file: name another place", args.output.display());
     }
-    let mut found = scan::scan(&named_paths(&args.paths)?, &audio::is_audio_candidate);
+    let mut found = scan_named(&named_paths(&args.paths)?, &Exclusions::default());
     found.split_files(&|_| false);
     if let Some(shard) = args.shard {
         found.files.retain(|file| shard.holds(&file.path));
@@ -82,6 +89,7 @@ fn embed(
     hop: f64,
     args: &EmbedArgs,
 ) -> anyhow::Result<(usize, usize)> {
+    let _copy = columnar::local_copy(file).with_context(|| format!("cannot read {}", file.display()))?;
     let info = audio::probe(file)?;
     let rate = f64::from(embedder.sample_rate());
     let hop = (hop * rate).round().max(1.0) as usize;

@@ -2,6 +2,7 @@
 
 use anyhow::bail;
 
+use crate::base::address;
 use crate::cli::Ending;
 use crate::cli::args::{ExportArgs, ExportFormat};
 use crate::cli::columnar;
@@ -12,6 +13,12 @@ use crate::engine::{Engine, export};
 use crate::library::Library;
 
 pub(crate) fn run(context: &Context, args: &ExportArgs) -> anyhow::Result<Ending> {
+    if args.format != ExportFormat::Parquet && address::scheme(&args.output).is_some() {
+        bail!(
+            "expected a folder on this machine, found the address {}: only --format parquet goes there",
+            args.output.display()
+        );
+    }
     let engine = engine(context, args)?;
     if args.format == ExportFormat::Parquet {
         return columnar::export(&engine, args);

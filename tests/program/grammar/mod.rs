@@ -119,11 +119,11 @@ fn mistakes_have_one_style() {
         ),
         (
             "export s3://bucket/x",
-            "<DIR>: expected a path on this machine, found the address s3://bucket/x: mount it, or copy what is there; see \"voisin export --help\"",
+            "<DIR>: expected a path on this machine, as this voisin was built without the feature parquet, found s3://bucket/x: mount it, or copy what is there; see \"voisin export --help\"",
         ),
         (
-            "add gs://bucket/music",
-            "[PATH]...: expected a path on this machine, found the address gs://bucket/music: mount it, or copy what is there; see \"voisin add --help\"",
+            "add ftp://host/music",
+            "[PATH]...: expected a path, or an address of s3, gs, az, http, https, found ftp://host/music: mount it, or copy what is there; see \"voisin add --help\"",
         ),
         (
             "eval genre --report http://host/x.html",

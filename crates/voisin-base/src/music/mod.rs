@@ -1,6 +1,7 @@
 //! What voisin knows of music without hearing it: texts, tags, artists, songs, keys, sheets, pictures. A vector index
 //! does without it.
 
+pub mod address;
 pub mod artists;
 pub mod cue;
 pub mod directories;

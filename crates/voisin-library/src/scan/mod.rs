@@ -26,7 +26,7 @@ use voisin_base::cue;
 const LARGEST_PLAYLIST: u64 = 64 << 20;
 
 /// Files of these names keep a folder, and all below it, out of the library.
-const MARKERS: [&str; 2] = [".notmusic", ".nomedia"];
+pub const MARKERS: [&str; 2] = [".notmusic", ".nomedia"];
 
 /// What a scan found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

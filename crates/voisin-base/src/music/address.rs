@@ -1,0 +1,27 @@
+//! Addresses of what is no file of this machine: `s3://bucket/music/a.flac`.
+
+use std::path::Path;
+
+/// The schemes of object stores and web servers that are asked, where a program has what asks them.
+pub const SCHEMES: [&str; 5] = ["s3", "gs", "az", "http", "https"];
+
+/// The scheme of an address, as `s3`; `None` of a path. A letter before `:` is a drive.
+pub fn scheme(path: &Path) -> Option<&str> {
+    let (scheme, _) = path.to_str()?.split_once("://")?;
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    (scheme.len() > 1 && scheme.bytes().all(fits)).then_some(scheme)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scheme_is_more_than_a_drive() {
+        assert_eq!(scheme(Path::new("s3://bucket/a.flac")), Some("s3"));
+        assert_eq!(scheme(Path::new("git+ssh://host/a")), Some("git+ssh"));
+        for path in ["/m/a://b", "c://m/a.flac", "a b://c", "s3:/bucket", "a.flac", "://a"] {
+            assert_eq!(scheme(Path::new(path)), None, "{path}");
+        }
+    }
+}

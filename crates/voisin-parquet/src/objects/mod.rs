@@ -1,0 +1,365 @@
+//! Music and Parquet files in object stores and on web servers, named by addresses: `s3://bucket/key`, `gs://bucket/key`,
+//! `az://container/key`, `http(s)://host/path`.
+//!
+//! What is read is brought here as a temporary file, what is written is sent when it is whole. Who may is told by the
+//! variables of the store's own programs.
+
+mod transport;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, Error, ErrorKind, Read as _, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
+
+use futures_util::TryStreamExt as _;
+use object_store::aws::AmazonS3Builder;
+use object_store::azure::MicrosoftAzureBuilder;
+use object_store::client::{HttpError, HttpErrorKind};
+use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::http::HttpBuilder;
+use object_store::path::Path as Key;
+use object_store::{ClientConfigKey, ObjectMeta, ObjectStore, ObjectStoreExt as _, RetryConfig};
+use tokio::runtime::{Builder, Runtime};
+use voisin_base::atomic_file::{AtomicFile, remove_abandoned};
+use voisin_base::{address, regular_file};
+use voisin_library::FileRecord;
+use voisin_library::scan::{MARKERS, Scan, ScanProblem};
+
+use transport::{SILENCE, Transport};
+
+/// How often a request is made that no server answered, or whose answer was cut off.
+const ATTEMPTS: usize = 3;
+/// What is larger is sent in parts of this size or more, in bytes; a store takes 10 000 parts of one object.
+const PART: u64 = 5 << 20;
+const MOST_PARTS: u64 = 9_000;
+/// What a web server is sent, which takes no parts, in bytes.
+const MOST_AT_ONCE: u64 = 256 << 20;
+
+/// An object: where it is asked for, and by what name.
+struct Object {
+    store: Arc<dyn ObjectStore>,
+    /// `s3://bucket`.
+    root: String,
+    key: Key,
+}
+
+impl Object {
+    fn of(address: &Path) -> io::Result<Self> {
+        let wrong = |what: &str| Error::new(ErrorKind::InvalidInput, what.to_owned());
+        let (scheme, rest) = address
+            .to_str()
+            .and_then(|text| text.split_once("://"))
+            .ok_or_else(|| wrong("expected an address such as s3://bucket/folder/"))?;
+        let (host, name) = rest.split_once('/').unwrap_or((rest, ""));
+        if host.is_empty() {
+            return Err(wrong(
+                "expected the name of a bucket, a container or a server behind ://, found none",
+            ));
+        }
+        let is_web = scheme.starts_with("http");
+        if is_web && rest.contains(['@', '?', '#']) {
+            return Err(wrong("expected an address without a password, ? and #, which are not sent"));
+        }
+        let key = if is_web { Key::from_url_path(name) } else { Key::parse(name) };
+        let key = key.map_err(|error| wrong(&format!("no store has an object of this name: {error}")))?;
+        let root = format!("{scheme}://{host}");
+        Ok(Self { store: store(scheme, host, &root)?, root, key })
+    }
+
+    fn record(&self, found: &ObjectMeta) -> FileRecord {
+        let mtime_ns = found.last_modified.timestamp_nanos_opt().unwrap_or_default();
+        let path = PathBuf::from(format!("{}/{}", self.root, found.location));
+        FileRecord { path, size: found.size, mtime_ns }
+    }
+
+    /// The object of exactly this name.
+    fn head(&self) -> io::Result<ObjectMeta> {
+        wait_for(self.store.head(&self.key))
+    }
+
+    /// All objects below this name taken as a folder, in the order of their names.
+    fn below(&self) -> io::Result<Vec<ObjectMeta>> {
+        let mut all: Vec<ObjectMeta> = wait_for(self.store.list(Some(&self.key)).try_collect())?;
+        all.sort_by(|a, b| a.location.cmp(&b.location));
+        Ok(all)
+    }
+}
+
+fn runtime() -> io::Result<&'static Runtime> {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    if let Some(runtime) = RUNTIME.get() {
+        return Ok(runtime);
+    }
+    let made = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    Ok(RUNTIME.get_or_init(|| made))
+}
+
+fn wait_for<T>(asked: impl Future<Output = object_store::Result<T>>) -> io::Result<T> {
+    runtime()?.block_on(asked).map_err(|error| told(&error))
+}
+
+/// Connections to a bucket, made once.
+fn store(scheme: &str, host: &str, root: &str) -> io::Result<Arc<dyn ObjectStore>> {
+    static STORES: Mutex<BTreeMap<String, Arc<dyn ObjectStore>>> = Mutex::new(BTreeMap::new());
+    let mut stores = STORES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(store) = stores.get(root) {
+        return Ok(Arc::clone(store));
+    }
+    let retry = RetryConfig {
+        max_retries: ATTEMPTS - 1,
+        retry_timeout: SILENCE * ATTEMPTS as u32,
+        ..RetryConfig::default()
+    };
+    macro_rules! store {
+        ($builder:expr) => {
+            Arc::new(
+                $builder
+                    .with_retry(retry)
+                    .with_http_connector(Transport)
+                    .build()
+                    .map_err(|error| told(&error))?,
+            )
+        };
+    }
+    let made: Arc<dyn ObjectStore> = match scheme {
+        "s3" => store!(AmazonS3Builder::from_env().with_bucket_name(host)),
+        "gs" => store!(GoogleCloudStorageBuilder::from_env().with_bucket_name(host)),
+        "az" => store!(MicrosoftAzureBuilder::from_env().with_container_name(host)),
+        "http" | "https" => store!(
+            HttpBuilder::new()
+                .with_url(root)
+                .with_config(ClientConfigKey::AllowHttp, (scheme == "http").to_string())
+        ),
+        _ => {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("expected one of {}", address::SCHEMES.join(", ")),
+            ));
+        }
+    };
+    stores.insert(root.to_owned(), Arc::clone(&made));
+    Ok(made)
+}
+
+/// What a store said, in one line, without addresses: they may hold signatures.
+fn told(error: &object_store::Error) -> Error {
+    let mut innermost: &(dyn std::error::Error + 'static) = error;
+    let mut kind = None;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+        kind = kind.or_else(|| innermost.downcast_ref::<HttpError>().map(HttpError::kind));
+    }
+    let said = innermost.to_string();
+    let has_any = |words: &[&str]| words.iter().any(|word| said.contains(word));
+    match error {
+        _ if has_any(&["NoSuchBucket", "ContainerNotFound", "bucket does not exist"]) => {
+            Error::new(ErrorKind::NotFound, "there is no such bucket: make it, or correct its name")
+        }
+        object_store::Error::NotFound { .. } => Error::new(ErrorKind::NotFound, "there is no such object"),
+        object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
+            Error::new(
+                ErrorKind::PermissionDenied,
+                "the store refuses it: the variables that say who asks are in docs/parquet.md",
+            )
+        }
+        _ if has_any(&["unsupported scheme http"]) => Error::new(
+            ErrorKind::InvalidInput,
+            "its server has no encryption: AWS_ALLOW_HTTP=true (GOOGLE_, AZURE_) does without",
+        ),
+        _ if kind == Some(HttpErrorKind::Timeout) => Error::new(
+            ErrorKind::TimedOut,
+            format!("the server was silent for {} s: try again later", SILENCE.as_secs()),
+        ),
+        _ if kind == Some(HttpErrorKind::Connect) => Error::new(
+            ErrorKind::NotConnected,
+            format!("no connection to the server ({said}): is it running, and is this its address?"),
+        ),
+        _ => {
+            let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+            let said = said.replace("Server returned non-2xx status code: ", "the server answered ");
+            Error::other(said.trim_end_matches(':').chars().take(300).collect::<String>())
+        }
+    }
+}
+
+/// Brings an object here, as a file that is never given a name and goes when it is dropped.
+pub fn fetch(address: &Path) -> io::Result<AtomicFile> {
+    let object = Object::of(address)?;
+    let mut file = AtomicFile::create(&temporary(address))?;
+    runtime()?.block_on(async {
+        let answer = object.store.get(&object.key).await.map_err(|error| told(&error))?;
+        let expected = answer.meta.size;
+        let (mut found, mut chunks) = (0, answer.into_stream());
+        let cut_off = |found: u64, why: String| {
+            let said = format!("expected {expected} bytes, found {found}{why}: try again later");
+            Error::new(ErrorKind::UnexpectedEof, said)
+        };
+        loop {
+            match chunks.try_next().await {
+                Ok(Some(chunk)) => {
+                    file.file().write_all(&chunk)?;
+                    found += chunk.len() as u64;
+                }
+                Ok(None) if found == expected => return Ok(()),
+                Ok(None) => return Err(cut_off(found, String::new())),
+                Err(error) => return Err(cut_off(found, format!(" ({})", told(&error)))),
+            }
+        }
+    })?;
+    file.file().rewind()?;
+    Ok(file)
+}
+
+/// The name beside which a temporary file of an object is made.
+pub(super) fn temporary(address: &Path) -> PathBuf {
+    static CLEANED: Once = Once::new();
+    let place = std::env::temp_dir().join("object").with_extension(address.extension().unwrap_or_default());
+    // What processes left that were killed.
+    CLEANED.call_once(|| remove_abandoned(&place));
+    place
+}
+
+/// Opens a regular file, or a copy of an object, which goes with the second.
+pub(super) fn open(path: &Path) -> io::Result<(File, Option<AtomicFile>)> {
+    if !is_address(path) {
+        return Ok((regular_file::open(path)?, None));
+    }
+    let mut copy = fetch(path)?;
+    Ok((copy.file().try_clone()?, Some(copy)))
+}
+
+/// Sends a whole file: the object is there when all of it is, and is what it was before until then.
+pub(super) fn send(file: &mut File, address: &Path) -> io::Result<()> {
+    let object = Object::of(address)?;
+    let size = file.seek(io::SeekFrom::End(0))?;
+    file.rewind()?;
+    let mut part = |most: u64| {
+        let mut bytes = Vec::new();
+        (&mut *file).take(most).read_to_end(&mut bytes)?;
+        Ok::<_, Error>(bytes)
+    };
+    let is_web = object.root.starts_with("http");
+    if is_web && size > MOST_AT_ONCE {
+        let (most, found) = (MOST_AT_ONCE >> 20, size.div_ceil(1 << 20));
+        let said = format!("expected at most {most} MB for a web server, found {found} MB");
+        return Err(Error::new(ErrorKind::FileTooLarge, said));
+    }
+    if is_web || size <= PART {
+        let bytes = part(size)?;
+        return wait_for(object.store.put(&object.key, bytes.into())).map(drop);
+    }
+    let most = PART.max(size.div_ceil(MOST_PARTS));
+    runtime()?.block_on(async {
+        let mut upload = object.store.put_multipart(&object.key).await.map_err(|error| told(&error))?;
+        let sent = async {
+            loop {
+                let bytes = part(most)?;
+                if bytes.is_empty() {
+                    return upload.complete().await.map_err(|error| told(&error)).map(drop);
+                }
+                upload.put_part(bytes.into()).await.map_err(|error| told(&error))?;
+            }
+        }
+        .await;
+        if sent.is_err() {
+            // The parts that are there take room until then.
+            let _ = upload.abort().await;
+        }
+        sent
+    })
+}
+
+/// Whether objects can be made below an address, as far as that is known without making one.
+pub(super) fn check_folder(address: &Path) -> io::Result<()> {
+    let object = Object::of(address)?;
+    if object.root.starts_with("http") {
+        return Ok(());
+    }
+    wait_for(async { object.store.list(Some(&object.key)).try_next().await }).map(drop)
+}
+
+/// The objects directly below an address whose names end so, or the one that it names; none of a web server, which has no
+/// lists.
+pub(super) fn files(address: &Path, ending: &str) -> io::Result<Vec<PathBuf>> {
+    let object = Object::of(address)?;
+    let has_ending =
+        |key: &Key| key.filename().is_some_and(|name| !name.starts_with('.') && name.ends_with(ending));
+    if has_ending(&object.key) {
+        return Ok(vec![address.to_owned()]);
+    }
+    if object.root.starts_with("http") {
+        return Ok(Vec::new());
+    }
+    let depth = object.key.parts_count() + 1;
+    let mut found = object.below()?;
+    found.retain(|found| found.location.parts_count() == depth && has_ending(&found.location));
+    Ok(found.iter().map(|found| object.record(found).path).collect())
+}
+
+/// Size and time of an object, as those of a file.
+pub fn object_record(address: &Path) -> io::Result<FileRecord> {
+    let object = Object::of(address)?;
+    Ok(object.record(&object.head()?))
+}
+
+/// Finds the music that an address stands for, as [`voisin_library::scan`] does: an object of this name, or all audio files
+/// below it, in the order of their names. Names that begin with a dot are left out, and what lies beside a `.nomedia` or
+/// `.notmusic`. Playlists and CUE sheets are no music here.
+pub fn scan_objects(address: &Path, is_audio: &dyn Fn(&Path) -> bool, scan: &mut Scan) {
+    if let Err(error) = try_scan(address, is_audio, scan) {
+        scan.problems.push(ScanProblem { path: address.to_owned(), reason: error.to_string() });
+    }
+}
+
+fn try_scan(address: &Path, is_audio: &dyn Fn(&Path) -> bool, scan: &mut Scan) -> io::Result<()> {
+    let object = Object::of(address)?;
+    let is_folder = address.as_os_str().as_encoded_bytes().ends_with(b"/") || object.key.is_root();
+    let is_web = object.root.starts_with("http");
+    if is_folder && is_web {
+        return Err(Error::new(
+            ErrorKind::InvalidInput,
+            "expected the address of a file: web servers have no lists",
+        ));
+    }
+    if !is_folder {
+        match object.head() {
+            Ok(found) => {
+                // An address on the web may be written in several ways: as it was named, it is found again.
+                let record = object.record(&found);
+                let path = if is_web { address.to_owned() } else { record.path };
+                scan.files.push(FileRecord { path, ..record });
+                return Ok(());
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound && !is_web => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let all = object.below()?;
+    if all.is_empty() {
+        return Err(Error::new(ErrorKind::NotFound, "there is no such object, and none below it"));
+    }
+    let folder = |key: &Key| key.parent().unwrap_or_default();
+    let is_marker = |key: &Key| key.filename().is_some_and(|name| MARKERS.contains(&name));
+    let marked: BTreeSet<Key> =
+        all.iter().map(|found| &found.location).filter(|key| is_marker(key)).map(folder).collect();
+    let depth = object.key.parts_count();
+    for found in &all {
+        let key = &found.location;
+        let record = object.record(found);
+        let is_hidden = key.parts().skip(depth).any(|part| part.as_ref().starts_with('.'));
+        let is_marked =
+            || std::iter::successors(key.parent(), Key::parent).any(|above| marked.contains(&above));
+        if is_audio(&record.path) && !is_hidden && !is_marked() {
+            scan.files.push(record);
+        }
+    }
+    scan.skipped_folders.extend(marked.iter().map(|key| PathBuf::from(format!("{}/{key}", object.root))));
+    scan.roots.push(PathBuf::from(format!("{}/{}", object.root, object.key)));
+    Ok(())
+}
+
+/// Whether a path is an address, and no file of this machine.
+pub(super) fn is_address(path: &Path) -> bool {
+    address::scheme(path).is_some()
+}
