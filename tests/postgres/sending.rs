@@ -14,6 +14,7 @@ use voisin::TrackId;
 use voisin_library::{Library, OpenMode, TrackFilter, TrackTags, TrackWindows};
 use voisin_postgres::{Effort, Postgres, PostgresAddress, TrackStore as _};
 
+use super::common::store::ObjectStoreServer;
 use super::common::{Sandbox, code, fine, fine_json, json, noise_wav, six_tracks, text};
 use super::made::{DIMENSION, synthetic, track};
 use super::servers::{Server, programs};
@@ -332,6 +333,116 @@ fn three_workers_one_killed_all_done_once() {
         take(&b, &one);
         assert_eq!(a.vectors(), b.vectors());
     }
+}
+
+/// Who asks is told how far workers are, by whom, and what failed; what changed since then is listened to again.
+#[test]
+fn workers_tell_how_far_they_are_and_hear_what_changed() {
+    let Some(programs) = programs() else { return };
+    let server = Server::start(&programs);
+    let sandbox = Sandbox::new();
+    let (url, music, alive) = (server.url(), sandbox.path("music"), sandbox.path("alive"));
+    let worker = |more: &[&str]| {
+        let words = ["worker", "--jobs", &url, "--format", "json"];
+        sandbox.run(words.iter().chain(more))
+    };
+    let none = worker(&["--status"]);
+    assert!(
+        code(&none) == 1 && text(&none.stderr).contains("has no table of files"),
+        "{}",
+        text(&none.stderr)
+    );
+    assert_eq!(server.psql("select to_regclass('voisin_job') is null", &[]), "t", "it only asked");
+    fs::create_dir_all(&music).unwrap();
+    let song = |i: u64| music.join(format!("{i}.wav"));
+    for i in 0..4 {
+        fs::write(song(i), noise_wav(16_000, 8.0, i)).unwrap();
+    }
+    let broken = music.join("broken.mp3");
+    fs::write(&broken, "this is no music").unwrap();
+    let folder = music.to_str().unwrap();
+    assert_eq!(json(worker(&["--add", folder]))["added"], 5);
+    let open = json(worker(&["--status"]));
+    assert_eq!((&open["jobs"], &open["done"], &open["seconds_left"]), (&5.into(), &0.into(), &Value::Null));
+
+    // One that another machine has in hand.
+    server.psql(
+        "update voisin_job set worker = 'other 7', attempts = 1, leased_until = now() + interval '2 seconds'
+         where path like '%/0.wav'",
+        &[],
+    );
+    let leased = json(worker(&["--status"]));
+    assert_eq!((&leased["leased"], &leased["workers"][0]["worker"]), (&1.into(), &"other 7".into()));
+    let until = leased["workers"][0]["until"].as_str().unwrap();
+    assert!(until.len() == 20 && until.ends_with('Z'), "{until}");
+    assert_eq!(code(&worker(&["--alive", alive.to_str().unwrap()])), 1, "one file is broken");
+    let beat: u64 = fs::read_to_string(&alive).unwrap().trim().parse().unwrap();
+    assert!(beat > 1_700_000_000, "{beat}");
+    let done = json(worker(&["--status"]));
+    assert_eq!((&done["done"], &done["failed"], &done["leased"]), (&4.into(), &1.into(), &0.into()));
+    assert!(done["per_hour"].as_f64().unwrap() > 0.0 && done["seconds_left"] == 0.0, "{done}");
+    assert_eq!(done["failures"][0]["path"], broken.to_str().unwrap());
+    assert!(done["failures"][0]["reason"].as_str().unwrap().contains("not an audio file"), "{done}");
+    let table = fine(sandbox.run(["worker", "--jobs", &url, "--status"]));
+    assert!(table.starts_with("4 done and 1 failed of 5 files, 0 in hand\n"), "{table}");
+    assert!(table.contains("broken.mp3") && table.contains("not an audio file"), "{table}");
+
+    // Other contents, also of what could not be read: heard again. The same contents at the same time: not.
+    fs::write(song(1), noise_wav(16_000, 9.0, 11)).unwrap();
+    fs::write(&broken, noise_wav(16_000, 8.0, 12)).unwrap();
+    let again = json(worker(&["--add", folder]));
+    assert_eq!((&again["added"], &again["changed"], &again["unchanged"]), (&0.into(), &2.into(), &3.into()));
+    let heard = json(worker(&[]));
+    assert_eq!((&heard["own_done"], &heard["failed"]), (&2.into(), &0.into()));
+    assert_eq!(json(worker(&["--add", folder]))["unchanged"], 5);
+    let recordings = server.psql("select count(*) from voisin_track", &[]);
+    assert_eq!(recordings, "6", "the former recording stays until it is taken down");
+
+    // A table of before has no sizes and times: nothing is heard anew for that.
+    server.psql("alter table voisin_job drop column size, drop column mtime_ns", &[]);
+    assert_eq!(json(worker(&["--add", folder]))["unchanged"], 5);
+    assert_eq!(json(worker(&["--status"]))["done"], 5);
+}
+
+/// Music in a bucket, dealt by a database, into files of a bucket.
+#[test]
+fn workers_listen_to_a_bucket() {
+    let Some(programs) = programs() else { return };
+    if !cfg!(feature = "parquet") {
+        return;
+    }
+    let Some(store) = ObjectStoreServer::find() else { return };
+    let server = Server::start(&programs);
+    let sandbox = Sandbox::new();
+    let url = server.url();
+    for i in 0..3 {
+        let song = sandbox.path("song.wav");
+        fs::write(&song, noise_wav(16_000, 8.0, i)).unwrap();
+        store.upload(&song, &format!("music/{i}.wav"));
+    }
+    let worker = |more: &[&str]| {
+        let words: Vec<&str> =
+            ["worker", "--jobs", &url, "--format", "json"].iter().chain(more).copied().collect();
+        json(store.run(&sandbox, &words))
+    };
+    assert_eq!(worker(&["--add", "s3://music/music/"])["added"], 3);
+    let done = worker(&["--output", "s3://music/vectors"]);
+    assert_eq!((&done["done"], &done["failed"]), (&3.into(), &0.into()));
+    let taken =
+        json(store.run(&sandbox, &["add", "--from-parquet", "s3://music/vectors", "--format", "json"]));
+    assert_eq!(taken["added"], 3);
+    // Into the tables, of a file that changed and one that is gone.
+    let song = sandbox.path("song.wav");
+    fs::write(&song, noise_wav(16_000, 9.0, 7)).unwrap();
+    store.upload(&song, "music/1.wav");
+    assert_eq!(worker(&["--add", "s3://music/music/"])["changed"], 1);
+    store.python("bucket.Object('music/2.wav').delete()");
+    server.psql("update voisin_job set done_at = null, attempts = 0 where path like '%2.wav'", &[]);
+    let again = worker(&[]);
+    assert_eq!((&again["own_done"], &again["failed"]), (&1.into(), &1.into()), "{again}");
+    assert_eq!(worker(&["--status"])["failures"][0]["reason"], "there is no such object");
+    let pulled = Sandbox::new();
+    assert_eq!(json(pulled.run(["pull", "--from", &url, "--format", "json"]))["added"], 1);
 }
 
 /// The tables for Citus, which cannot be had here: on a plain server, with its extension left out and its one function a

@@ -1,11 +1,13 @@
 //! Files that several machines listen to, dealt from a table: leases that end, so that what a lost machine had in hand goes
 //! to another. There is no broker: PostgreSQL's row locks are enough for some thousand leases a second.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+use postgres::Transaction;
 
 use super::server::Connection;
 use super::{PostgresAddress, Result};
-use voisin_library::{path_from_bytes, path_to_bytes};
+use voisin_library::{FileRecord, path_from_bytes, path_to_bytes};
 
 /// How often a file is tried that ends those who listen to it, or cannot be read at the moment.
 const ATTEMPTS: i32 = 3;
@@ -21,10 +23,24 @@ const TABLE: &str = "create table if not exists voisin_job (
   worker text,
   leased_until timestamptz,
   done_at timestamptz,
-  failure text
+  failure text,
+  size bigint,
+  mtime_ns bigint
 );
 create unique index if not exists voisin_job_path on voisin_job (md5(path));
 create index if not exists voisin_job_open on voisin_job (attempts, id) where done_at is null;";
+
+/// Of the same files, what older tables lack: size and time as they were when a file was listened to.
+const COLUMNS: &str =
+    "alter table voisin_job add column if not exists size bigint, add column if not exists mtime_ns bigint";
+/// Whether the table is there, and has these columns.
+const STATE: &str = "select to_regclass('voisin_job') is not null, exists (select from pg_attribute
+    where attrelid = to_regclass('voisin_job') and attname = 'mtime_ns' and not attisdropped)";
+
+/// Failures that a report has.
+const MOST_FAILURES: i64 = 100;
+/// Seconds of the past that tell how fast workers are.
+const RECENT: f64 = 600.0;
 
 /// A file in hand.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +77,50 @@ pub struct JobCounts {
     pub leased: u64,
 }
 
+/// What putting files in did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct JobsAdded {
+    /// Files that were not there.
+    pub added: u64,
+    /// Files that have changed since they were listened to, and will be again.
+    pub changed: u64,
+}
+
+/// What a worker has in hand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobLease {
+    /// The worker: its address, process and a random number.
+    pub worker: String,
+    /// Files that it has in hand.
+    pub files: u64,
+    /// Until when, if it gives no sign of life: UTC, as `2026-11-26T05:00:00Z`.
+    pub until: String,
+}
+
+/// A file that failed for good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobFailure {
+    /// The file.
+    pub path: PathBuf,
+    /// How many workers had it in hand.
+    pub attempts: i32,
+    /// Why.
+    pub reason: String,
+}
+
+/// How far all workers are, and who they are.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JobStatus {
+    /// How many files there are, and what became of them.
+    pub counts: JobCounts,
+    /// Files an hour, by the last ten minutes; 0 where none was done in them.
+    pub per_hour: f64,
+    /// Those at work.
+    pub leases: Vec<JobLease>,
+    /// The newest failures, at most a hundred.
+    pub failures: Vec<JobFailure>,
+}
+
 /// The table of files in a database, and this worker among those who take from it.
 pub struct Jobs {
     connection: Connection,
@@ -78,9 +138,11 @@ impl Jobs {
         let process = std::process::id().to_string();
         let worker = connection.run(|tx| {
             tx.batch_execute("select pg_advisory_xact_lock(1987013492)")?;
-            let there: bool = tx.query_one("select to_regclass('voisin_job') is not null", &[])?.get(0);
-            if !there {
-                tx.batch_execute(TABLE)?;
+            let state = tx.query_one(STATE, &[])?;
+            match (state.get(0), state.get(1)) {
+                (false, _) => tx.batch_execute(TABLE)?,
+                (true, false) => tx.batch_execute(COLUMNS)?,
+                (true, true) => {}
             }
             let sql = "select coalesce(host(inet_client_addr()), 'local') || ' ' || $1::text || ' '
                 || gen_random_uuid()";
@@ -95,18 +157,32 @@ impl Jobs {
         Ok(Self { connection, worker: self.worker.clone(), lease: self.lease })
     }
 
-    /// Puts files in; returns how many were not there.
-    pub fn add(&mut self, paths: &[&Path]) -> Result<u64> {
-        let mut added = 0;
-        for some in paths.chunks(ROWS) {
-            let some = some.iter().map(|path| path_to_bytes(path)).collect::<Result<Vec<_>, _>>()?;
-            added += self.connection.run(|tx| {
-                tx.execute(
+    /// Puts files in. Those that were listened to when they had another size or time, or could not be looked at, are to be
+    /// listened to again.
+    pub fn add(&mut self, files: &[FileRecord]) -> Result<JobsAdded> {
+        let mut added = JobsAdded::default();
+        for some in files.chunks(ROWS) {
+            let paths = some.iter().map(|file| path_to_bytes(&file.path)).collect::<Result<Vec<_>, _>>()?;
+            let sizes: Vec<i64> = some.iter().map(|file| file.size as i64).collect();
+            let times: Vec<i64> = some.iter().map(|file| file.mtime_ns).collect();
+            let (new, changed) = self.connection.run(|tx| {
+                let changed = tx.execute(
+                    "update voisin_job j set attempts = 0, worker = null, done_at = null, failure = null
+                     from unnest($1::bytea[], $2::bigint[], $3::bigint[]) as f (path, size, mtime_ns)
+                     where md5(j.path) = md5(f.path) and j.done_at is not null
+                     and (j.size is not null or j.failure is not null)
+                     and (j.size, j.mtime_ns) is distinct from (f.size, f.mtime_ns)",
+                    &[&paths, &sizes, &times],
+                )?;
+                let new = tx.execute(
                     "insert into voisin_job (path) select * from unnest($1::bytea[])
                      on conflict (md5(path)) do nothing",
-                    &[&some],
-                )
+                    &[&paths],
+                )?;
+                Ok((new, changed))
             })?;
+            added.added += new;
+            added.changed += changed;
         }
         Ok(added)
     }
@@ -162,24 +238,29 @@ impl Jobs {
         Ok(())
     }
 
-    /// Notes what became of files in hand. Those that went to another worker meanwhile are that one's.
-    pub fn finish(&mut self, jobs: &[(i64, JobOutcome)]) -> Result<()> {
+    /// Notes what became of files in hand, each with its size and time, if it could be looked at. Those that went to another
+    /// worker meanwhile are that one's.
+    pub fn finish(&mut self, jobs: &[(i64, Option<FileRecord>, JobOutcome)]) -> Result<()> {
         let worker = self.worker.clone();
-        let ids: Vec<i64> = jobs.iter().map(|(id, _)| *id).collect();
+        let ids: Vec<i64> = jobs.iter().map(|(id, ..)| *id).collect();
+        let files = || jobs.iter().map(|(_, file, _)| file.as_ref());
+        let sizes: Vec<Option<i64>> = files().map(|file| Some(file?.size as i64)).collect();
+        let times: Vec<Option<i64>> = files().map(|file| Some(file?.mtime_ns)).collect();
         let reason = |judged: &JobOutcome| match judged {
             JobOutcome::Done => None,
             JobOutcome::Failed(reason) | JobOutcome::Later(reason) => Some(reason.replace('\0', "\u{fffd}")),
         };
-        let reasons: Vec<Option<String>> = jobs.iter().map(|(_, judged)| reason(judged)).collect();
+        let reasons: Vec<Option<String>> = jobs.iter().map(|(.., judged)| reason(judged)).collect();
         let later: Vec<bool> =
-            jobs.iter().map(|(_, judged)| matches!(judged, JobOutcome::Later(_))).collect();
+            jobs.iter().map(|(.., judged)| matches!(judged, JobOutcome::Later(_))).collect();
         self.connection.run(|tx| {
             tx.execute(
-                "update voisin_job j set leased_until = null, failure = f.reason,
+                "update voisin_job j set leased_until = null, failure = f.reason, size = f.size, mtime_ns = f.mtime_ns,
                  done_at = case when f.later and j.attempts < $5 then null else now() end
-                 from unnest($1::bigint[], $2::text[], $3::boolean[]) as f (id, reason, later)
+                 from unnest($1::bigint[], $2::text[], $3::boolean[], $6::bigint[], $7::bigint[])
+                    as f (id, reason, later, size, mtime_ns)
                  where j.id = f.id and j.worker = $4 and j.done_at is null",
-                &[&ids, &reasons, &later, &worker, &ATTEMPTS],
+                &[&ids, &reasons, &later, &worker, &ATTEMPTS, &sizes, &times],
             )
         })?;
         Ok(())
@@ -200,15 +281,66 @@ impl Jobs {
 
     /// How far all workers are.
     pub fn counts(&mut self) -> Result<JobCounts> {
-        self.connection.run(|tx| {
-            let row = tx.query_one(
-                "select count(*), count(*) filter (where done_at is not null and failure is null),
-                 count(*) filter (where done_at is not null and failure is not null),
-                 count(*) filter (where done_at is null and leased_until >= now()) from voisin_job",
-                &[],
-            )?;
-            let number = |i| row.get::<_, i64>(i) as u64;
-            Ok(JobCounts { jobs: number(0), done: number(1), failed: number(2), leased: number(3) })
-        })
+        self.connection.run(counts)
     }
+}
+
+/// How far the workers of a database are; `None` where it has no table of jobs. Changes nothing.
+pub fn job_status(place: &PostgresAddress) -> Result<Option<JobStatus>> {
+    Connection::open(place)?.run(|tx| {
+        if !tx.query_one(STATE, &[])?.get::<_, bool>(0) {
+            return Ok(None);
+        }
+        let counts = counts(tx)?;
+        // From one end of some files to the ends of others: how long the first ones took is not known.
+        let rate = tx.query_one(
+            "select coalesce(3600 * count(*) filter (where done_at > first)
+                / nullif(extract(epoch from now() - min(first))::float8, 0), 0)
+             from (select done_at, min(done_at) over () as first from voisin_job
+                where done_at > now() - $1 * interval '1 second') as recent",
+            &[&RECENT],
+        )?;
+        let leases = tx.query(
+            "select worker, count(*),
+             to_char(max(leased_until) at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')
+             from voisin_job where done_at is null and leased_until >= now() group by worker order by worker",
+            &[],
+        )?;
+        let failures = tx.query(
+            "select path, attempts, failure from voisin_job where done_at is not null and failure is not null
+             order by done_at desc, id limit $1",
+            &[&MOST_FAILURES],
+        )?;
+        Ok(Some(JobStatus {
+            counts,
+            per_hour: rate.get(0),
+            leases: leases
+                .iter()
+                .map(|row| JobLease {
+                    worker: row.get::<_, Option<String>>(0).unwrap_or_default(),
+                    files: row.get::<_, i64>(1) as u64,
+                    until: row.get(2),
+                })
+                .collect(),
+            failures: failures
+                .iter()
+                .map(|row| JobFailure {
+                    path: path_from_bytes(row.get(0)),
+                    attempts: row.get(1),
+                    reason: row.get(2),
+                })
+                .collect(),
+        }))
+    })
+}
+
+fn counts(tx: &mut Transaction<'_>) -> std::result::Result<JobCounts, postgres::Error> {
+    let row = tx.query_one(
+        "select count(*), count(*) filter (where done_at is not null and failure is null),
+         count(*) filter (where done_at is not null and failure is not null),
+         count(*) filter (where done_at is null and leased_until >= now()) from voisin_job",
+        &[],
+    )?;
+    let number = |i| row.get::<_, i64>(i) as u64;
+    Ok(JobCounts { jobs: number(0), done: number(1), failed: number(2), leased: number(3) })
 }

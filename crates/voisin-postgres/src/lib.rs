@@ -22,7 +22,7 @@ mod server;
 
 pub use address::PostgresAddress;
 pub use error::BackendError;
-pub use jobs::{Job, JobCounts, JobOutcome, Jobs};
+pub use jobs::{Job, JobCounts, JobFailure, JobLease, JobOutcome, JobStatus, Jobs, JobsAdded, job_status};
 pub use mirror::Mirror;
 pub use push::{IndexMaking, PushEvent, PushOptions, PushSummary, pull, push, put};
 pub use remote::{Remote, TracksNeeded};

@@ -89,15 +89,22 @@ pub(crate) struct PullArgs {
 /// done or has failed (docs/scale.md).
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin worker --jobs postgres://me@db.example/music --add /mnt/music\n  voisin worker --jobs postgres://me@db.example/music --output /mnt/vectors"
+    after_help = "Examples:\n  voisin worker --jobs postgres://me@db.example/music --add /mnt/music\n  voisin worker --jobs postgres://me@db.example/music --output /mnt/vectors\n  voisin worker --jobs postgres://me@db.example/music --status"
 )]
 pub(crate) struct WorkerArgs {
     /// Address of the database [variable: `VOISIN_BACKEND`]
     #[arg(long, value_name = "URL")]
     pub(crate) jobs: Option<String>,
-    /// Put these files, folders and playlists into the table (`-`: a list on standard input), and end
+    /// Put these files, folders and playlists into the table (`-`: a list on standard input), and end; what has changed since it
+    /// was listened to will be again
     #[arg(long, value_name = "PATH", num_args = 1.., value_parser = path_or_address(), value_hint = ValueHint::AnyPath)]
     pub(crate) add: Vec<PathBuf>,
+    /// Say how far all workers are, what each has in hand and what failed, and end
+    #[arg(long, conflicts_with_all = ["add", "output", "windows", "with_windows", "descriptors", "identity", "alive"])]
+    pub(crate) status: bool,
+    /// Write this file anew whenever a file has been listened to: where it grows old, the worker hangs
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "add")]
+    pub(crate) alive: Option<PathBuf>,
     /// Write Parquet files into this folder instead, as `embed --format parquet` does
     #[arg(long, short, value_name = "DIR", value_parser = path_or_address(), value_hint = ValueHint::DirPath, conflicts_with = "add")]
     pub(crate) output: Option<PathBuf>,

@@ -5,11 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use serde::Serialize;
-use voisin_postgres::{Job, JobCounts, JobOutcome, Jobs, Postgres, PostgresAddress, put};
+use voisin_postgres::{
+    Job, JobCounts, JobFailure, JobLease, JobOutcome, JobStatus, Jobs, JobsAdded, Postgres, PostgresAddress,
+    job_status, put,
+};
 
 use super::place;
 use crate::base::text::with_causes;
@@ -17,7 +20,7 @@ use crate::cli::args::{ReportFormat, WindowCount, WorkerArgs};
 use crate::cli::columnar;
 use crate::cli::context::Context;
 use crate::cli::named::{named_paths, scan_named};
-use crate::cli::render::{self, count};
+use crate::cli::render::{self, Align, Table, count};
 use crate::cli::{Ending, NothingFound};
 use crate::engine::{AddEvent, AddOptions, Embedder, Engine, Outcome, WindowPlan, add, stored_model};
 use crate::library::scan::Exclusions;
@@ -40,17 +43,79 @@ struct WorkerJson {
 #[derive(Serialize)]
 struct FilledJson {
     added: u64,
+    /// Files that are listened to again.
+    changed: u64,
     unchanged: u64,
+}
+
+/// How far all workers are.
+#[derive(Serialize)]
+struct WorkersJson {
+    jobs: u64,
+    done: u64,
+    failed: u64,
+    /// Files that some worker has in hand.
+    leased: u64,
+    /// Files an hour, by the last ten minutes.
+    per_hour: f64,
+    /// Until all is done at this rate; null where nothing was done in the last ten minutes.
+    seconds_left: Option<f64>,
+    workers: Vec<LeaseJson>,
+    /// The newest of those that failed.
+    failures: Vec<JobFailureJson>,
+}
+
+#[derive(Serialize)]
+struct LeaseJson {
+    worker: String,
+    files: u64,
+    until: String,
+}
+
+#[derive(Serialize)]
+struct JobFailureJson {
+    path: String,
+    attempts: i32,
+    reason: String,
+}
+
+impl From<JobStatus> for WorkersJson {
+    fn from(status: JobStatus) -> Self {
+        let JobCounts { jobs, done, failed, leased } = status.counts;
+        let left = jobs.saturating_sub(done + failed) as f64;
+        let lease =
+            |lease: JobLease| LeaseJson { worker: lease.worker, files: lease.files, until: lease.until };
+        let failure = |failure: JobFailure| JobFailureJson {
+            path: failure.path.display().to_string(),
+            attempts: failure.attempts,
+            reason: failure.reason,
+        };
+        Self {
+            jobs,
+            done,
+            failed,
+            leased,
+            per_hour: status.per_hour,
+            seconds_left: (left == 0.0 || status.per_hour > 0.0)
+                .then(|| if left == 0.0 { 0.0 } else { 3600.0 * left / status.per_hour }),
+            workers: status.leases.into_iter().map(lease).collect(),
+            failures: status.failures.into_iter().map(failure).collect(),
+        }
+    }
 }
 
 pub(crate) fn run(context: &Context, args: &WorkerArgs) -> anyhow::Result<Ending> {
     let Some(place) = place(args.jobs.as_deref())? else {
         bail!("expected the address of a database: --jobs postgres://USER@HOST/DATABASE, or VOISIN_BACKEND");
     };
+    if args.status {
+        return status(&place, args.format);
+    }
     let mut jobs = Jobs::open(&place, args.lease.0)?;
     if !args.add.is_empty() {
         return fill(context, &mut jobs, args);
     }
+    Heartbeat(args.alive.as_deref()).beat()?;
     let embedder = context.embedder(None)?;
     let mut results = Results::open(&embedder, &place, args)?;
     let stop = context.stop_on_ctrl_c()?;
@@ -95,16 +160,55 @@ fn fill(context: &Context, jobs: &mut Jobs, args: &WorkerArgs) -> anyhow::Result
     if found.files.is_empty() {
         return Err(NothingFound("expected audio files, found none".to_owned()).into());
     }
-    let paths: Vec<&Path> = found.files.iter().map(|file| file.path.as_path()).collect();
-    let added = jobs.add(&paths)?;
-    let unchanged = paths.len() as u64 - added;
+    let JobsAdded { added, changed } = jobs.add(&found.files)?;
+    let unchanged = found.files.len() as u64 - added - changed;
     match args.format {
-        ReportFormat::Json => render::print_json(&FilledJson { added, unchanged })?,
-        ReportFormat::Table => {
-            render::print_line(&format!("{} added, {unchanged} there already", count(added, "file")))?;
-        }
+        ReportFormat::Json => render::print_json(&FilledJson { added, changed, unchanged })?,
+        ReportFormat::Table => render::print_line(&format!(
+            "{} added, {changed} changed and listened to again, {unchanged} there already",
+            count(added, "file")
+        ))?,
     }
     Ok(if found.problems.is_empty() { Ending::Fine } else { Ending::Partial })
+}
+
+/// Says how far all workers are.
+fn status(place: &PostgresAddress, format: ReportFormat) -> anyhow::Result<Ending> {
+    let Some(status) = job_status(place)? else {
+        return Err(NothingFound(format!(
+            "{place} has no table of files: \"voisin worker --add PATH\" makes one"
+        ))
+        .into());
+    };
+    let status = WorkersJson::from(status);
+    if format == ReportFormat::Json {
+        render::print_json(&status)?;
+        return Ok(Ending::Fine);
+    }
+    render::print_line(&format!(
+        "{} done and {} failed of {}, {} in hand",
+        status.done,
+        status.failed,
+        count(status.jobs, "file"),
+        status.leased
+    ))?;
+    render::print_line(&match status.seconds_left {
+        Some(left) => format!("{:.0} an hour, {} to go", status.per_hour, render::clock(left)),
+        None => "no two done in the last ten minutes".to_owned(),
+    })?;
+    let mut workers =
+        Table::new(&[("worker", Align::Left), ("files in hand", Align::Right), ("until", Align::Left)]);
+    for lease in &status.workers {
+        workers.row([&lease.worker, &lease.files.to_string(), &lease.until]);
+    }
+    workers.print()?;
+    let mut failures =
+        Table::new(&[("failed", Align::Left), ("tried", Align::Right), ("reason", Align::Left)]);
+    for failure in &status.failures {
+        failures.row([&failure.path, &failure.attempts.to_string(), &failure.reason]);
+    }
+    failures.print()?;
+    Ok(Ending::Fine)
 }
 
 /// Takes files until none is left that anybody could finish.
@@ -130,7 +234,9 @@ fn work(
         fetch: columnar::FETCH,
         ..AddOptions::default()
     };
+    let alive = Heartbeat(args.alive.as_deref());
     while !stop.load(Ordering::Relaxed) {
+        alive.beat()?;
         let some = jobs.lease(args.batch)?;
         if some.is_empty() {
             let counts = jobs.counts()?;
@@ -141,9 +247,9 @@ fn work(
             wait(Duration::from_secs(1), stop);
             continue;
         }
-        let judged = listen(context, embedder, &some, results, &options, stop)?;
+        let judged = listen(context, embedder, &some, results, &options, &alive, stop)?;
         jobs.finish(&judged)?;
-        let done = judged.iter().filter(|(_, judged)| *judged == JobOutcome::Done).count() as u64;
+        let done = judged.iter().filter(|(.., judged)| *judged == JobOutcome::Done).count() as u64;
         own[0] += done;
         own[1] += judged.len() as u64 - done;
         context.console.detail(&format!("{} done", count(judged.len() as u64, "file")));
@@ -158,8 +264,9 @@ fn listen(
     some: &[Job],
     results: &mut Results,
     options: &AddOptions,
+    alive: &Heartbeat<'_>,
     stop: &AtomicBool,
-) -> anyhow::Result<Vec<(i64, JobOutcome)>> {
+) -> anyhow::Result<Vec<(i64, Option<FileRecord>, JobOutcome)>> {
     let mut judged: HashMap<PathBuf, JobOutcome> = HashMap::new();
     let mut files = Vec::with_capacity(some.len());
     for job in some {
@@ -174,6 +281,8 @@ fn listen(
     let console = context.console;
     let mut progress = |event: AddEvent<'_>| {
         if let AddEvent::Done { path, outcome } = event {
+            // Whether the next one comes to an end is what counts.
+            let _ = alive.beat();
             let what = match outcome {
                 Outcome::Failed(error) => {
                     let reason = with_causes(error);
@@ -189,11 +298,24 @@ fn listen(
     let is_new = some.iter().all(|job| job.attempts == 1);
     results.listen(embedder, &files, is_new, options, &mut progress, stop)?;
     let stopped = stop.load(Ordering::Relaxed);
+    let mut files: HashMap<PathBuf, FileRecord> =
+        files.into_iter().map(|file| (file.path.clone(), file)).collect();
     let all = some.iter().filter_map(|job| {
-        let known = judged.remove(&job.path);
-        Some((job.id, known.or_else(|| (!stopped).then_some(JobOutcome::Done))?))
+        let known = judged.remove(&job.path).or_else(|| (!stopped).then_some(JobOutcome::Done))?;
+        Some((job.id, files.remove(&job.path), known))
     });
     Ok(all.collect())
+}
+
+/// A file that is written anew whenever a file has been listened to, so that others can tell a worker that hangs.
+struct Heartbeat<'a>(Option<&'a Path>);
+
+impl Heartbeat<'_> {
+    fn beat(&self) -> anyhow::Result<()> {
+        let Some(path) = self.0 else { return Ok(()) };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+        std::fs::write(path, format!("{now}\n")).with_context(|| format!("cannot write {}", path.display()))
+    }
 }
 
 /// Where vectors go.
