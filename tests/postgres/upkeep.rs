@@ -1,6 +1,7 @@
 //! What an operator does with a database: upgrades, takedowns, libraries that hold the same recordings, indexes.
 
 use std::collections::BTreeSet;
+use std::process::Command;
 use std::time::Duration;
 
 use voisin::{Engine, TrackId};
@@ -110,6 +111,47 @@ fn a_recording_stays_as_long_as_a_library_holds_it() {
     remove(&second, &(2..=20).filter(|&id| id != 4).collect::<Vec<_>>());
     push(&second, &server, &[]);
     assert_eq!(count(), "18");
+}
+
+/// `cp -r` of a library makes another one, which takes nothing of the first one's away; a folder that was moved is the same.
+#[test]
+fn a_copied_library_is_sent_as_one_of_its_own() {
+    let Some(programs) = programs() else { return };
+    let server = Server::start(&programs);
+    let (first, second, moved) = (sandbox_with(50), Sandbox::new(), Sandbox::new());
+    push(&first, &server, &["--no-index"]);
+    let [from, to, end] = [&first, &second, &moved].map(|sandbox| sandbox.path("library"));
+    assert!(Command::new("cp").arg("-r").args([&from, &to]).status().unwrap().success());
+    Library::open(&to, OpenMode::ReadWrite).unwrap().remove_tracks(&[TrackId(1), TrackId(2)]).unwrap();
+    let url = server.url();
+    let words = ["push", "--to", &url, "--no-index", "--format", "json"];
+    let sent = second.run(words);
+    let said = text(&sent.stderr);
+    assert!(said.contains("a copy of") && said.contains("identity of its own"), "{said}");
+    let sent = fine_json(sent);
+    assert_eq!((&sent["removed"], &sent["stayed"], &sent["of_others"]), (&0.into(), &0.into(), &48.into()));
+    let again = second.run(words);
+    assert!(!text(&again.stderr).contains("identity"), "once: {}", text(&again.stderr));
+    let libraries = "select count(distinct library), count(*) from voisin_held";
+    assert_eq!(server.psql(libraries, &[]), "2|98");
+    // Neither of them takes out what the other one has.
+    let mut library = Library::open(&from, OpenMode::ReadWrite).unwrap();
+    library.remove_tracks(&[TrackId(1), TrackId(3)]).unwrap();
+    drop(library);
+    let sent = push(&first, &server, &["--no-index"]);
+    assert_eq!((&sent["removed"], &sent["stayed"]), (&1.into(), &1.into()), "{sent}");
+    // One that was moved goes on as it was, as does one that was put elsewhere and whose origin went.
+    std::fs::rename(&from, &end).unwrap();
+    let sent = push(&moved, &server, &["--no-index"]);
+    assert_eq!((&sent["added"], &sent["unchanged"]), (&0.into(), &48.into()), "{sent}");
+    assert!(Command::new("cp").arg("-r").args([&end, &from]).status().unwrap().success());
+    std::fs::remove_dir_all(&end).unwrap();
+    assert_eq!(push(&first, &server, &["--no-index"])["unchanged"], 48);
+    assert_eq!(server.psql("select count(distinct library) from voisin_held", &[]), "2");
+    // Of a copy on another machine nobody here can know but its owner.
+    let sent = first.run(words.iter().chain(&["--new-identity"]));
+    assert!(text(&sent.stderr).contains("identity of its own"), "{}", text(&sent.stderr));
+    assert_eq!(server.psql("select count(distinct library) from voisin_held", &[]), "3");
 }
 
 #[test]

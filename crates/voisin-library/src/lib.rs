@@ -24,6 +24,7 @@ mod error;
 mod find;
 mod health;
 mod heard;
+mod home;
 mod journal;
 mod labels;
 mod licence;

@@ -44,8 +44,9 @@ impl Library {
     /// An older schema is migrated, with a copy of the database beside it (`voisin.db.backup-vN`); a newer
     /// one is refused. Nothing is written in [`OpenMode::ReadOnly`].
     pub fn open(dir: &Path, mode: OpenMode) -> Result<Self> {
-        let library = Self::open_with(dir, mode, &migrations(), PAGE_SIZE)?;
+        let mut library = Self::open_with(dir, mode, &migrations(), PAGE_SIZE)?;
         if mode != OpenMode::ReadOnly {
+            library.note_first_home();
             match checksum::seal_what_is_written(&library.connection) {
                 // A table that is not there: for `check` to tell, and for `repair`.
                 Err(error) if error.sqlite_error_code() == Some(ErrorCode::Unknown) => {}

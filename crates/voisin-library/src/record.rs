@@ -115,7 +115,7 @@ pub(super) mod path_form {
 }
 
 impl Library {
-    /// The id of this library, by which others know it again; a copy has the same.
+    /// The id of this library, by which others know it again; a copy has the same until it is [settled](Self::settle).
     #[doc(hidden)]
     pub fn identity(&self) -> Result<String> {
         self.sql(self.connection.query_row("SELECT library_id FROM state", [], |row| row.get(0)))

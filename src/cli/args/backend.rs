@@ -43,11 +43,15 @@ pub(crate) struct PushArgs {
     /// Make similarity relative to the tracks that are in the database afterwards: without it, to those of the first push
     #[arg(long)]
     pub(crate) recentre: bool,
+    /// This folder is a copy of a library on another machine that is sent there too: give it an identity of its own. A copy
+    /// whose origin is on this machine gets one by itself
+    #[arg(long)]
+    pub(crate) new_identity: bool,
     /// First bring the tables of an older voisin forward, with all that they hold
     #[arg(long)]
     pub(crate) upgrade: bool,
     /// Print the tables as SQL and do nothing: for one server, for partitions on several (`postgres_fdw`), for Citus
-    #[arg(long, value_name = "FORM", value_enum, conflicts_with_all = ["to", "windows", "no_index", "reindex", "index_sql", "index_memory", "recentre", "upgrade"])]
+    #[arg(long, value_name = "FORM", value_enum, conflicts_with_all = ["to", "windows", "no_index", "reindex", "index_sql", "index_memory", "recentre", "new_identity", "upgrade"])]
     pub(crate) print_ddl: Option<DdlForm>,
     /// With --print-ddl partitioned: servers that the tracks lie on
     #[arg(long, value_name = "N", default_value_t = 3, requires = "print_ddl", value_parser = clap::value_parser!(u32).range(2..=64))]

@@ -16,7 +16,7 @@ use crate::cli::args::{PushArgs, ReportFormat};
 use crate::cli::context::Context;
 use crate::cli::render::{self, count, grouped};
 use crate::engine::Engine;
-use crate::library::Library;
+use crate::library::{Library, OpenMode};
 
 /// Between two lines that say how far a push is.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -38,6 +38,9 @@ struct PushJson {
 }
 
 pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> {
+    if args.print_ddl.is_none() {
+        settle(context, args.new_identity)?;
+    }
     let engine = Engine::from_library(Library::open_to_read(&context.library_dir())?);
     let model = engine.model()?;
     if let Some(form) = args.print_ddl {
@@ -154,6 +157,23 @@ pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> 
         }
     }
     Ok(Ending::Fine)
+}
+
+/// Sees to it that no two libraries are sent as one: a copy gets an identity of its own.
+fn settle(context: &Context, is_copy: bool) -> anyhow::Result<()> {
+    let dir = context.library_dir();
+    let origin = Library::open_to_read(&dir)?.copied_from()?;
+    let renew = is_copy || origin.is_some();
+    let settled = Library::open(&dir, OpenMode::ReadWrite).and_then(|mut library| library.settle(renew));
+    // A library that cannot be written can be sent as it is, unless it would be sent as another one.
+    if renew {
+        settled.context("this library needs an identity of its own, and its folder cannot be written")?;
+        let of = origin.map_or_else(String::new, |origin| format!(", a copy of {},", origin.display()));
+        context.console.note(&format!(
+            "this library{of} has an identity of its own from now on: neither takes out what the other has sent"
+        ));
+    }
+    Ok(())
 }
 
 /// Brings older tables forward, and says what is left to an operator.

@@ -1,0 +1,128 @@
+//! Where a library is at home, so that a copy of it can be told from one that was moved.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::record::path_form;
+use super::{Library, OpenMode, Result};
+
+/// Setting that says where the library's database is.
+const HOME: &str = "home";
+
+/// A database's place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Home {
+    #[serde(with = "path_form")]
+    path: PathBuf,
+    /// Device and number of the file, where the system has them: they stay when it is moved on one disk.
+    file: Option<(u64, u64)>,
+}
+
+impl Home {
+    fn of(database: &Path) -> Option<Self> {
+        let path = std::fs::canonicalize(database).ok()?;
+        #[cfg(unix)]
+        let file = {
+            use std::os::unix::fs::MetadataExt as _;
+            let metadata = std::fs::metadata(&path).ok()?;
+            Some((metadata.dev(), metadata.ino()))
+        };
+        #[cfg(not(unix))]
+        let file = None;
+        Some(Self { path, file })
+    }
+}
+
+impl Library {
+    fn home(&self) -> Result<Option<Home>> {
+        Ok(self.setting(HOME)?.and_then(|text| serde_json::from_str(&text).ok()))
+    }
+
+    /// Notes where the library is, if nobody has yet; that it cannot be noted is no fault.
+    pub(super) fn note_first_home(&mut self) {
+        if matches!(self.home(), Ok(None)) {
+            self.note_home().ok();
+        }
+    }
+
+    fn note_home(&mut self) -> Result<()> {
+        let home = Home::of(&self.path).and_then(|home| serde_json::to_string(&home).ok());
+        home.map_or(Ok(()), |home| self.set_setting(HOME, Some(&home)))
+    }
+
+    /// The folder that this library is a copy of, if that one is still there. A library that was moved, or whose file was
+    /// put back in its place, is its own.
+    #[doc(hidden)]
+    pub fn copied_from(&self) -> Result<Option<PathBuf>> {
+        let (Some(home), Some(here)) = (self.home()?, Home::of(&self.path)) else { return Ok(None) };
+        let is_own = home.path == here.path || home.file.is_some() && home.file == here.file;
+        let Some(dir) = home.path.parent().filter(|_| !is_own) else { return Ok(None) };
+        let other = Self::open(dir, OpenMode::ReadOnly).and_then(|other| other.identity());
+        let is_there = other.is_ok_and(|other| self.identity().is_ok_and(|own| own == other));
+        Ok(is_there.then(|| dir.to_owned()))
+    }
+
+    /// Notes that the library is where it is now.
+    ///
+    /// - `renew`: under an identity of its own, other than that of the library that it is a copy of
+    #[doc(hidden)]
+    pub fn settle(&mut self, renew: bool) -> Result<()> {
+        if renew {
+            self.write(|tx| {
+                tx.execute("UPDATE state SET library_id = lower(hex(randomblob(16)))", [])?;
+                Ok(())
+            })?;
+        }
+        if self.home()? == Home::of(&self.path) { Ok(()) } else { self.note_home() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(dir: &Path) -> Library {
+        Library::open(dir, OpenMode::ReadWrite).unwrap()
+    }
+
+    fn copy(from: &Path, to: &Path) {
+        std::fs::create_dir(to).unwrap();
+        std::fs::copy(from.join("voisin.db"), to.join("voisin.db")).unwrap();
+    }
+
+    #[test]
+    fn a_copy_is_told_from_a_library_that_was_moved() {
+        let folder = tempfile::tempdir().unwrap();
+        let [first, second, moved] = ["first", "second", "moved"].map(|name| folder.path().join(name));
+        drop(Library::open(&first, OpenMode::Create).unwrap());
+        copy(&first, &second);
+        let there = std::fs::canonicalize(&first).unwrap();
+        assert_eq!(open(&first).copied_from().unwrap(), None);
+        assert_eq!(open(&second).copied_from().unwrap(), Some(there), "it was opened for writing, too");
+        // Elsewhere on the disk, and from another one: a copy whose origin is gone.
+        std::fs::rename(&first, &moved).unwrap();
+        assert_eq!(open(&moved).copied_from().unwrap(), None);
+        assert_eq!(open(&second).copied_from().unwrap(), None, "nobody else is it any more");
+        // The moved one says where it is; then the other one is a copy of that, as far as it knows.
+        let mut library = open(&moved);
+        library.settle(false).unwrap();
+        let identity = library.identity().unwrap();
+        drop(library);
+        copy(&moved, &first);
+        let mut library = open(&first);
+        assert!(library.copied_from().unwrap().is_some());
+        library.settle(true).unwrap();
+        assert_ne!(library.identity().unwrap(), identity);
+        assert_eq!(
+            (library.copied_from().unwrap(), library.identity().unwrap().len()),
+            (None, identity.len())
+        );
+        // One that was put back in its place.
+        drop(library);
+        std::fs::copy(first.join("voisin.db"), folder.path().join("kept")).unwrap();
+        std::fs::remove_file(first.join("voisin.db")).unwrap();
+        std::fs::copy(folder.path().join("kept"), first.join("voisin.db")).unwrap();
+        assert_eq!(open(&first).copied_from().unwrap(), None);
+    }
+}
