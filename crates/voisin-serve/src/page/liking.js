@@ -8,7 +8,8 @@ const WAYS = [["like", true, "Like it: it comes sooner in mixes"], ["dislike", f
 
 /** - `more`: what the buttons have besides */
 export function liking(more, signal) {
-  let id = null, liked = null;
+  // An answer that was asked for before the last change is no longer true.
+  let id = null, liked = null, turn = 0;
   const buttons = WAYS.map(([name, way, label]) => iconButton(name, label, () => press(way), { ...more, class: "for-change " + (more?.class ?? ""), "aria-pressed": "false" }));
   const show = () => buttons.forEach((button, at) => button.setAttribute("aria-pressed", String(liked === WAYS[at][1])));
   const press = async way => {
@@ -19,19 +20,20 @@ export function liking(more, signal) {
       say({ true: "Liked", false: "Disliked", null: "Neither liked nor disliked" }[now]);
     } catch (error) { toast(sentence(error.message)); }
   };
-  told.on("liked", ({ of, now }) => { if (of === id) { liked = now; show(); } }, signal);
+  told.on("liked", ({ of, now }) => { if (of === id) { turn++; liked = now; show(); } }, signal);
   return {
     buttons,
     /** Shows what is thought of a track; of one that is not in the library nothing can be. */
     async of(track) {
       if (track === id) return;
+      const asked = ++turn;
       id = track;
       liked = null;
       show();
       for (const button of buttons) button.disabled = id === null;
       if (id === null || document.body.dataset.rights !== "change") return;
       const { liked: known } = await ask(`tracks/${id}/liked`, { signal }).catch(() => ({ liked: null }));
-      if (track === id) { liked = known; show(); }
+      if (asked === turn) { liked = known; show(); }
     },
   };
 }
