@@ -52,8 +52,6 @@ pub(super) struct AnswerSources {
     pub(super) novelty: Vec<[f32; 2]>,
     /// Voters, nearest first.
     pub(super) neighbours: Vec<Vec<Near>>,
-    /// Voters in the space that is not whitened, nearest first.
-    pub(super) wide_neighbours: Vec<Vec<Near>>,
 }
 
 impl Core {
@@ -64,7 +62,15 @@ impl Core {
             settings.vote.transform,
             settings.vote.shrinkage,
         );
-        let head = fit_head(&examples, settings);
+        let head = (!settings.head_classes.is_empty()).then(|| {
+            let (rows, t) = head_rows(&examples.classes, &settings.head_classes);
+            let known = if rows.len() == examples.len() {
+                CowArray::from(examples.x.view())
+            } else {
+                examples.x.select(Axis(0), &rows).into()
+            };
+            Logistic::fit(known.view(), t.view(), settings.penalty).sharpened(settings.sharpness)
+        });
         let n_classes = examples.n_classes();
         Self::assemble(settings.clone(), space, head, examples.x, examples.classes, n_classes)
     }
@@ -101,95 +107,31 @@ impl Core {
         x: ArrayView2<f32>,
         allowed: impl Fn(usize, usize) -> bool + Sync,
     ) -> AnswerSources {
-        let Self { settings, head, classes, priors, .. } = self;
-        Voters { settings, head: head.as_ref(), classes, priors }.voices(x, self.surroundings(x, allowed))
-    }
-
-    /// What of the reference is near to queries.
-    fn surroundings(
-        &self,
-        x: ArrayView2<f32>,
-        allowed: impl Fn(usize, usize) -> bool + Sync,
-    ) -> Surroundings {
         let standard = self.space.standardise(x);
         let whitened = self.space.whiten(standard.view());
-        let (novelty, wide) = self.novelty.distances(&standard, &whitened, &allowed);
-        let unit = unit_rows(whitened);
-        let neighbours = nearest(unit.view(), self.unit.view(), self.settings.vote.k, &allowed);
-        Surroundings { novelty, wide, neighbours }
-    }
-}
-
-/// The head of a training set; `None` where no two genres have enough tracks, or nothing is labelled with them.
-pub(super) fn fit_head(examples: &Examples, settings: &Settings) -> Option<Logistic> {
-    if settings.head_classes.is_empty() {
-        return None;
-    }
-    let (rows, t) = head_rows(&examples.classes, &settings.head_classes);
-    if rows.is_empty() {
-        return None;
-    }
-    let known = if rows.len() == examples.len() {
-        CowArray::from(examples.x.view())
-    } else {
-        examples.x.select(Axis(0), &rows).into()
-    };
-    Some(Logistic::fit(known.view(), t.view(), settings.penalty).sharpened(settings.sharpness))
-}
-
-/// What of a reference is near to queries.
-pub(super) struct Surroundings {
-    /// The two distances.
-    novelty: Vec<[f32; 2]>,
-    /// In the space that is not whitened.
-    wide: Vec<Vec<Near>>,
-    /// In the vote's space.
-    neighbours: Vec<Vec<Near>>,
-}
-
-impl AnswerSources {
-    /// What was near to some of the queries, as far as it may vote.
-    pub(super) fn near(&self, rows: &[usize], votes: impl Fn(&usize) -> bool) -> Surroundings {
-        let of = |lists: &[Vec<Near>]| -> Vec<Vec<Near>> {
-            let voters = |&row: &usize| lists[row].iter().filter(|near| votes(&near.row)).copied().collect();
-            rows.iter().map(voters).collect()
-        };
-        let novelty = rows.iter().map(|&row| self.novelty[row]).collect();
-        Surroundings { novelty, wide: of(&self.wide_neighbours), neighbours: of(&self.neighbours) }
-    }
-}
-
-/// Who answers from what is near: the head, and the reference's labels.
-pub(super) struct Voters<'a> {
-    pub(super) settings: &'a Settings,
-    pub(super) head: Option<&'a Logistic>,
-    pub(super) classes: &'a [Vec<usize>],
-    pub(super) priors: &'a [f32],
-}
-
-impl Voters<'_> {
-    pub(super) fn voices(&self, x: ArrayView2<f32>, near: Surroundings) -> AnswerSources {
+        let (novelty, near) = self.novelty.distances(&standard, &whitened, &allowed);
         let settings = VoteSettings {
             k: NoveltyReference::NEIGHBOURS,
             temperature: WIDE_TEMPERATURE,
             ..self.settings.vote.clone()
         };
-        let Surroundings { novelty, wide: wide_neighbours, neighbours } = near;
-        let wide = floored_log(&self.shares(&wide_neighbours, &settings, VotePart::Divided));
+        let wide = floored_log(&self.shares(&near, &settings, VotePart::Divided));
+        let unit = unit_rows(whitened);
+        let neighbours = nearest(unit.view(), self.unit.view(), self.settings.vote.k, &allowed);
         let [shares, whole] = [VotePart::Divided, VotePart::Whole]
             .map(|part| self.shares(&neighbours, &self.settings.vote, part));
         let vote = floored_log(&shares);
         let head = self.head(x, &vote);
-        AnswerSources { head, vote, shares, whole, wide, novelty, neighbours, wide_neighbours }
+        AnswerSources { head, vote, shares, whole, wide, novelty, neighbours }
     }
 
     fn shares(&self, neighbours: &[Vec<Near>], vote: &VoteSettings, part: VotePart) -> Array2<f32> {
-        vote_shares(neighbours, self.classes, self.priors, vote, part)
+        vote_shares(neighbours, &self.classes, &self.priors, vote, part)
     }
 
     fn head(&self, x: ArrayView2<f32>, vote: &Array2<f32>) -> Array2<f32> {
         let classes = &self.settings.head_classes;
-        let Some(head) = self.head else { return vote.clone() };
+        let Some(head) = &self.head else { return vote.clone() };
         let said = head.log_probabilities(x);
         // a genre that the head does not know keeps its votes, the others share the rest
         let mut out = vote.clone();

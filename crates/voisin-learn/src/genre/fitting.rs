@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use ndarray::{Array2, Axis};
 
 use super::{
-    FitOptions, Fold, Fusion, FusionPart, GenreError, GenreModel, LabelledVectors, Nesting, Novelty,
+    FitOptions, Fold, Fusion, FusionPart, GenreError, GenreModel, LabelledVectors, Near, Nesting, Novelty,
     OutOfFold, PrecisionStep, Quality, Settings,
     choose::{choose, sample_groups},
-    core::{AnswerSources, Core, Voters, fit_head},
-    data::{Examples, priors},
+    core::{AnswerSources, Core},
+    data::Examples,
     held_out::HeldOut,
     parallel,
 };
@@ -17,9 +17,6 @@ use crate::metrics::{self, argmax};
 
 /// Tracks from which on three folds say as much as five.
 const MANY: usize = 4000;
-/// Tracks from which on two folds find about as many doubtful labels as three.
-const HALVED: usize = 15_000;
-
 impl GenreModel {
     /// Chooses settings by validation on held-out groups, fits everything, joins and calibrates it.
     ///
@@ -33,18 +30,17 @@ impl GenreModel {
         options: &FitOptions,
     ) -> Result<(Self, OutOfFold), GenreError> {
         let examples = sampled(examples, options);
-        let (validated, core) = Validated::of(&examples, options, true)?;
-        let oof = validated.out_of_fold(&examples);
-        let Validated { settings, nesting, fusion, accuracies, voices, covered, divided, scores, .. } =
-            validated;
+        let Validated { settings, core, nesting, fusion, accuracies, mut voices, covered, divided, scores } =
+            Validated::of(&examples, options, true)?;
         let core = core.unwrap_or_else(|| Core::fit(examples.clone(), &settings));
         let held = HeldOut::new(
             examples.ids.clone(),
             examples.genres.clone(),
-            [divided, voices.head.mapv(f32::exp), voices.whole],
+            [divided.clone(), voices.head.mapv(f32::exp), voices.whole.clone()],
             scores.iter().map(|score| *score as f32).collect(),
-            voices.neighbours,
+            std::mem::take(&mut voices.neighbours),
         );
+        let oof = out_of_fold(&examples, &nesting, voices, divided, scores);
         let quality = Quality::of(&oof, &covered, &examples.groups, &accuracies);
         let model = Self {
             core,
@@ -65,32 +61,11 @@ impl GenreModel {
 }
 
 impl OutOfFold {
-    /// What [`GenreModel::fit`] says of tracks by models that had not seen their group, without the model of all of them;
-    /// then once more without the labels that this makes doubtful: these train no head, and do not vote. Settings, folds and
-    /// neighbours are those of the first time. Where a genre would lose all its tracks the first time's answer stays.
-    ///
-    /// - `doubtful`: rows of the set
-    pub(super) fn without_doubtful(
-        set: &LabelledVectors,
-        options: &FitOptions,
-        doubtful: impl FnOnce(&Self) -> Vec<usize>,
-    ) -> Result<Self, GenreError> {
-        let mut examples = sampled(Examples::new(set)?, options);
-        let folds = if examples.len() > HALVED { 2 } else { options.folds };
-        let (first, _) = Validated::of(&examples, &FitOptions { folds, ..options.clone() }, false)?;
-        let said = first.out_of_fold(&examples);
-        let (labelled, counts) = (examples.classes.clone(), examples.counts());
-        for row in doubtful(&said) {
-            // they are ascending
-            examples.origin.binary_search(&row).into_iter().for_each(|at| examples.classes[at].clear());
-        }
-        let is_lost = |(before, after): (&usize, usize)| *before > 0 && after == 0;
-        if examples.classes == labelled || counts.iter().zip(examples.counts()).any(is_lost) {
-            return Ok(said);
-        }
-        let second = first.relabelled(&examples)?;
-        examples.classes = labelled;
-        Ok(second.out_of_fold(&examples))
+    /// What [`GenreModel::fit`] says of tracks by models that had not seen their group, without the model of all of them.
+    pub(super) fn of(set: &LabelledVectors, options: &FitOptions) -> Result<Self, GenreError> {
+        let examples = sampled(Examples::new(set)?, options);
+        let Validated { nesting, voices, divided, scores, .. } = Validated::of(&examples, options, false)?;
+        Ok(out_of_fold(&examples, &nesting, voices, divided, scores))
     }
 }
 
@@ -102,7 +77,8 @@ fn sampled(examples: Examples, options: &FitOptions) -> Examples {
 /// Choices, and what held-out tracks say of them.
 struct Validated {
     settings: Settings,
-    folds: Vec<Fold>,
+    /// Fitted on all tracks.
+    core: Option<Core>,
     nesting: Nesting,
     fusion: Fusion,
     /// Of the vote, and where there is a head of that and of both.
@@ -118,12 +94,8 @@ struct Validated {
 }
 
 impl Validated {
-    /// - `with_whole`: fit all tracks too, which is returned
-    fn of(
-        examples: &Examples,
-        options: &FitOptions,
-        with_whole: bool,
-    ) -> Result<(Self, Option<Core>), GenreError> {
+    /// - `with_whole`: fit all tracks too
+    fn of(examples: &Examples, options: &FitOptions, with_whole: bool) -> Result<Self, GenreError> {
         let most = if examples.len() > MANY { 3 } else { usize::MAX };
         let folds = options.folds.clamp(2, most);
         let settings = choose(examples, options.min_tracks.max(2), folds, options.seed)?;
@@ -138,10 +110,7 @@ impl Validated {
                 Some(fold) => {
                     let core = Core::fit(examples.subset(&fold.rest), &settings);
                     let asked = examples.x.select(Axis(0), &fold.held);
-                    let mut voices = core.voices(asked.view(), |_, _| true);
-                    let near = voices.neighbours.iter_mut().chain(&mut voices.wide_neighbours).flatten();
-                    near.for_each(|near| near.row = fold.rest[near.row]);
-                    Done::Fold(Box::new(voices))
+                    Done::Fold(Box::new(core.voices(asked.view(), |_, _| true)))
                 }
             })
         })?;
@@ -152,39 +121,7 @@ impl Validated {
                 Done::Fold(voices) => of_folds.push(*voices),
             }
         }
-        let r = Self::joined(examples, settings, folds, of_folds);
-        Ok((r, core))
-    }
-
-    /// The same of other labels, by the settings, folds and neighbours that there were.
-    fn relabelled(self, examples: &Examples) -> Result<Self, GenreError> {
-        let Self { settings, folds, voices, .. } = self;
-        let of_folds = parallel::map(&folds, |fold| {
-            let is_labelled = |row: &usize| !examples.classes[*row].is_empty();
-            let rest: Vec<usize> = fold.rest.iter().copied().filter(is_labelled).collect();
-            let rest = examples.subset(&rest);
-            let (head, priors) = (fit_head(&rest, &settings), priors(&rest.classes, rest.n_classes()));
-            let voters = Voters {
-                settings: &settings,
-                head: head.as_ref(),
-                classes: &examples.classes,
-                priors: &priors,
-            };
-            let asked = examples.x.select(Axis(0), &fold.held);
-            Ok::<_, GenreError>(voters.voices(asked.view(), voices.near(&fold.held, is_labelled)))
-        })?;
-        Ok(Self::joined(examples, settings, folds, of_folds))
-    }
-
-    /// - `of_folds`: of each fold's held rows; neighbours by their rows among all
-    fn joined(
-        examples: &Examples,
-        settings: Settings,
-        folds: Vec<Fold>,
-        of_folds: Vec<AnswerSources>,
-    ) -> Self {
-        let (voices, mut covered) = join_folds(examples, &folds, of_folds);
-        covered.retain(|&row| !examples.classes[row].is_empty());
+        let (voices, covered) = join_folds(examples, &folds, of_folds);
         let known: Vec<[f32; 2]> = covered.iter().map(|&r| voices.novelty[r]).collect();
         let novelty = Novelty::fit(&known);
         let nesting = Nesting::new(examples.genres.clone(), &examples.classes);
@@ -210,22 +147,28 @@ impl Validated {
         let accuracies: Vec<f64> = rights.iter().map(|right| share(right)).collect();
         let (fusion, _) = tried.swap_remove(chosen);
         let (divided, scores) = fusion.apply(&voices);
-        Self { settings, folds, nesting, fusion, accuracies, voices, covered, divided, scores }
+        Ok(Self { settings, core, nesting, fusion, accuracies, voices, covered, divided, scores })
     }
+}
 
-    fn out_of_fold(&self, examples: &Examples) -> OutOfFold {
-        let (mut fused, mut head) = (self.divided.clone(), self.voices.head.mapv(f32::exp));
-        [&mut fused, &mut head].into_iter().for_each(|p| self.nesting.undivide(p));
-        OutOfFold {
-            rows: examples.origin.clone(),
-            ids: examples.ids.clone(),
-            genres: examples.genres.clone(),
-            classes: examples.classes.clone(),
-            head,
-            vote: self.voices.whole.clone(),
-            fused,
-            novelty: self.scores.clone(),
-        }
+fn out_of_fold(
+    examples: &Examples,
+    nesting: &Nesting,
+    voices: AnswerSources,
+    mut fused: Array2<f32>,
+    novelty: Vec<f64>,
+) -> OutOfFold {
+    let mut head = voices.head.mapv(f32::exp);
+    [&mut fused, &mut head].into_iter().for_each(|p| nesting.undivide(p));
+    OutOfFold {
+        rows: examples.origin.clone(),
+        ids: examples.ids.clone(),
+        genres: examples.genres.clone(),
+        classes: examples.classes.clone(),
+        head,
+        vote: voices.whole,
+        fused,
+        novelty,
     }
 }
 
@@ -254,10 +197,9 @@ fn join_folds(
         wide: Array2::from_elem((n, k), flat),
         novelty: vec![[0.0; 2]; n],
         neighbours: vec![Vec::new(); n],
-        wide_neighbours: vec![Vec::new(); n],
     };
     let mut covered = Vec::new();
-    for (fold, mut voices) in folds.iter().zip(of_folds) {
+    for (fold, voices) in folds.iter().zip(of_folds) {
         for (i, &row) in fold.held.iter().enumerate() {
             all.head.row_mut(row).assign(&voices.head.row(i));
             all.vote.row_mut(row).assign(&voices.vote.row(i));
@@ -265,8 +207,8 @@ fn join_folds(
             all.whole.row_mut(row).assign(&voices.whole.row(i));
             all.wide.row_mut(row).assign(&voices.wide.row(i));
             all.novelty[row] = voices.novelty[i];
-            all.neighbours[row] = std::mem::take(&mut voices.neighbours[i]);
-            all.wide_neighbours[row] = std::mem::take(&mut voices.wide_neighbours[i]);
+            let near = |near: &Near| Near { row: fold.rest[near.row], ..*near };
+            all.neighbours[row] = voices.neighbours[i].iter().map(near).collect();
             covered.push(row);
         }
     }

@@ -145,7 +145,6 @@ mod tests {
             wide,
             novelty: (0..n).map(|i| if strange(i) { [9.0; 2] } else { [-9.0; 2] }).collect(),
             neighbours: vec![Vec::new(); n],
-            wide_neighbours: vec![Vec::new(); n],
         };
         (voices, targets)
     }
