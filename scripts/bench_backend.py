@@ -12,7 +12,7 @@ DIR/report.json after every step, so that a run which is cut short leaves what i
 what the report has. Processor seconds are those of the servers (Linux, /proc) and of voisin. Every question is also compared
 with all tracks, which over shards and for many tracks is most of the time: --shard-queries asks less often there. --keep leaves
 the servers running, with their addresses in the report, for more questions. --delay asks once more with so many milliseconds
-on the way back from the one server, and from each shard.
+on the way back from the one server, and from each shard. --lists asks for lists, too.
 
 --fit reads such reports of several sizes and prints the power of the number of tracks with which each figure of one server
 grows, and what that gives for larger ones. Needs numpy, and pyarrow where vectors are made.
@@ -27,6 +27,7 @@ p.add_argument("--widths", default="40,100,200"); p.add_argument("--binary", def
 p.add_argument("--index-memory", type=int, default=1024, help="MB"); p.add_argument("--shared-buffers", type=int, default=512, help="MB")
 p.add_argument("--shard-queries", type=int, help="questions over shards, where not --queries")
 p.add_argument("--filters", action="store_true", help="also under filters that pass a half to a thousandth")
+p.add_argument("--lists", action="store_true", help="also lists in several orders")
 p.add_argument("--parts", default="library,one,shards"); p.add_argument("--keep", action="store_true")
 p.add_argument("--delay", type=float, default=0, help="ms"); p.add_argument("--fit", nargs="+", metavar="REPORT"); p.add_argument("--to", default="10000000,100000000")
 a = p.parse_args()
@@ -219,10 +220,22 @@ def ask(name, servers, queries):
         note(f"{name}_{genre}", voisin(*measure, "--queries", str(queries), "--widths", "100", "--genre", genre, servers=servers, library=root / "none"))
 
 
+def lists(name, servers):
+    """What lists cost, start included, and how the server puts them in order."""
+    figures = {}
+    for words in ("--sort artist", "--sort title --reverse", "--sort path", "--sort time", "--sort artist --genre half", "--sort title --genre tenth --year 1990-1999"):
+        found = voisin("list", "--limit", "50", *words.split(), "--backend", servers[0].url, servers=servers, library=root / "none")
+        figures[words] = {"total": found["total"], "processor_seconds": found["processor_seconds"], "servers_processor_seconds": found["servers_processor_seconds"]}
+    order = "artist, album nulls last, disc nulls last, number nulls last, title nulls last, id"
+    figures["explain"] = servers[0].psql(f"explain (analyze, costs off, timing off) select id from voisin_order where artist is not null order by {order} limit 50").splitlines()
+    note(f"{name}_lists", figures)
+
+
 def one():
     server = Server()
     try:
         sent = voisin("push", "--to", server.url, "--no-index", servers=[server])
+        if a.lists: server.psql("analyze voisin_track, voisin_order"); lists("one", [server])
         made = voisin("push", "--to", server.url, "--index-memory", str(a.index_memory), servers=[server])
         note("push", {**sent, "rows_a_second": round(a.tracks / sent["seconds"]), "index_seconds": made["index_seconds"],
                       "index_processor_seconds": made["servers_processor_seconds"]})
@@ -257,6 +270,7 @@ def shards():
             seconds.append(round(time.perf_counter() - start, 1)); processor.append(round(shard.processor() - before, 1))
         note("index_shards", {"seconds": seconds, "processor_seconds": processor,
                               "bytes": [int(shard.psql(SIZES.format(f"voisin_track_{i}"))) for i, shard in enumerate(servers[1:])]})
+        if a.lists: servers[0].psql("analyze voisin_order"); lists("shards", servers)
         ask("shards", servers, a.shard_queries or a.queries)
         if a.delay:
             for i, shard in enumerate(servers[1:]):

@@ -3,8 +3,7 @@
 use std::ffi::OsString;
 
 use crate::answers::status::StatusJson;
-use crate::engine::{Engine, Seed, SimilarOptions, SimilarTrack};
-use crate::library::TrackFilter;
+use crate::engine::{Engine, MixOptions, Seed, SimilarOptions, SimilarTrack, TrackPage, TrackQuery};
 use crate::questions::Filters;
 
 /// Variable that names a database.
@@ -35,19 +34,14 @@ pub(crate) trait RemoteLibrary {
     fn fetch_some(&mut self, most: Option<usize>) -> anyhow::Result<Option<u64>>;
     /// Fetches so many of the nearest of each of these.
     fn fetch_near(&mut self, seeds: &[Seed], each: usize) -> anyhow::Result<()>;
-    /// Fetches every track that fits.
-    ///
-    /// - returns: how many fit, where they are more than `most`
-    fn fetch_fitting(
-        &mut self,
-        filter: &TrackFilter,
-        words: &str,
-        most: usize,
-    ) -> anyhow::Result<Option<u64>>;
+    /// As [`Engine::list`].
+    fn list(&mut self, query: &TrackQuery) -> anyhow::Result<TrackPage>;
     /// Window vectors are not needed of what is fetched from now on.
     fn leave_windows(&mut self);
     /// As [`Engine::similar`].
     fn similar(&mut self, seeds: &[Seed], options: &SimilarOptions) -> anyhow::Result<Vec<SimilarTrack>>;
+    /// As [`Engine::mix`].
+    fn mix(&mut self, seeds: &[Seed], options: &MixOptions) -> anyhow::Result<Vec<SimilarTrack>>;
     /// The temporary library, and the folder that it is in.
     fn into_parts(self: Box<Self>) -> (Engine, tempfile::TempDir);
 }

@@ -8,9 +8,8 @@ use super::context::Context;
 use super::database;
 use super::remote::{RemoteLibrary, database_address};
 use crate::answers::status::StatusJson;
-use crate::engine::{Engine, Seed, SimilarOptions, SimilarTrack};
-use crate::library::TrackFilter;
-use crate::questions::Filters;
+use crate::engine::{Engine, Seed, SimilarOptions, SimilarTrack, TrackPage, TrackQuery};
+use crate::questions::{Filters, Mix, Mixing, SimilarAnswer};
 
 /// Tracks that are fetched where a verb compares all with all and nobody says how many.
 const SAMPLE: usize = 20_000;
@@ -143,17 +142,12 @@ impl LibraryTarget {
         Ok(())
     }
 
-    /// Makes every track known that fits.
-    pub(crate) fn fetch_fitting(&mut self, filter: &TrackFilter, words: &str) -> anyhow::Result<()> {
-        if let Self::Remote { remote, sample } = self {
-            let most = sample.unwrap_or(SAMPLE);
-            if let Some(found) = remote.fetch_fitting(filter, words, most)? {
-                anyhow::bail!(
-                    "{found} tracks fit or more, and at most {most} are put in order here: narrow them by filters or words, or take more with --sample N"
-                );
-            }
+    /// As [`Engine::list`].
+    pub(crate) fn list(&mut self, query: &TrackQuery) -> anyhow::Result<TrackPage> {
+        match self {
+            Self::Local(engine) => Ok(engine.list(query)?),
+            Self::Remote { remote, .. } => remote.list(query),
         }
-        Ok(())
     }
 
     /// As [`Engine::similar`].
@@ -165,6 +159,24 @@ impl LibraryTarget {
         match self {
             Self::Local(engine) => Ok(engine.similar(seeds, options)?),
             Self::Remote { remote, .. } => remote.similar(seeds, options),
+        }
+    }
+
+    /// As [`Mix::run`].
+    pub(crate) fn mix(
+        &mut self,
+        asked: &Mix,
+        seeds: &[Seed],
+        played: Vec<Seed>,
+    ) -> anyhow::Result<SimilarAnswer> {
+        match self {
+            Self::Local(engine) => Ok(asked.run(engine, seeds, played, &Mixing::default())?),
+            Self::Remote { remote, .. } => {
+                let tracks = remote.tracks()?;
+                let options = asked.options(remote.engine(), seeds, played, &Mixing::default(), tracks)?;
+                let found = remote.mix(seeds, &options)?;
+                Ok(SimilarAnswer { found, standing: None, steered: None })
+            }
         }
     }
 

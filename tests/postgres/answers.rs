@@ -12,6 +12,7 @@ use voisin::{ContentId, TrackId};
 use voisin_library::{Library, OpenMode, TrackFilter, TrackTags, Vectors};
 use voisin_postgres::{BackendError, Effort, Postgres, PostgresAddress, TrackStore};
 
+use super::common::server::Server as Web;
 use super::common::{Sandbox, code, fine, fine_json, json, text};
 use super::made::{DIMENSION, filters, model, synthetic};
 use super::servers::{Cluster, Server, programs};
@@ -356,30 +357,147 @@ fn one_trait_two_stores() {
     }
 }
 
-/// The server answers from a copy that follows the database: as from the library that was pushed.
+/// Answers of a server, which are asked for again while an index is built or a copy is made.
+fn ask(web: &Web, path: &str, question: &Value) -> Value {
+    for _ in 0..200 {
+        let (status, answer) = if question.is_null() { web.get(path) } else { web.post(path, question) };
+        if status != 503 {
+            assert_eq!(status, 200, "{path} {question}: {answer}");
+            return answer;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    panic!("{path}: always busy");
+}
+
+fn words(words: &str) -> Value {
+    serde_json::json!({ "words": words })
+}
+
+fn id_of(web: &Web, words: &str) -> Option<i64> {
+    let found = ask(web, &format!("/api/v1/tracks?query={}", words.replace(' ', "%20")), &Value::Null);
+    found["tracks"][0]["id"].as_i64()
+}
+
+/// The server answers straight from the database, on one server and on shards: as from the library that was pushed.
 #[test]
 fn the_server_answers_from_there_as_from_here() {
-    use super::common::server::Server as Web;
+    let Some(programs) = programs() else { return };
+    let sandbox = sandbox_with(3000);
+    let (server, cluster) = (Server::start(&programs), Cluster::start(&programs, &sandbox));
+    push(&sandbox, &server, &[]);
+    push(&sandbox, &cluster.coordinator, &[]);
+    let here = Web::start(&sandbox, &[]);
+    // What a database cannot tell is which tracks are far from all others: a mix is that of a copy of it.
+    let copy = sandbox.path("copy");
+    let copied = Web::start(&sandbox, &["--backend", &server.url(), "--copy", copy.to_str().unwrap()]);
+    ask(&copied, "/api/v1/genres", &Value::Null);
+    for (url, alone) in [(server.url(), true), (cluster.coordinator.url(), false)] {
+        let there = Web::start(&sandbox, &["--backend", &url]);
+        let id = id_of(&there, "title 12").unwrap();
+        assert!(id < 1 << 53, "ids that a browser can hold: {id}");
+        for (path, question) in [
+            ("/api/v1/similar", serde_json::json!({"seeds": [words("title 12")], "limit": 20})),
+            (
+                "/api/v1/similar",
+                serde_json::json!({"seeds": [words("title 12"), words("title 900")], "filters": {"genre": ["jazz"]}}),
+            ),
+            (
+                "/api/v1/similar",
+                serde_json::json!({"seeds": [{"path": "/music/3/album 3/3.flac"}], "max_per_artist": 1}),
+            ),
+            ("/api/v1/mix", serde_json::json!({"seeds": [words("title 12")], "mixing": {"random_seed": 3}})),
+            (
+                "/api/v1/mix",
+                serde_json::json!({"seeds": [words("title 12")], "played": [words("title 52"), words("title 900")],
+                    "filters": {"year": "1960-1999"}, "mixing": {"random_seed": 3, "max_per_artist": 1}}),
+            ),
+            (
+                "/api/v1/refs/similar",
+                serde_json::json!({"songs": [{"name": "Title 12", "artist": "Artist 12"}], "mixing": {"random_seed": 5}}),
+            ),
+            (
+                "/api/v1/refs/similar",
+                serde_json::json!({"albums": [{"name": "album 3"}], "artists": [{"name": "artist 17"}],
+                    "mixing": {"random_seed": 5}}),
+            ),
+            (
+                "/api/v1/refs/similar",
+                serde_json::json!({"songs": [{"path": "album 3/3.flac"}], "mixing": {"random_seed": 5}}),
+            ),
+            ("/api/v1/tracks?query=title%207&limit=50&sort=title", Value::Null),
+            ("/api/v1/tracks?sort=artist&limit=7", Value::Null),
+            ("/api/v1/tracks?sort=path&reverse=true&limit=7&genre=rock", Value::Null),
+        ] {
+            let reference = if question.get("mixing").is_some() { &copied } else { &here };
+            let (a, b) = (ask(reference, path, &question), ask(&there, path, &question));
+            assert!(same(&a, &b), "{path} {question}:\n{a}\n{b}");
+        }
+        // Pages follow each other as they do here, and a track is known by its id.
+        let pages = |web: &Web| {
+            let (mut paths, mut after) = (Vec::new(), String::new());
+            for _ in 0..4 {
+                let page = ask(web, &format!("/api/v1/tracks?sort=artist&limit=25{after}"), &Value::Null);
+                let tracks = page["tracks"].as_array().unwrap().iter();
+                paths.extend(tracks.map(|track| track["path"].to_string()));
+                after = format!("&after={}", page["next"]);
+            }
+            paths
+        };
+        assert_eq!(pages(&there), pages(&here));
+        let shown = ask(&there, &format!("/api/v1/tracks/{id}?words=true"), &Value::Null);
+        assert!(shown["id"] == id && shown["title"].as_str().unwrap().starts_with("title 12"), "{shown}");
+        assert_eq!(there.get(&format!("/api/v1/tracks/{}", id ^ 1)).0, 404);
+        let status = ask(&there, "/api/v1/status", &Value::Null);
+        assert_eq!(status["tracks"], 3000, "{status}");
+        // What is about all tracks is refused, with what answers it.
+        for (path, question) in [
+            ("/api/v1/genres", Value::Null),
+            ("/api/v1/map", Value::Null),
+            ("/api/v1/find?query=calm", Value::Null),
+            ("/api/v1/playlist", serde_json::json!({"seeds": [words("title 12")]})),
+            ("/api/v1/classify", serde_json::json!({"tracks": [words("title 12")]})),
+        ] {
+            let (status, problem) =
+                if question.is_null() { there.get(path) } else { there.post(path, &question) };
+            assert!(
+                status == 409 && problem["next"].as_str().unwrap().contains("keep a copy"),
+                "{path}: {problem}"
+            );
+        }
+        if alone {
+            // What is pushed is seen by the next question.
+            let mut library = Library::open(&sandbox.path("library"), OpenMode::ReadWrite).unwrap();
+            let kept = library.track(TrackId(20)).unwrap();
+            let tags = TrackTags { title: Some("renamed here".into()), ..kept.tags };
+            library.attach_file(TrackId(20), &kept.files[0].record, &tags).unwrap();
+            drop(library);
+            push(&sandbox, &server, &[]);
+            assert!(id_of(&there, "renamed here").is_some());
+            server.stop("immediate");
+            let (status, problem) = there.get(&format!("/api/v1/tracks/{id}"));
+            assert!(
+                status == 503 && problem["next"].as_str().unwrap().contains("start the database"),
+                "{problem}"
+            );
+            server.up();
+            ask(&there, &format!("/api/v1/tracks/{id}"), &Value::Null);
+            push(&sandbox, &cluster.coordinator, &[]);
+        }
+    }
+}
+
+/// The server answers from a copy that follows the database: as from the library that was pushed.
+#[test]
+fn the_server_answers_from_a_copy_as_from_here() {
     let Some(programs) = programs() else { return };
     let server = Server::start(&programs);
     let sandbox = sandbox_with(600);
     let url = server.url();
     push(&sandbox, &server, &[]);
     let here = Web::start(&sandbox, &[]);
-    let there = Web::start(&sandbox, &["--backend", &url]);
-    let ask = |web: &Web, path: &str, question: &Value| {
-        for _ in 0..100 {
-            // An index that is being built is said to be.
-            let (status, answer) = if question.is_null() { web.get(path) } else { web.post(path, question) };
-            if status != 503 {
-                assert_eq!(status, 200, "{path} {question}: {answer}");
-                return answer;
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        panic!("{path}: always busy");
-    };
-    let words = |words: &str| serde_json::json!({ "words": words });
+    let copy = sandbox.path("copy");
+    let there = Web::start(&sandbox, &["--backend", &url, "--copy", copy.to_str().unwrap()]);
     for (path, question) in [
         ("/api/v1/similar", serde_json::json!({"seeds": [words("title 12")], "limit": 20})),
         (
@@ -395,12 +513,8 @@ fn the_server_answers_from_there_as_from_here() {
         assert!(same(&a, &b), "{path} {question}:\n{a}\n{b}");
     }
     // Music that is not here, and labels, whose place is the library that is pushed.
-    let id_of = |web: &Web, words: &str| {
-        let found = ask(web, &format!("/api/v1/tracks?query={}", words.replace(' ', "%20")), &Value::Null);
-        found["tracks"][0]["id"].as_i64()
-    };
     let id = id_of(&there, "title 12").unwrap();
-    assert!(id < 1_000_000, "ids that a browser can hold: {id}");
+    assert!(id < 1 << 53, "ids that a browser can hold: {id}");
     let (status, problem) = there.get(&format!("/api/v1/tracks/{id}/audio"));
     assert_eq!(status, 404, "{problem}");
     let (status, problem) =
@@ -446,6 +560,18 @@ fn the_server_answers_from_there_as_from_here() {
     server.up();
     ask(&there, "/api/v1/tracks?query=title", &Value::Null);
     assert_eq!(id_of(&there, "title 12"), Some(id));
+    // The next start goes on with the copy, and its ids are the same.
+    drop(there);
+    let again = Web::start(&sandbox, &["--backend", &url, "--copy", copy.to_str().unwrap()]);
+    assert_eq!(ask(&again, "/api/v1/labels", &Value::Null)["by_hand"][0]["genre"], "Zouk");
+    assert_eq!(id_of(&again, "title 12"), Some(id));
+    let own = sandbox.path("library");
+    let refused = sandbox.run(["serve", "--backend", &url, "--no-token", "--copy", own.to_str().unwrap()]);
+    assert!(
+        code(&refused) == 2 && text(&refused.stderr).contains("name another folder"),
+        "{}",
+        text(&refused.stderr)
+    );
     // Without a library here there is no place for a token.
     let empty = Sandbox::new();
     let refused = empty.run(["serve", "--backend", &url]);
@@ -529,6 +655,37 @@ fn other_indexes_are_made_and_measured() {
     };
     assert!(paths(&there).intersection(&paths(&here)).count() >= 4, "{there} {here}");
     fine(sandbox.run(["classify", "title 4321", "--backend", &url]));
+
+    // Lists of more than are put in order at once are in the order of those of this disk.
+    for order in [
+        "artist", "album", "title", "path", "added", "genre", "year", "time", "bpm", "key", "loudness",
+        "size",
+    ] {
+        for more in [
+            &["--limit", "40"][..],
+            &["--limit", "40", "--reverse"],
+            &["--limit", "70", "--genre", "rock", "--year", "1960-2019"],
+        ] {
+            let words =
+                ["list", "--sort", order, "--format", "json"].iter().chain(more).copied().collect::<Vec<_>>();
+            let here = fine_json(sandbox.run(&words));
+            let there = fine_json(sandbox.run(words.iter().copied().chain(["--backend", &url])));
+            assert_eq!(here["total"], there["total"], "{words:?}");
+            // Where the order says nothing of two, ids do, which are others there.
+            let by = match order {
+                "year" | "loudness" | "key" => order,
+                "time" => "seconds",
+                "bpm" => "tempo",
+                "genre" => "genres",
+                "size" => "codec",
+                _ => "path",
+            };
+            let column = |list: &Value| -> Vec<String> {
+                list["tracks"].as_array().unwrap().iter().map(|track| track[by].to_string()).collect()
+            };
+            assert_eq!(column(&here), column(&there), "{words:?}");
+        }
+    }
 
     let unknown = sandbox.run(["eval", "index", "--backend", &url, "--genre", "no such genre"]);
     assert!(refused(unknown).contains("no such genre"));

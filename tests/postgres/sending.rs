@@ -51,7 +51,7 @@ fn a_push_that_is_killed_ends_in_the_same_tables() {
             );
             killed.psql(
                 "drop table if exists voisin_track, voisin_state, voisin_source, voisin_held, voisin_setting,
-                    voisin_gone, voisin_mean",
+                    voisin_gone, voisin_mean, voisin_order",
                 &[],
             );
         }
@@ -186,7 +186,7 @@ fn only_recentre_renews_the_mean() {
     // Tables of before the mean are refused by their number.
     server.psql("update voisin_state set schema = 1", &[]);
     let said = refused(sandbox.run(["push", "--to", &url]));
-    assert!(said.contains("schema 1, this voisin knows 3") && said.contains("push again"), "{said}");
+    assert!(said.contains("schema 1, this voisin knows 4") && said.contains("push again"), "{said}");
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! What an operator does with a database: upgrades, takedowns, libraries that hold the same recordings, indexes.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use voisin::{Engine, TrackId};
 use voisin_library::{Library, OpenMode};
-use voisin_postgres::{Postgres, PostgresAddress, put};
+use voisin_postgres::{BackendError, Mirror, Postgres, PostgresAddress, put};
 
 use super::common::{Sandbox, code, fine, fine_json, json, text};
 use super::servers::{Server, programs};
@@ -26,36 +28,53 @@ fn catalogue(server: &Server) -> BTreeSet<String> {
     said.lines().map(str::to_owned).collect()
 }
 
-/// tests/data/postgres/v2.sql: a database of schema 2 with twenty tracks of a library and two of a worker.
+/// tests/data/postgres/vN.sql: a database of schema N with twenty tracks of a library and two of a worker.
 #[test]
 fn an_upgrade_keeps_what_an_older_voisin_sent() {
     let Some(programs) = programs() else { return };
-    let (server, new) = (Server::start(&programs), Server::start(&programs));
-    server.psql(include_str!("../data/postgres/v2.sql"), &[]);
+    for (schema, sql) in
+        [(2, include_str!("../data/postgres/v2.sql")), (3, include_str!("../data/postgres/v3.sql"))]
+    {
+        upgrade(&programs, schema, sql);
+    }
+}
+
+fn upgrade(programs: &Path, schema: u32, sql: &str) {
+    let (server, new) = (Server::start(programs), Server::start(programs));
+    server.psql(sql, &[]);
     let (url, sandbox) = (server.url(), sandbox_with(20));
     // This library is the one that sent them.
     let identity = Library::open(&sandbox.path("library"), OpenMode::ReadOnly).unwrap().identity().unwrap();
     server.psql(
         &format!(
             "update voisin_track set source = '{identity}' where source <> '';
-             update voisin_source set library = '{identity}'"
+             update voisin_source set library = '{identity}';
+             do $$ begin update voisin_held set library = '{identity}' where library <> '';
+             exception when undefined_table then null; end $$"
         ),
         &[],
     );
     let before = server.tables();
     for words in [&["push", "--to", &url][..], &["list", "--backend", &url], &["pull", "--from", &url]] {
         let said = refused(sandbox.run(words));
-        assert!(said.contains("schema 2, this voisin knows 3") && said.contains("push --upgrade"), "{said}");
+        let expected = format!("schema {schema}, this voisin knows 4");
+        assert!(said.contains(&expected) && said.contains("push --upgrade"), "{said}");
     }
     let upgraded = sandbox.run(["push", "--to", &url, "--upgrade", "--format", "json"]);
     let said = text(&upgraded.stderr);
-    assert!(code(&upgraded) == 0 && said.contains("tables of schema 2 brought forward"), "{said}");
+    let expected = format!("tables of schema {schema} brought forward");
+    assert!(code(&upgraded) == 0 && said.contains(&expected), "{said}");
     let sent = json(upgraded);
     assert_eq!((&sent["added"], &sent["removed"]), (&0.into(), &0.into()), "{sent}");
     assert_eq!(server.tables(), before, "no row is another one");
     // The tables are those of a new database.
     push(&sandbox, &new, &[]);
     assert_eq!(catalogue(&server), catalogue(&new));
+    // So are the rows that lists are sorted by; those of a worker are here besides.
+    let sorted_by =
+        "select * from voisin_order where id in (select id from voisin_track where source <> '') order by id";
+    assert_eq!(server.psql(sorted_by, &[]), new.psql("select * from voisin_order order by id", &[]));
+    assert_eq!(server.psql("select count(*) from voisin_order", &[]), "22");
     let said = text(&sandbox.run(["push", "--to", &url, "--upgrade"]).stderr);
     assert!(said.contains("no tables of an older voisin"), "{said}");
     // The library holds what it sent, and a worker's tracks are nobody's.
@@ -152,6 +171,54 @@ fn a_copied_library_is_sent_as_one_of_its_own() {
     let sent = first.run(words.iter().chain(&["--new-identity"]));
     assert!(text(&sent.stderr).contains("identity of its own"), "{}", text(&sent.stderr));
     assert_eq!(server.psql("select count(distinct library) from voisin_held", &[]), "3");
+}
+
+#[test]
+fn a_copy_that_was_broken_off_goes_on() {
+    let Some(programs) = programs() else { return };
+    let server = Server::start(&programs);
+    let sandbox = sandbox_with(3500);
+    push(&sandbox, &server, &["--no-index"]);
+    let dir = sandbox.path("copy");
+    let place = PostgresAddress::parse(&server.url(), true).unwrap();
+    let open = || Mirror::open(Postgres::open(&place).unwrap(), &dir).unwrap();
+    let stop = AtomicBool::new(false);
+    let ended = open().follow(&stop, &mut |done, of| {
+        assert_eq!(of, 3500);
+        stop.store(done >= 2000, Ordering::Relaxed);
+    });
+    assert!(matches!(ended, Err(BackendError::Interrupted)), "{ended:?}");
+    let tracks = || Library::open(&dir, OpenMode::ReadOnly).unwrap().status().unwrap().tracks;
+    assert_eq!(tracks(), 2000);
+    // Meanwhile tracks go and change on either side of where it was.
+    let mut library = Library::open(&sandbox.path("library"), OpenMode::ReadWrite).unwrap();
+    library.remove_tracks(&(1..=100).map(TrackId).collect::<Vec<_>>()).unwrap();
+    for id in 101..=200 {
+        let track = library.track(TrackId(id)).unwrap();
+        let tags = voisin_library::TrackTags { title: Some(format!("renamed {id}")), ..track.tags };
+        library.attach_file(TrackId(id), &track.files[0].record, &tags).unwrap();
+    }
+    drop(library);
+    push(&sandbox, &server, &["--no-index"]);
+    stop.store(false, Ordering::Relaxed);
+    let mut most = 0;
+    assert!(open().follow(&stop, &mut |_, of| most = of).unwrap());
+    assert!((1400..1600).contains(&most), "what was brought is not brought again: {most}");
+    assert!(!open().follow(&stop, &mut |_, _| panic!("nothing is new")).unwrap());
+    let titles = |dir: &Path| {
+        let library = Library::open(dir, OpenMode::ReadOnly).unwrap();
+        library.tracks().unwrap().into_iter().map(|track| track.tags.title).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(titles(&dir), titles(&sandbox.path("library")));
+    // Ids are those of the recordings, which fit into a browser's numbers.
+    let ids = Library::open(&dir, OpenMode::ReadOnly).unwrap().track_ids().unwrap();
+    let there = server.psql("select id >> 10 from voisin_track order by id", &[]);
+    assert_eq!(ids.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"), there);
+    // A library that somebody made is no copy, and keeps its tracks.
+    let own = sandbox.path("library");
+    let refused = Mirror::open(Postgres::open(&place).unwrap(), &own);
+    assert!(matches!(refused, Err(BackendError::NoCopy { .. })));
+    assert_eq!(Library::open(&own, OpenMode::ReadOnly).unwrap().status().unwrap().tracks, 3400);
 }
 
 #[test]

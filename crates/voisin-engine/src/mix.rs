@@ -91,6 +91,12 @@ impl Default for MixOptions {
 }
 
 impl MixOptions {
+    /// How many tracks a mix chooses from.
+    #[doc(hidden)]
+    pub fn reach(&self) -> usize {
+        self.limit.saturating_mul(REACH).saturating_add(MORE)
+    }
+
     /// The shortest and the longest that may be in a mix after these tracks, in seconds.
     pub fn lengths(&self, seeds: &[Track]) -> (f64, f64) {
         let seconds = seeds.iter().map(|track| track.audio.seconds);
@@ -136,7 +142,17 @@ impl Engine {
     ///
     /// Shorter than asked for where the library has no more that fit.
     pub fn mix(&mut self, seeds: &[Seed], options: &MixOptions) -> Result<Vec<SimilarTrack>, EngineError> {
-        let candidates = self.with_index(|engine| engine.candidates(seeds, options))?;
+        Ok(self.mix_among(seeds, options)?.0)
+    }
+
+    /// As [`mix`](Self::mix), and whether as many could be chosen from as it looks for.
+    #[doc(hidden)]
+    pub fn mix_among(
+        &mut self,
+        seeds: &[Seed],
+        options: &MixOptions,
+    ) -> Result<(Vec<SimilarTrack>, bool), EngineError> {
+        let (candidates, is_full) = self.with_index(|engine| engine.candidates(seeds, options))?;
         let mut chosen = choose(candidates, options, options.limit);
         chosen.sort_by(|a, b| {
             b.near.similarity.total_cmp(&a.near.similarity).then(a.track.id.cmp(&b.track.id))
@@ -146,28 +162,43 @@ impl Engine {
         let tracks: Vec<Track> = chosen.into_iter().map(|one| one.track).collect();
         let genres = self.genres_of(&tracks)?;
         let songs = tracks.into_iter().zip(genres).zip(similarities);
-        Ok(songs
-            .map(|((track, genres), similarity)| SimilarTrack { track, genres, similarity, unlike: None })
-            .collect())
+        let songs = songs.map(|((track, genres), similarity)| SimilarTrack {
+            track,
+            genres,
+            similarity,
+            unlike: None,
+        });
+        Ok((songs.collect(), is_full))
     }
 
-    /// What is near to the seeds and may be in the mix, nearest first.
-    fn candidates(&mut self, seeds: &[Seed], options: &MixOptions) -> Result<Vec<MixCandidate>, EngineError> {
-        let allowed = self.allowed(&SimilarOptions {
-            filter: options.filter.clone(),
-            among: options.among.clone(),
-            ..SimilarOptions::default()
-        })?;
-        let last = &options.played[options.played.len().saturating_sub(LAST)..];
+    /// The direction that a mix looks in.
+    #[doc(hidden)]
+    pub fn mix_query(&mut self, seeds: &[Seed], options: &MixOptions) -> Result<Vec<f32>, EngineError> {
         let space = self.space()?;
-        let (centred, start) = space.query(seeds)?;
-        let mut query = start.as_slice().to_vec();
+        let mut query = space.query(seeds)?.1.as_slice().to_vec();
+        let last = &options.played[options.played.len().saturating_sub(LAST)..];
         // What was played may lie all around: then it says nothing of where to go.
         if let (true, Ok((_, last))) = (options.drift > 0.0 && !last.is_empty(), space.query(last)) {
             let parts = query.iter().zip(last.as_slice());
             query = parts.map(|(from, to)| (1.0 - options.drift) * from + options.drift * to).collect();
             make_unit(&mut query);
         }
+        Ok(query)
+    }
+
+    /// What is near to the seeds and may be in the mix, nearest first, and whether it is as many as are looked for.
+    fn candidates(
+        &mut self,
+        seeds: &[Seed],
+        options: &MixOptions,
+    ) -> Result<(Vec<MixCandidate>, bool), EngineError> {
+        let allowed = self.allowed(&SimilarOptions {
+            filter: options.filter.clone(),
+            among: options.among.clone(),
+            ..SimilarOptions::default()
+        })?;
+        let query = self.mix_query(seeds, options)?;
+        let (centred, _) = self.space()?.query(seeds)?;
         let far_below = self.far_below()?;
         let own: Vec<TrackId> = seeds.iter().filter_map(|seed| seed.track).collect();
         let own = self.library.tracks_by_id(&own)?;
@@ -211,9 +242,10 @@ impl Engine {
             found.retain(|near| tracks.contains_key(&near.track));
             Ok(found)
         };
-        let reach = options.limit.saturating_mul(REACH).saturating_add(MORE);
+        let reach = options.reach();
         let query = aview1(&query).insert_axis(Axis(0));
         let found = self.search_until_all(query, reach, SearchMode::Auto, allowed.as_ref(), choose)?;
+        let is_full = found.iter().map(Vec::len).sum::<usize>() >= reach;
         let mut recent = Limited::new(options.max_per_artist);
         played.iter().rev().take(RECENT).for_each(|track| recent.take(artists_of(track)));
         let last = played.last().map(artists_of).unwrap_or_default();
@@ -227,7 +259,7 @@ impl Engine {
             let candidate = MixCandidate::new(near, track, vector, tier);
             (!is_far || !options.is_near_only).then_some(candidate)
         });
-        self.as_listened(candidates.collect(), options)
+        Ok((self.as_listened(candidates.collect(), options)?, is_full))
     }
 
     /// What was listened to counts: what was heard lately comes later, in whatever version, and what is disliked not at all.

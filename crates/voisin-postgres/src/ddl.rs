@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 /// Version of the tables.
-pub(super) const SCHEMA: i32 = 3;
+pub(super) const SCHEMA: i32 = 4;
 
 /// The oldest version that [`upgrade`] brings forward.
 pub(super) const OLDEST_SCHEMA: i32 = 2;
@@ -96,8 +96,50 @@ fn comments(table: &str, dimension: usize) -> String {
     sql
 }
 
+/// Columns of the table of orders: name, type, what it holds. Text is folded and compared byte by byte.
+pub(super) const SORTED_BY: [(&str, &str, &str); 17] = [
+    ("id", "bigint", "of the recording"),
+    ("artist", "text", "artist, else album artist"),
+    ("album", "text", ""),
+    ("title", "text", ""),
+    ("genre", "text", "the first genre of the tags"),
+    ("disc", "bigint", "number of the disc"),
+    ("number", "bigint", "number on the disc"),
+    ("year", "bigint", ""),
+    ("seconds", "double precision", ""),
+    ("added", "bigint", "when its library took it in, seconds since 1970"),
+    ("path", "bytea", ""),
+    ("size", "bigint", "of the file, bytes"),
+    ("codec", "text", ""),
+    ("licence", "text", ""),
+    ("tempo", "double precision", ""),
+    ("key", "bigint", ""),
+    ("loudness", "double precision", ""),
+];
+
+/// Those of them that have an index: a list of a million by another one is a scan of this table.
+const SORTED_BY_INDEX: [&str; 6] = ["artist", "album", "title", "path", "year", "added"];
+
+/// The table that lists are sorted by, on the first server, with its indexes.
+fn order() -> String {
+    let column = |(name, kind, _): (&str, &str, &str)| {
+        let how = if kind == "text" { " collate \"C\"" } else { "" };
+        format!("  {name} {kind}{how}")
+    };
+    let columns: Vec<String> = SORTED_BY.map(column).into();
+    let mut sql = format!("create table voisin_order (\n{},\n  primary key (id)\n);\n", columns.join(",\n"));
+    for column in SORTED_BY_INDEX {
+        let _ = writeln!(sql, "create index on voisin_order ({column});");
+    }
+    sql.push_str("comment on table voisin_order is 'voisin: what lists are sorted by, of the first file; folded text';\n");
+    for (name, _, text) in SORTED_BY.iter().filter(|(.., text)| !text.is_empty()) {
+        let _ = writeln!(sql, "comment on column voisin_order.{name} is '{text}';");
+    }
+    sql
+}
+
 /// Small tables that one server alone has.
-pub(super) const STATE: &str = "create table voisin_state (
+const STATE: &str = "create table voisin_state (
   one integer primary key default 1 check (one = 1),
   schema integer not null,
   identity uuid not null default gen_random_uuid(),
@@ -180,11 +222,17 @@ alter table voisin_gone add column barred boolean not null default false;
             sql.push_str(&upgrade_of_shard(from, "voisin_track"));
         }
     }
+    if from < 4 {
+        sql.push_str(&order());
+    }
     sql
 }
 
 /// Statements that bring the table of tracks of a server or a shard to the next version.
 pub(super) fn upgrade_of_shard(from: i32, table: &str) -> String {
+    if from >= 3 {
+        return String::new();
+    }
     format!(
         "{EXTENSIONS}drop index if exists {table}_source_idx, {table}_year_min_idx;\n{}",
         indexes(table, from)
@@ -211,11 +259,12 @@ pub(super) fn vector_index(table: &str) -> String {
 /// The tables of one server.
 pub(super) fn single(dimension: usize) -> String {
     format!(
-        "{EXTENSIONS}{STATE}create table voisin_track (\n{},\n  primary key (id),\n  unique (content)\n);\n{}{}{}{STATE_COMMENTS}",
+        "{EXTENSIONS}{STATE}create table voisin_track (\n{},\n  primary key (id),\n  unique (content)\n);\n{}{}{}{STATE_COMMENTS}{}",
         track_columns(dimension),
         storage("voisin_track", dimension),
         indexes("voisin_track", 0),
         comments("voisin_track", dimension),
+        order(),
     )
 }
 
@@ -233,11 +282,12 @@ pub fn print(form: Form, dimension: usize) -> String {
             vector_index("voisin_track"),
         ),
         Form::Citus => format!(
-            "{header}{extension}create extension if not exists citus;\n{EXTENSIONS}{STATE}create table voisin_track (\n{},\n  primary key (id)\n);\n{}select create_distributed_table('voisin_track', 'id');\n{}{}{STATE_COMMENTS}{state}-- Searches set their width within their transaction, which is to reach the workers:\nalter database :\"DBNAME\" set citus.propagate_set_commands = 'local';\n-- After the first push, which does this itself:\n-- {};\n",
+            "{header}{extension}create extension if not exists citus;\n{EXTENSIONS}{STATE}create table voisin_track (\n{},\n  primary key (id)\n);\n{}select create_distributed_table('voisin_track', 'id');\n{}{}{STATE_COMMENTS}{}{state}-- Searches set their width within their transaction, which is to reach the workers:\nalter database :\"DBNAME\" set citus.propagate_set_commands = 'local';\n-- After the first push, which does this itself:\n-- {};\n",
             track_columns(dimension),
             storage("voisin_track", dimension),
             indexes("voisin_track", 0),
             comments("voisin_track", dimension),
+            order(),
             vector_index("voisin_track"),
         ),
         Form::Partitioned(shards) => partitioned(&header, extension, &state, dimension, shards),
@@ -274,6 +324,7 @@ fn partitioned(header: &str, extension: &str, state: &str, dimension: usize, sha
     }
     sql.push_str(&comments("voisin_track", dimension));
     sql.push_str(STATE_COMMENTS);
+    sql.push_str(&order());
     sql.push_str(state);
     sql
 }

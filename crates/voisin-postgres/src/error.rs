@@ -1,5 +1,7 @@
 //! What can go wrong with a library in another engine.
 
+use std::path::PathBuf;
+
 use voisin::EngineError;
 use voisin_base::remedy::Remedy;
 use voisin_library::LibraryError;
@@ -153,6 +155,14 @@ pub enum BackendError {
     /// What only a library on this disk can answer.
     #[error("{0} compares tracks with all others, which a database cannot")]
     Unsupported(&'static str),
+    /// A folder for a copy has a library of another kind.
+    #[error(
+        "{}: expected an empty folder or a copy of a database, found a library that is none, whose tracks a copy would replace: name another folder", dir.display()
+    )]
+    NoCopy {
+        /// The folder.
+        dir: PathBuf,
+    },
     /// Someone asked to stop.
     #[error("interrupted")]
     Interrupted,

@@ -411,7 +411,7 @@ fn make_index(to: &mut Postgres, options: &PushOptions, progress: &mut dyn FnMut
     to.place().take_notices().into_iter().for_each(|notice| progress(PushEvent::Notice(notice)));
     to.drop_indexes(&former)?;
     // The planner and the filters' counts go by what it knows of the table.
-    to.execute("analyze voisin_track")?;
+    to.execute("analyze voisin_track, voisin_order")?;
     Ok(start.elapsed().as_secs_f64())
 }
 

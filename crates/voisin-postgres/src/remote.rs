@@ -1,6 +1,7 @@
 //! Answers from a database: what a question needs is fetched into a temporary library, and the same code answers
 //! from there as from a library on this disk. Ids are the database's.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -8,16 +9,20 @@ use super::filter::no_conditions;
 use super::push::{fixed_mean, labelled, restore_settings};
 use super::row::{hash, id_of, name_hash};
 use super::{BackendError, Effort, Postgres, Result, TrackStore as _};
-use voisin::{Engine, Seed, SimilarOptions, SimilarTrack, track_number};
+use voisin::{Engine, MixOptions, Seed, SimilarOptions, SimilarTrack, TrackPage, TrackQuery, track_number};
 use voisin_base::track::{ContentId, TrackId};
 use voisin_index::SearchMode;
 use voisin_library::scan::{self, PlaylistKind};
 use voisin_library::{
-    FilterSql, FilterValue, OpenMode, Track, TrackFilter, fold, path_to_bytes, stored_path,
+    FilterSql, FilterValue, LibraryError, OpenMode, SearchTexts, Track, TrackFilter, TrackSet, fold,
+    path_to_bytes, stored_path,
 };
 
 /// Tracks that are fetched for one name at most.
 const MOST_NAMED: usize = 5000;
+
+/// Tracks that are looked at together on the way along an order.
+const LONGEST_STEP: usize = 5000;
 
 /// What a question needs of the tracks that nobody names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +41,8 @@ pub struct Remote {
     engine: Engine,
     /// Fetch window vectors too.
     windows: bool,
+    /// Whether tracks have their short ids in the temporary library.
+    has_short_ids: bool,
     folder: tempfile::TempDir,
 }
 
@@ -47,7 +54,13 @@ impl Remote {
         engine.library_mut().set_model(store.model())?;
         engine.library_mut().set_mean(&fixed_mean(&store))?;
         restore_settings(&mut store, engine.library_mut(), false)?;
-        Ok(Self { store, engine, windows, folder })
+        Ok(Self { store, engine, windows, has_short_ids: false, folder })
+    }
+
+    /// With the [short ids](Postgres::short_id) of copies in the temporary library, which may not have been asked yet.
+    #[must_use]
+    pub fn with_short_ids(self) -> Self {
+        Self { has_short_ids: true, ..self }
     }
 
     /// The temporary library.
@@ -73,9 +86,10 @@ impl Remote {
     /// Fetches tracks that were not fetched yet.
     pub fn fetch(&mut self, ids: &[TrackId]) -> Result<()> {
         let library = self.engine.library();
-        let mut missing = Vec::new();
+        let (mut missing, mut seen) = (Vec::new(), HashSet::new());
         for &id in ids {
-            if !library.contains(id)? {
+            let local = self.local_id(id);
+            if !library.contains(local)? && seen.insert(local) {
                 missing.push(id);
             }
         }
@@ -92,10 +106,26 @@ impl Remote {
         let library = self.engine.library();
         let mut records = Vec::with_capacity(fetched.len());
         for (id, record, genres) in fetched {
-            records.push((Some(id), labelled(library, record, &genres)?));
+            records.push((Some(self.local_id(id)), labelled(library, record, &genres)?));
         }
         self.engine.library_mut().take_in(&records)?;
         Ok(())
+    }
+
+    /// The id that a track of the database has in the temporary library.
+    fn local_id(&self, id: TrackId) -> TrackId {
+        if self.has_short_ids { Postgres::short_id(id) } else { id }
+    }
+
+    /// The database's ids of tracks by those that they have here.
+    fn of_local(&mut self, ids: &[TrackId]) -> Result<Vec<TrackId>> {
+        if self.has_short_ids { self.store.of_short(ids) } else { Ok(ids.to_vec()) }
+    }
+
+    /// Fetches tracks by the ids that they have here.
+    pub fn fetch_local(&mut self, ids: &[TrackId]) -> Result<()> {
+        let ids = self.of_local(ids)?;
+        self.fetch(&ids)
     }
 
     /// Fetches tracks that nobody names; returns how many there are in all if it is not all of them.
@@ -123,16 +153,65 @@ impl Remote {
         Ok(())
     }
 
-    /// Fetches what fits a filter, if it is no more than so many; else returns how many it is.
-    pub fn fetch_fitting(&mut self, filter: &TrackFilter, words: &str, most: usize) -> Result<Option<u64>> {
+    /// As [`Engine::list`], from the whole database: order, filters and limits are its own.
+    pub fn list(&mut self, query: &TrackQuery) -> Result<TrackPage> {
+        let mut conditions = self.store.conditions(&query.filter, 2)?;
+        let has_words = add_words(&mut conditions, &query.words);
+        let is_all = query.filter.is_empty() && !has_words;
+        let after = match query.after {
+            Some(after) => Some(self.of_local(&[after])?.pop().ok_or(LibraryError::UnknownTrack(after))?),
+            None => None,
+        };
+        let mut walk = self.store.sorted(query.sort, query.descending, after)?;
+        // One more than the page holds, so that another page is known to follow.
+        let wanted = query.limit.unwrap_or(usize::MAX).saturating_add(1);
+        let (mut ids, mut step) = (Vec::new(), wanted.clamp(100, LONGEST_STEP));
+        while ids.len() < wanted {
+            let mut next = self.store.next_sorted(&mut walk, step)?;
+            if next.is_empty() {
+                break;
+            }
+            if !is_all {
+                next = self.store.fitting(&next, &conditions)?;
+            }
+            for some in next.chunks(wanted.min(LONGEST_STEP)) {
+                if ids.len() < wanted {
+                    ids.extend(self.that_fit(some, query, has_words)?);
+                }
+            }
+            step = (2 * step).min(LONGEST_STEP);
+        }
+        let is_last = ids.len() < wanted && query.after.is_none();
+        ids.truncate(wanted);
+        let found = TrackQuery { limit: query.limit, ..TrackQuery::default() };
+        let page = self.engine.list_of(&found, &ids, &SearchTexts::default(), None)?;
+        let total = if is_last { ids.len() } else { self.count(&query.filter, &query.words)? };
+        Ok(TrackPage { total, ..page })
+    }
+
+    /// How many tracks fit.
+    fn count(&mut self, filter: &TrackFilter, words: &str) -> Result<usize> {
         let mut conditions = self.store.conditions(filter, 1)?;
         add_words(&mut conditions, words);
-        let ids = self.store.ids(&conditions, most.saturating_add(1))?;
-        if ids.len() > most {
-            return Ok(Some(self.store.count(&conditions)? as u64));
+        Ok(self.store.sum("count(*)", &conditions)? as usize)
+    }
+
+    /// Fetches tracks and leaves those that fit: names and paths are compared by digests there.
+    fn that_fit(&mut self, ids: &[TrackId], query: &TrackQuery, has_words: bool) -> Result<Vec<TrackId>> {
+        self.fetch(ids)?;
+        let library = self.engine.library();
+        let matching = self.engine.matching(&query.filter)?;
+        let with_words = has_words.then(|| Ok::<_, LibraryError>(library.search_texts()?.with(&query.words)));
+        let with_words = with_words.transpose()?;
+        let mut fitting = Vec::with_capacity(ids.len());
+        for id in ids.iter().map(|&id| self.local_id(id)) {
+            let fits = [&matching, &with_words].into_iter().flatten().all(|set| set.contains(id));
+            // What was taken out meanwhile, or is damaged, is not there.
+            if fits && library.contains(id)? {
+                fitting.push(id);
+            }
         }
-        self.fetch(&ids)?;
-        Ok(None)
+        Ok(fitting)
     }
 
     /// Fetches the tracks that names on the command line may mean, in the ways of docs/grammar.md.
@@ -149,7 +228,7 @@ impl Remote {
                 self.fetch_fitting_some(&filter, "")?;
             } else if let Some(album) = plain.strip_prefix("album:") {
                 self.fetch_by_words(album)?;
-                self.fetch_keys("album_keys && {}", album)?;
+                self.fetch_album(album)?;
             } else if let Some(artist) = plain.strip_prefix("artist:") {
                 self.fetch_artist(artist)?;
             } else if let Some(id) = track_number(plain) {
@@ -204,7 +283,7 @@ impl Remote {
     /// Fetches tracks of artists whose names hold this one, so that it can be told who is meant.
     pub fn fetch_artist(&mut self, name: &str) -> Result<()> {
         self.fetch_by_words(name)?;
-        self.fetch_keys("artist_keys && {}", name)
+        self.fetch_of_artist(name)
     }
 
     /// Fetches a track of each genre, so that it can be told which there are.
@@ -230,6 +309,16 @@ impl Remote {
         Ok(())
     }
 
+    /// Fetches the tracks of an artist.
+    pub fn fetch_of_artist(&mut self, name: &str) -> Result<()> {
+        self.fetch_keys("artist_keys && {}", name)
+    }
+
+    /// Fetches the tracks of albums of this name.
+    pub fn fetch_album(&mut self, name: &str) -> Result<()> {
+        self.fetch_keys("album_keys && {}", name)
+    }
+
     fn fetch_keys(&mut self, condition: &str, name: &str) -> Result<()> {
         let mut conditions = no_conditions(1);
         conditions.and(condition, FilterValue::Keys(vec![name_hash(name)]));
@@ -237,7 +326,8 @@ impl Remote {
         self.fetch(&ids)
     }
 
-    fn fetch_by_words(&mut self, words: &str) -> Result<()> {
+    /// Fetches tracks whose names have all of these words.
+    pub fn fetch_by_words(&mut self, words: &str) -> Result<()> {
         self.fetch_fitting_some(&TrackFilter::default(), words)
     }
 
@@ -250,7 +340,8 @@ impl Remote {
         self.fetch(&ids)
     }
 
-    fn fetch_paths(&mut self, paths: &[PathBuf]) -> Result<()> {
+    /// Fetches the tracks of these files, as the database has their paths.
+    pub fn fetch_paths(&mut self, paths: &[PathBuf]) -> Result<()> {
         let mut keys = Vec::with_capacity(paths.len());
         for path in paths {
             keys.push(hash(path_to_bytes(path)?));
@@ -290,6 +381,26 @@ impl Remote {
                 return Ok(answer);
             }
             asked = asked.saturating_mul(4);
+        }
+    }
+
+    /// As [`Engine::mix`], from the whole database: what it may choose from is found there.
+    pub fn mix(&mut self, seeds: &[Seed], options: &MixOptions) -> Result<Vec<SimilarTrack>> {
+        let query = self.engine.mix_query(seeds, options)?;
+        // Seeds and what was played are near, and do not come again.
+        let known = seeds.len() + options.played.len();
+        let mut asked = options.reach().saturating_mul(2).saturating_add(known);
+        loop {
+            let found = self.store.nearest(&query, asked, &options.filter, Effort::Index)?;
+            let ids: Vec<TrackId> = found.iter().map(|found| found.track).collect();
+            self.fetch(&ids)?;
+            let among: TrackSet = ids.iter().map(|&id| self.local_id(id)).collect();
+            let options = MixOptions { among: Some(among), ..options.clone() };
+            let (answer, is_full) = self.engine.mix_among(seeds, &options)?;
+            if is_full || found.len() < asked || asked >= MOST_NAMED {
+                return Ok(answer);
+            }
+            asked = asked.saturating_mul(4).min(MOST_NAMED);
         }
     }
 }

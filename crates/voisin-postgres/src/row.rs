@@ -64,6 +64,64 @@ impl ToSql for HalfVector {
     to_sql_checked!();
 }
 
+/// What lists are sorted by of a track: as of a library on a disk, by the tags of its first file.
+#[derive(Debug)]
+pub(super) struct SortRow {
+    id: i64,
+    artist: Option<String>,
+    album: Option<String>,
+    title: Option<String>,
+    genre: Option<String>,
+    disc: Option<i64>,
+    number: Option<i64>,
+    year: Option<i64>,
+    seconds: f64,
+    added: i64,
+    path: Option<Vec<u8>>,
+    size: Option<i64>,
+    codec: String,
+    licence: Option<String>,
+    tempo: Option<f64>,
+    key: Option<i64>,
+    loudness: Option<f64>,
+}
+
+impl SortRow {
+    pub(super) fn new(id: i64, facts: &TrackFacts) -> Self {
+        let file = facts.files.first();
+        let tags = file.map(|file| &file.tags);
+        let of = |tag: fn(&TrackTags) -> Option<&String>| tags.and_then(tag).map(|text| plain(&fold(text)));
+        let measured = facts.descriptors.unwrap_or_default();
+        Self {
+            id,
+            artist: of(|tags| tags.artist.as_ref().or(tags.album_artist.as_ref())),
+            album: of(|tags| tags.album.as_ref()),
+            title: of(|tags| tags.title.as_ref()),
+            genre: of(|tags| tags.genres.first()),
+            disc: tags.and_then(|tags| tags.disc_number).map(i64::from),
+            number: tags.and_then(|tags| tags.track_number).map(i64::from),
+            year: tags.and_then(|tags| tags.year).map(i64::from),
+            seconds: facts.audio.seconds,
+            added: facts.added_at,
+            path: file.and_then(|file| path_to_bytes(&file.record.path).ok()).map(<[u8]>::to_vec),
+            size: file.map(|file| file.record.size as i64),
+            codec: plain(&fold(&facts.audio.codec)),
+            licence: of(|tags| tags.licence.as_ref()),
+            tempo: measured.tempo,
+            key: measured.key.map(|key| i64::from(key.number())),
+            loudness: measured.loudness,
+        }
+    }
+
+    /// Calls `write` with a list of values for each column, in their order.
+    pub(super) fn columns<T>(rows: &[&Self], write: impl FnOnce(&[&(dyn ToSql + Sync)]) -> T) -> T {
+        macro_rules! values {
+            ($($field:ident)*) => { write(&[$(&rows.iter().map(|row| &row.$field).collect::<Vec<_>>()),*]) };
+        }
+        values!(id artist album title genre disc number year seconds added path size codec licence tempo key loudness)
+    }
+}
+
 /// A row on its way out: values in the order of [`COLUMNS`](super::ddl::COLUMNS).
 #[derive(Debug)]
 pub(super) struct TrackRow {
@@ -90,6 +148,7 @@ pub(super) struct TrackRow {
     pub(super) digest: Vec<u8>,
     vector: Vec<u8>,
     embedding: HalfVector,
+    pub(super) sorted_by: SortRow,
 }
 
 /// Bytes of each half of a digest: of what is known, and of the vectors.
@@ -199,6 +258,7 @@ impl TrackRow {
             digest,
             vector,
             embedding,
+            sorted_by: SortRow::new(id_of(&facts.audio.content).0, facts),
         })
     }
 
@@ -271,9 +331,14 @@ pub(super) fn vector_of(bytes: &[u8]) -> Vec<f32> {
     bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
 }
 
+/// What is known of a recording; `None` where another program has changed it beyond use.
+pub(super) fn facts_of(facts: &[u8]) -> Option<TrackFacts> {
+    serde_json::from_slice(facts).ok()
+}
+
 /// The recording of a row: facts, windows, vector. `None` where another program has changed it beyond use.
 pub(super) fn record(facts: &[u8], windows: Option<&[u8]>, vector: &[u8]) -> Option<TrackRecord> {
-    let facts = serde_json::from_slice::<TrackFacts>(facts).ok()?;
+    let facts = facts_of(facts)?;
     let vector = vector_of(vector);
     let windows = windows.and_then(|bytes| windows_of(bytes, vector.len()));
     let windows = windows.unwrap_or_else(|| TrackWindows::none(vector.len()));

@@ -176,6 +176,26 @@ impl Mix {
         at_least_one("seeds", seeds)
     }
 
+    /// The engine's options.
+    ///
+    /// - `usual`: what a mix is like where the question says nothing of it
+    /// - `tracks`: how many there are
+    pub fn options(
+        &self,
+        engine: &Engine,
+        seeds: &[Seed],
+        played: Vec<Seed>,
+        usual: &Mixing,
+        tracks: usize,
+    ) -> Result<MixOptions, QuestionError> {
+        Ok(MixOptions {
+            limit: self.limit.of(tracks),
+            filter: self.filters.filter(engine, seeds)?,
+            played,
+            ..self.mixing.clone().over(usual).options()
+        })
+    }
+
     /// The songs, and how near the seeds have anything here.
     ///
     /// - `usual`: what a mix is like where the question says nothing of it
@@ -186,14 +206,10 @@ impl Mix {
         played: Vec<Seed>,
         usual: &Mixing,
     ) -> Result<SimilarAnswer, QuestionError> {
-        let filter = self.filters.filter(engine, seeds)?;
-        let options = MixOptions {
-            limit: self.limit.of(engine.library().status()?.tracks as usize),
-            filter: filter.clone(),
-            played,
-            ..self.mixing.clone().over(usual).options()
-        };
+        let tracks = engine.library().status()?.tracks as usize;
+        let options = self.options(engine, seeds, played, usual, tracks)?;
         let found = engine.mix(seeds, &options)?;
+        let filter = options.filter;
         let standing = engine.standing(seeds, &SimilarOptions { filter, ..SimilarOptions::default() })?;
         Ok(SimilarAnswer { found, standing, steered: None })
     }

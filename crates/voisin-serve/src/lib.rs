@@ -15,6 +15,7 @@ mod audio;
 mod audiomuse;
 mod cached;
 mod devices;
+mod elsewhere;
 mod gate;
 mod guard;
 mod heard;
@@ -44,6 +45,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+pub use elsewhere::{Elsewhere, ElsewhereError, Named, OpenElsewhere};
 pub use heard::{ListensReport, take_listens};
 pub use link::{LinkError, LinkReport, ServerKind, link};
 pub use listen::Listen;
@@ -53,8 +55,9 @@ pub use mcp::assist;
 pub use mpd::{Mpd, MpdAddress, MpdError, MpdSongs, PORT as MPD_PORT, Playing};
 pub(crate) use state::LoadModel;
 
-/// Brings a copy of a library elsewhere up to date, or says why it cannot.
-pub type Follow = Box<dyn FnMut() -> Result<(), String> + Send>;
+/// Brings a copy of a library elsewhere up to date, or says why it cannot. It is given who is told how many tracks are there,
+/// of how many.
+pub type Follow = Box<dyn FnMut(&mut dyn FnMut(u64, u64)) -> Result<(), String> + Send>;
 
 /// From one look at a library elsewhere to the next.
 const FOLLOW_EVERY: Duration = Duration::from_secs(1);
@@ -167,7 +170,9 @@ pub struct Options {
     pub logs: bool,
     /// Makes the library's model ready.
     pub load_model: LoadModel,
-    /// Brings a copy of a library elsewhere up to date, or says why it cannot; `None` where the library itself is here.
+    /// Opens the library that is asked; `None` where it is here.
+    pub elsewhere: Option<OpenElsewhere>,
+    /// Brings a copy of that library up to date; `None` where there is to be none.
     pub follow: Option<Follow>,
     /// `voisin add` of the folders that a scan looks through; `None` where none was named.
     pub add: Option<Box<dyn Fn() -> Command + Send + Sync>>,
@@ -220,7 +225,7 @@ pub fn serve(
         Box::new(listener),
         options.logs,
     )?;
-    state.is_copy = options.follow.is_some();
+    state.elsewhere = options.elsewhere;
     state.mixing = options.mixing;
     state.push = options.push;
     if options.scans
@@ -231,10 +236,15 @@ pub fn serve(
     let state = Arc::new(state);
     if let Some(mut follow) = options.follow {
         let (state, stop) = (Arc::clone(&state), Arc::clone(stop));
+        state.set_copying(0, 0);
         // It may wait long for an answer: nobody waits for it at the end.
         std::thread::spawn(move || {
             while !stop.load(Ordering::Relaxed) {
-                state.set_away(follow().err());
+                let followed = follow(&mut |done, of| state.set_copying(done, of));
+                if followed.is_ok() {
+                    state.set_copied();
+                }
+                state.set_away(followed.err());
                 std::thread::sleep(FOLLOW_EVERY);
             }
         });

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::elsewhere::Named;
 use super::problem::Problem;
+use super::state::AnswerSource;
 use voisin_base::artists::artists;
 use voisin_base::track::TrackId;
 use voisin_library::{Library, LibraryError, NameOf, Track, fold};
@@ -141,7 +143,7 @@ pub(super) struct ArtistRef {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct AlbumRef {
-    name: String,
+    pub(super) name: String,
     artist: Option<String>,
 }
 
@@ -217,6 +219,25 @@ fn said(text: Option<&String>) -> Option<&str> {
 }
 
 impl SongRef {
+    /// Makes known what may be meant, if the library is elsewhere: by the name of its file, by title and artist. Codes are
+    /// looked at among these.
+    pub(super) fn fetch(&self, source: &mut AnswerSource<'_>) -> Result<(), Problem> {
+        if let Some(path) = said(self.path.as_ref()) {
+            let name = Path::new(path).file_stem().unwrap_or_default().to_string_lossy();
+            source.fetch(Named::Path(Path::new(path)))?;
+            source.fetch(Named::Words(&name))?;
+        }
+        let artists = self.artists.iter().map(|artist| artist.name.as_str());
+        let mut artists: Vec<&str> = artists.chain(said(self.artist.as_ref())).collect();
+        if artists.is_empty() {
+            artists.push("");
+        }
+        if fold(&self.name).is_empty() {
+            return Ok(());
+        }
+        artists.iter().try_for_each(|artist| source.fetch(Named::Words(&format!("{} {artist}", self.name))))
+    }
+
     /// The track that is meant, and what told: the surest sign first.
     pub(super) fn find(&self, library: &dyn Finder) -> Result<Option<(TrackId, &'static str)>, LibraryError> {
         for (how, mbid, isrc) in

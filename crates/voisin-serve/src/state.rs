@@ -1,5 +1,6 @@
 //! What all requests share: engines, permits to compute, and the state of the library that answers are of.
 
+mod source;
 mod whole;
 
 use std::path::PathBuf;
@@ -10,8 +11,10 @@ use std::time::{Duration, Instant};
 use axum::http::StatusCode;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+pub(super) use self::source::AnswerSource;
 use self::whole::WholeLibrary;
 use super::ServeError;
+use super::elsewhere::{ElsewhereContext, OpenElsewhere, away, needs_copy};
 use super::guard::Guard;
 use super::problem::Problem;
 use super::scan::ScanProcess;
@@ -29,6 +32,8 @@ use voisin_questions::Mixing;
 /// Requests that wait for a permit, and for how long.
 const MOST_WAITING: usize = 256;
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// Tracks that are kept of a library elsewhere for the next requests.
+const MOST_FETCHED: u64 = 20_000;
 /// Requests that look something up at once, beside those that compute.
 const LOOKS: usize = 4;
 /// Memory for the database's pages, of each engine, in KiB: all of them read through the system's own cache.
@@ -145,8 +150,13 @@ pub(super) struct State {
     model: Mutex<Option<(String, Arc<Embedder>)>>,
     whole: WholeLibrary,
     lists: Mutex<KnownListings>,
-    /// Whether the library is a copy of one elsewhere.
-    pub(super) is_copy: bool,
+    /// Opens the library elsewhere whose tracks these are.
+    pub(super) elsewhere: Option<OpenElsewhere>,
+    elsewheres: Mutex<Vec<ElsewhereContext>>,
+    /// Tracks that a copy of it has, of how many; `None`: it is not being copied.
+    copying: Mutex<Option<(u64, u64)>>,
+    /// Whether that copy is complete.
+    is_copied: AtomicBool,
     /// What a mix is like where a question does not say it.
     pub(super) mixing: Mixing,
     /// `voisin lists push`, where lists can be put elsewhere.
@@ -203,10 +213,45 @@ impl State {
             model: Mutex::default(),
             whole,
             lists: Mutex::default(),
-            is_copy: false,
+            elsewhere: None,
+            elsewheres: Mutex::default(),
+            copying: Mutex::default(),
+            is_copied: AtomicBool::new(false),
             mixing: Mixing::default(),
             push: None,
             away: Mutex::default(),
+        })
+    }
+
+    /// Notes how far a copy of the library elsewhere is.
+    pub(super) fn set_copying(&self, done: u64, of: u64) {
+        *lock(&self.copying) = Some((done, of));
+    }
+
+    /// Notes that the copy of the library elsewhere has all of it: questions are answered from there.
+    pub(super) fn set_copied(&self) {
+        if !self.is_copied.swap(true, Ordering::AcqRel) {
+            lock(&self.elsewheres).clear();
+        }
+    }
+
+    /// Whether the library lies elsewhere, and there is no whole copy of it here.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        self.elsewhere.is_some() && !self.is_copied.load(Ordering::Acquire)
+    }
+
+    /// Refuses what is about all tracks where these are elsewhere.
+    fn needs_all(&self) -> Result<(), Problem> {
+        if !self.is_elsewhere() {
+            return Ok(());
+        }
+        let what = "this is about all tracks, which are in a database";
+        Err(match *lock(&self.copying) {
+            None => needs_copy(what),
+            Some((done, of)) => {
+                let detail = format!("{what}: the copy has {done} of {of} so far");
+                Problem::later(30, detail, "ask again when the copy is complete")
+            }
         })
     }
 
@@ -214,7 +259,7 @@ impl State {
     pub(super) fn set_away(&self, why: Option<String>) {
         let before = std::mem::replace(&mut *lock(&self.away), why.clone());
         match (before, why) {
-            (None, Some(why)) => self.say(&format!("no answers until it is back: {why}")),
+            (None, Some(why)) => self.say(&format!("no answers until the database is back: {why}")),
             (Some(_), None) => self.say("the database is back"),
             _ => {}
         }
@@ -251,8 +296,27 @@ impl State {
         self: &Arc<Self>,
         work: impl Fn(&State, &mut RequestContext) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
+        self.needs_all()?;
         let permit = self.permit(&self.permits).await?;
-        self.with(permit, work).await
+        self.with(permit, move |state| state.work(&work)).await
+    }
+
+    /// As [`ask`](Self::ask), for what a library elsewhere can be asked, too.
+    pub(super) async fn ask_anywhere<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl Fn(&State, &mut AnswerSource<'_>) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let permit = self.permit(&self.permits).await?;
+        self.with(permit, move |state| state.work_anywhere(&work)).await
+    }
+
+    /// As [`look`](Self::look), for what a library elsewhere can be asked, too.
+    pub(super) async fn look_anywhere<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl Fn(&State, &mut AnswerSource<'_>) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let permit = self.permit(&self.looks).await?;
+        self.with(permit, move |state| state.work_anywhere(&work)).await
     }
 
     /// Looks something up that is there in a moment: it does not wait behind what computes.
@@ -260,14 +324,15 @@ impl State {
         self: &Arc<Self>,
         work: impl Fn(&State, &mut RequestContext) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
+        self.needs_all()?;
         let permit = self.permit(&self.looks).await?;
-        self.with(permit, work).await
+        self.with(permit, move |state| state.work(&work)).await
     }
 
     async fn with<T: Send + 'static>(
         self: &Arc<Self>,
         permit: OwnedSemaphorePermit,
-        work: impl Fn(&State, &mut RequestContext) -> Result<T, Problem> + Send + 'static,
+        work: impl FnOnce(&State) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
         let (state, waited) = (Arc::clone(self), WAITED.try_with(Arc::clone));
         // It counts as long as it computes, even where nobody waits for it any more. The permit comes back with the answer:
@@ -277,7 +342,7 @@ impl State {
             if let Ok(waited) = waited {
                 waited.begin();
             }
-            (state.work(&work), permit)
+            (work(&state), permit)
         });
         done.await.map_or_else(|_| Err(fault()), |(answer, _permit)| answer)
     }
@@ -302,6 +367,30 @@ impl State {
             answer = work(self, &mut context);
         }
         lock(&self.contexts).push(context);
+        answer
+    }
+
+    fn work_anywhere<T>(
+        &self,
+        work: &dyn Fn(&State, &mut AnswerSource<'_>) -> Result<T, Problem>,
+    ) -> Result<T, Problem> {
+        let Some(open) = self.elsewhere.as_ref().filter(|_| self.is_elsewhere()) else {
+            return self.work(&|state, context| work(state, &mut AnswerSource::Here(context)));
+        };
+        let waiting = lock(&self.elsewheres).pop();
+        let current = |mut context: ElsewhereContext| {
+            let is_small = context.library.engine().library().status()?.tracks < MOST_FETCHED;
+            let is_same = context.library.generation()? == context.generation;
+            Ok::<_, Problem>((is_small && is_same).then_some(context))
+        };
+        let mut context = if let Some(context) = waiting.map(current).transpose()?.flatten() {
+            context
+        } else {
+            let mut library = open()?;
+            ElsewhereContext { generation: library.generation()?, library }
+        };
+        let answer = work(self, &mut AnswerSource::Elsewhere(&mut context));
+        lock(&self.elsewheres).push(context);
         answer
     }
 
@@ -343,8 +432,7 @@ impl State {
     /// The library's state now. Where the database was put away or exchanged, everything of the former one is forgotten.
     pub(super) fn version(&self) -> Result<Version, Problem> {
         if let Some(why) = &*lock(&self.away) {
-            let next = "start the database again: this server notices by itself";
-            return Err(Problem::later(5, why.clone(), next));
+            return Err(away(why.clone()));
         }
         let mut watch = lock(&self.watch);
         let path = self.dir.join(DATABASE);
@@ -367,7 +455,15 @@ impl State {
     }
 
     /// The tracks that a query asks for.
-    pub(super) fn list(&self, context: &RequestContext, query: &TrackQuery) -> Result<TrackPage, Problem> {
+    pub(super) fn list(
+        &self,
+        source: &mut AnswerSource<'_>,
+        query: &TrackQuery,
+    ) -> Result<TrackPage, Problem> {
+        let context = match source {
+            AnswerSource::Here(context) => context,
+            AnswerSource::Elsewhere(context) => return Ok(context.library.list(query)?),
+        };
         let library = context.engine.library();
         let _snapshot = library.snapshot()?;
         let order = (query.sort, query.descending);
@@ -458,15 +554,15 @@ impl State {
     }
 
     /// The library's model, loaded once.
-    pub(super) fn model(&self, context: &RequestContext) -> Result<Arc<Embedder>, EngineError> {
-        let held = context.engine.model()?.fingerprint;
+    pub(super) fn model(&self, engine: &Engine) -> Result<Arc<Embedder>, EngineError> {
+        let held = engine.model()?.fingerprint;
         let mut model = lock(&self.model);
         if let Some((fingerprint, embedder)) = &*model
             && *fingerprint == held
         {
             return Ok(Arc::clone(embedder));
         }
-        let embedder = (self.load_model)(context.engine.library())?;
+        let embedder = (self.load_model)(engine.library())?;
         *model = Some((held, Arc::clone(&embedder)));
         Ok(embedder)
     }

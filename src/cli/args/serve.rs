@@ -25,10 +25,14 @@ pub(crate) const LMS_PORT: u16 = 12_000;
 )]
 #[allow(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub(crate) struct ServeArgs {
-    /// Answer from the library in this database (see voisin push): from a copy in a temporary folder, which follows it [variable:
-    /// `VOISIN_BACKEND`]
+    /// Answer from the library in this database (see voisin push): what is about all its tracks is refused without --copy
+    /// [variable: `VOISIN_BACKEND`]
     #[arg(long, value_name = "URL", conflicts_with_all = ["folder", "subsonic", "audiomuse", "renew_lists"])]
     pub(crate) backend: Option<String>,
+    /// With a backend: keep a copy of it in this folder and answer from there once it is complete. It follows the database,
+    /// and the next start goes on with it [variable: `VOISIN_SERVE_COPY`]
+    #[arg(long, value_name = "DIR", env = "VOISIN_SERVE_COPY", hide_env = true, value_hint = ValueHint::DirPath, conflicts_with_all = ["folder", "subsonic", "audiomuse", "renew_lists"])]
+    pub(crate) copy: Option<PathBuf>,
     /// Where to listen: ADDRESS:PORT, or unix:PATH for a socket that only you can open (several: all of them)
     /// [variable: `VOISIN_SERVE_LISTEN`, with commas]
     #[arg(

@@ -1,7 +1,7 @@
 //! In place of what needs PostgreSQL, in a program that is built without it: the refusal.
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::Path;
 
 use anyhow::{Context as _, bail};
 
@@ -11,7 +11,7 @@ use super::context::Context;
 use super::remote::{DatabaseAddress, RemoteLibrary, VARIABLE};
 use crate::base::remedy::Remedy;
 use crate::engine::EngineError;
-use crate::serve::Follow;
+use crate::serve::{Follow, OpenElsewhere};
 
 fn refuse<T>() -> anyhow::Result<T> {
     bail!(
@@ -30,7 +30,11 @@ pub(crate) fn open(address: &DatabaseAddress, _: bool) -> anyhow::Result<Box<dyn
     refuse_address(address)
 }
 
-pub(crate) fn mirror(_: &Context, address: &DatabaseAddress) -> anyhow::Result<(PathBuf, Follow)> {
+pub(crate) fn elsewhere(address: &DatabaseAddress) -> anyhow::Result<OpenElsewhere> {
+    refuse_address(address)
+}
+
+pub(crate) fn copy(_: &Context, address: &DatabaseAddress, _: &Path) -> anyhow::Result<Follow> {
     refuse_address(address)
 }
 

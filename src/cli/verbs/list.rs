@@ -6,7 +6,6 @@ use crate::cli::args::{ListArgs, ListFormat};
 use crate::cli::context::Context;
 use crate::cli::render::list::print_page;
 use crate::cli::source::LibraryTarget;
-use crate::engine::TrackQuery;
 use crate::library::SortBy;
 use crate::track::TrackId;
 
@@ -19,12 +18,9 @@ pub(crate) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Ending> 
     let asked = &args.question;
     source.resolve_filters(&asked.filters)?;
     asked.filters.check_folders(source.engine())?;
-    let query = asked.query(source.engine(), 0, None)?;
-    source.fetch_fitting(&query.filter, &query.words)?;
+    let query = asked.query(source.engine(), args.limit.of(usize::MAX), None)?;
+    let page = source.list(&query)?;
     let engine = source.into_engine(context);
-    let limit = Some(args.limit.of(engine.library().status()?.tracks as usize));
-    let query = TrackQuery { limit, ..query };
-    let page = engine.list(&query)?;
     if page.tracks.is_empty() {
         let alike = engine.library().spelt_alike(&query.words, 3)?;
         let alike = engine.library().tracks_by_id(&alike)?;

@@ -7,7 +7,6 @@ use crate::cli::render::neighbours::print_neighbours;
 use crate::cli::seeds::{seeds, written};
 use crate::cli::source::LibraryTarget;
 use crate::engine::Standing;
-use crate::questions::Mixing;
 
 pub(crate) fn run(context: &Context, args: &MixArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
@@ -18,12 +17,11 @@ pub(crate) fn run(context: &Context, args: &MixArgs) -> anyhow::Result<Ending> {
     source.resolve_names(&named)?;
     source.resolve_names(&played)?;
     source.resolve_filters(&asked.filters)?;
-    source.fetch_all(context, "a mix")?;
-    let mut engine = source.into_engine(context);
-    let wanted = seeds(context, &engine, &named)?;
-    let played = seeds(context, &engine, &played)?;
-    asked.filters.check_folders(&engine)?;
-    let answer = asked.run(&mut engine, &wanted, played, &Mixing::default())?;
+    let engine = source.engine();
+    let wanted = seeds(context, engine, &named)?;
+    let played = seeds(context, engine, &played)?;
+    asked.filters.check_folders(engine)?;
+    let answer = source.mix(asked, &wanted, played)?;
     if answer.found.is_empty() {
         context.console.note("nothing found: loosen the filters or the wishes, or add more music");
         if args.output.format == ListFormat::Table {

@@ -150,12 +150,16 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
         }
         return Ok(Ending::Fine);
     }
-    let (dir, follow) = match address {
-        Some(address) => {
-            let (dir, follow) = database::mirror(context, &address)?;
-            (dir, Some(follow))
+    let (dir, elsewhere, follow) = match (address, args.copy) {
+        (Some(address), copy) => {
+            let elsewhere = database::elsewhere(&address)?;
+            let follow = copy.as_deref().map(|dir| database::copy(context, &address, dir)).transpose()?;
+            (copy.unwrap_or_default(), Some(elsewhere), follow)
         }
-        None => (here, None),
+        (None, Some(_)) => {
+            bail!("--copy: expected the database that it is a copy of: --backend or VOISIN_BACKEND")
+        }
+        (None, None) => (here, None, None),
     };
     let both = args.subsonic == args.audiomuse;
     for server in [&args.subsonic, &args.audiomuse].into_iter().flatten().take(if both { 1 } else { 2 }) {
@@ -229,8 +233,9 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
         logs: context.is_verbose(),
         load_model: Box::new(context.model_loader()),
         link: link.map(|link| Box::new(link) as Box<_>),
-        push: follow.is_none().then(|| Box::new(push) as Box<_>),
+        push: elsewhere.is_none().then(|| Box::new(push) as Box<_>),
         renew_lists: args.renew_lists.map(|age| Duration::from_secs_f64(age.0.max(1.0))),
+        elsewhere,
         follow,
         add: (!folders_known.is_empty()).then(|| Box::new(add) as Box<_>),
         scans: watches,

@@ -2,6 +2,7 @@
 
 mod connection;
 mod opening;
+mod order;
 mod rows;
 mod search;
 mod shards;
@@ -27,6 +28,9 @@ use shards::Shards;
 
 /// Most rows of an answer that are asked for at once.
 const ROWS: usize = 1000;
+
+/// Bits of an id that a short one lacks.
+const SHORTER: u32 = 10;
 
 /// A library in PostgreSQL.
 pub struct Postgres {
@@ -125,9 +129,14 @@ impl Postgres {
     /// How many tracks there are, and what generation they belong to.
     pub fn size(&mut self) -> Result<(u64, u64)> {
         let count = self.sum("count(*)", &filter::no_conditions(1))?;
+        Ok((count as u64, self.generation()?))
+    }
+
+    /// A counter of its changes.
+    pub fn generation(&mut self) -> Result<u64> {
         let sql = "select generation from voisin_state";
         let generation: i64 = self.run(|tx| Ok(tx.query_one(sql, &[])?.get(0)))?;
-        Ok((count as u64, generation as u64))
+        Ok(generation as u64)
     }
 
     /// What there is.
@@ -176,6 +185,27 @@ impl Postgres {
 
     pub(super) fn drop_indexes(&mut self, names: &[String]) -> Result<()> {
         names.iter().try_for_each(|name| self.execute(&format!("drop index concurrently if exists {name}")))
+    }
+
+    /// The id of a track where numbers of more than 53 bits are not safe, as in a browser: the first 53 bits of its content id.
+    pub fn short_id(id: TrackId) -> TrackId {
+        TrackId(id.0 >> SHORTER)
+    }
+
+    /// The ids of tracks by their short ones; those that are not there are left out.
+    pub(crate) fn of_short(&mut self, short: &[TrackId]) -> Result<Vec<TrackId>> {
+        if let Some(parts) = self.on_shards(|shard| shard.of_short(short)) {
+            return Ok(parts.into_iter().flatten().collect());
+        }
+        let first: Vec<i64> =
+            short.iter().filter(|id| id.0 >> (63 - SHORTER) == 0).map(|id| id.0 << SHORTER).collect();
+        let sql = format!(
+            "select found.id from unnest($1::bigint[]) as first, lateral (select id from {}
+                where id between first and first + {} order by id limit 1) found",
+            self.table,
+            (1_i64 << SHORTER) - 1
+        );
+        self.run(|tx| Ok(tx.query(&sql, &[&first])?.iter().map(|row| TrackId(row.get(0))).collect()))
     }
 
     /// Vectors of some tracks as they are searched, which are as good as drawn at random: ids are digests.

@@ -4,7 +4,7 @@ use postgres::Transaction;
 use postgres::error::SqlState;
 
 use super::search::WIDEST;
-use super::{Connection, Postgres, SYNONYMS, Shards};
+use super::{Connection, Postgres, SYNONYMS, Shards, order};
 use crate::ddl::{self, OLDEST_SCHEMA, SCHEMA};
 use crate::{BackendError, PostgresAddress, Result};
 use voisin::{EngineError, check_model};
@@ -138,9 +138,14 @@ impl Postgres {
             let (found, dimension) = (row.get::<_, i32>(0), row.get::<_, Option<i32>>(1).unwrap_or_default());
             let shards = foreign_parts(tx)?;
             tx.batch_execute(&ddl::upgrade(found, shards.is_empty(), dimension as usize))?;
+            if found < 4 {
+                order::fill(tx)?;
+            }
             tx.execute("update voisin_state set schema = $1", &[&SCHEMA])?;
             let of_shard = |(server, table): (String, String)| (server, ddl::upgrade_of_shard(found, &table));
-            Ok(Some(Upgraded { from: found, shards: shards.into_iter().map(of_shard).collect() }))
+            let mut shards: Vec<_> = shards.into_iter().map(of_shard).collect();
+            shards.retain(|(_, statements)| !statements.is_empty());
+            Ok(Some(Upgraded { from: found, shards }))
         })
     }
 

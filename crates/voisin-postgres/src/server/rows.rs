@@ -6,10 +6,10 @@ use postgres::binary_copy::BinaryCopyInWriter;
 use postgres::types::Type;
 use postgres::{Row, Transaction};
 
-use super::{Fetched, Postgres, ROWS};
+use super::{Fetched, Postgres, ROWS, order};
 use crate::Result;
 use crate::ddl;
-use crate::row::{TrackRow, id_of, record};
+use crate::row::{SortRow, TrackRow, id_of, record};
 use voisin_base::text::LONGEST_TEXT;
 use voisin_base::track::{ContentId, TrackId};
 
@@ -22,6 +22,7 @@ impl Postgres {
         let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
         let contents: Vec<&[u8]> = rows.iter().map(|row| row.content.as_slice()).collect();
         let names = ddl::columns();
+        let sorted_by: Vec<&SortRow> = rows.iter().map(|row| &row.sorted_by).collect();
         // A clash of ids ends in an error of the key: rows of other recordings are not taken out.
         self.run(|tx| {
             let changed: i64 = next_generation(tx)?;
@@ -49,6 +50,11 @@ impl Postgres {
                 "insert into voisin_held (id, library) select id, source from voisin_staging
                  on conflict do nothing",
                 &[],
+            )?;
+            order::put(tx, &sorted_by)?;
+            tx.execute(
+                "delete from voisin_order where id = any ($1) and id in (select id from voisin_gone where barred)",
+                &[&ids],
             )?;
             Ok(changed as u64)
         })
@@ -174,6 +180,7 @@ fn note_gone(
     let ids: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
     let contents: Vec<&[u8]> = rows.iter().map(|row| row.get(1)).collect();
     tx.execute("delete from voisin_held where id = any ($1)", &[&ids])?;
+    tx.execute("delete from voisin_order where id = any ($1)", &[&ids])?;
     tx.execute(
         "insert into voisin_gone (id, content, changed, barred) select id, content, $3, $4
          from unnest($1::bigint[], $2::bytea[]) as gone (id, content)

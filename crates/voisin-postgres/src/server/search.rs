@@ -95,7 +95,7 @@ impl Postgres {
     }
 
     /// An aggregate (bigint) of the tracks that fit, and the sum of it over the parts of the table.
-    pub(super) fn sum(&mut self, aggregate: &str, conditions: &FilterSql) -> Result<i64> {
+    pub(crate) fn sum(&mut self, aggregate: &str, conditions: &FilterSql) -> Result<i64> {
         if let Some(parts) = self.on_shards(|shard| shard.sum(aggregate, conditions)) {
             return Ok(parts.into_iter().sum());
         }

@@ -84,7 +84,7 @@ pub(super) struct Changed {
 
 /// A library that can be written.
 pub(super) fn writable(state: &crate::state::State, library: &Library) -> Result<(), Problem> {
-    if state.is_copy {
+    if state.elsewhere.is_some() {
         let detail = "these answers come from a copy of a database, which takes no changes";
         let next = "make them in the library that is sent to the database, and send it again";
         return Err(Problem::new(StatusCode::CONFLICT, detail, next));

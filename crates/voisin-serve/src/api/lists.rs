@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::MOST;
 use crate::ask;
 use crate::cached::Validator;
+use crate::elsewhere::Named;
 use crate::problem::Problem;
 use crate::state::Shared;
 use voisin::meta;
@@ -49,9 +50,10 @@ pub(super) async fn file(
         return Err(Problem::bad(format!("at most {MOST} tracks and a title of {LONGEST} bytes"), "more"));
     }
     let bytes = state
-        .ask(move |_, context| {
-            let taxonomy = context.engine.taxonomy()?;
-            let tracks = context.engine.library().tracks_by_id(&asked.tracks)?;
+        .ask_anywhere(move |_, source| {
+            asked.tracks.iter().try_for_each(|track| source.fetch(Named::Id(*track)))?;
+            let taxonomy = source.engine().taxonomy()?;
+            let tracks = source.engine().library().tracks_by_id(&asked.tracks)?;
             let tracks: Vec<TrackMeta> = tracks.iter().map(|track| meta(track, &taxonomy)).collect();
             let tracks: Vec<&TrackMeta> = tracks.iter().collect();
             Ok(write(&tracks, &asked.title, format, &PathStyle::Absolute)?)
@@ -98,8 +100,9 @@ pub(super) async fn cover(
     /// A picture is looked at often and changes seldom: it is kept for an hour, then asked about.
     const CONTROL: &str = "private, max-age=3600";
     let (file, cover) = state
-        .look(move |_, context| {
-            let path = context.engine.library().track(id)?.path;
+        .look_anywhere(move |_, source| {
+            source.fetch(Named::Id(id))?;
+            let path = source.engine().library().track(id)?.path;
             let picture = beside(&path);
             // Either may come, change and go.
             let state = |path: &Path| {

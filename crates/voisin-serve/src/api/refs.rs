@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Answer;
 use crate::ask;
+use crate::elsewhere::Named;
 use crate::problem::Problem;
 use crate::songs::{AlbumRef, ArtistRef, SongRef};
 use crate::state::{Shared, way};
@@ -105,9 +106,14 @@ pub(super) async fn similar(
     let mut mixing = asked.mixing.clone();
     mixing.max_per_artist = mixing.max_per_artist.or(asked.max_per_artist.map(|most| most.get() as u32));
     state
-        .ask(move |state, context| {
-            let generation = state.index(context)?;
-            let library = context.engine.library();
+        .ask_anywhere(move |state, source| {
+            let generation = source.index(state)?;
+            asked.songs.iter().try_for_each(|song| song.fetch(source))?;
+            asked.albums.iter().try_for_each(|album| source.fetch(Named::Album(&album.name)))?;
+            asked.artists.iter().try_for_each(|artist| source.fetch(Named::Artist(&artist.name)))?;
+            source.fetch_filters(&asked.filters)?;
+            let engine = source.engine();
+            let library = engine.library();
             let mut found = Vec::new();
             for song in &asked.songs {
                 found.extend(song.find(library)?);
@@ -124,12 +130,12 @@ pub(super) async fn similar(
                 return Err(Problem::not_found("the library has nothing of this album or artist", next));
             }
             found.truncate(MOST_SEEDS);
-            let seeds = found.iter().map(|(track, _)| context.engine.seed_of(*track));
+            let seeds = found.iter().map(|(track, _)| engine.seed_of(*track));
             let seeds = seeds.collect::<Result<Vec<_>, EngineError>>()?;
-            let filter = asked.filters.filter(&context.engine, &seeds)?;
+            let filter = asked.filters.filter(engine, &seeds)?;
             let limit = asked.count.of(usize::MAX);
             let options = MixOptions { limit, filter, ..mixing.clone().over(&state.mixing).options() };
-            let matches = context.engine.mix(&seeds, &options)?.into_iter().map(|near| MatchJson {
+            let matches = source.mix_of(&seeds, &options)?.into_iter().map(|near| MatchJson {
                 track: near.track.id,
                 similarity: near.similarity.clamp(0.0, 1.0),
                 song: song(near.track),

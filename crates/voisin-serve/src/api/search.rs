@@ -14,7 +14,7 @@ use crate::ask;
 use crate::guard::LONGEST_FILE;
 use crate::problem::Problem;
 use crate::state::{Explored, RequestContext, Shared, State as Server};
-use voisin::{GenreNews, Seed};
+use voisin::{Engine, GenreNews, Seed};
 use voisin_explore::TrackMeta;
 use voisin_questions::answers::genre::AnswerJson;
 use voisin_questions::answers::playlist::PlaylistJson;
@@ -36,17 +36,18 @@ pub(super) async fn similar(
         let answer = state.once(format!("passage {asked:?}"), false, move |state, context, _| {
             let generation = state.index(context)?;
             let seed = asked.seeds[0].seed(&context.engine)?;
-            let (passage, found) = asked.run_passage(&context.engine, seed, &*state.model(context)?)?;
+            let (passage, found) =
+                asked.run_passage(&context.engine, seed, &*state.model(&context.engine)?)?;
             bytes(generation, PassagesJson::new(&passage, from, to, &found))
         });
         return Ok(written((*answer.await?).clone()));
     }
     state
-        .ask(move |state, context| {
-            let generation = state.index(context)?;
-            let named = seeds(&asked.seeds, &context.engine)?;
-            let unlike = seeds(&asked.unlike, &context.engine)?;
-            let found = asked.run(&mut context.engine, &named, unlike)?;
+        .ask_anywhere(move |state, source| {
+            let generation = source.index(state)?;
+            let (named, unlike) = (source.seeds(&asked.seeds)?, source.seeds(&asked.unlike)?);
+            source.fetch_filters(&asked.filters)?;
+            let found = source.similar(&asked, &named, unlike)?;
             let answer = SimilarJson::new(&named, &found);
             Ok(Answer { generation, answer }.into_response())
         })
@@ -59,12 +60,13 @@ pub(super) async fn mix(
 ) -> Result<Response<Body>, Problem> {
     asked.validate(asked.seeds.len())?;
     state
-        .ask(move |state, context| {
-            let generation = state.index(context)?;
-            let named = seeds(&asked.seeds, &context.engine)?;
+        .ask_anywhere(move |state, source| {
+            let generation = source.index(state)?;
+            let named = source.seeds(&asked.seeds)?;
             // What was removed from the library meanwhile says nothing.
-            let played = asked.played.iter().filter_map(|one| one.seed(&context.engine).ok()).collect();
-            let songs = asked.run(&mut context.engine, &named, played, &state.mixing)?;
+            let played = asked.played.iter().filter_map(|one| source.seed(one).ok()).collect();
+            source.fetch_filters(&asked.filters)?;
+            let songs = source.mix(&asked, &named, played, &state.mixing)?;
             let answer = SimilarJson::new(&named, &songs);
             Ok(Answer { generation, answer }.into_response())
         })
@@ -107,8 +109,8 @@ fn of_upload<E: Into<QuestionError>>(copy: &Path) -> impl Fn(E) -> Problem {
     }
 }
 
-fn seed_of_copy(state: &Server, context: &RequestContext, copy: &Path) -> Result<Seed, Problem> {
-    context.engine.seed(copy.as_os_str(), || state.model(context)).map_err(of_upload(copy))
+fn seed_of_copy(state: &Server, engine: &Engine, copy: &Path) -> Result<Seed, Problem> {
+    engine.seed(copy.as_os_str(), || state.model(engine)).map_err(of_upload(copy))
 }
 
 pub(super) async fn similar_to_file(
@@ -123,8 +125,8 @@ pub(super) async fn similar_to_file(
         let key = format!("passage {asked:?} of {}", copy.path().display());
         let answer = state.once(key, false, move |state, context, _| {
             let generation = state.index(context)?;
-            let seed = seed_of_copy(state, context, copy.path())?;
-            let found = asked.run_passage(&context.engine, seed, &*state.model(context)?);
+            let seed = seed_of_copy(state, &context.engine, copy.path())?;
+            let found = asked.run_passage(&context.engine, seed, &*state.model(&context.engine)?);
             let (mut passage, found) = found.map_err(of_upload(copy.path()))?;
             passage.seed.path = UPLOADED.into();
             bytes(generation, PassagesJson::new(&passage, from, to, &found))
@@ -132,11 +134,12 @@ pub(super) async fn similar_to_file(
         return Ok(written((*answer.await?).clone()));
     }
     state
-        .ask(move |state, context| {
-            let generation = state.index(context)?;
-            let seed = seed_of_copy(state, context, copy.path())?;
+        .ask_anywhere(move |state, source| {
+            let generation = source.index(state)?;
+            let seed = seed_of_copy(state, source.engine(), copy.path())?;
             let seeds = [Seed { path: UPLOADED.into(), ..seed }];
-            let found = asked.run(&mut context.engine, &seeds, Vec::new())?;
+            source.fetch_filters(&asked.filters)?;
+            let found = source.similar(&asked, &seeds, Vec::new())?;
             let answer = SimilarJson::new(&seeds, &found);
             Ok(Answer { generation, answer }.into_response())
         })
@@ -160,7 +163,7 @@ fn classified(
 ) -> Result<Bytes, Problem> {
     let generation = context.engine.library().generation()?;
     let mut notes = Vec::new();
-    let model = state.model(context);
+    let model = state.model(&context.engine);
     let tell = |news: GenreNews| notes.push(news.to_string());
     let answers = asked.run(&mut context.engine, tracks, || model, tell);
     let answers = if let Some(copy) = copy {
@@ -199,7 +202,7 @@ pub(super) async fn classify_file(
     let answer = state
         .ask(move |state, context| {
             state.index(context)?;
-            let seed = seed_of_copy(state, context, copy.path())?;
+            let seed = seed_of_copy(state, &context.engine, copy.path())?;
             classified(state, context, &asked, vec![seed], Some(copy.path()))
         })
         .await?;

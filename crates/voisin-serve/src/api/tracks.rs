@@ -6,6 +6,7 @@ use axum::http::{HeaderMap, Response};
 use serde::Serialize;
 
 use super::{Answer, bytes, written};
+use crate::elsewhere::Named;
 use crate::problem::Problem;
 use crate::state::{Shared, fault};
 use crate::{ask, audio as sound};
@@ -19,10 +20,12 @@ use voisin_questions::page::Paged;
 
 pub(super) async fn status(State(state): State<Shared>) -> Result<Answer<StatusJson>, Problem> {
     state
-        .ask(|_, context| {
-            let status = context.engine.library().status()?;
-            let answer = StatusJson::new(&context.engine, &status);
-            Ok(Answer { generation: status.generation, answer })
+        .ask_anywhere(|_, source| {
+            let generation = source.generation()?;
+            let engine = source.engine();
+            let mut answer = StatusJson::new(engine, &engine.library().status()?);
+            source.tell_status(&mut answer)?;
+            Ok(Answer { generation, answer })
         })
         .await
 }
@@ -42,12 +45,15 @@ pub(super) async fn list(
     State(state): State<Shared>,
     ask::Query(asked): ask::Query<Paged<List>>,
 ) -> Result<Answer<Page>, Problem> {
-    let heard = if asked.question.words { Some(state.heard().await?) } else { None };
+    // What is heard in all tracks is not known where these are elsewhere.
+    let has_words = asked.question.words && !state.is_elsewhere();
+    let heard = if has_words { Some(state.heard().await?) } else { None };
     state
-        .ask(move |state, context| {
-            let generation = context.engine.library().generation()?;
-            let query = asked.question.query(&context.engine, asked.limit.of(usize::MAX), asked.after)?;
-            let page = state.list(context, &query)?;
+        .ask_anywhere(move |state, source| {
+            let generation = source.generation()?;
+            source.fetch_filters(&asked.question.filters)?;
+            let query = asked.question.query(source.engine(), asked.limit.of(usize::MAX), asked.after)?;
+            let page = state.list(source, &query)?;
             let ids: Vec<TrackId> = page.tracks.iter().map(|track| track.id).collect();
             let strongest = |heard: &PredictedTags| heard.strongest(&ids, WORDS);
             let words = heard.as_deref().map(|heard| heard.as_ref().map(strongest).unwrap_or_default());
@@ -105,14 +111,16 @@ pub(super) async fn one(
     ask::Id(id): ask::Id,
     ask::Query(shown): ask::Query<Show>,
 ) -> Result<Answer<TrackJson>, Problem> {
-    let heard = if shown.words { Some(state.heard().await?) } else { None };
+    let has_words = shown.words && !state.is_elsewhere();
+    let heard = if has_words { Some(state.heard().await?) } else { None };
     state
-        .ask(move |_, context| {
+        .ask_anywhere(move |_, source| {
             let strongest = |heard: &PredictedTags| heard.strongest(&[id], WORDS);
             let strong = heard.as_deref().and_then(|heard| heard.as_ref().map(strongest)).unwrap_or_default();
-            let words = shown.words.then(|| strong.get(&id).map_or(&[][..], Vec::as_slice));
-            let library = context.engine.library();
-            let generation = library.generation()?;
+            let words = has_words.then(|| strong.get(&id).map_or(&[][..], Vec::as_slice));
+            source.fetch(Named::Id(id))?;
+            let generation = source.generation()?;
+            let library = source.engine().library();
             let measured = library.descriptors(&[id])?;
             let answer = TrackJson::new(&library.track(id)?, measured.get(&id), words);
             Ok(Answer { generation, answer })
@@ -125,6 +133,10 @@ pub(super) async fn audio(
     ask::Id(id): ask::Id,
     headers: HeaderMap,
 ) -> Result<Response<Body>, Problem> {
-    let track = state.look(move |_, context| Ok(context.engine.library().track(id)?)).await?;
+    let track = state.look_anywhere(move |_, source| {
+        source.fetch(Named::Id(id))?;
+        Ok(source.engine().library().track(id)?)
+    });
+    let track = track.await?;
     sound::send(&track.path, &track.audio.container, &track.audio.codec, &headers).await
 }

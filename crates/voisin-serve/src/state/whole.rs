@@ -257,6 +257,7 @@ impl State {
         place: fn(&WholeLibrary) -> &Ground<T>,
         make: MakeGround<T>,
     ) -> Result<(Version, Arc<T>), Problem> {
+        self.needs_all()?;
         let version = self.now().await?;
         let found = lock(place(&self.whole)).clone();
         if let Some(found) = found.filter(|(of, _)| *of == version) {
@@ -284,6 +285,7 @@ impl State {
     where
         F: Future<Output = Result<T, Problem>> + Send + 'static,
     {
+        self.needs_all()?;
         let version = self.now().await?;
         let mut kept = lock(&self.whole.kept);
         kept.retain(|_, kept| {

@@ -1,0 +1,229 @@
+//! Tracks in the order of a list, as a library on a disk puts them: a narrow table beside that of tracks, with indexes.
+
+use std::collections::HashSet;
+use std::fmt::Write as _;
+
+use postgres::Transaction;
+use postgres::types::ToSql;
+
+use super::{Postgres, filter};
+use crate::Result;
+use crate::ddl;
+use crate::row::{SortRow, facts_of};
+use voisin_base::track::TrackId;
+use voisin_library::{FilterSql, LibraryError, SortBy};
+
+/// Rows that are read at once where the table is filled from what is there.
+const ROWS: i64 = 1000;
+
+/// Columns of the table that an order goes by, the first one first.
+fn columns(by: SortBy) -> &'static [&'static str] {
+    match by {
+        SortBy::Id => &[],
+        SortBy::Artist => &["artist", "album", "disc", "number", "title"],
+        SortBy::Album => &["album", "artist", "disc", "number", "title"],
+        SortBy::Title => &["title", "artist"],
+        SortBy::Genre => &["genre", "artist"],
+        SortBy::Year => &["year", "artist", "album", "disc", "number"],
+        SortBy::Time => &["seconds"],
+        SortBy::Added => &["added"],
+        SortBy::Path => &["path"],
+        SortBy::Size => &["size"],
+        SortBy::Codec => &["codec", "artist"],
+        SortBy::Licence => &["licence", "artist"],
+        SortBy::Bpm => &["tempo"],
+        SortBy::Key => &["key"],
+        SortBy::Loudness => &["loudness"],
+    }
+}
+
+/// A way along all tracks in an order; what lacks that which the order goes by comes last.
+pub(crate) struct SortedWalk {
+    by: SortBy,
+    descending: bool,
+    /// The track that it begins behind.
+    after: Option<TrackId>,
+    /// Whether that one has been passed.
+    begun: bool,
+    part: WalkPart,
+    /// Rows of this part that were read.
+    at: usize,
+}
+
+/// Which tracks follow now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WalkPart {
+    /// Those that have what the order goes by.
+    Known,
+    /// Those that lack it.
+    Missing,
+    /// None.
+    End,
+}
+
+impl SortedWalk {
+    fn sql(&self, limit: usize) -> String {
+        let order = if self.descending { "desc" } else { "asc" };
+        let (which, sorted) = match columns(self.by).split_first() {
+            Some((first, rest)) if self.part == WalkPart::Missing => {
+                let rest = rest.iter().map(|column| format!("{column} {order} nulls last, "));
+                (format!("{first} is null"), rest.collect::<String>() + "id")
+            }
+            Some((first, rest)) => {
+                let mut which = format!("{first} is not null");
+                if self.after.is_some() {
+                    let reached = if self.descending { "<=" } else { ">=" };
+                    let _ = write!(
+                        which,
+                        " and {first} {reached} (select {first} from voisin_order where id = $1)"
+                    );
+                }
+                let rest = rest.iter().map(|column| format!("{column} {order} nulls last, "));
+                (which, format!("{first} {order}, {}id", rest.collect::<String>()))
+            }
+            None => {
+                let reached = if self.descending { "<=" } else { ">=" };
+                (self.after.map_or("true".to_owned(), |_| format!("id {reached} $1")), format!("id {order}"))
+            }
+        };
+        format!(
+            "select id from voisin_order where {which} order by {sorted} limit {limit} offset {}",
+            self.at
+        )
+    }
+
+    /// Goes on by rows that were read, and leaves of them those behind the track that it begins behind.
+    fn step(&mut self, mut found: Vec<TrackId>, limit: usize) -> Vec<TrackId> {
+        self.at += found.len();
+        if found.len() < limit {
+            let is_last = self.part == WalkPart::Missing || columns(self.by).is_empty();
+            (self.part, self.at) = (if is_last { WalkPart::End } else { WalkPart::Missing }, 0);
+        }
+        if !self.begun {
+            let place = found.iter().position(|&id| Some(id) == self.after);
+            self.begun = place.is_some();
+            found.drain(..place.map_or(found.len(), |place| place + 1));
+        }
+        found
+    }
+}
+
+impl Postgres {
+    /// Begins a way along all tracks, or along those after a track.
+    pub(crate) fn sorted(
+        &mut self,
+        by: SortBy,
+        descending: bool,
+        after: Option<TrackId>,
+    ) -> Result<SortedWalk> {
+        let part = WalkPart::Known;
+        let mut walk = SortedWalk { by, descending, after, begun: after.is_none(), part, at: 0 };
+        if let Some(after) = after {
+            let is_missing =
+                columns(by).first().map_or("false".to_owned(), |first| format!("{first} is null"));
+            let sql = format!("select {is_missing} from voisin_order where id = $1");
+            let missing = self.run(|tx| Ok(tx.query_opt(&sql, &[&after.0])?.map(|row| row.get(0))))?;
+            if missing.ok_or(LibraryError::UnknownTrack(after))? {
+                walk.part = WalkPart::Missing;
+            }
+        }
+        Ok(walk)
+    }
+
+    /// The next tracks of a way, some as long as there are any.
+    pub(crate) fn next_sorted(&mut self, walk: &mut SortedWalk, limit: usize) -> Result<Vec<TrackId>> {
+        while walk.part != WalkPart::End {
+            let sql = walk.sql(limit);
+            let after = walk.after.map_or(0, |after| after.0);
+            let values: &[&(dyn ToSql + Sync)] = if sql.contains("$1") { &[&after] } else { &[] };
+            let found = self.run(|tx| {
+                tx.batch_execute("set local plan_cache_mode = force_custom_plan")?;
+                Ok(tx.query(&sql, values)?.iter().map(|row| TrackId(row.get(0))).collect())
+            })?;
+            let found = walk.step(found, limit);
+            if !found.is_empty() {
+                return Ok(found);
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// Those of these tracks that fit conditions, whose values are numbered from 2 on, in this order.
+    pub(crate) fn fitting(&mut self, ids: &[TrackId], conditions: &FilterSql) -> Result<Vec<TrackId>> {
+        let fitting: HashSet<TrackId> = match self.on_shards(|shard| shard.fitting_here(ids, conditions)) {
+            Some(parts) => parts.into_iter().flatten().collect(),
+            None => self.fitting_here(ids, conditions)?,
+        };
+        Ok(ids.iter().copied().filter(|id| fitting.contains(id)).collect())
+    }
+
+    fn fitting_here(&mut self, ids: &[TrackId], conditions: &FilterSql) -> Result<HashSet<TrackId>> {
+        let sql = format!("select id from {} where id = any ($1) and {}", self.table, conditions.sql);
+        let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+        self.run(|tx| {
+            let first: &(dyn ToSql + Sync) = &ids;
+            let values: Vec<_> = std::iter::once(first).chain(filter::values(conditions)).collect();
+            Ok(tx.query(&sql, &values)?.iter().map(|row| TrackId(row.get(0))).collect())
+        })
+    }
+}
+
+/// Puts rows in, in place of those of the same tracks.
+pub(super) fn put(tx: &mut Transaction<'_>, rows: &[&SortRow]) -> Result<(), postgres::Error> {
+    let names = ddl::SORTED_BY.map(|(name, ..)| name);
+    let set: Vec<String> = names[1..].iter().map(|name| format!("{name} = excluded.{name}")).collect();
+    let numbers: Vec<String> =
+        ddl::SORTED_BY.iter().enumerate().map(|(i, (_, kind, _))| format!("${}::{kind}[]", i + 1)).collect();
+    let sql = format!(
+        "insert into voisin_order ({names}) select * from unnest({}) on conflict (id) do update set {}",
+        numbers.join(", "),
+        set.join(", "),
+        names = names.join(", "),
+    );
+    SortRow::columns(rows, |values| tx.execute(&sql, values)).map(drop)
+}
+
+/// Fills the table from the facts that are there.
+pub(super) fn fill(tx: &mut Transaction<'_>) -> Result<(), postgres::Error> {
+    let mut after = -1_i64;
+    loop {
+        let sql = "select id, facts from voisin_track where id > $1 order by id limit $2";
+        let found = tx.query(sql, &[&after, &ROWS])?;
+        let Some(last) = found.last() else { return Ok(()) };
+        after = last.get(0);
+        let rows = found.iter().filter_map(|row| Some(SortRow::new(row.get(0), &facts_of(row.get(1))?)));
+        let rows: Vec<SortRow> = rows.collect();
+        put(tx, &rows.iter().collect::<Vec<_>>())?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_way_begins_behind_a_track_and_ends_with_what_lacks_the_key() {
+        let ids = |ids: &[i64]| ids.iter().map(|&id| TrackId(id)).collect::<Vec<_>>();
+        let mut walk = SortedWalk {
+            by: SortBy::Artist,
+            descending: true,
+            after: Some(TrackId(5)),
+            begun: false,
+            part: WalkPart::Known,
+            at: 0,
+        };
+        let sql = walk.sql(3);
+        assert!(sql.contains("artist is not null and artist <= (select artist"), "{sql}");
+        assert!(
+            sql.contains("order by artist desc, album desc nulls last") && sql.ends_with("offset 0"),
+            "{sql}"
+        );
+        assert_eq!(walk.step(ids(&[9, 8, 7]), 3), ids(&[]));
+        assert_eq!(walk.step(ids(&[6, 5, 4]), 3), ids(&[4]));
+        assert!(walk.sql(3).ends_with("limit 3 offset 6"));
+        assert_eq!(walk.step(ids(&[5]), 3), ids(&[5]), "what was passed counts once");
+        assert!(walk.sql(3).contains("artist is null order by album desc"));
+        assert_eq!(walk.step(ids(&[1]), 3), ids(&[1]));
+        assert_eq!(walk.part, WalkPart::End);
+    }
+}

@@ -1,0 +1,93 @@
+//! A library elsewhere, in a database: what a question needs of it is fetched into a temporary library, and answered from
+//! there. What is about all tracks needs a copy of them.
+
+use std::path::Path;
+
+use axum::http::StatusCode;
+
+use crate::problem::Problem;
+use voisin::{Engine, EngineError, MixOptions, Seed, SimilarOptions, SimilarTrack, TrackPage, TrackQuery};
+use voisin_base::track::TrackId;
+use voisin_questions::Filters;
+use voisin_questions::answers::status::StatusJson;
+
+/// Why a library elsewhere gives no answer.
+#[derive(Debug)]
+pub enum ElsewhereError {
+    /// What an engine here says.
+    Engine(EngineError),
+    /// It cannot do that at all.
+    Refused(String),
+    /// It does not answer now.
+    Away(String),
+}
+
+/// What a question names.
+#[derive(Debug, Clone, Copy)]
+pub enum Named<'a> {
+    /// A track by its id.
+    Id(TrackId),
+    /// The track of a file.
+    Path(&'a Path),
+    /// Tracks whose names have all of these words.
+    Words(&'a str),
+    /// The tracks of an artist.
+    Artist(&'a str),
+    /// The tracks of an album.
+    Album(&'a str),
+}
+
+/// A library elsewhere, as one request after another asks it.
+pub trait Elsewhere: Send {
+    /// The temporary library.
+    fn engine(&mut self) -> &mut Engine;
+    /// A counter of its changes.
+    fn generation(&mut self) -> Result<u64, ElsewhereError>;
+    /// Makes known what may be meant.
+    fn fetch(&mut self, named: Named<'_>) -> Result<(), ElsewhereError>;
+    /// Makes known what filters name.
+    fn fetch_filters(&mut self, filters: &Filters) -> Result<(), ElsewhereError>;
+    /// As [`Engine::similar`].
+    fn similar(
+        &mut self,
+        seeds: &[Seed],
+        options: &SimilarOptions,
+    ) -> Result<Vec<SimilarTrack>, ElsewhereError>;
+    /// As [`Engine::mix`].
+    fn mix(&mut self, seeds: &[Seed], options: &MixOptions) -> Result<Vec<SimilarTrack>, ElsewhereError>;
+    /// As [`Engine::list`].
+    fn list(&mut self, query: &TrackQuery) -> Result<TrackPage, ElsewhereError>;
+    /// Says of it what was said of the temporary library.
+    fn tell_status(&mut self, json: &mut StatusJson) -> Result<(), ElsewhereError>;
+}
+
+/// Opens a library elsewhere.
+pub type OpenElsewhere = Box<dyn Fn() -> Result<Box<dyn Elsewhere>, ElsewhereError> + Send + Sync>;
+
+impl From<ElsewhereError> for Problem {
+    fn from(error: ElsewhereError) -> Self {
+        match error {
+            ElsewhereError::Engine(error) => error.into(),
+            ElsewhereError::Refused(detail) => needs_copy(detail),
+            ElsewhereError::Away(detail) => away(detail),
+        }
+    }
+}
+
+/// The library cannot be asked now.
+pub(super) fn away(detail: String) -> Problem {
+    Problem::later(5, detail, "start the database again: this server notices by itself")
+}
+
+/// What only a copy of all tracks can answer.
+pub(super) fn needs_copy(detail: impl Into<String>) -> Problem {
+    let next =
+        "start the server with --copy FOLDER: it then answers this too, from a copy that it keeps there";
+    Problem::new(StatusCode::CONFLICT, detail, next)
+}
+
+/// An engine with a library of its own that lies elsewhere, and the state that it is of.
+pub(super) struct ElsewhereContext {
+    pub(super) library: Box<dyn Elsewhere>,
+    pub(super) generation: u64,
+}
