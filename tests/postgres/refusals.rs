@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -11,7 +10,7 @@ use voisin_library::{Library, OpenMode};
 
 use super::common::{Sandbox, code, fine, json, text};
 use super::made::{DIMENSION, model, model_called, track};
-use super::servers::{Server, as_nobody, programs};
+use super::servers::{Server, programs};
 use super::{push, refused, sandbox_with};
 
 #[test]
@@ -277,33 +276,7 @@ fn passwords_encryption_and_rights() {
     );
 
     // Encryption: the certificate and the name in it are checked.
-    let key = server.folder.join("server.key");
-    let certificate = server.folder.join("server.crt");
-    let made = as_nobody(
-        Path::new("openssl"),
-        &[
-            "req",
-            "-new",
-            "-x509",
-            "-days",
-            "2",
-            "-nodes",
-            "-subj",
-            "/CN=localhost",
-            "-addext",
-            "subjectAltName=DNS:localhost",
-            "-addext",
-            "basicConstraints=critical,CA:FALSE",
-            "-keyout",
-            key.to_str().unwrap(),
-            "-out",
-            certificate.to_str().unwrap(),
-        ],
-    );
-    assert!(made.status.success(), "{}", text(&made.stderr));
-    server.psql("alter system set ssl = on", &[]);
-    server.psql("select pg_reload_conf()", &[]);
-    std::thread::sleep(Duration::from_millis(500));
+    let certificate = server.encrypt(None);
     let address = |host: &str, root: bool| {
         let root = if root { format!("&sslrootcert={}", certificate.display()) } else { String::new() };
         format!("postgres://voisin@{host}:{}/postgres?sslmode=verify-full{root}", server.port)

@@ -4,6 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use super::common::{Sandbox, code, text};
 
@@ -37,7 +38,7 @@ pub(super) struct Server {
 }
 
 /// Runs a program of PostgreSQL, which refuses to be root.
-pub(super) fn as_nobody(program: &Path, arguments: &[&str]) -> Output {
+fn as_nobody(program: &Path, arguments: &[&str]) -> Output {
     let is_root = text(&Command::new("id").arg("-u").output().unwrap().stdout).trim() == "0";
     let mut command = if is_root {
         let mut command = Command::new("setpriv");
@@ -84,6 +85,48 @@ impl Server {
         as_nobody(&self.programs.join("pg_ctl"), &["-D", data, "-m", mode, "-w", "stop"]);
     }
 
+    /// Encrypts from now on, with a certificate for localhost, of its own or that of another server. Returns its file.
+    pub(super) fn encrypt(&self, as_other: Option<&Self>) -> PathBuf {
+        let [key, certificate] = ["server.key", "server.crt"].map(|name| self.folder.join(name));
+        let made = match as_other {
+            Some(other) => as_nobody(
+                Path::new("cp"),
+                &[
+                    "-p",
+                    &format!("{}/server.key", other.folder.display()),
+                    &format!("{}/server.crt", other.folder.display()),
+                    self.folder.to_str().unwrap(),
+                ],
+            ),
+            None => as_nobody(
+                Path::new("openssl"),
+                &[
+                    "req",
+                    "-new",
+                    "-x509",
+                    "-days",
+                    "2",
+                    "-nodes",
+                    "-subj",
+                    "/CN=localhost",
+                    "-addext",
+                    "subjectAltName=DNS:localhost",
+                    "-addext",
+                    "basicConstraints=critical,CA:FALSE",
+                    "-keyout",
+                    key.to_str().unwrap(),
+                    "-out",
+                    certificate.to_str().unwrap(),
+                ],
+            ),
+        };
+        assert!(made.status.success(), "{}", text(&made.stderr));
+        self.psql("alter system set ssl = on", &[]);
+        self.psql("select pg_reload_conf()", &[]);
+        std::thread::sleep(Duration::from_millis(500));
+        certificate
+    }
+
     pub(super) fn url(&self) -> String {
         format!("postgres://voisin@127.0.0.1:{}/postgres?sslmode=disable", self.port)
     }
@@ -91,7 +134,7 @@ impl Server {
     pub(super) fn psql(&self, sql: &str, variables: &[(String, String)]) -> String {
         let mut command = Command::new(self.programs.join("psql"));
         command.args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "voisin", "-d", "postgres"]);
-        command.args(["-v", "ON_ERROR_STOP=1", "-AtX", "-q"]);
+        command.args(["-v", "ON_ERROR_STOP=1", "-AtX", "-q", "-w"]).env("PGSSLMODE", "disable");
         for (name, value) in variables {
             command.args(["-v", &format!("{name}={value}")]);
         }
@@ -127,23 +170,32 @@ impl Drop for Server {
     }
 }
 
-/// A coordinator and three shards, with the tables that `--print-ddl partitioned` prints.
+/// A coordinator and servers with the partitions that `--print-ddl partitioned` prints.
 pub(super) struct Cluster {
     pub(super) coordinator: Server,
     pub(super) shards: Vec<Server>,
+    partitions: usize,
 }
 
 impl Cluster {
+    /// Three shards, of one partition each.
     pub(super) fn start(programs: &Path, sandbox: &Sandbox) -> Self {
+        Self::of(programs, sandbox, 3, 3)
+    }
+
+    /// - `partitions`: dealt to so many `servers`
+    pub(super) fn of(programs: &Path, sandbox: &Sandbox, partitions: usize, servers: usize) -> Self {
         let coordinator = Server::start(programs);
-        let shards: Vec<Server> = (0..3).map(|_| Server::start(programs)).collect();
-        let printed = sandbox.run(["push", "--print-ddl", "partitioned"]);
+        let shards: Vec<Server> = (0..servers).map(|_| Server::start(programs)).collect();
+        let number = partitions.to_string();
+        let printed = sandbox.run(["push", "--print-ddl", "partitioned", "--shards", &number]);
         assert_eq!(code(&printed), 0, "{}", text(&printed.stderr));
         let printed = text(&printed.stdout);
         let parts: Vec<&str> = printed.split("\n-- == ").collect();
-        assert_eq!(parts.len(), 5, "three shards and a coordinator");
+        assert_eq!(parts.len(), partitions + 2, "partitions and a coordinator");
         let mut variables = Vec::new();
-        for (i, shard) in shards.iter().enumerate() {
+        for i in 0..partitions {
+            let shard = &shards[i % servers];
             shard.psql(&format!("-- {}", parts[i + 1]), &[]);
             for (name, value) in [
                 ("host", "127.0.0.1".to_owned()),
@@ -154,13 +206,13 @@ impl Cluster {
                 variables.push((format!("shard{i}_{name}"), value));
             }
         }
-        coordinator.psql(&format!("-- {}", parts[4]), &variables);
-        Self { coordinator, shards }
+        coordinator.psql(&format!("-- {}", parts[partitions + 1]), &variables);
+        Self { coordinator, shards, partitions }
     }
 
     pub(super) fn make_indexes(&self) {
-        for (i, shard) in self.shards.iter().enumerate() {
-            shard.psql(
+        for i in 0..self.partitions {
+            self.shards[i % self.shards.len()].psql(
                 &format!(
                     "create index on voisin_track_{i} using hnsw (embedding halfvec_ip_ops) with (m = 16, ef_construction = 128)"
                 ),

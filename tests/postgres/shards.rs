@@ -1,17 +1,20 @@
 //! Shards are asked at the same time.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
-use voisin_library::TrackFilter;
+use serde_json::Value;
+use voisin::TrackId;
+use voisin_library::{Library, OpenMode, TrackFilter};
 use voisin_postgres::{Effort, Postgres, PostgresAddress, TrackStore as _};
 
-use super::common::{fine, text};
+use super::common::{fine, fine_json, text};
 use super::made::DIMENSION;
 use super::servers::{Cluster, Server, programs};
-use super::{push, sandbox_with};
+use super::{push, refused, same, sandbox_with};
 
 /// A session that keeps everybody from a table until it ends.
 fn lock(server: &Server, table: &str) -> (Child, ChildStdin) {
@@ -140,4 +143,186 @@ fn shards_are_asked_at_the_same_time() {
     assert!(printed.contains("== shard 4") && printed.contains("modulus 5, remainder 4"), "{printed}");
     let refused = sandbox.run(["push", "--shards", "5"]);
     assert!(text(&refused.stderr).contains("--print-ddl"), "{}", text(&refused.stderr));
+}
+
+/// Shards take nobody who is not encrypted and has no password, and each must prove its name.
+#[test]
+fn shards_are_asked_encrypted_and_with_their_passwords() {
+    let Some(programs) = programs() else { return };
+    let sandbox = sandbox_with(300);
+    let cluster = Cluster::start(&programs, &sandbox);
+    push(&sandbox, &cluster.coordinator, &["--no-index"]);
+    let certificate = cluster.coordinator.encrypt(None);
+    cluster.shards.iter().for_each(|shard| drop(shard.encrypt(Some(&cluster.coordinator))));
+    let rules = "hostnossl all voisin 127.0.0.1/32 trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n";
+    let passwords = sandbox.path("pgpass");
+    let lines = |of_shards: &str| {
+        let line =
+            |server: &Server, password: &str| format!("localhost:{}:*:asker:{password}\n", server.port);
+        let of_shards = cluster.shards.iter().map(|shard| line(shard, of_shards));
+        let lines = of_shards.chain([line(&cluster.coordinator, "first")]).collect::<String>();
+        fs::write(&passwords, lines).unwrap();
+        fs::set_permissions(&passwords, fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    for (server, password) in
+        cluster.shards.iter().map(|shard| (shard, "of a shard")).chain([(&cluster.coordinator, "first")])
+    {
+        server.psql(
+            &format!(
+                "create role asker login password '{password}'; grant select on all tables in schema public to asker"
+            ),
+            &[],
+        );
+        fs::write(server.folder.join("pg_hba.conf"), rules).unwrap();
+        server.psql("select pg_reload_conf()", &[]);
+    }
+    let named = |host: &str| {
+        for i in 0..3 {
+            let sql = format!("alter server voisin_shard_{i} options (set host '{host}')");
+            cluster.coordinator.psql(&sql, &[]);
+        }
+    };
+    let url = format!(
+        "postgres://asker@localhost:{}/postgres?sslmode=verify-full&sslrootcert={}",
+        cluster.coordinator.port,
+        certificate.display()
+    );
+    let ask = || {
+        let words = ["similar", "title 12", "--format", "json", "--backend", &url];
+        sandbox.command(words).env("PGPASSFILE", &passwords).output().unwrap()
+    };
+    let expected = fine(sandbox.run([
+        "similar",
+        "title 12",
+        "--format",
+        "json",
+        "--backend",
+        &cluster.coordinator.url(),
+    ]));
+    named("localhost");
+    lines("of a shard");
+    assert_eq!(fine(ask()), expected);
+    // Who has no way to a shard asks the coordinator, which has no password for it either.
+    lines("wrong");
+    let said = refused(ask());
+    assert!(said.contains("user mapping not found for \"asker\""), "{said}");
+    lines("of a shard");
+    named("127.0.0.1");
+    let said = refused(ask());
+    assert!(said.contains("user mapping not found for \"asker\""), "{said}");
+}
+
+/// Sixteen partitions on two servers, of which one moves to a third by the steps of docs/scale.md.
+#[test]
+fn a_partition_moves_to_another_server() {
+    let Some(programs) = programs() else { return };
+    let sandbox = sandbox_with(2000);
+    let (cluster, third) = (Cluster::of(&programs, &sandbox, 16, 2), Server::start(&programs));
+    push(&sandbox, &cluster.coordinator, &[]);
+    cluster.make_indexes();
+    let url = cluster.coordinator.url();
+    let ask = || {
+        ["title 12", "title 345", "title 1999"].map(|name| {
+            fine(sandbox.run([
+                "similar",
+                name,
+                "--limit",
+                "50",
+                "--exact",
+                "--format",
+                "json",
+                "--backend",
+                &url,
+            ]))
+        })
+    };
+    let before = ask();
+    let old = &cluster.shards[1];
+    third.psql("create extension vector; create extension pg_trgm", &[]);
+    let moves = format!(
+        "{bin}/pg_dump --table voisin_track_5 'postgres://voisin@127.0.0.1:{}/postgres' |
+         {bin}/psql -q -v ON_ERROR_STOP=1 'postgres://voisin@127.0.0.1:{}/postgres'",
+        old.port,
+        third.port,
+        bin = programs.display()
+    );
+    let moved = Command::new("bash").args(["-o", "pipefail", "-c", &moves]).output().unwrap();
+    assert!(moved.status.success(), "{}", text(&moved.stderr));
+    let port = third.port;
+    cluster
+        .coordinator
+        .psql(&format!("alter server voisin_shard_5 options (set host '127.0.0.1', set port '{port}')"), &[]);
+    old.psql("drop table voisin_track_5", &[]);
+    assert_eq!(ask(), before);
+    let indexes =
+        "select count(*) from pg_indexes where tablename = 'voisin_track_5' and indexdef like '%hnsw%'";
+    assert_eq!(third.psql(indexes, &[]), "1", "its indexes come along");
+    assert!(third.psql("select count(*) from voisin_track_5", &[]).parse::<u32>().unwrap() > 80);
+    // Changes reach it there.
+    let mut library = Library::open(&sandbox.path("library"), OpenMode::ReadWrite).unwrap();
+    library.remove_tracks(&(1..=400).map(TrackId).collect::<Vec<_>>()).unwrap();
+    drop(library);
+    let sent = push(&sandbox, &cluster.coordinator, &[]);
+    assert_eq!((&sent["removed"], &sent["unchanged"]), (&400.into(), &1600.into()), "{sent}");
+}
+
+/// Whether two answers have the same neighbours, of which those that 16 bits a number cannot tell apart may change places.
+fn same_neighbours(here: &Value, there: &Value) -> bool {
+    let neighbours = |answer: &Value| -> BTreeMap<String, f64> {
+        let all = answer["neighbours"].as_array().into_iter().flatten();
+        all.map(|one| (one["path"].to_string(), one["similarity"].as_f64().unwrap())).collect()
+    };
+    let (here, there) = (neighbours(here), neighbours(there));
+    let are_near = || here.iter().zip(&there).all(|(a, b)| a.0 == b.0 && (a.1 - b.1).abs() < 1e-4);
+    !here.is_empty() && here.len() == there.len() && are_near()
+}
+
+/// Fifty questions of ten kinds: the library on this disk, one server and three shards give the same answers.
+#[test]
+fn fifty_questions_have_the_same_answers_everywhere() {
+    let Some(programs) = programs() else { return };
+    // So few that this disk compares with all of them.
+    let sandbox = sandbox_with(4500);
+    let (one, cluster) = (Server::start(&programs), Cluster::start(&programs, &sandbox));
+    push(&sandbox, &one, &[]);
+    push(&sandbox, &cluster.coordinator, &[]);
+    cluster.make_indexes();
+    let kinds: [&[&str]; 10] = [
+        &["similar", "TRACK"],
+        &["similar", "TRACK", "--exact", "--limit", "50"],
+        &["similar", "TRACK", "--genre", "jazz"],
+        &["similar", "TRACK", "--exclude-genre", "rock", "--year", "1960-1979"],
+        &["similar", "TRACK", "--max-per-artist", "1", "--licence", "cc-by"],
+        &["similar", "TRACK", "--bpm", "90-130", "--folder", "/music/3"],
+        &["show", "TRACK"],
+        &["list", "--artist", "artist NUMBER", "--sort", "title"],
+        &["list", "--genre", "rock", "--sort", "path", "--limit", "30"],
+        &["list", "title NUMBER", "--reverse"],
+    ];
+    let (mut asked, mut same_one, mut same_shards) = (0, 0, 0);
+    for number in [12, 345, 1234, 2468, 4001] {
+        for kind in kinds {
+            let words = kind.iter().map(|word| {
+                word.replace("TRACK", &format!("title {number}"))
+                    .replace("NUMBER", &(number % 200).to_string())
+            });
+            let words: Vec<String> = words.chain(["--format".to_owned(), "json".to_owned()]).collect();
+            let ask = |url: Option<String>| {
+                let backend = url.into_iter().flat_map(|url| ["--backend".to_owned(), url]);
+                fine_json(sandbox.run(words.iter().cloned().chain(backend)))
+            };
+            let here = ask(None);
+            asked += 1;
+            for (count, url) in [(&mut same_one, one.url()), (&mut same_shards, cluster.coordinator.url())] {
+                let there = ask(Some(url));
+                if same(&here, &there) || same_neighbours(&here, &there) {
+                    *count += 1;
+                } else {
+                    eprintln!("{words:?}:\n{here}\n{there}");
+                }
+            }
+        }
+    }
+    eprintln!("of {asked} questions as on this disk: one server {same_one}, three shards {same_shards}");
+    assert_eq!((asked, same_one, same_shards), (50, 50, 50));
 }
