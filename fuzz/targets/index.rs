@@ -4,7 +4,7 @@
 #![no_main]
 
 use std::path::PathBuf;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use libfuzzer_sys::fuzz_target;
 use ndarray::Array2;
@@ -59,6 +59,15 @@ fn sign_tail(tail: &mut Vec<u8>, root: [u8; 32]) {
     tail[end..].copy_from_slice(digest.as_bytes());
 }
 
+/// Vectors for an index that holds none.
+fn vectors(tracks: &[TrackId], vectors: &mut [f32]) -> std::io::Result<()> {
+    let dimension = vectors.len() / tracks.len().max(1);
+    for (track, vector) in tracks.iter().zip(vectors.chunks_exact_mut(dimension.max(1))) {
+        vector.iter_mut().zip(1..).for_each(|(x, at)| *x = ((track.0 % 97) as f32 + at as f32).sin());
+    }
+    Ok(())
+}
+
 fuzz_target!(|bytes: &[u8]| {
     let Some((length, files)) = bytes.split_at_checked(4) else { return };
     let length = word(length, 0).min(files.len());
@@ -75,8 +84,9 @@ fuzz_target!(|bytes: &[u8]| {
         std::fs::write(&beside, &tail).expect("room in memory");
     }
     if let Ok(stamp) = VectorIndex::summary(&FILE).map(|summary| summary.stamp)
-        && let Ok((index, _)) = VectorIndex::load_any_generation(&FILE, &stamp)
+        && let Ok((mut index, _)) = VectorIndex::load_any_generation(&FILE, &stamp)
     {
+        index.read_vectors_with(Arc::new(vectors));
         // Checked as it is read: what is wrong is told, or not come upon.
         let query = vec![1.; index.dimension()];
         for mode in [SearchMode::Exact, SearchMode::Scan, SearchMode::Auto] {
@@ -84,6 +94,7 @@ fuzz_target!(|bytes: &[u8]| {
         }
     }
     let Ok((mut index, stamp)) = VectorIndex::open(&FILE) else { return };
+    index.read_vectors_with(Arc::new(vectors));
     let _ = index.stats();
     let dimension = index.dimension();
     let query = vec![1. / (dimension as f32).sqrt(); dimension];

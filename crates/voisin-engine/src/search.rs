@@ -314,7 +314,7 @@ impl Engine {
         if misses_graph || misses_lists {
             // There is no graph by default, and a small library has no lists: what was asked for is built in memory.
             index.check()?;
-            let (ids, vectors) = index.vectors();
+            let (ids, vectors) = index.vectors()?;
             let (graph_from, lists_from) = if misses_graph { (0, usize::MAX) } else { (usize::MAX, 0) };
             let options = IndexOptions { graph_from, lists_from, ..IndexOptions::default() };
             let built = VectorIndex::build(&ids, vectors.view(), &options)?;

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::codes::{CodeSource, PreparedQuery};
 use super::graph::{Graph, NONE};
-use super::lists::{LANES, Lists, Reach};
+use super::lists::{LANES, Lists, Next, Reach};
 use super::top::{Candidate, better};
 use super::types::{GraphBuilder, IndexOptions};
 
@@ -26,7 +26,7 @@ pub(crate) fn build(source: CodeSource<'_>, lists: &Lists, options: &IndexOption
         GraphBuilder::Lists => link(source, &order, stride, |slots, then| {
             let queries: Vec<PreparedQuery> = slots.iter().map(query).collect();
             let reach = Reach { lists: LOOKED_AT, codes: width };
-            lists.nearest_of_all(source.isa, source.codes, &queries, reach, |at, found| {
+            lists.nearest_of_all(source.isa, Next::Codes(source.codes), &queries, reach, |at, found| {
                 then(slots[at], found);
             });
         }),

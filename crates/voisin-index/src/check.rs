@@ -3,9 +3,11 @@
 use rayon::prelude::*;
 
 use super::lists::Lists;
+use super::residual::Residuals;
+use super::search::batch;
 use super::segment::Segment;
 use super::types::{IndexStats, Neighbor, SearchMode, SearchParams, SelfCheck};
-use super::{IndexError, VectorIndex};
+use super::{IndexError, TrackId, VectorIndex};
 
 /// Similarities that differ by less are equal.
 const EQUAL: f32 = 1e-6;
@@ -14,17 +16,20 @@ impl VectorIndex {
     /// Figures for `status`.
     pub fn stats(&self) -> IndexStats {
         let graph = self.graph.as_ref();
-        let held = |segment: &Segment| segment.len() * (2 * self.codec.width + 8 + 8);
+        let held = |segment: &Segment| segment.len() * 8 + segment.codes.len() * (2 * self.codec.width + 8);
         let links = graph.map_or(0, |graph| 4 * graph.links.len() + graph.block_bytes());
         let mapped = self.base.codes.file().is_some();
-        let bytes = held(&self.base) + held(&self.tail) + links + self.lists.as_ref().map_or(0, Lists::bytes);
-        let on_demand = if mapped { self.base.len() * self.codec.width } else { 0 };
+        let parts = links
+            + self.lists.as_ref().map_or(0, Lists::bytes)
+            + self.residuals.as_ref().map_or(0, Residuals::bytes);
+        let bytes = held(&self.base) + held(&self.tail) + parts;
+        let on_demand = if mapped { self.base.codes.len() * self.codec.width } else { 0 };
         IndexStats {
             tracks: self.len(),
             dimension: self.dimension(),
             mode: self.tuning.mode(self.lists.is_some(), graph.is_some()),
             ef: self.tuning.ef(10),
-            lists: self.lists.as_ref().map(|_| self.tuning.list_stats()),
+            lists: self.lists.as_ref().map(|_| self.tuning.list_stats(self.residuals.is_some())),
             list_count: self.lists.as_ref().map_or(0, Lists::len),
             tail: self.tail.live.count,
             tombstones: self.base.len() - self.base.live.count,
@@ -42,10 +47,12 @@ impl VectorIndex {
         let tracks = self.tracks();
         let params = SearchParams::default();
         let finds_itself = |&track: &_| -> Result<Option<_>, IndexError> {
-            let (segment, slot) = self.slot(track).ok_or(IndexError::Unknown(track))?;
-            let query = self.codec.query_at(&segment.codes, slot);
-            let own = Neighbor { track, similarity: segment.codes.similarity(self.isa, &query, slot) };
-            let own = self.value(&query, &own);
+            let (query, similarity) = self.with_codes(track, |codes, slot| {
+                let query = self.codec.query_at(codes, slot);
+                let similarity = codes.similarity(self.isa, &query, slot);
+                (query, similarity)
+            })?;
+            let own = self.value(&query, &Neighbor { track, similarity })?;
             let found = self.search_query(&query, 10, &params)?;
             let there = found.iter().any(|neighbor| neighbor.track == track)
                 || found.len() == 10 && found.iter().all(|neighbor| neighbor.similarity >= own - EQUAL);
@@ -53,23 +60,24 @@ impl VectorIndex {
         };
         let lost: Vec<_> = tracks.par_iter().map(finds_itself).collect::<Result<_, _>>()?;
         let step = tracks.len().div_ceil(sample.max(1)).max(1);
-        let shares: Vec<f64> = tracks
-            .par_iter()
-            .step_by(step)
-            .map(|&track| {
-                let exact = SearchParams { mode: SearchMode::Exact, ..params };
-                let truth = self.search_track(track, 10, &exact)?;
-                let found = self.search_track(track, 10, &params)?;
-                let Some(last) = truth.last() else {
-                    return Ok(1.);
-                };
-                let hits =
-                    found.iter().filter(|neighbor| neighbor.similarity >= last.similarity - EQUAL).count();
-                Ok(hits as f64 / truth.len() as f64)
-            })
-            .collect::<Result<_, IndexError>>()?;
+        let tracks: Vec<TrackId> = tracks.into_iter().step_by(step).collect();
+        let exact = SearchParams { mode: SearchMode::Exact, ..params };
+        // Vectors that are not in the index are read once for many.
+        let compare = |tracks: &[TrackId]| {
+            let truths = self.search_tracks(tracks, 10, &exact)?;
+            let founds = self.search_tracks(tracks, 10, &params)?;
+            let share = |(truth, found): (&Vec<Neighbor>, &Vec<Neighbor>)| {
+                let Some(last) = truth.last() else { return 1. };
+                let near = |neighbor: &&Neighbor| neighbor.similarity >= last.similarity - EQUAL;
+                found.iter().filter(near).count() as f64 / truth.len() as f64
+            };
+            Ok(truths.iter().zip(&founds).map(share).collect())
+        };
+        let parts: Vec<Vec<f64>> =
+            tracks.par_chunks(batch(tracks.len())).map(compare).collect::<Result<_, IndexError>>()?;
+        let shares = parts.concat();
         Ok(SelfCheck {
-            tracks: tracks.len(),
+            tracks: self.len(),
             lost: lost.into_iter().flatten().collect(),
             sample: shares.len(),
             recall_at_10: if shares.is_empty() {

@@ -9,7 +9,7 @@ use memmap2::Mmap;
 use rayon::prelude::*;
 
 use super::IndexError;
-use voisin_kernels::buffer::{fetch, let_go};
+use voisin_kernels::buffer::{ask_for, fetch, let_go};
 
 /// Bytes of a piece, which has a digest of its own.
 pub(crate) const PIECE: usize = 1 << 14;
@@ -87,6 +87,16 @@ impl CheckedFile {
     /// Lets go of the memory of a part.
     pub(crate) fn release(&self, part: Range<usize>) {
         let_go(&self.map, &(self.body + part.start..self.body + part.end));
+    }
+
+    /// Asks for those pieces of a part that were not checked yet.
+    pub(crate) fn expect(&self, part: Range<usize>) {
+        for piece in part.start / PIECE..part.end.div_ceil(PIECE) {
+            if self.sound[piece / 64].load(Relaxed) & 1 << (piece % 64) == 0 {
+                let from = self.body + piece * PIECE;
+                ask_for(&self.map, &(from..self.map.len().min(from + PIECE)));
+            }
+        }
     }
 
     /// Whether a part is as its digests say; what is not is kept in mind.

@@ -100,6 +100,13 @@ impl Plane {
         }
     }
 
+    /// Asks for parts that are about to be read, of a file that is not checked yet: side by side, not one after the other.
+    pub(crate) fn expect(&self, parts: impl Iterator<Item = Range<usize>>) {
+        if let Some((file, start)) = self.unchecked() {
+            parts.for_each(|part| file.expect(start + part.start..start + part.end));
+        }
+    }
+
     /// Some bytes. Of a file these are checked first; where they are not as they were written it keeps that in mind, and
     /// they are numbers all the same.
     #[inline]
@@ -269,6 +276,13 @@ impl Codec {
         PreparedQuery { factor: factor as f32, plain, ..prepared }
     }
 
+    /// A query as it is compared with lifted vectors in full.
+    pub(crate) fn whole(&self, query: &PreparedQuery) -> Vec<f32> {
+        let step = query.scale / 254.;
+        let planes = query.code.hi.iter().zip(&query.code.lo).zip(&self.mean);
+        planes.map(|((&hi, &lo), &mean)| (254 * i32::from(hi) + i32::from(lo)) as f32 * step + mean).collect()
+    }
+
     /// A search for the vector at `slot`.
     pub(crate) fn query_at(&self, codes: &Codes, slot: usize) -> PreparedQuery {
         match self.space.metric {
@@ -325,7 +339,7 @@ impl Codec {
 }
 
 /// Product of two vectors, summed in sixteen lanes: in the same order on every machine.
-fn sums(a: &[f32], b: &[f32]) -> f32 {
+pub(crate) fn sums(a: &[f32], b: &[f32]) -> f32 {
     let mut lanes = [0_f32; 16];
     let (a, b) = (a.chunks(16), b.chunks(16));
     for (a, b) in a.zip(b) {

@@ -77,6 +77,13 @@ pub enum IndexError {
     },
     /// A prepared subset belongs to another state of the index.
     SubsetOutdated,
+    /// The index holds no vectors, and nothing is there to read them with.
+    NoVectors,
+    /// The vectors, which the index does not hold, could not be read.
+    Reading {
+        /// The reader's reason.
+        source: std::io::Error,
+    },
     /// More vectors than the file format can number.
     TooMany {
         /// The limit.
@@ -178,6 +185,10 @@ impl std::fmt::Display for IndexError {
             Self::SubsetOutdated => f.write_str(
                 "the prepared subset is older than the index: prepare it again after inserting or removing",
             ),
+            Self::NoVectors => {
+                f.write_str("this index holds no vectors: say where they are with `read_vectors_with`")
+            }
+            Self::Reading { .. } => f.write_str("the vectors of an index that holds none could not be read"),
             Self::TooMany { limit, actual } => {
                 write!(f, "an index holds at most {limit} vectors, not {actual}")
             }
@@ -212,7 +223,7 @@ impl std::fmt::Display for IndexError {
 impl std::error::Error for IndexError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Io { source, .. } => Some(source),
+            Self::Io { source, .. } | Self::Reading { source } => Some(source),
             _ => None,
         }
     }

@@ -15,6 +15,9 @@
 //!   them (Malkov and Yashunin 2018), walked by codes of 64 bytes that stand beside each other; the best go on to 8 and 16
 //!   bits. Filters that leave few tracks are scanned instead.
 //!
+//! An index with [`IndexOptions::residual_bits`] has lists and no vectors: those that the lists find are read by what
+//! [`VectorIndex::read_vectors_with`] is given.
+//!
 //! Vectors inserted after the build form a tail that is scanned beside the lists or the graph; removed ones are skipped.
 //! [`VectorIndex::needs_rebuild`] says when to build again.
 //!
@@ -48,6 +51,7 @@ mod hnsw;
 mod lists;
 mod metric;
 mod persist;
+mod residual;
 mod rotation;
 mod search;
 mod segment;
@@ -61,7 +65,7 @@ mod types;
 mod ways;
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use ndarray::{Array2, ArrayView2, Axis, aview1};
 use rayon::prelude::*;
@@ -72,6 +76,7 @@ use codes::{CodeSource, Codec, Codes};
 use graph::Graph;
 use lists::Lists;
 use metric::Sphere;
+use residual::{RESIDUAL_BITS, Reader, Residuals};
 use segment::Segment;
 use subset::Bitmap;
 use tuning::Tuning;
@@ -104,6 +109,10 @@ pub struct VectorIndex {
     graph: Option<Graph>,
     /// Over the base, if it is large enough.
     lists: Option<Lists>,
+    /// Of an index that holds no vectors: then the base has none.
+    residuals: Option<Residuals>,
+    /// Reads the vectors of such an index.
+    reader: Option<Arc<Reader>>,
     tuning: Tuning,
     tail: Segment,
     /// Slots of the tail's live tracks.
@@ -199,7 +208,7 @@ impl VectorIndex {
     }
 
     /// Makes lists and graph, and measures widths.
-    fn finish(options: IndexOptions, codec: Codec, base: Segment) -> Result<Self, IndexError> {
+    fn finish(options: IndexOptions, codec: Codec, mut base: Segment) -> Result<Self, IndexError> {
         let isa = isa()?;
         let source = CodeSource { isa, codec: &codec, codes: &base.codes };
         // A graph is walked by the codes of lists.
@@ -207,8 +216,15 @@ impl VectorIndex {
         let lists = (base.len() >= lists_from).then(|| Lists::build(source));
         let of = lists.as_ref().filter(|_| base.len() >= options.graph_from.max(2));
         let graph = of.map(|lists| builder::build(source, lists, &options));
-        let tuning = tuning::measure(source, &base, graph.as_ref(), lists.as_ref(), options.target_recall);
-        Ok(Self { graph, lists, ..Self::assemble(options, isa, codec, base, tuning) })
+        let residuals = lists.as_ref().zip(options.residual_bits);
+        let residuals = residuals.map(|(lists, bits)| Residuals::build(source, lists, bits));
+        let target = options.target_recall;
+        let tuning =
+            tuning::measure(source, &base, graph.as_ref(), lists.as_ref(), residuals.as_ref(), target);
+        if residuals.is_some() {
+            base.codes = Codes::empty(codec.width);
+        }
+        Ok(Self { graph, lists, residuals, ..Self::assemble(options, isa, codec, base, tuning) })
     }
 
     /// An index that is scanned.
@@ -221,6 +237,8 @@ impl VectorIndex {
             base,
             graph: None,
             lists: None,
+            residuals: None,
+            reader: None,
             tuning,
             tail,
             tail_slots: HashMap::new(),
@@ -271,11 +289,59 @@ impl VectorIndex {
     }
 
     /// The vector of `track` as the index holds it, at length 1 for cosines: each component within 5e-5 of the one given
-    /// (of the longest vector's length for other metrics). `None` where there is none, or not whole in the index's file.
+    /// (of the longest vector's length for other metrics). `None` where there is none, or not whole in the index's file,
+    /// or where it cannot be read.
     pub fn vector(&self, track: TrackId) -> Option<Vec<f32>> {
-        let (segment, slot) = self.slot(track)?;
-        let vector = self.codec.lowered(&segment.codes, slot);
+        let vector = self.with_codes(track, |codes, slot| self.codec.lowered(codes, slot)).ok()?;
         self.intact().is_ok().then_some(vector)
+    }
+
+    /// Says how vectors are read that the index does not hold ([`IndexOptions::residual_bits`]): `reader` writes those of
+    /// some tracks, as they were when the index was built, one after the other. It is called by several threads at once.
+    pub fn read_vectors_with(
+        &mut self,
+        reader: Arc<dyn Fn(&[TrackId], &mut [f32]) -> std::io::Result<()> + Send + Sync>,
+    ) {
+        self.reader = Some(reader);
+    }
+
+    /// Whether the index was made of this vector of `track`, as far as can be told by what it holds of it; for cosines.
+    #[doc(hidden)]
+    pub fn is_of(&self, track: TrackId, vector: &[f32]) -> Result<bool, IndexError> {
+        /// The index keeps 16 bits a component.
+        const ERROR: f32 = 1e-3;
+        let (segment, slot) = self.slot(track).ok_or(IndexError::Unknown(track))?;
+        self.codec.space.check(Some(track), vector)?;
+        if let (Some(lists), true) = (&self.lists, self.is_outside(segment)) {
+            let mut codes = Codes::empty(self.codec.width);
+            codes.push(&self.codec, &self.codec.space.lift(track, vector)?);
+            let is_held = lists.holds(self.isa, slot as u32, &self.codec.stored_at(&codes, 0));
+            return self.intact().map(|()| is_held);
+        }
+        let held = self.codec.lowered(&segment.codes, slot);
+        let difference = held.iter().zip(vector).map(|(a, b)| (a - b).abs()).fold(0_f32, f32::max);
+        self.intact().map(|()| difference <= ERROR)
+    }
+
+    /// Whether a segment's vectors are not in the index.
+    fn is_outside(&self, segment: &Segment) -> bool {
+        self.residuals.is_some() && std::ptr::eq(segment, &self.base)
+    }
+
+    /// Hands on codes with those of a track, and its place in them.
+    fn with_codes<R>(&self, track: TrackId, work: impl FnOnce(&Codes, usize) -> R) -> Result<R, IndexError> {
+        let (segment, slot) = self.slot(track).ok_or(IndexError::Unknown(track))?;
+        if !self.is_outside(segment) {
+            return Ok(work(&segment.codes, slot));
+        }
+        let mut codes = Codes::empty(self.codec.width);
+        codes.push(&self.codec, &self.codec.space.lift(track, &self.read(&[track])?)?);
+        Ok(work(&codes, 0))
+    }
+
+    /// The vectors of some tracks that are not in the index, one after the other.
+    fn read(&self, tracks: &[TrackId]) -> Result<Vec<f32>, IndexError> {
+        residual::read(self.reader.as_ref(), &self.codec.space, tracks)
     }
 
     fn slot(&self, track: TrackId) -> Option<(&Segment, usize)> {
@@ -345,25 +411,27 @@ impl VectorIndex {
     /// Every vector with its id, and these.
     fn gathered(&self, ids: &[TrackId], vectors: ArrayView2<'_, f32>) -> Result<Gathered, IndexError> {
         if self.is_empty() {
-            return Ok(Gathered { ids: ids.to_vec(), vectors: vectors.to_owned(), options: self.options });
+            let (ids, vectors) = (ids.to_vec(), vectors.to_owned());
+            return Ok(Gathered { ids, vectors, options: self.options, reader: self.reader.clone() });
         }
-        let (mut all, mut rows) = self.vectors();
+        let (mut all, mut rows) = self.vectors()?;
         all.extend(ids);
         let (expected, actual) = (self.dimension(), vectors.ncols());
         rows.append(Axis(0), vectors).map_err(|_| IndexError::Dimension { expected, actual })?;
-        Ok(Gathered { ids: all, vectors: rows, options: self.options })
+        Ok(Gathered { ids: all, vectors: rows, options: self.options, reader: self.reader.clone() })
     }
 
     /// All vectors as the index holds them, with their tracks in ascending order.
-    pub fn vectors(&self) -> (Vec<TrackId>, Array2<f32>) {
+    ///
+    /// # Errors
+    /// [`IndexError::NoVectors`], [`IndexError::Reading`]
+    pub fn vectors(&self) -> Result<(Vec<TrackId>, Array2<f32>), IndexError> {
         let tracks = self.tracks();
         let mut vectors = Array2::zeros((tracks.len(), self.dimension()));
         for (track, mut row) in tracks.iter().zip(vectors.outer_iter_mut()) {
-            if let Some((segment, slot)) = self.slot(*track) {
-                row.assign(&aview1(&self.codec.lowered(&segment.codes, slot)));
-            }
+            row.assign(&aview1(&self.with_codes(*track, |codes, slot| self.codec.lowered(codes, slot))?));
         }
-        (tracks, vectors)
+        Ok((tracks, vectors))
     }
 }
 
@@ -372,11 +440,13 @@ struct Gathered {
     ids: Vec<TrackId>,
     vectors: Array2<f32>,
     options: IndexOptions,
+    reader: Option<Arc<Reader>>,
 }
 
 impl Gathered {
     fn build(&self) -> Result<VectorIndex, IndexError> {
-        VectorIndex::build(&self.ids, self.vectors.view(), &self.options)
+        let built = VectorIndex::build(&self.ids, self.vectors.view(), &self.options)?;
+        Ok(VectorIndex { reader: self.reader.clone(), ..built })
     }
 }
 
@@ -387,7 +457,17 @@ fn check_options(options: &IndexOptions) -> Result<(), IndexError> {
     };
     within("m", "4 to 32", 4. ..=32., options.m as f64)?;
     within("ef_construction", "16 to 2000", 16. ..=2000., options.ef_construction as f64)?;
-    within("target_recall", "0 to 1", 0. ..=1., options.target_recall)
+    within("target_recall", "0 to 1", 0. ..=1., options.target_recall)?;
+    let option = |name, expected, actual| Err(IndexError::Option { name, expected, actual });
+    match options.residual_bits {
+        bits if !RESIDUAL_BITS.contains(&bits) => {
+            option("residual_bits", "0, 1, 2 or 4", bits.unwrap_or(0) as f64)
+        }
+        Some(_) if options.graph_from != usize::MAX => {
+            option("graph_from", "none beside residual_bits", options.graph_from as f64)
+        }
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -16,6 +16,8 @@ use rayon::prelude::*;
 use super::codes::{CodeSource, Codes, Plane, PreparedQuery};
 use super::directions::{Directions, bits, whole};
 use super::metric::IndexMetric;
+use super::residual::Residuals;
+use super::subset::Bitmap;
 use super::top::{Candidate, better, keep_best};
 use voisin_kernels::Isa;
 pub use voisin_kernels::dot::short::{
@@ -44,6 +46,13 @@ pub(crate) struct Reach {
     pub(crate) lists: usize,
     /// Vectors handed on to 8 bits.
     pub(crate) codes: usize,
+}
+
+/// What the best by short code are compared by next.
+#[derive(Clone, Copy)]
+pub(crate) enum Next<'a> {
+    Codes(&'a Codes),
+    Residuals(&'a Residuals),
 }
 
 /// Inverted lists over the slots of a segment.
@@ -104,6 +113,22 @@ impl BestScored {
     fn compare(&mut self, isa: Isa, blocks: &[u8], query: &ShortQuery) {
         isa.near(blocks, query, self.limit, &mut self.found);
         if self.found.len() >= 2 * self.most + LANES {
+            self.cut();
+        }
+    }
+
+    /// As [`compare`](Self::compare), of those that are allowed.
+    fn compare_allowed(&mut self, isa: Isa, blocks: &[u8], query: &ShortQuery, allowed: &Bitmap) {
+        let mut kept = self.found.len();
+        isa.near(blocks, query, self.limit, &mut self.found);
+        for at in kept..self.found.len() {
+            if allowed.contains(self.found[at].1 as usize) {
+                self.found.swap(kept, at);
+                kept += 1;
+            }
+        }
+        self.found.truncate(kept);
+        if kept >= 2 * self.most + LANES {
             self.cut();
         }
     }
@@ -294,11 +319,13 @@ impl Lists {
         places.saturating_add(reach.codes.saturating_mul(HANDED_ON_COST))
     }
 
-    fn list(&self, list: u32) -> &[u8] {
+    fn place(&self, list: u32) -> std::ops::Range<usize> {
         let (from, to) = (self.starts[list as usize] as usize, self.starts[list as usize + 1] as usize);
-        self.blocks.sane_part(from * BLOCK_BYTES..to * BLOCK_BYTES, |blocks| {
-            are_places(blocks, self.vectors, |_| true)
-        })
+        from * BLOCK_BYTES..to * BLOCK_BYTES
+    }
+
+    fn list(&self, list: u32) -> &[u8] {
+        self.blocks.sane_part(self.place(list), |blocks| are_places(blocks, self.vectors, |_| true))
     }
 
     pub(crate) fn short(&self, isa: Isa, query: &PreparedQuery) -> ShortQuery {
@@ -343,11 +370,29 @@ impl Lists {
         codes
     }
 
-    /// The best slots by short code within `reach`, each with its similarity by 8 bits, in no order; `skip` is left out.
+    /// Whether a slot is in one of the lists nearest to this vector, with its short code but for rounding.
+    pub(crate) fn holds(&self, isa: Isa, slot: u32, vector: &PreparedQuery) -> bool {
+        const NEAREST: usize = 3;
+        let short = self.short(isa, vector);
+        let mut holds = false;
+        self.with_nearest(isa, &short, NEAREST, |list| {
+            for block in list.chunks_exact(BLOCK_BYTES) {
+                let Some(lane) = (0..LANES).find(|&lane| read(block, lane).2 == slot) else { continue };
+                let pairs = code(block, lane).into_iter().zip(short.code);
+                let scale = read(block, lane).0;
+                holds |= pairs.into_iter().all(|(a, b)| a.abs_diff(b) <= 1)
+                    && (scale - short.factor).abs() <= 1e-3 * short.factor.abs();
+            }
+        });
+        holds
+    }
+
+    /// The best slots by short code within `reach`, each with its similarity by what is `next`, in no order; `skip` is left
+    /// out.
     pub(crate) fn nearest<R>(
         &self,
         isa: Isa,
-        codes: &Codes,
+        next: Next<'_>,
         query: &PreparedQuery,
         reach: Reach,
         skip: Option<u32>,
@@ -359,6 +404,7 @@ impl Lists {
             // One more, for the one that is left out.
             buffers.pool.clear(reach.codes + usize::from(skip.is_some()));
             let ranked = &buffers.ranked.found;
+            self.blocks.expect(ranked.iter().map(|&(_, list)| self.place(list)));
             for (at, &(_, list)) in ranked.iter().enumerate() {
                 // The kernel asks ahead inside a list.
                 if let Some(&(_, next)) = ranked.get(at + 1) {
@@ -369,14 +415,34 @@ impl Lists {
                 }
                 buffers.pool.compare(isa, self.list(list), &short);
             }
-            self.finish(isa, codes, query, skip, buffers, then)
+            self.finish(isa, next, query, skip, buffers, then)
+        })
+    }
+
+    /// As [`nearest`](Self::nearest), the best `codes` of the allowed in all lists.
+    pub(crate) fn nearest_allowed<R>(
+        &self,
+        isa: Isa,
+        next: Next<'_>,
+        query: &PreparedQuery,
+        codes: usize,
+        allowed: &Bitmap,
+        then: impl FnOnce(&mut [Candidate]) -> R,
+    ) -> R {
+        BUFFERS.with_borrow_mut(|buffers| {
+            let short = self.short(isa, query);
+            buffers.pool.clear(codes);
+            for list in 0..self.len() as u32 {
+                buffers.pool.compare_allowed(isa, self.list(list), &short, allowed);
+            }
+            self.finish(isa, next, query, None, buffers, then)
         })
     }
 
     fn finish<R>(
         &self,
         isa: Isa,
-        codes: &Codes,
+        next: Next<'_>,
         query: &PreparedQuery,
         skip: Option<u32>,
         buffers: &mut ListBuffers,
@@ -388,11 +454,19 @@ impl Lists {
             pool.most -= 1;
         }
         pool.cut();
-        slots.clear();
-        slots.extend(pool.found.iter().map(|one| one.1));
-        codes.similarities8(isa, query, slots, products, similarities);
         found.clear();
-        found.extend(similarities.iter().copied().zip(slots.iter().copied()));
+        match next {
+            Next::Codes(codes) => {
+                slots.clear();
+                slots.extend(pool.found.iter().map(|one| one.1));
+                codes.similarities8(isa, query, slots, products, similarities);
+                found.extend(similarities.iter().copied().zip(slots.iter().copied()));
+            }
+            Next::Residuals(residuals) => {
+                found.extend_from_slice(&pool.found);
+                residuals.add(isa, query, products, slots, found);
+            }
+        }
         then(found)
     }
 
@@ -400,7 +474,7 @@ impl Lists {
     pub(crate) fn nearest_of_all<R>(
         &self,
         isa: Isa,
-        codes: &Codes,
+        next: Next<'_>,
         queries: &[PreparedQuery],
         reach: Reach,
         mut then: impl FnMut(usize, &mut [Candidate]) -> R,
@@ -441,7 +515,7 @@ impl Lists {
             let mut answers = Vec::with_capacity(queries.len());
             for (at, query) in queries.iter().enumerate() {
                 std::mem::swap(&mut buffers.pool, &mut pools[at]);
-                answers.push(self.finish(isa, codes, query, None, buffers, |found| then(at, found)));
+                answers.push(self.finish(isa, next, query, None, buffers, |found| then(at, found)));
                 std::mem::swap(&mut buffers.pool, &mut pools[at]);
             }
             (buffers.pools, buffers.asked, buffers.by_list) = (pools, asked, by_list);

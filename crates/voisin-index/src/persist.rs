@@ -38,6 +38,7 @@ impl VectorIndex {
             base: &self.base,
             graph: self.graph.as_ref(),
             lists: self.lists.as_ref(),
+            residuals: self.residuals.as_ref(),
         };
         self.check()?;
         atomic_file::remove_abandoned(path);
@@ -123,6 +124,7 @@ impl VectorIndex {
         let mut index = Self {
             graph: loaded.graph,
             lists: loaded.lists,
+            residuals: loaded.residuals,
             saved: std::sync::Mutex::new(Some(loaded.root)),
             ..Self::assemble(loaded.options, isa, loaded.codec, loaded.base, loaded.tuning)
         };

@@ -10,7 +10,7 @@ use voisin_base::track::TrackId;
 use super::codes::PreparedQuery;
 use super::top::{Candidate, Top};
 use super::ways::Way;
-use super::{IndexError, Neighbor, SearchParams, VectorIndex};
+use super::{IndexError, Neighbor, SearchMode, SearchParams, VectorIndex};
 
 /// Lists of so many bytes stay in a core's own cache: to read each once for many queries saves nothing then.
 const CACHED: usize = 2 << 20;
@@ -36,8 +36,7 @@ impl VectorIndex {
         k: usize,
         params: &SearchParams<'_>,
     ) -> Result<Vec<Neighbor>, IndexError> {
-        let (segment, slot) = self.slot(track).ok_or(IndexError::Unknown(track))?;
-        let query = self.codec.query_at(&segment.codes, slot);
+        let query = self.with_codes(track, |codes, slot| self.codec.query_at(codes, slot))?;
         let mut found = self.search_query(&query, k.saturating_add(1), params)?;
         found.retain(|neighbor| neighbor.track != track);
         found.truncate(k);
@@ -69,6 +68,23 @@ impl VectorIndex {
         Ok(found.into_iter().flatten().collect())
     }
 
+    /// As [`search_track`](Self::search_track) for each of `tracks`, on this thread.
+    pub(super) fn search_tracks(
+        &self,
+        tracks: &[TrackId],
+        k: usize,
+        params: &SearchParams<'_>,
+    ) -> Result<Vec<Vec<Neighbor>>, IndexError> {
+        let query = |&track: &TrackId| self.with_codes(track, |codes, slot| self.codec.query_at(codes, slot));
+        let queries = tracks.iter().map(query).collect::<Result<Vec<PreparedQuery>, IndexError>>()?;
+        let mut all = self.search_all(&queries, k.saturating_add(1), params)?;
+        for (&track, found) in tracks.iter().zip(&mut all) {
+            found.retain(|neighbor| neighbor.track != track);
+            found.truncate(k);
+        }
+        Ok(all)
+    }
+
     /// As [`search_query`](Self::search_query) for each of `queries`, on this thread.
     fn search_all(
         &self,
@@ -87,21 +103,40 @@ impl VectorIndex {
                     let within = |count: usize| self.reached(reach, count);
                     let within: Option<&dyn Fn(usize) -> bool> =
                         if params.ef.is_none() { Some(&within) } else { None };
-                    self.take(&queries[at], k, &base, pool, within, &mut top).then_some(top)
+                    Ok(self.take(&queries[at], k, &base, pool, within, &mut top)?.then_some(top))
                 };
-                let tops = lists.nearest_of_all(self.isa, &self.base.codes, queries, reach, take);
-                let finish = |(query, top): (&PreparedQuery, Option<Top>)| {
-                    let mut top = top.unwrap_or_else(|| {
-                        let mut top = Top::new(k);
-                        self.scan(&self.base, query, &base, k, &mut top);
-                        top
-                    });
-                    self.scan(&self.tail, query, &tail, k, &mut top);
+                let tops: Vec<_> = if self.residuals.is_some() {
+                    // Whatever reads vectors may itself search: no buffers are held meanwhile.
+                    let copy = |_, pool: &mut [Candidate]| pool.to_vec();
+                    let mut pools = lists.nearest_of_all(self.isa, self.next(), queries, reach, copy);
+                    pools.iter_mut().enumerate().map(|(at, pool)| take(at, pool)).collect()
+                } else {
+                    lists.nearest_of_all(self.isa, self.next(), queries, reach, take)
+                };
+                let finish = |(query, top): (&PreparedQuery, Result<Option<Top>, IndexError>)| {
+                    let mut top = match top? {
+                        Some(top) => top,
+                        None => {
+                            let mut top = Top::new(k);
+                            self.scan(&self.base, query, &base, k, &mut top)?;
+                            top
+                        }
+                    };
+                    self.scan(&self.tail, query, &tail, k, &mut top)?;
                     self.answers(query, top)
                 };
-                let found = queries.iter().zip(tops).map(finish).collect();
-                return self.intact().map(|()| found);
+                return queries.iter().zip(tops).map(finish).collect();
             }
+        }
+        if params.mode == SearchMode::Exact && self.residuals.is_some() {
+            let [base, tail] = self.allowed(params)?;
+            let mut tops = vec![Top::new(k.min(self.len())); queries.len()];
+            self.read_all(queries, &base, &mut tops)?;
+            let finish = |(query, mut top): (&PreparedQuery, Top)| {
+                self.tail.exact(self.isa, &self.codec, query, &tail, &mut top);
+                self.answers(query, top)
+            };
+            return queries.iter().zip(tops).map(finish).collect();
         }
         queries.iter().map(|query| self.search_query(query, k, params)).collect()
     }
@@ -165,17 +200,8 @@ impl VectorIndex {
             });
         }
         let search = |part: &[usize]| {
-            let query = |&at: &usize| {
-                let (segment, slot) = self.slot(tracks[at]).ok_or(IndexError::Unknown(tracks[at]))?;
-                Ok(self.codec.query_at(&segment.codes, slot))
-            };
-            let queries = part.iter().map(query).collect::<Result<Vec<PreparedQuery>, IndexError>>()?;
-            let mut found = self.search_all(&queries, k.saturating_add(1), params)?;
-            for (&at, found) in part.iter().zip(&mut found) {
-                found.retain(|neighbor| neighbor.track != tracks[at]);
-                found.truncate(k);
-            }
-            Ok(found)
+            let part: Vec<TrackId> = part.iter().map(|&at| tracks[at]).collect();
+            self.search_tracks(&part, k, params)
         };
         let parts: Vec<_> =
             order.par_chunks(batch(order.len())).map(search).collect::<Result<_, IndexError>>()?;
@@ -186,7 +212,7 @@ impl VectorIndex {
 }
 
 /// Queries that are searched for together, of `n`: many, but enough parts for all threads.
-fn batch(n: usize) -> usize {
+pub(super) fn batch(n: usize) -> usize {
     const MOST: usize = 1024;
     n.div_ceil(rayon::current_num_threads()).clamp(1, MOST)
 }

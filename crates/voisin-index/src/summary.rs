@@ -45,18 +45,20 @@ impl VectorIndex {
             stamp.generation = tail.generation;
         }
         let width = (header.space.lifted_dimension() as u64).next_multiple_of(ALIGN as u64);
+        let full = if header.residual_bits().is_none() { header.n as u64 } else { 0 };
         let (added, removed) = tail.map_or((0, 0), |tail| (tail.added, tail.removed));
         Ok(IndexSummary {
             stamp,
             bytes: length,
-            // Without the second half, with a sign of each component for scans.
-            resident: (length + header.n as u64 * width / 8).saturating_sub(header.n as u64 * width),
+            // Without the second half of vectors, with a sign of each component for scans.
+            resident: (length + full * width / 8).saturating_sub(full * width),
             tracks: (header.n + added).saturating_sub(removed),
             mode: header.tuning.mode(header.has_lists(), header.has_graph()),
             graph_from: header.options.graph_from,
             lists_from: header.options.lists_from,
-            lists: header.has_lists().then(|| header.tuning.list_stats()),
+            lists: header.has_lists().then(|| header.tuning.list_stats(header.residual_bits().is_some())),
             ef: header.has_graph().then(|| header.tuning.ef(10)),
+            residual_bits: header.residual_bits(),
             tail: added,
             tombstones: removed,
         })

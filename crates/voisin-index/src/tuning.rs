@@ -7,9 +7,10 @@ use voisin_base::track::TrackId;
 use super::codes::{CodeSource, PreparedQuery};
 use super::fields::{FieldResult, HeaderFields};
 use super::graph::Graph;
-use super::lists::{Lists, Reach};
+use super::lists::{Lists, Next, Reach};
+use super::residual::Residuals;
 use super::segment::{Budget, Segment, SignModel, rerank};
-use super::top::{Candidate, Top};
+use super::top::{Candidate, Top, keep_best};
 use super::types::{ListStats, SearchMode};
 
 /// Numbers of neighbours that widths are measured at; in between and beyond, a line through both.
@@ -37,6 +38,8 @@ const CONFIDENCE: f64 = 1.645;
 const ABOVE: f64 = 0.4;
 /// Widenings of a reach that is found too small.
 const WIDENINGS: usize = 12;
+/// Recall that may be lost by reading fewer vectors than are handed on, of what is missing at the target.
+const UNREAD: f64 = 0.1;
 /// True neighbours that are looked at.
 const DEPTH: usize = 100;
 
@@ -62,6 +65,8 @@ pub(crate) struct Tuning {
 struct ListTuning {
     lists: [usize; 2],
     codes: [usize; 2],
+    /// Vectors that an index without vectors reads.
+    reads: [usize; 2],
     /// Recall at the first of [`AT`].
     recall: f64,
     /// Its standard error.
@@ -71,7 +76,7 @@ struct ListTuning {
 impl Default for ListTuning {
     /// For indexes too small to measure: close to exact.
     fn default() -> Self {
-        Self { lists: [1000, 2000], codes: [400, 800], recall: 1., error: 0. }
+        Self { lists: [1000, 2000], codes: [400, 800], reads: [400, 800], recall: 1., error: 0. }
     }
 }
 
@@ -97,7 +102,7 @@ impl Tuning {
     /// As a file has them.
     pub(crate) fn pass(&mut self, fields: &mut HeaderFields<'_>) -> FieldResult {
         let lists = &mut self.lists;
-        for widths in [&mut self.ef, &mut self.bits, &mut lists.lists, &mut lists.codes] {
+        for widths in [&mut self.ef, &mut self.bits, &mut lists.lists, &mut lists.codes, &mut lists.reads] {
             fields.numbers(widths)?;
         }
         fields.single(&mut self.sign_error)?;
@@ -109,7 +114,7 @@ impl Tuning {
 
     /// Whether these can be widths at all; for what is read from a file.
     pub(crate) fn is_sane(&self) -> bool {
-        [self.ef, self.bits, self.lists.lists, self.lists.codes]
+        [self.ef, self.bits, self.lists.lists, self.lists.codes, self.lists.reads]
             .as_flattened()
             .iter()
             .all(|&width| width <= 1 << 31)
@@ -132,9 +137,22 @@ impl Tuning {
         Reach { lists: along(self.lists.lists, k).max(1), codes: line(self.lists.codes, k) }
     }
 
-    pub(crate) fn list_stats(&self) -> ListStats {
+    /// How many vectors are read for `k` neighbours by an index that holds none.
+    pub(crate) fn reads(&self, k: usize) -> usize {
+        line(self.lists.reads, k)
+    }
+
+    /// - `reads`: whether vectors are read
+    pub(crate) fn list_stats(&self, reads: bool) -> ListStats {
         let Reach { lists, codes } = self.reach(AT[0]);
-        ListStats { lists, candidates: codes, recall: self.lists.recall, recall_error: self.lists.error }
+        let read = reads.then(|| self.reads(AT[0]));
+        ListStats {
+            lists,
+            candidates: codes,
+            read,
+            recall: self.lists.recall,
+            recall_error: self.lists.error,
+        }
     }
 
     pub(crate) fn budget(&self, k: usize) -> Budget {
@@ -165,6 +183,7 @@ pub(crate) fn measure(
     base: &Segment,
     graph: Option<&Graph>,
     lists: Option<&Lists>,
+    residuals: Option<&Residuals>,
     target: f64,
 ) -> Tuning {
     let mut tuning = Tuning::default();
@@ -174,10 +193,12 @@ pub(crate) fn measure(
     let step = base.len().div_ceil(SAMPLE);
     let trials: Vec<TuningQuery> =
         (0..base.len()).into_par_iter().step_by(step).map(|slot| trial(source, base, slot)).collect();
-    measure_cascade(source, base, &trials, &mut tuning);
+    if residuals.is_none() {
+        measure_cascade(source, base, &trials, &mut tuning);
+    }
     let error8 = tuning.error8;
     if let Some(lists) = lists {
-        measure_lists(source, lists, &trials, target, &mut tuning);
+        measure_lists(source, lists, residuals, &trials, target, &mut tuning);
     }
     if let (Some(graph), Some(lists)) = (graph, lists) {
         for (at, k) in AT.into_iter().enumerate() {
@@ -201,6 +222,7 @@ pub(crate) fn measure(
 fn measure_lists(
     source: CodeSource<'_>,
     lists: &Lists,
+    residuals: Option<&Residuals>,
     trials: &[TuningQuery],
     target: f64,
     tuning: &mut Tuning,
@@ -245,18 +267,41 @@ fn measure_lists(
     for (at, k) in AT.into_iter().enumerate() {
         let everything = Reach { lists: lists.len(), codes: source.codes.len() };
         let mut reach = reaches[at].unwrap_or(everything);
-        for _ in 0..WIDENINGS {
+        let next = residuals.map_or(Next::Codes(source.codes), Next::Residuals);
+        // What was read is compared, however far from the others it seemed.
+        let error8 = if residuals.is_some() { f32::INFINITY } else { tuning.error8 };
+        let measured = |reach: Reach, reads: usize| {
             let search = |query: &PreparedQuery, slot: u32, then: &mut dyn FnMut(&mut [Candidate])| {
-                lists.nearest(source.isa, source.codes, query, reach, Some(slot), then);
+                lists.nearest(source.isa, next, query, reach, Some(slot), |pool: &mut [Candidate]| {
+                    let mut read = pool.to_vec();
+                    keep_best(&mut read, reads, &mut Vec::new());
+                    then(&mut read);
+                });
             };
-            let (recall, error) = recall(source, search, trials, k, tuning.error8);
-            if k == AT[0] {
-                (tuning.lists.recall, tuning.lists.error) = (recall, error);
-            }
-            if recall - CONFIDENCE * error >= target {
+            recall(source, search, trials, k, error8)
+        };
+        let mut found = (0., 0.);
+        for _ in 0..WIDENINGS {
+            found = measured(reach, usize::MAX);
+            if found.0 - CONFIDENCE * found.1 >= target {
                 break;
             }
             reach = Reach { lists: reach.lists * 9 / 8 + 1, codes: reach.codes * 9 / 8 + 1 };
+        }
+        if residuals.is_some() {
+            let enough = found.0 - UNREAD * (1. - target);
+            let mut reads = k;
+            while reads < reach.codes {
+                found = measured(reach, reads);
+                if found.0 >= enough {
+                    break;
+                }
+                reads += (reads / 12).max(1);
+            }
+            tuning.lists.reads[at] = reads;
+        }
+        if k == AT[0] {
+            (tuning.lists.recall, tuning.lists.error) = found;
         }
         (tuning.lists.lists[at], tuning.lists.codes[at]) = (reach.lists.min(lists.len()), reach.codes);
     }

@@ -108,6 +108,10 @@ pub struct IndexOptions {
     pub target_recall: f64,
     /// How a graph is built.
     pub builder: GraphBuilder,
+    /// With 0, 1, 2 or 4, an index that has lists holds no vectors: beside the short codes of the lists so many bits for
+    /// each component of what these leave, and what a search finds by them is compared with the vectors that
+    /// [`read_vectors_with`](super::VectorIndex::read_vectors_with) reads. There is no graph then.
+    pub residual_bits: Option<usize>,
     /// Order of insertion of `hnsw_rs`. With one thread the same seed gives the same index.
     pub seed: u64,
 }
@@ -142,6 +146,7 @@ impl Default for IndexOptions {
             lists_from: 5000,
             target_recall: 0.995,
             builder: GraphBuilder::default(),
+            residual_bits: None,
             seed: 1,
         }
     }
@@ -179,6 +184,8 @@ pub struct IndexSummary {
     pub ef: Option<usize>,
     /// What a search of the lists for ten neighbours looks at; `None` without lists.
     pub lists: Option<ListStats>,
+    /// Bits a component that it holds beside short codes, if it holds no vectors.
+    pub residual_bits: Option<usize>,
     /// Tracks added since the last build.
     pub tail: usize,
     /// Tracks removed since the last build.
@@ -190,8 +197,10 @@ pub struct IndexSummary {
 pub struct ListStats {
     /// Lists.
     pub lists: usize,
-    /// Vectors of them that are compared at 8 bits.
+    /// Vectors of them that are compared at 8 bits, or by what an index without vectors holds of them.
     pub candidates: usize,
+    /// Those of them that are compared in full.
+    pub read: Option<usize>,
     /// Recall@10 against the exact search, for a sample of the vectors that was held out in turn.
     pub recall: f64,
     /// Standard error of this recall.

@@ -2,13 +2,15 @@
 
 use std::borrow::Cow;
 
-use super::codes::{CodeSource, PreparedQuery};
+use voisin_base::track::TrackId;
+
+use super::codes::{CodeSource, PreparedQuery, sums};
 use super::graph::Graph;
-use super::lists::{Lists, Reach};
+use super::lists::{Lists, Next, Reach};
 use super::metric::IndexMetric;
 use super::segment::{self, Segment};
 use super::subset::Bitmap;
-use super::top::{Candidate, Top, better, nearer};
+use super::top::{Candidate, Top, better, keep_best, nearer};
 use voisin_kernels::Isa;
 
 use super::{IndexError, Neighbor, SearchMode, SearchParams, VectorIndex};
@@ -55,43 +57,90 @@ impl VectorIndex {
         let [base, tail] = self.allowed(params)?;
         match way {
             Way::Exact => {
-                self.base.exact(self.isa, &self.codec, query, &base, &mut top);
+                if self.is_outside(&self.base) {
+                    self.read_all(std::slice::from_ref(query), &base, std::slice::from_mut(&mut top))?;
+                } else {
+                    self.base.exact(self.isa, &self.codec, query, &base, &mut top);
+                }
                 self.tail.exact(self.isa, &self.codec, query, &tail, &mut top);
-                let found = self.answers(query, top);
-                return self.intact().map(|()| found);
+                return self.answers(query, top);
             }
-            Way::Lists(lists) => self.search_lists(lists, query, k, params, &base, &mut top),
+            Way::Lists(lists) => self.search_lists(lists, query, k, params, &base, &mut top)?,
             Way::Graph(graph, lists) => {
-                self.search_graph((graph, lists), query, k, params, &base, &mut top);
+                self.search_graph((graph, lists), query, k, params, &base, &mut top)?;
             }
-            Way::Scan => self.scan(&self.base, query, &base, k, &mut top),
+            Way::Scan => self.scan(&self.base, query, &base, k, &mut top)?,
         }
-        self.scan(&self.tail, query, &tail, k, &mut top);
-        let found = self.answers(query, top);
-        self.intact().map(|()| found)
+        self.scan(&self.tail, query, &tail, k, &mut top)?;
+        self.answers(query, top)
     }
 
-    /// What was found by cosines, as the metric says it.
-    pub(super) fn answers(&self, query: &PreparedQuery, top: Top) -> Vec<Neighbor> {
+    /// What was found by cosines, as the metric says it, if all that was read of the index's file was as it was written.
+    pub(super) fn answers(&self, query: &PreparedQuery, top: Top) -> Result<Vec<Neighbor>, IndexError> {
         let mut found = top.into_sorted();
         if self.options.metric != IndexMetric::Cosine {
             for neighbor in &mut found {
-                neighbor.similarity = self.value(query, neighbor);
+                neighbor.similarity = self.value(query, neighbor)?;
             }
             found.sort_unstable_by(nearer);
         }
-        found
+        self.intact().map(|()| found)
     }
 
     /// A cosine as the metric says it.
-    pub(super) fn value(&self, query: &PreparedQuery, found: &Neighbor) -> f32 {
-        match (self.options.metric, self.slot(found.track)) {
-            (IndexMetric::Euclidean, Some((segment, slot))) => {
-                let vector = self.codec.lowered(&segment.codes, slot);
-                let differences = vector.iter().zip(&query.plain).map(|(&x, &q)| f64::from(x) - f64::from(q));
-                -differences.map(|x| x * x).sum::<f64>().sqrt() as f32
+    pub(super) fn value(&self, query: &PreparedQuery, found: &Neighbor) -> Result<f32, IndexError> {
+        if self.options.metric != IndexMetric::Euclidean {
+            return Ok(found.similarity * query.factor);
+        }
+        self.with_codes(found.track, |codes, slot| {
+            let vector = self.codec.lowered(codes, slot);
+            let differences = vector.iter().zip(&query.plain).map(|(&x, &q)| f64::from(x) - f64::from(q));
+            -differences.map(|x| x * x).sum::<f64>().sqrt() as f32
+        })
+    }
+
+    /// What the best by short code are compared by next.
+    pub(super) fn next(&self) -> Next<'_> {
+        self.residuals.as_ref().map_or(Next::Codes(&self.base.codes), Next::Residuals)
+    }
+
+    /// Compares queries with vectors of the base that are not in the index.
+    fn offer(
+        &self,
+        queries: &[PreparedQuery],
+        mut slots: Vec<u32>,
+        tops: &mut [Top],
+    ) -> Result<(), IndexError> {
+        slots.sort_unstable();
+        let tracks: Vec<TrackId> = slots.iter().map(|&slot| self.base.ids[slot as usize]).collect();
+        let vectors = self.read(&tracks)?;
+        let queries: Vec<Vec<f32>> = queries.iter().map(|query| self.codec.whole(query)).collect();
+        for (&track, vector) in tracks.iter().zip(vectors.chunks_exact(self.dimension())) {
+            let vector = self.codec.space.lift(track, vector)?;
+            let to_unit = 1. / sums(&vector, &vector).max(f32::MIN_POSITIVE).sqrt();
+            for (query, top) in queries.iter().zip(&mut *tops) {
+                top.push((sums(query, &vector) * to_unit).clamp(-1., 1.), track);
             }
-            _ => found.similarity * query.factor,
+        }
+        Ok(())
+    }
+
+    /// Compares queries with all allowed vectors of a base whose vectors are not in the index; they are read once.
+    pub(super) fn read_all(
+        &self,
+        queries: &[PreparedQuery],
+        allowed: &Bitmap,
+        tops: &mut [Top],
+    ) -> Result<(), IndexError> {
+        /// Vectors in memory at once.
+        const TOGETHER: usize = 1024;
+        let mut slots = allowed.slots();
+        loop {
+            let some: Vec<u32> = slots.by_ref().take(TOGETHER).collect();
+            if some.is_empty() {
+                return Ok(());
+            }
+            self.offer(queries, some, tops)?;
         }
     }
 
@@ -122,8 +171,20 @@ impl VectorIndex {
         allowed: &Bitmap,
         k: usize,
         top: &mut Top,
-    ) {
-        segment.scan(self.isa, &self.codec, query, allowed, self.tuning.budget(k), top);
+    ) -> Result<(), IndexError> {
+        let Some(lists) = self.lists.as_ref().filter(|_| self.is_outside(segment)) else {
+            segment.scan(self.isa, &self.codec, query, allowed, self.tuning.budget(k), top);
+            return Ok(());
+        };
+        // Twice as many as where the nearest lists alone are looked at.
+        let reads = 2 * self.tuning.reads(k);
+        let slots = if allowed.count <= reads {
+            allowed.slots().collect()
+        } else {
+            let codes = (2 * self.tuning.reach(k).codes).max(reads);
+            lists.nearest_allowed(self.isa, self.next(), query, codes, allowed, |pool| best_of(pool, reads))
+        };
+        self.offer(std::slice::from_ref(query), slots, std::slice::from_mut(top))
     }
 
     /// Walks the graph if that is cheaper than scanning the allowed vectors, and scans if that cannot be trusted.
@@ -135,7 +196,7 @@ impl VectorIndex {
         params: &SearchParams<'_>,
         allowed: &Bitmap,
         top: &mut Top,
-    ) {
+    ) -> Result<(), IndexError> {
         let n = self.base.len();
         let wanted = params.ef.unwrap_or_else(|| self.tuning.ef(k)).max(k);
         // Of the candidates that a walk ends with, about the share that is allowed will be.
@@ -148,10 +209,11 @@ impl VectorIndex {
         let enough = graph.walk(lists, source, query, ef.min(n), None, |pool| {
             self.take(query, k, allowed, pool, params.ef.is_none().then_some(&within), top)
         });
-        if !enough {
-            *top = Top::new(k);
-            self.scan(&self.base, query, allowed, k, top);
+        if enough? {
+            return Ok(());
         }
+        *top = Top::new(k);
+        self.scan(&self.base, query, allowed, k, top)
     }
 
     /// Goes through the nearest lists if that is cheaper than scanning the allowed vectors, and scans if that cannot be
@@ -164,18 +226,27 @@ impl VectorIndex {
         params: &SearchParams<'_>,
         allowed: &Bitmap,
         top: &mut Top,
-    ) {
-        let reach = self.reach(lists, k, params, allowed);
-        let found = reach.is_some_and(|reach| {
-            lists.nearest(self.isa, &self.base.codes, query, reach, None, |pool| {
-                let within = |count: usize| self.reached(reach, count);
-                self.take(query, k, allowed, pool, params.ef.is_none().then_some(&within), top)
-            })
-        });
-        if !found {
+    ) -> Result<(), IndexError> {
+        if let Some(reach) = self.reach(lists, k, params, allowed) {
+            let within = |count: usize| self.reached(reach, count);
+            let within: Option<&dyn Fn(usize) -> bool> =
+                if params.ef.is_none() { Some(&within) } else { None };
+            let (isa, next) = (self.isa, self.next());
+            let found = if self.residuals.is_some() {
+                // Whatever reads vectors may itself search: no buffers are held meanwhile.
+                let pool = lists.nearest(isa, next, query, reach, None, |pool| pool.to_vec());
+                self.take(query, k, allowed, &pool, within, top)
+            } else {
+                lists.nearest(isa, next, query, reach, None, |pool| {
+                    self.take(query, k, allowed, pool, within, top)
+                })
+            };
+            if found? {
+                return Ok(());
+            }
             *top = Top::new(k);
-            self.scan(&self.base, query, allowed, k, top);
         }
+        self.scan(&self.base, query, allowed, k, top)
     }
 
     /// How much of the lists a search looks at; `None` if a scan of the allowed vectors is cheaper or surer.
@@ -219,7 +290,7 @@ impl VectorIndex {
         pool: &[Candidate],
         within: Option<&dyn Fn(usize) -> bool>,
         top: &mut Top,
-    ) -> bool {
+    ) -> Result<bool, IndexError> {
         let all = allowed.count == self.base.len();
         let mut passing = pool.to_vec();
         if !all {
@@ -235,19 +306,31 @@ impl VectorIndex {
             let (_, &mut last, _) = passing.select_nth_unstable_by(count - 1, better);
             pool.iter().filter(|one| better(one, &last).is_lt()).count()
         });
-        segment::rerank(
-            &mut passing,
-            self.tuning.error8,
-            top,
-            |slot| {
-                self.base.codes.prefetch_low(slot);
-                Isa::prefetch(&self.base.ids, slot);
-            },
-            |slot| (self.base.codes.similarity(self.isa, query, slot), self.base.ids[slot]),
-        );
-        match (last, within) {
+        if self.residuals.is_some() {
+            let slots = best_of(&mut passing, self.tuning.reads(k));
+            self.offer(std::slice::from_ref(query), slots, std::slice::from_mut(top))?;
+        } else {
+            segment::rerank(
+                &mut passing,
+                self.tuning.error8,
+                top,
+                |slot| {
+                    self.base.codes.prefetch_low(slot);
+                    Isa::prefetch(&self.base.ids, slot);
+                },
+                |slot| (self.base.codes.similarity(self.isa, query, slot), self.base.ids[slot]),
+            );
+        }
+        Ok(match (last, within) {
             (Some(at), Some(within)) => all || within(at + 1),
             (found, _) => found.is_some(),
-        }
+        })
     }
+}
+
+/// The slots of the `most` best of `pool`.
+fn best_of(pool: &mut [Candidate], most: usize) -> Vec<u32> {
+    let mut best = pool.to_vec();
+    keep_best(&mut best, most, &mut Vec::new());
+    best.into_iter().map(|one| one.1).collect()
 }

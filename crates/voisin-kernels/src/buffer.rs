@@ -173,6 +173,14 @@ pub fn fetch(map: &Mmap, part: &Range<usize>) {
     let _ = (map, part);
 }
 
+/// Has part of a mapped file read while the caller goes on, where the system can; a hint.
+pub fn ask_for(map: &Mmap, part: &Range<usize>) {
+    #[cfg(unix)]
+    let _ = map.advise_range(Advice::WillNeed, part.start, part.len());
+    #[cfg(not(unix))]
+    let _ = (map, part);
+}
+
 /// Lets go of the memory of part of a mapped file, where the system can: it is read from the file again, a page at a
 /// time, when it is needed.
 pub fn let_go(map: &Mmap, part: &Range<usize>) {

@@ -78,7 +78,7 @@ fn is_sorted_and_unique(found: &[Neighbor]) -> bool {
 
 /// A new index of the same tracks, without a tail.
 fn rebuilt(index: &VectorIndex, options: &IndexOptions) -> VectorIndex {
-    let (ids, vectors) = index.vectors();
+    let (ids, vectors) = index.vectors().unwrap();
     VectorIndex::build(&ids, vectors.view(), options).unwrap()
 }
 

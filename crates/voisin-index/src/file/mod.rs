@@ -4,11 +4,13 @@
 //! magic 8 · version u32 · header length u32 · body start u64 · BLAKE3 of the head 32
 //! header ([fields](super::fields)) · BLAKE3 of every 16 KiB of the body · zeros to a multiple of 4 096
 //! body: mean f32 [d] · scale, offset f32 [n, 2] · ids i64 [n] · links u32 [n, stride] · starts of lists u32
+//!       scales of residuals f32 [n]
 //!       zeros to 4 096
 //!       directions u8 [64, width] · blocks of centres · blocks of lists · hi u8 [n, width] · lo u8 [n, width]
 //! ```
 //!
-//! Links and lists are there or not. Other versions are not read: an index is built again.
+//! Links and lists are there or not. An index that holds no vectors has residuals, `u8 [n, width · bits / 8]`, in the
+//! place of hi, with their scales, and neither scales and offsets of vectors nor lo. Other versions are not read: an index is built again.
 //!
 //! Little-endian. The head's digest covers every byte before the body but its own, so with the table every byte
 //! of the file is checked before it is trusted; then every number that is used as an index is checked again. Up to the
@@ -28,6 +30,7 @@ use super::fields::{FieldResult, HeaderFields};
 use super::graph::Graph;
 use super::lists::Lists;
 use super::metric::{IndexMetric, Sphere};
+use super::residual::{RESIDUAL_BITS, Residuals, row_bytes};
 use super::segment::Segment;
 use super::tuning::Tuning;
 use super::types::{GraphBuilder, IndexOptions};
@@ -36,7 +39,7 @@ use super::{IndexError, IndexStamp, MAX_DIMENSION, MAX_VECTORS, check_options};
 pub(crate) use read::load;
 pub(crate) use write::{replace, save};
 
-pub(crate) const VERSION: u32 = 4;
+pub(crate) const VERSION: u32 = 5;
 const MAGIC: &[u8; 8] = b"voisinIX";
 /// Before the header.
 pub(crate) const PREFIX: usize = 56;
@@ -82,6 +85,11 @@ impl Header {
         self.lists.lists > 0
     }
 
+    /// Bits of the residuals, of an index that holds no vectors.
+    pub(crate) fn residual_bits(&self) -> Option<usize> {
+        self.options.residual_bits.filter(|_| self.has_lists())
+    }
+
     pub(crate) fn stamp(&self) -> IndexStamp {
         IndexStamp {
             generation: self.generation,
@@ -104,6 +112,7 @@ impl Header {
         }
         fields.real(&mut options.target_recall)?;
         fields.one_of(GraphBuilder::ALL, &mut options.builder)?;
+        fields.one_of(RESIDUAL_BITS, &mut options.residual_bits)?;
         fields.number(&mut options.seed)?;
         self.tuning.pass(fields)?;
         self.space.metric = options.metric;
@@ -135,6 +144,7 @@ struct Sections {
     ids: std::ops::Range<usize>,
     links: std::ops::Range<usize>,
     starts: std::ops::Range<usize>,
+    scales: std::ops::Range<usize>,
     directions: std::ops::Range<usize>,
     centres: std::ops::Range<usize>,
     blocks: std::ops::Range<usize>,
@@ -153,20 +163,23 @@ impl Sections {
         let n = header.n;
         let dimension = header.space.lifted_dimension();
         let mean = take(dimension, 4)?;
-        let meta = take(n, 8)?;
+        let residual_bits = header.residual_bits();
+        let full = if residual_bits.is_none() { n } else { 0 };
+        let meta = take(full, 8)?;
         let ids = take(n, 8)?;
         let links = take(n, header.stride.checked_mul(4)?)?;
         let shape = header.has_lists().then_some(&header.lists);
         let starts = take(shape.map_or(0, |shape| shape.lists.saturating_add(1)), 4)?;
-        let pad = starts.end.checked_next_multiple_of(PAGE)? - starts.end;
+        let scales = take(if residual_bits.is_some_and(|bits| bits > 0) { n } else { 0 }, 4)?;
+        let pad = scales.end.checked_next_multiple_of(PAGE)? - scales.end;
         take(pad, 1)?;
         let width = dimension.checked_next_multiple_of(voisin_kernels::dot::ALIGN)?;
         let directions = take(if shape.is_some() { SHORT } else { 0 }, width)?;
         let centres = take(shape.map_or(0, |shape| shape.lists.div_ceil(LANES)), BLOCK_BYTES)?;
         let blocks = take(shape.map_or(0, |shape| shape.blocks), BLOCK_BYTES)?;
-        let hi = take(n, width)?;
-        let lo = take(n, width)?;
-        Some(Self { mean, meta, ids, links, starts, directions, centres, blocks, hi, lo })
+        let hi = take(n, residual_bits.map_or(width, |bits| row_bytes(width, bits)))?;
+        let lo = take(full, width)?;
+        Some(Self { mean, meta, ids, links, starts, scales, directions, centres, blocks, hi, lo })
     }
 
     fn end(&self) -> usize {
@@ -184,6 +197,7 @@ pub(crate) struct BaseFile {
     pub(crate) base: Segment,
     pub(crate) graph: Option<Graph>,
     pub(crate) lists: Option<Lists>,
+    pub(crate) residuals: Option<Residuals>,
     /// Digest of the head: names this file's contents.
     pub(crate) root: [u8; DIGEST],
 }
@@ -199,6 +213,7 @@ pub(crate) struct BaseParts<'a> {
     pub(crate) base: &'a Segment,
     pub(crate) graph: Option<&'a Graph>,
     pub(crate) lists: Option<&'a Lists>,
+    pub(crate) residuals: Option<&'a Residuals>,
 }
 
 /// Digest of everything before the body but the digest itself.

@@ -11,6 +11,7 @@ use crate::codes::{Codec, Codes, Meta, Plane};
 use crate::directions::Directions;
 use crate::graph::{Graph, NONE};
 use crate::lists::{Lists, are_all_places};
+use crate::residual::Residuals;
 use crate::segment::Segment;
 use voisin_base::track::TrackId;
 use voisin_kernels::buffer::{map_file, read_file};
@@ -37,7 +38,10 @@ pub(crate) fn load(path: &Path) -> Result<BaseFile, IndexError> {
     damage.check(map.len() - body_start == sections.end(), "another length than its header says")?;
     let table = PREFIX + header_len..PREFIX + header_len + sections.end().div_ceil(PIECE) * DIGEST;
     damage.check(table.end <= body_start, "cut in its table of checksums")?;
-    let rows = [sections.hi.start, sections.lo.start];
+    // Of an index without vectors, lists are read here and there, too.
+    let holds_none = header.residual_bits().is_some();
+    let here_and_there = if holds_none { sections.blocks.start } else { sections.hi.start };
+    let rows = [here_and_there, sections.lo.start];
     let file = Arc::new(CheckedFile::new(path.to_owned(), map, body_start, table, rows));
     // What is copied; the rest as it is read.
     let read_now = 0..sections.blocks.start;
@@ -73,8 +77,17 @@ fn parse(
         .then(|| parse_lists(damage, header.n, &header.lists, sections, body, plane(&sections.blocks)))
         .transpose()?;
     let stamp = header.stamp();
+    let residual_bits = header.residual_bits();
     let codec = Codec::with_mean(header.space, mean);
-    let codes = Codes { width: codec.width, hi: plane(&sections.hi), lo: plane(&sections.lo), meta };
+    let width = codec.width;
+    let residuals = residual_bits.map(|bits| {
+        let scales = floats(&body[sections.scales.clone()]);
+        Residuals { bits, width, rows: plane(&sections.hi), scales }
+    });
+    let sane = |residuals: &Residuals| residuals.scales.iter().all(|scale| (0. ..=1.).contains(scale));
+    damage.check(residuals.as_ref().is_none_or(sane), "scales of residuals out of range")?;
+    let hi = if residuals.is_some() { sections.lo.clone() } else { sections.hi.clone() };
+    let codes = Codes { width, hi: plane(&hi), lo: plane(&sections.lo), meta };
     Ok(BaseFile {
         stamp,
         complete: header.complete,
@@ -84,6 +97,7 @@ fn parse(
         base: Segment::new(ids, codes),
         graph,
         lists,
+        residuals,
         root,
     })
 }

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::*;
 use crate::{SearchMode, SearchParams, VectorIndex};
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -32,6 +34,11 @@ fn everything() -> IndexOptions {
     IndexOptions { m: 4, graph_from: 0, lists_from: 0, ef_construction: 30, ..IndexOptions::default() }
 }
 
+/// As [`everything`], of an index that holds no vectors.
+fn without_vectors() -> IndexOptions {
+    IndexOptions { graph_from: usize::MAX, residual_bits: Some(4), ..everything() }
+}
+
 #[test]
 fn a_flipped_byte_in_any_section_is_told() {
     let vectors = vectors(&mut StdRng::seed_from_u64(8), 600, 70);
@@ -39,21 +46,27 @@ fn a_flipped_byte_in_any_section_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("index.bin");
     let stamp = IndexStamp { generation: 1, model_fingerprint: "x".into(), dimension: 70 };
-    VectorIndex::build(&ids, vectors.view(), &everything()).unwrap().save(&path, &stamp).unwrap();
-    let good = std::fs::read(&path).unwrap();
-    let body_start = u64::from_le_bytes(array(&good[16..24])) as usize;
-    let (header, _) = parse_head(&Damage(path.clone()), &good[..body_start]).unwrap();
-    let all = Sections::of(&header).unwrap();
-    let mut sections = vec![all.mean, all.meta, all.ids, all.links, all.starts];
-    sections.extend([all.directions, all.centres, all.blocks, all.hi, all.lo]);
-    for section in sections {
-        assert!(!section.is_empty());
-        for at in [section.start, section.start.midpoint(section.end), section.end - 1] {
-            let mut bad = good.clone();
-            bad[body_start + at] ^= 1;
-            std::fs::write(&path, &bad).unwrap();
-            let error = VectorIndex::open(&path).err();
-            assert!(matches!(error, Some(IndexError::Damaged { .. })), "byte {at}: {error:?}");
+    for options in [everything(), without_vectors()] {
+        VectorIndex::build(&ids, vectors.view(), &options).unwrap().save(&path, &stamp).unwrap();
+        let good = std::fs::read(&path).unwrap();
+        let body_start = u64::from_le_bytes(array(&good[16..24])) as usize;
+        let (header, _) = parse_head(&Damage(path.clone()), &good[..body_start]).unwrap();
+        let all = Sections::of(&header).unwrap();
+        let mut sections =
+            vec![all.mean, all.ids, all.starts, all.directions, all.centres, all.blocks, all.hi];
+        sections.extend(match options.residual_bits {
+            Some(_) => vec![all.scales],
+            None => vec![all.meta, all.links, all.lo],
+        });
+        for section in sections {
+            assert!(!section.is_empty());
+            for at in [section.start, section.start.midpoint(section.end), section.end - 1] {
+                let mut bad = good.clone();
+                bad[body_start + at] ^= 1;
+                std::fs::write(&path, &bad).unwrap();
+                let error = VectorIndex::open(&path).err();
+                assert!(matches!(error, Some(IndexError::Damaged { .. })), "byte {at}: {error:?}");
+            }
         }
     }
 }
@@ -106,21 +119,28 @@ fn a_search_of_what_is_checked_as_it_is_read_is_right_or_says_that_the_file_is_d
     std::fs::write(&path, &good).unwrap();
     let (index, _) = VectorIndex::load_any_generation(&path, &stamp).unwrap();
     index.check().unwrap();
-    assert_eq!(index.vectors(), whole.vectors());
+    assert_eq!(index.vectors().unwrap(), whole.vectors().unwrap());
 }
 
 /// Runs for `VOISIN_FUZZ_SECONDS`, two by default.
 #[test]
 fn forged_files_with_right_checksums_are_refused_or_searched() {
+    [IndexOptions { m: 16, ..everything() }, without_vectors()].iter().for_each(forge);
+}
+
+fn forge(options: &IndexOptions) {
     let seconds = std::env::var("VOISIN_FUZZ_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(2.);
     let mut rng = StdRng::seed_from_u64(seconds as u64);
     let vectors = vectors(&mut rng, 300, 20);
     let ids: Vec<TrackId> = (0..300).map(TrackId).collect();
-    let options = IndexOptions { m: 16, ..everything() };
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("index.bin");
     let stamp = IndexStamp { generation: 1, model_fingerprint: "x".into(), dimension: 20 };
-    VectorIndex::build(&ids, vectors.view(), &options).unwrap().save(&path, &stamp).unwrap();
+    VectorIndex::build(&ids, vectors.view(), options).unwrap().save(&path, &stamp).unwrap();
+    let reader = |_: &[TrackId], vectors: &mut [f32]| {
+        vectors.fill(0.5);
+        Ok(())
+    };
     let good = std::fs::read(&path).unwrap();
     let header_end = PREFIX + u32::from_le_bytes(array(&good[12..16])) as usize;
     let body_start = u64::from_le_bytes(array(&good[16..24])) as usize;
@@ -154,15 +174,17 @@ fn forged_files_with_right_checksums_are_refused_or_searched() {
         }
         std::fs::write(&path, &bad).unwrap();
         let query = vec![1.; 20];
-        if let Ok((index, _)) = VectorIndex::load_any_generation(&path, &stamp) {
+        if let Ok((mut index, _)) = VectorIndex::load_any_generation(&path, &stamp) {
+            index.read_vectors_with(Arc::new(reader));
             for mode in [SearchMode::Scan, SearchMode::Lists] {
                 let _ = index.search(&query, 10, &SearchParams { mode, ..SearchParams::default() });
             }
         }
-        let Ok((index, _)) = VectorIndex::open(&path) else {
+        let Ok((mut index, _)) = VectorIndex::open(&path) else {
             refused += 1;
             continue;
         };
+        index.read_vectors_with(Arc::new(reader));
         accepted += 1;
         let query = vec![1. / (index.dimension() as f32).sqrt(); index.dimension()];
         for mode in [SearchMode::Exact, SearchMode::Scan, SearchMode::Hnsw, SearchMode::Lists] {

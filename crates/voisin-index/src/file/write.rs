@@ -132,11 +132,17 @@ fn write_body<W: Write>(
     if let Some(lists) = parts.lists {
         body.words(lists.starts.iter().map(|start| start.to_le_bytes()))?;
     }
-    body.write(&vec![0; sections.directions.start - sections.starts.end])?;
+    if let Some(residuals) = parts.residuals {
+        body.words(residuals.scales.iter().map(|scale| scale.to_le_bytes()))?;
+    }
+    body.write(&vec![0; sections.directions.start - sections.scales.end])?;
     if let Some(lists) = parts.lists {
         body.write(&lists.directions.rows)?;
         body.write(&lists.centres)?;
         body.write(lists.blocks.raw())?;
+    }
+    if let Some(residuals) = parts.residuals {
+        return body.write(&residuals.rows.raw()[..sections.hi.len()]);
     }
     body.write(&codes.hi.raw()[..codes.len() * codes.width])?;
     body.write(&codes.lo.raw()[..codes.len() * codes.width])

@@ -1,0 +1,386 @@
+//! Indexes that hold no vectors: what short codes leave of each vector in a few bits, and a reader of the vectors.
+//!
+//! A vector's short code stands for its projection on 64 directions. What is left beyond it is kept at 0, 1, 2 or 4 bits
+//! a component: `scale · v` with `v` odd whole numbers, the scale that comes nearest (least squares; several ranges are
+//! tried). A search adds the product with that to the short code's score and asks the reader for the best alone.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use voisin_base::track::TrackId;
+
+use super::IndexError;
+use super::codes::{CodeSource, Plane, PreparedQuery};
+use super::lists::Lists;
+use super::metric::Sphere;
+use super::top::Candidate;
+use voisin_kernels::Isa;
+
+/// Bits that a component can have; `None`: vectors are in the index.
+pub(crate) const RESIDUAL_BITS: &[Option<usize>] = &[None, Some(0), Some(1), Some(2), Some(4)];
+/// Ranges that are tried, of the largest component's size.
+const RANGES: [f32; 5] = [0.4, 0.55, 0.7, 0.85, 1.];
+
+thread_local! {
+    static ROWS: RefCell<Vec<u8>> = RefCell::default();
+}
+
+/// What short codes leave of vectors, one row per slot.
+pub(crate) struct Residuals {
+    /// A component's; 0: there is nothing.
+    pub(crate) bits: usize,
+    /// Components of a vector, padded.
+    pub(crate) width: usize,
+    /// `[n, row_bytes]`; component `f · row_bytes + i` is the `f`-th field of byte `i`.
+    pub(crate) rows: Plane,
+    /// Values of one step.
+    pub(crate) scales: Vec<f32>,
+}
+
+/// Bytes of a row.
+pub(crate) fn row_bytes(width: usize, bits: usize) -> usize {
+    width * bits / 8
+}
+
+impl Residuals {
+    /// Of all vectors, in parallel on rayon's current pool; the result does not depend on its size.
+    pub(crate) fn build(source: CodeSource<'_>, lists: &Lists, bits: usize) -> Self {
+        let (n, width) = (source.codes.len(), source.codes.width);
+        let step = row_bytes(width, bits);
+        if bits == 0 {
+            return Self { bits, width, rows: Plane::zeroed(0), scales: Vec::new() };
+        }
+        let directions: Vec<f32> = lists
+            .directions
+            .rows
+            .iter()
+            .map(|&x| f32::from((x ^ 0x80) as i8) * lists.directions.step)
+            .collect();
+        let shorts = lists.codes_by_slot(n);
+        let (mut rows, mut scales) = (Plane::zeroed(n * step), vec![0_f32; n]);
+        let write = |left: &mut Vec<f32>, (slot, (row, scale)): (usize, (&mut [u8], &mut f32))| {
+            let steps = source.codes.meta[slot].scale / 254.;
+            let planes = source.codes.hi_row(slot).iter().zip(source.codes.lo_row(slot));
+            left.clear();
+            left.extend(
+                planes.map(|(&hi, &lo)| (254 * (i32::from(hi) - 128) + i32::from(lo) - 128) as f32 * steps),
+            );
+            let (code, factor, _) = &shorts[slot];
+            for (&along, direction) in code.iter().zip(directions.chunks_exact(width)) {
+                let along = f32::from(along) * factor;
+                left.iter_mut().zip(direction).for_each(|(x, d)| *x -= along * d);
+            }
+            *scale = quantise(&left[..source.codec.dimension], bits, row);
+        };
+        let rows_and_scales = rows.as_mut()[..n * step].par_chunks_exact_mut(step).zip(&mut scales);
+        rows_and_scales.enumerate().for_each_init(Vec::new, write);
+        Self { bits, width, rows, scales }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.rows.len() + 4 * self.scales.len()
+    }
+
+    /// Adds to the scores of candidates by their short codes what the query has in common with what these leave.
+    pub(crate) fn add(
+        &self,
+        isa: Isa,
+        query: &PreparedQuery,
+        products: &mut Vec<i32>,
+        slots: &mut Vec<u32>,
+        found: &mut [Candidate],
+    ) {
+        if self.bits > 0 {
+            ROWS.with_borrow_mut(|rows| {
+                rows.clear();
+                rows.resize(found.len() * self.width, 0);
+                let step = row_bytes(self.width, self.bits);
+                let parts =
+                    || found.iter().map(|&(_, slot)| slot as usize * step..(slot as usize + 1) * step);
+                self.rows.expect(parts());
+                for (to, part) in rows.chunks_exact_mut(self.width).zip(parts()) {
+                    unpack(self.rows.part(part), self.bits, to);
+                }
+                slots.clear();
+                slots.extend(0..found.len() as u32);
+                isa.dot8_list(rows, slots, &query.code, products);
+            });
+            for ((score, slot), &product) in found.iter_mut().zip(products.iter()) {
+                *score += product as f32 * (query.scale * self.scales[*slot as usize]);
+            }
+        }
+        found.iter_mut().for_each(|one| one.0 += query.offset);
+    }
+}
+
+/// Writes components at `bits` bits each; returns the value of one step.
+fn quantise(values: &[f32], bits: usize, row: &mut [u8]) -> f32 {
+    let half = 1_i32 << (bits - 1);
+    let peak = values.iter().fold(0_f32, |peak, x| peak.max(x.abs())).max(f32::MIN_POSITIVE);
+    // The field of a component, of 0 to 2 · half − 1, stands for an odd number of steps.
+    let field = |x: f32, to_field: f32| ((x * to_field).floor() as i32).clamp(-half, half - 1) + half;
+    let odd = |field: i32| (2 * (field - half) + 1) as f32;
+    let (mut best, mut kept, mut scale) = (f32::NEG_INFINITY, 0., 0.);
+    for range in RANGES {
+        let to_field = half as f32 / (peak * range);
+        let (mut product, mut square) = (0_f32, 0_f32);
+        for &x in values {
+            let code = odd(field(x, to_field));
+            product += x * code;
+            square += code * code;
+        }
+        if product * product / square > best {
+            (best, kept, scale) = (product * product / square, to_field, product / square);
+        }
+    }
+    let step = row.len();
+    row.fill(0);
+    for (at, &x) in values.iter().enumerate() {
+        row[at % step] |= (field(x, kept) as u8) << (at / step * bits);
+    }
+    scale
+}
+
+/// Components as bytes that are biased by 128.
+fn unpack(row: &[u8], bits: usize, to: &mut [u8]) {
+    let largest = (1_u8 << bits) - 1;
+    for (field, to) in to.chunks_exact_mut(row.len()).enumerate() {
+        for (to, &byte) in to.iter_mut().zip(row) {
+            *to = (2 * (byte >> (field * bits) & largest)).wrapping_sub(largest) ^ 0x80;
+        }
+    }
+}
+
+/// Writes the vectors of some tracks, as they were given to the index, one after the other.
+pub(crate) type Reader = dyn Fn(&[TrackId], &mut [f32]) -> std::io::Result<()> + Send + Sync;
+
+/// The vectors of some tracks, checked, one after the other.
+pub(crate) fn read(
+    reader: Option<&Arc<Reader>>,
+    space: &Sphere,
+    tracks: &[TrackId],
+) -> Result<Vec<f32>, IndexError> {
+    let reader = reader.ok_or(IndexError::NoVectors)?;
+    let mut vectors = vec![0_f32; tracks.len() * space.dimension];
+    reader(tracks, &mut vectors).map_err(|source| IndexError::Reading { source })?;
+    let mut pairs = tracks.iter().zip(vectors.chunks_exact(space.dimension));
+    pairs.try_for_each(|(&track, vector)| space.check(Some(track), vector))?;
+    Ok(vectors)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use ndarray::{Array2, s};
+    use rand::{Rng, SeedableRng, rngs::StdRng};
+
+    use super::*;
+    use crate::{IndexMetric, IndexOptions, IndexStamp, Neighbor, SearchMode, SearchParams, VectorIndex};
+
+    const BITS: [usize; 4] = [0, 1, 2, 4];
+
+    /// Vectors in groups, whose components differ by more than 64 directions can say.
+    fn grouped(n: usize, dimension: usize) -> Array2<f32> {
+        let mut rng = StdRng::seed_from_u64(3);
+        let centres = Array2::from_shape_simple_fn((31, dimension), || rng.random::<f32>() - 0.4);
+        Array2::from_shape_fn((n, dimension), |(row, at)| centres[(row % 31, at)] + rng.random::<f32>() - 0.5)
+    }
+
+    fn ids(n: i64) -> Vec<TrackId> {
+        (0..n).map(|id| TrackId(2 * id + 1)).collect()
+    }
+
+    fn options(residual_bits: Option<usize>, metric: IndexMetric) -> IndexOptions {
+        IndexOptions { residual_bits, metric, lists_from: 0, ..IndexOptions::default() }
+    }
+
+    fn reader(vectors: &Array2<f32>) -> Arc<Reader> {
+        let vectors = vectors.clone();
+        Arc::new(move |tracks, out| {
+            for (track, out) in tracks.iter().zip(out.chunks_exact_mut(vectors.ncols())) {
+                out.copy_from_slice(&vectors.row((track.0 / 2) as usize).to_vec());
+            }
+            Ok(())
+        })
+    }
+
+    fn built(vectors: &Array2<f32>, bits: Option<usize>, metric: IndexMetric) -> VectorIndex {
+        let ids = ids(vectors.nrows() as i64);
+        let mut index = VectorIndex::build(&ids, vectors.view(), &options(bits, metric)).unwrap();
+        index.read_vectors_with(reader(vectors));
+        index
+    }
+
+    fn saved(index: &VectorIndex, path: &Path) -> u64 {
+        let stamp = IndexStamp { generation: 1, model_fingerprint: "x".into(), dimension: index.dimension() };
+        index.save(path, &stamp).unwrap();
+        std::fs::metadata(path).unwrap().len()
+    }
+
+    fn shared(found: &[Vec<Neighbor>], truth: &[Vec<Neighbor>]) -> f64 {
+        let pairs = found.iter().zip(truth);
+        let is_of = |one: &Neighbor, truth: &[Neighbor]| truth.iter().any(|other| other.track == one.track);
+        let hits = pairs.map(|(found, truth)| found.iter().filter(|one| is_of(one, truth)).count());
+        hits.sum::<usize>() as f64 / truth.iter().map(Vec::len).sum::<usize>() as f64
+    }
+
+    #[test]
+    fn more_bits_come_nearer_and_fields_come_back() {
+        let mut rng = StdRng::seed_from_u64(1);
+        let values: Vec<f32> = (0..192).map(|_| (rng.random::<f32>() - 0.5).powi(3)).collect();
+        let square: f32 = values.iter().map(|x| x * x).sum();
+        let mut before = 1.;
+        for (bits, most) in [(1, 0.6), (2, 0.3), (4, 0.02)] {
+            let mut row = vec![0; row_bytes(192, bits)];
+            let scale = quantise(&values, bits, &mut row);
+            let mut back = vec![0; 192];
+            unpack(&row, bits, &mut back);
+            let back: Vec<i32> = back.iter().map(|&x| i32::from((x ^ 0x80) as i8)).collect();
+            assert!(back.iter().all(|x| x % 2 != 0 && x.abs() < 1 << bits), "{bits} bits: {back:?}");
+            let left: f32 = values.iter().zip(&back).map(|(x, &v)| (x - scale * v as f32).powi(2)).sum();
+            assert!(left / square < most && left / square < before, "{bits} bits: {}", left / square);
+            before = left / square;
+        }
+        let mut row = vec![0xff; 24];
+        assert!(quantise(&[0.; 192], 1, &mut row).abs() < 1e-30, "nothing is left of nothing");
+    }
+
+    #[test]
+    fn an_index_without_vectors_answers_as_one_with_them() {
+        let vectors = grouped(6000, 200);
+        let queries = vectors.slice(s![..300;3, ..]);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("index.bin");
+        for metric in IndexMetric::ALL {
+            let whole = built(&vectors, None, metric);
+            let exact = SearchParams { mode: SearchMode::Exact, ..SearchParams::default() };
+            let truth = whole.search_batch(queries, 10, &exact).unwrap();
+            let mut before = saved(&whole, &path);
+            for bits in BITS.into_iter().rev() {
+                let index = built(&vectors, Some(bits), metric);
+                let bytes = saved(&index, &path);
+                // A row, and padding.
+                assert!(bytes < before, "{bits} bits: {bytes} bytes");
+                before = bytes;
+                let (mut opened, _) = VectorIndex::open(&path).unwrap();
+                assert!(matches!(opened.search_batch(queries, 10, &exact), Err(IndexError::NoVectors)));
+                opened.read_vectors_with(reader(&vectors));
+                let all = opened.search_batch(queries, 10, &exact).unwrap();
+                assert!(shared(&all, &truth) > 0.999, "{metric}, {bits} bits");
+                for (found, truth) in all.iter().flatten().zip(truth.iter().flatten()) {
+                    let error = (found.similarity - truth.similarity).abs() / truth.similarity.abs().max(1.);
+                    assert!(error < 3e-4, "{metric}, {bits} bits: {found:?} {truth:?}");
+                }
+                let found = opened.search_batch(queries, 10, &SearchParams::default()).unwrap();
+                let recall = shared(&found, &truth);
+                assert!(recall >= 0.98, "{metric}, {bits} bits: {recall}");
+                let one = opened.search(&queries.row(7).to_vec(), 10, &SearchParams::default()).unwrap();
+                assert_eq!(one, found[7], "alone as in a batch");
+                for isa in Isa::available() {
+                    opened.isa = isa;
+                    let again = opened.search_batch(queries, 10, &SearchParams::default()).unwrap();
+                    assert!(again == found, "{metric}, {bits} bits, {isa:?}");
+                }
+                let summary = VectorIndex::summary(&path).unwrap();
+                assert_eq!((summary.residual_bits, summary.mode), (Some(bits), SearchMode::Lists));
+                assert_eq!((summary.bytes, summary.resident), (bytes, bytes));
+            }
+        }
+    }
+
+    #[test]
+    fn changes_and_filters_are_answered_as_by_comparing_all() {
+        let vectors = grouped(6000, 100);
+        for bits in BITS {
+            let metric = IndexMetric::Cosine;
+            let first = vectors.slice(s![..5900, ..]);
+            let mut index = VectorIndex::build(&ids(5900), first, &options(Some(bits), metric)).unwrap();
+            index.read_vectors_with(reader(&vectors));
+            let mut whole = built(&vectors, None, metric);
+            for row in 5900..6000_i64 {
+                index.insert(TrackId(2 * row + 1), &vectors.row(row as usize).to_vec()).unwrap();
+            }
+            for row in (0..6000).step_by(7) {
+                assert!(index.remove(TrackId(2 * row + 1)) && whole.remove(TrackId(2 * row + 1)));
+            }
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("index.bin");
+            saved(&index, &path);
+            let (mut index, _) = VectorIndex::open(&path).unwrap();
+            index.read_vectors_with(reader(&vectors));
+            let queries = vectors.slice(s![..400;8, ..]);
+            // By chance; what is not near the query; few; hardly any.
+            let filters: [&(dyn Fn(TrackId) -> bool + Sync); 5] = [
+                &|_| true,
+                &|track| track.0 % 5 != 1,
+                &|track| track.0 / 2 % 31 > 20,
+                &|track| track.0 % 501 == 1,
+                &|track| track.0 < 9,
+            ];
+            for (at, filter) in filters.into_iter().enumerate() {
+                let params = SearchParams { filter: Some(filter), ..SearchParams::default() };
+                let exact = SearchParams { mode: SearchMode::Exact, ..params };
+                let truth = whole.search_batch(queries, 10, &exact).unwrap();
+                let found = index.search_batch(queries, 10, &params).unwrap();
+                assert!(
+                    shared(&found, &truth) >= 0.98,
+                    "{bits} bits, filter {at}: {}",
+                    shared(&found, &truth)
+                );
+                let all = shared(&index.search_batch(queries, 10, &exact).unwrap(), &truth);
+                assert!(all > 0.999, "{bits} bits, filter {at}: {all}");
+            }
+            for track in [TrackId(31), TrackId(2 * 5951 + 1)] {
+                let pair = index.vector(track).unwrap().into_iter().zip(whole.vector(track).unwrap());
+                assert!(pair.into_iter().all(|(a, b)| (a - b).abs() < 1e-4));
+                let vector = vectors.row((track.0 / 2) as usize).to_vec();
+                let unit = voisin_base::vector::norm(&vector) as f32;
+                let mut vector: Vec<f32> = vector.iter().map(|x| x / unit).collect();
+                assert!(index.is_of(track, &vector).unwrap() && whole.is_of(track, &vector).unwrap());
+                vector[3] += 0.1;
+                assert!(!index.is_of(track, &vector).unwrap() && !whole.is_of(track, &vector).unwrap());
+            }
+            let check = index.self_check(50).unwrap();
+            assert!(check.lost.is_empty() && check.recall_at_10 > 0.98, "{bits} bits: {check:?}");
+            let near = index.knn_graph(5, &SearchParams::default()).unwrap();
+            assert_eq!(
+                near[40],
+                index.search_track(index.tracks()[40], 5, &SearchParams::default()).unwrap()
+            );
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_an_error_and_what_is_read_is_checked() {
+        let vectors = grouped(2000, 70);
+        let mut index = built(&vectors, Some(1), IndexMetric::Cosine);
+        let ask = |index: &VectorIndex| index.search(&[1.; 70], 10, &SearchParams::default());
+        assert_eq!(ask(&index).unwrap().len(), 10);
+        index.read_vectors_with(Arc::new(|_, _| Err(std::io::Error::other("locked"))));
+        assert!(matches!(ask(&index), Err(IndexError::Reading { source }) if source.to_string() == "locked"));
+        assert!(index.vector(TrackId(1)).is_none() && index.vectors().is_err());
+        index.read_vectors_with(Arc::new(|_, vectors| {
+            vectors.fill(f32::NAN);
+            Ok(())
+        }));
+        assert!(matches!(ask(&index), Err(IndexError::NotFinite { .. })));
+        // One that searches itself.
+        let inner = built(&vectors, Some(0), IndexMetric::Cosine);
+        let read = reader(&vectors);
+        index.read_vectors_with(Arc::new(move |tracks, out| {
+            inner.search(&[1.; 70], 3, &SearchParams::default()).map_err(std::io::Error::other)?;
+            read(tracks, out)
+        }));
+        assert_eq!(ask(&index).unwrap().len(), 10);
+        for bad in [3, 16] {
+            let options = IndexOptions { residual_bits: Some(bad), ..IndexOptions::default() };
+            let refused = VectorIndex::build(&ids(2000), vectors.view(), &options).err();
+            assert!(matches!(refused, Some(IndexError::Option { name: "residual_bits", .. })), "{refused:?}");
+        }
+        let options = IndexOptions { graph_from: 0, ..options(Some(1), IndexMetric::Cosine) };
+        assert!(VectorIndex::build(&ids(2000), vectors.view(), &options).is_err());
+    }
+}
