@@ -221,7 +221,7 @@ fn run(cli: Cli) -> anyhow::Result<Ending> {
         Command::Retry(args) => verbs::retry::run(&context, &args),
         Command::Remove(args) => verbs::remove::run(&context, &args),
         Command::Verify(args) => verbs::verify::run(&context, &args),
-        Command::Repair(_) => verbs::repair::run(&context),
+        Command::Repair(args) => verbs::repair::run(&context, &args),
         Command::Export(args) => verbs::export::run(&context, &args),
         Command::Merge(args) => verbs::merge::run(&context, &args),
         Command::Push(args) => database::push(&context, &args),

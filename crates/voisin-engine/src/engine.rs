@@ -4,7 +4,7 @@
 //! damaged or of another model. Nothing here prints.
 
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use voisin_base::text::with_causes;
 use voisin_base::track::TrackId;
@@ -72,6 +72,9 @@ impl std::fmt::Display for IndexNews<'_> {
         }
     }
 }
+
+/// The library's setting of how many bits of each component an index without vectors has.
+const INDEX_BITS_SETTING: &str = "index.residual-bits";
 
 /// What is called with each piece of news of the index.
 type IndexListener = Box<dyn Fn(&IndexNews<'_>) + Send + Sync>;
@@ -175,18 +178,48 @@ impl Engine {
         let vectors = self.library.vectors()?;
         let (space, generation) = LibrarySpace::settle(&mut self.library, &vectors)?;
         let values = space.centre_rows(vectors.values);
-        let mut options = IndexOptions::default();
+        let residual_bits = self.library.setting(INDEX_BITS_SETTING)?.and_then(|bits| bits.parse().ok());
+        let mut options = IndexOptions { residual_bits, ..IndexOptions::default() };
         if self.library.mode() == OpenMode::ReadOnly {
             // It cannot be kept: lists take longer to make than a scan of this process saves.
             options.lists_from = usize::MAX;
         }
-        let index = VectorIndex::build_from(&vectors.ids, values, &options)?;
+        let mut index = VectorIndex::build_from(&vectors.ids, values, &options)?;
+        self.read_vectors_of(&mut index, &space)?;
         self.stamp = IndexStamp { generation, ..stamp(&model, Some(&space)) };
         self.space = space;
         self.keep(&index, &self.stamp);
         self.index = Some(index);
         self.notify(&IndexNews::Ready(&refresh));
         Ok(refresh)
+    }
+
+    /// Sets what the index holds, from when it is next built on: no vectors, only so many bits of each of their components
+    /// (0, 1, 2 or 4) beside short codes; `None`: the vectors, too.
+    pub fn set_index_bits(&mut self, bits: Option<usize>) -> Result<(), EngineError> {
+        let text = bits.map(|bits| bits.to_string());
+        Ok(self.library.set_setting(INDEX_BITS_SETTING, text.as_deref())?)
+    }
+
+    /// Has an index that holds no vectors read them from the library, by a connection of its own.
+    fn read_vectors_of(&self, index: &mut VectorIndex, space: &LibrarySpace) -> Result<(), EngineError> {
+        if index.options().residual_bits.is_none() {
+            return Ok(());
+        }
+        let library = Mutex::new(Library::open_to_read(self.library.dir())?);
+        let (space, dimension) = (space.clone(), index.dimension());
+        index.read_vectors_with(Arc::new(move |tracks, vectors| {
+            let library = library.lock().unwrap_or_else(PoisonError::into_inner);
+            for (&track, to) in tracks.iter().zip(vectors.chunks_exact_mut(dimension)) {
+                let vector = library.vector(track).map_err(std::io::Error::other)?;
+                match vector.map(|vector| space.centre(&vector)).filter(|vector| vector.len() == dimension) {
+                    Some(vector) => to.copy_from_slice(&vector),
+                    None => return Err(std::io::Error::other(EngineError::NoVector { id: track })),
+                }
+            }
+            Ok(())
+        }));
+        Ok(())
     }
 
     /// Writes the index. It is a cache: where that fails it is made again next time, which is said.
@@ -285,6 +318,7 @@ impl Engine {
             return Err(stale(self.library.generation()?).into());
         };
         self.check_origin(path, &index, &space, generation)?;
+        self.read_vectors_of(&mut index, &space)?;
         let refresh =
             if now == generation { IndexRefresh::Loaded } else { IndexRefresh::Updated { added, removed } };
         Ok((index, IndexStamp { generation: now, ..expected }, space, refresh))
@@ -382,15 +416,10 @@ impl Engine {
             sample.extend(changes.added.into_iter().take(LAST as usize));
         }
         for track in sample {
-            let (Some(held), Some(expected)) = (index.vector(track), self.library.vector(track)?) else {
-                index.intact()?;
-                return Err(other().into());
-            };
-            let difference =
-                held.iter().zip(&space.centre(&expected)).map(|(a, b)| (a - b).abs()).fold(0_f32, f32::max);
-            // The index keeps 16 bits a component.
-            if difference > 1e-3 {
-                return Err(other().into());
+            match self.library.vector(track)? {
+                Some(expected)
+                    if index.contains(track) && index.is_of(track, &space.centre(&expected))? => {}
+                _ => return Err(other().into()),
             }
         }
         Ok(())

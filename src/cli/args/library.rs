@@ -1,6 +1,7 @@
 //! The verbs that fill, look after and hand out the library.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, ValueEnum, ValueHint};
 
@@ -345,8 +346,31 @@ pub(crate) struct VerifyArgs {
 
 /// Mend what verify finds; what cannot be made again is never deleted
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  voisin repair")]
-pub(crate) struct RepairArgs {}
+#[command(after_help = "Example:\n  voisin repair\n  voisin repair --index-bits 1")]
+pub(crate) struct RepairArgs {
+    /// What the index holds of the vectors, from now on: all, or 0, 1, 2 or 4 bits of each component
+    ///
+    /// Without all, the index is a twelfth to a third of the size; a search then reads some of the vectors from the
+    /// database.
+    #[arg(long, value_name = "BITS", value_parser = IndexBits::from_str)]
+    pub(crate) index_bits: Option<IndexBits>,
+}
+
+/// What an index holds of vectors: `None`: all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct IndexBits(pub(crate) Option<usize>);
+
+impl FromStr for IndexBits {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "all" => Ok(Self(None)),
+            "0" | "1" | "2" | "4" => Ok(Self(text.parse().ok())),
+            _ => Err(String::from("expected all, 0, 1, 2 or 4")),
+        }
+    }
+}
 
 /// How much `add` measures of a track's sound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -5,14 +5,15 @@ use std::path::Path;
 use anyhow::Context as _;
 
 use crate::cli::Ending;
+use crate::cli::args::RepairArgs;
 use crate::cli::context::Context;
 use crate::cli::render;
 use crate::engine::{Engine, EngineError};
 use crate::index::VectorIndex;
 use crate::library::{Library, LibraryError, OpenMode, RepairReport, WriterLock, free_name, salvage};
 
-pub(crate) fn run(context: &Context) -> anyhow::Result<Ending> {
-    mend(context).map_err(|error| match damage(&error) {
+pub(crate) fn run(context: &Context, args: &RepairArgs) -> anyhow::Result<Ending> {
+    mend(context, args).map_err(|error| match damage(&error) {
         Some((path, detail)) => anyhow::anyhow!(
             "{} cannot be mended ({detail}): put a backup of it back, or move it away and run \"voisin add\" on your music again; your music itself is untouched",
             path.display()
@@ -67,7 +68,7 @@ fn read_what_is_left(context: &Context, detail: &str) -> anyhow::Result<bool> {
     Ok(report.incomplete.is_empty() && saved > 0)
 }
 
-fn mend(context: &Context) -> anyhow::Result<Ending> {
+fn mend(context: &Context, args: &RepairArgs) -> anyhow::Result<Ending> {
     let opened = Library::open(&context.library_dir(), OpenMode::ReadWrite);
     let first = opened.map_err(anyhow::Error::from).and_then(|library| {
         drop(library);
@@ -110,6 +111,9 @@ fn mend(context: &Context) -> anyhow::Result<Ending> {
             "a folder stood in the index's place: now {}",
             render::terminal_safe(&aside)
         ))?;
+    }
+    if let Some(bits) = args.index_bits {
+        engine.set_index_bits(bits.0)?;
     }
     let mut kept = true;
     if engine.library().status()?.vectors > 0 {

@@ -16,8 +16,6 @@ use crate::engine::{Engine, EngineError, IndexRefresh, WindowPlan};
 use crate::library::{DATABASE, FileRecord, Leftovers, Library, LibraryError, Track};
 use crate::track::{ContentKind, TrackId};
 
-/// How far a component of the index may be from the database's: it keeps 16 bits.
-const INDEX_PRECISION: f32 = 1e-3;
 /// The row of files that are not there: nothing that a repair can mend.
 const GONE: &str = "gone";
 /// Tracks whose neighbours are compared with the exact search.
@@ -148,10 +146,7 @@ fn look_at_index(engine: &mut Engine) -> Result<Vec<CheckRow>, EngineError> {
     let text = if same { "every track once, nothing else" } else { "differs from the database" };
     let mut rows = vec![("index", same && !unusable, format!("{text} ({refresh})"))];
     let differs = |(id, vector): &(&TrackId, ArrayView1<'_, f32>)| {
-        let held = index.vector(**id).unwrap_or_default();
-        let expected = space.centre(&vector.to_vec());
-        let difference = held.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0_f32, f32::max);
-        held.len() != expected.len() || difference > INDEX_PRECISION
+        !index.is_of(**id, &space.centre(&vector.to_vec())).unwrap_or(false)
     };
     let pairs: Vec<_> = vectors.ids.iter().zip(vectors.values.rows()).collect();
     let other = pairs.par_iter().filter(|pair| differs(pair)).count();

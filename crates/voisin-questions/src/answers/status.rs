@@ -236,9 +236,13 @@ fn index(engine: &Engine, status: &Status) -> (IndexJson, SearchJson, u64) {
         Some(index @ IndexSummary { lists: Some(lists), .. }) => SearchJson {
             mode: index.mode.name(),
             why: format!(
-                "{tracks}; from {threshold} on lists are faster than a scan (it looks at {} lists and compares the best {} tracks of them: recall@10 {:.4} ± {:.4} when it was built; filters that leave few tracks are scanned)",
+                "{tracks}; from {threshold} on lists are faster than a scan (it looks at {} lists and compares the best {} tracks of them{}: recall@10 {:.4} ± {:.4} when it was built; filters that leave few tracks are scanned)",
                 grouped(lists.lists as u64),
                 grouped(lists.candidates as u64),
+                lists.read.map_or_else(String::new, |read| format!(
+                    ", reading the vectors of {}",
+                    grouped(read as u64)
+                )),
                 lists.recall,
                 lists.recall_error,
             ),
