@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Figures of tempo, key and loudness: scripts/descriptor_figures.py FOLDER [--voisin PROGRAM] [--clips N] [--all]
+"""Figures of tempo, key and loudness: scripts/descriptor_figures.py FOLDER [--voisin PROGRAM] [--clips N] [--all] [--agreement]
 
 Renders grooves whose tempo and key are known (scripts/make_grooves.py) into FOLDER, lets `voisin add` measure them and prints
 how often it is right. Only every second style of MMA's library, by name, is rendered: the others served for choosing the
@@ -9,10 +9,18 @@ Tempo: within 4 % of the true one; "octave": or of half or twice of it. Key: the
 0.5, the relative key 0.3, the same tonic 0.2). "Chords": the key that the same profiles give to the notes of the chords
 themselves. The progressions are random, so this says how well their key can be told at all.
 
-Needs Python's standard library and what make_grooves.py needs; without ffmpeg the loudness is left out.
+--agreement compares with other estimators on what is in FOLDER instead, by the middle 30 s: with the tempo on which two of
+Essentia's RhythmExtractor2013 and PercivalBpmEstimator and librosa's beat tracker agree within 4 %, and with the key on which
+three of Essentia's profiles edma, bgate, krumhansl and temperley agree. Nobody's figures are the truth: two of the three favour
+about 120 beats a minute, so the figures against Percival's alone, whose octaves were fitted to people's, are printed as well.
+
+Needs Python's standard library and what make_grooves.py needs; without ffmpeg the loudness is left out. --agreement needs
+essentia (2.1b6.dev1389), librosa (0.11.0) and numpy.
 """
 
 import argparse
+import itertools
+import multiprocessing
 import pathlib
 import random
 import re
@@ -25,8 +33,8 @@ import tempfile
 import make_grooves
 
 PROFILES = [
-    [0.748, 0.060, 0.488, 0.082, 0.670, 0.460, 0.096, 0.715, 0.104, 0.366, 0.057, 0.400],
-    [0.712, 0.084, 0.474, 0.618, 0.049, 0.460, 0.105, 0.747, 0.404, 0.067, 0.133, 0.330],
+    [6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88],
+    [6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17],
 ]
 CHORDS = {"m": (0, 3, 7), "m7": (0, 3, 7, 10), "m9": (0, 3, 7, 10, 14), "": (0, 4, 7), "7": (0, 4, 7, 10),
           "M7": (0, 4, 7, 11), "6": (0, 4, 7, 9), "sus4": (0, 5, 7)}
@@ -80,6 +88,58 @@ def measured(program, folder, depth):
     return {pathlib.Path(path.decode()): row for path, *row in rows}
 
 
+def estimates(path):
+    """Three tempos, Percival's second, and four keys as others estimate them; None where they cannot."""
+    import essentia
+    import librosa
+    essentia.log.infoActive = essentia.log.warningActive = False
+    import essentia.standard as es
+    try:
+        sound = es.MonoLoader(filename=str(path), sampleRate=44100)()
+        first = max(0, len(sound) // 2 - 15 * 44100)
+        sound = sound[first:first + 30 * 44100]
+        halved = librosa.resample(sound, orig_sr=44100, target_sr=22050)
+        tempos = [es.RhythmExtractor2013()(sound)[0], es.PercivalBpmEstimator()(sound),
+                  float(librosa.beat.beat_track(y=halved, sr=22050)[0].item())]
+        keys = [es.KeyExtractor(profileType=profile)(sound)[:2] for profile in ("edma", "bgate", "krumhansl", "temperley")]
+    except RuntimeError as error:
+        print(f"{path}: {error}", file=sys.stderr)
+        return None
+    notes = {note: number for number, note in enumerate(make_grooves.NOTES)} | {"C#": 1, "D#": 3, "F#": 6, "G#": 8, "A#": 10}
+    return tempos, [notes[note] + 12 * (scale == "minor") for note, scale in keys]
+
+
+def error_kind(found, true):
+    if not found:
+        return "none"
+    kinds = {"right": 1, "doubled": 2, "halved": 0.5}
+    return next((kind for kind, times in kinds.items() if abs(found / (true * times) - 1) <= 0.04), "other")
+
+
+def agreement_figures(program, folder):
+    found = measured(program, folder, "fast")
+    with multiprocessing.Pool() as pool:
+        others = [(found[path], other) for path, other in zip(found, pool.map(estimates, found, chunksize=1)) if other]
+    agreed, percival, keys = [], [], []
+    for (tempo, key, *_), (tempos, heard) in others:
+        pairs = [(max(a, b) / min(a, b), (a * b) ** 0.5) for a, b in itertools.combinations(tempos, 2) if min(a, b) > 0]
+        ratio, bpm = min(pairs, default=(2, 0))
+        if ratio <= 1.04:
+            agreed.append(error_kind(tempo, bpm))
+        if tempos[1] > 0:
+            percival.append(error_kind(tempo, tempos[1]))
+        most = max(heard, key=heard.count)
+        if heard.count(most) >= 3:
+            keys.append(mirex(key, most))
+    for name, kinds in (("agreed tempo", agreed), ("Percival's tempo", percival)):
+        shares = {kind: 100 * kinds.count(kind) / max(len(kinds), 1) for kind in ("right", "doubled", "halved", "other", "none")}
+        octave = shares["right"] + shares["doubled"] + shares["halved"]
+        print(f"{name}: {len(others) - len(kinds)} of {len(others)} without; "
+              + ", ".join(f"{kind} {share:.1f} %" for kind, share in shares.items()) + f"; with octaves {octave:.1f} %")
+    print(f"agreed key: {len(others) - len(keys)} of {len(others)} without; MIREX {sum(keys) / max(len(keys), 1):.3f}, "
+          f"exact {100 * keys.count(1.0) / max(len(keys), 1):.1f} %")
+
+
 def ebur128(path):
     """ffmpeg's integrated loudness, LUFS; None for silence."""
     command = ["ffmpeg", "-nostdin", "-nostats", "-i", path, "-filter_complex", "ebur128=framelog=verbose", "-f", "null", "-"]
@@ -111,9 +171,13 @@ def main():
     parser.add_argument("--seed", default="d1")
     parser.add_argument("--all", action="store_true", help="the styles that served for choosing as well")
     parser.add_argument("--loudness-only", action="store_true", help="compare the loudness of what is in FOLDER")
+    parser.add_argument("--agreement", action="store_true", help="compare what is in FOLDER with other estimators")
     parser.add_argument("--library", type=pathlib.Path, default=pathlib.Path("/usr/share/mma/lib/stdlib"))
     options = parser.parse_args()
     folder = options.folder.resolve()
+    if options.agreement:
+        agreement_figures(options.voisin, folder)
+        return
     if not options.loudness_only:
         fonts = sorted({p.resolve() for p in pathlib.Path("/usr/share/sounds/sf2").glob("*.sf2")})
         styles = make_grooves.grooves(options.library)
