@@ -64,7 +64,7 @@ fn shelf() -> Sandbox {
     sandbox
 }
 
-/// The middle half minute, which is read without gaps, counts for its length like all the rest.
+/// The piece in the middle, which is read without gaps, counts for its length like all the rest.
 #[test]
 fn the_estimated_loudness_of_a_track_with_a_loud_middle_is_right() {
     let sandbox = Sandbox::new();
@@ -83,7 +83,7 @@ fn the_estimated_loudness_of_a_track_with_a_loud_middle_is_right() {
         assert_eq!(known.loudness_is_exact, depth == "full");
         heard.push(known.loudness.unwrap());
     }
-    assert!((heard[0] - heard[1]).abs() < 0.5, "{heard:?}");
+    assert!((heard[0] - heard[1]).abs() < 0.6, "{heard:?}");
 }
 
 #[test]

@@ -7,9 +7,8 @@ use super::Loudness;
 /// Of a file that is not decoded whole, pieces of this length are measured, tenths of a second: the standard's block and no
 /// more, so that as many places as possible are heard at the price.
 const PIECE_TENTHS: u32 = 4;
-/// Two of them lie so far apart, seconds, in each of the stretches that the track is thought to consist of: a window has both, and
-/// a long unbroken stretch as many as its share of the track.
-const APART_SECONDS: f64 = 1.5;
+/// The track is thought to consist of so many stretches, with a piece of each: a window has one, and a long unbroken stretch as
+/// many as its share of the track.
 const STRETCHES: u64 = 24;
 
 /// Channels as they were decoded, before they are mixed.
@@ -45,9 +44,9 @@ impl Planes {
 /// Listens to stretches of a track, in ascending order.
 pub(super) struct LoudnessMeter {
     rate: u32,
-    /// Frames of a piece; frames from the first of two pieces to the second, and from there to the next first one.
+    /// Frames of a piece, and from the beginning of one to that of the next.
     piece: u64,
-    apart: [u64; 2],
+    apart: u64,
     /// One for each piece: a filter must not run over a gap.
     pieces: Vec<EbuR128>,
     /// Frame at which the present stretch would go on.
@@ -62,11 +61,10 @@ impl LoudnessMeter {
     /// - `frames`: of the track
     pub(super) fn new(rate: u32, whole: bool, frames: u64) -> Self {
         let (piece, apart) = if whole {
-            (u64::MAX, [u64::MAX; 2])
+            (u64::MAX, u64::MAX)
         } else {
-            let near = (APART_SECONDS * f64::from(rate)) as u64;
             let piece = u64::from(PIECE_TENTHS * rate.div_ceil(10));
-            (piece, [near, (frames / STRETCHES).saturating_sub(near).max(near)])
+            (piece, (frames / STRETCHES).max(piece))
         };
         Self { rate, piece, apart, pieces: Vec::new(), next: u64::MAX, due: 0, heard: 0 }
     }
@@ -87,12 +85,7 @@ impl LoudnessMeter {
             }
             self.pieces.push(meter);
             self.heard = 0;
-            if breaks {
-                self.apart.sort_unstable();
-            } else {
-                self.apart.reverse();
-            }
-            self.due = start.saturating_add(self.apart[0]);
+            self.due = start.saturating_add(self.apart);
         }
         self.next = start + (to - from) as u64;
         let taken = (self.piece - self.heard).min((to - from) as u64) as usize;

@@ -8,10 +8,10 @@ use voisin_features::{KeyFinder, tempo};
 use voisin_library::Descriptors;
 
 /// Version of the method: one more whenever its results change.
-pub(crate) const DESCRIPTORS_VERSION: u32 = 2;
+pub(crate) const DESCRIPTORS_VERSION: u32 = 3;
 
 /// Length of the unbroken piece in the middle of a track that its tempo is taken from, seconds.
-const PIECE_SECONDS: u64 = 30;
+const PIECE_SECONDS: u64 = 20;
 
 /// How much is measured of a track's sound.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -3,18 +3,18 @@
 //! Spectral peaks between 55 and 1500 Hz are brought into tune with the piece itself and folded into 12 pitch classes; each also
 //! counts, ever less, for the notes whose overtone it may be (after Gómez 2006). Every frame counts the same, however loud.
 //!
-//! Two things speak for a key. Pitch classes: how they correlate with Temperley's profiles, from the Kostka and Payne corpus
-//! (*Music and Probability*, 2007). Chords: each frame with its neighbours is compared with the 24 triads, and what they are is
-//! scored by how usual each triad is in a key (after Noland and Sandler 2006): the six of its scale alike, the tonic's more often.
-//! The weights were chosen on rendered grooves by `scripts/descriptor_figures.py`'s measures.
+//! Two things speak for a key. Pitch classes: how they correlate with the profiles that Krumhansl and Kessler found by experiment
+//! (1982). Chords: each frame with its neighbours is compared with the 24 triads, and what they are is scored by how usual each
+//! triad is in a key (after Noland and Sandler 2006): the six of its scale alike, the tonic's more often. Profiles and weights
+//! were chosen on rendered grooves and real music by `scripts/descriptor_figures.py`'s measures.
 
-use super::spectra::Spectra;
+use super::spectra::{Spectra, halved, halvings};
 use voisin_base::key::MusicalKey;
 
 /// Seconds of sound in a frame: neighbouring notes are apart from 110 Hz upwards.
 const FRAME_SECONDS: f64 = 0.512;
-/// Every so many frames one is heard: the others say the same, at the same price.
-const EVERY: usize = 2;
+/// What is heard has at least this rate once it was halved, Hz.
+const LEAST_RATE: u32 = 8000;
 const LOWEST_HZ: f64 = 55.0;
 const HIGHEST_HZ: f64 = 1500.0;
 /// Peaks below this share of the frame's highest are noise.
@@ -23,8 +23,8 @@ const LEAST: f32 = 0.03;
 const OVERTONES: usize = 4;
 const DECAY: f64 = 0.6;
 
-const MAJOR: [f64; 12] = [0.748, 0.060, 0.488, 0.082, 0.670, 0.460, 0.096, 0.715, 0.104, 0.366, 0.057, 0.400];
-const MINOR: [f64; 12] = [0.712, 0.084, 0.474, 0.618, 0.049, 0.460, 0.105, 0.747, 0.404, 0.067, 0.133, 0.330];
+const MAJOR: [f64; 12] = [6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88];
+const MINOR: [f64; 12] = [6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17];
 
 /// Pitches below this one, semitones above the C of 262 Hz, are the bass.
 const BASS: f64 = -9.0;
@@ -46,9 +46,11 @@ const PROFILE: f64 = 2.0;
 
 /// Hears pieces of a track, and tells their key.
 pub struct KeyFinder {
+    /// How often what comes is halved, and the rate that is left, Hz.
+    halvings: u32,
     rate: f64,
     spectra: Spectra,
-    /// Samples from one frame to the next.
+    /// Samples from one frame to the next, after halving.
     step: usize,
     /// Of each unbroken stretch the frames, of each frame its peaks: pitches in semitones above a C, and shares of all heights.
     stretches: Vec<Vec<Vec<(f32, f32)>>>,
@@ -59,17 +61,20 @@ type Chroma = [f64; 12];
 impl KeyFinder {
     /// - `rate`: Hz of all that is heard
     pub fn new(rate: u32) -> Self {
-        let rate = f64::from(rate);
+        let halvings = halvings(rate, LEAST_RATE);
+        let rate = f64::from(rate) / f64::from(1u32 << halvings);
         let spectra = Spectra::of_seconds(FRAME_SECONDS, rate);
-        Self { rate, step: EVERY * spectra.size(), spectra, stretches: Vec::new() }
+        Self { halvings, rate, step: spectra.size(), spectra, stretches: Vec::new() }
     }
 
     /// Hears an unbroken stretch of mono samples.
     pub fn push(&mut self, samples: &[f32]) {
         let size = self.spectra.size();
+        // A halving takes two samples more than it gives pairs.
+        let (needed, step) = (((size + 2) << self.halvings) - 2, self.step << self.halvings);
         let mut frames = Vec::new();
-        for start in (0..(samples.len() + 1).saturating_sub(size)).step_by(self.step) {
-            let amplitudes = self.spectra.of(&samples[start..]);
+        for start in (0..(samples.len() + 1).saturating_sub(needed)).step_by(step) {
+            let amplitudes = self.spectra.of(&halved(&samples[start..start + needed], self.halvings));
             let peaks = peaks(amplitudes, self.rate / size as f64);
             let total: f64 = peaks.iter().map(|&(_, height)| height).sum();
             if total > 0.0 {

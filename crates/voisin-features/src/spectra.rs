@@ -1,5 +1,6 @@
 //! Amplitude spectra of single frames, in f32: enough for onsets and pitches.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use realfft::num_complex::Complex;
@@ -26,6 +27,22 @@ fn quick_length(least: f64) -> usize {
     };
     let least = 2 * ((least / 2.0).round() as usize).max(1);
     (least..).step_by(2).find(is_quick).unwrap_or(least)
+}
+
+/// How often a rate can be halved and stay at `least` or above.
+pub(super) fn halvings(rate: u32, least: u32) -> u32 {
+    (rate / least.max(1)).checked_ilog2().unwrap_or(0)
+}
+
+/// Every second sample of a smoothed signal, so many times over. A halving takes about 2 dB at most of what lies below an eighth
+/// of the rate that it finds, and 25 dB at least of what folds down there: enough for onsets and pitches.
+pub(super) fn halved(samples: &[f32], times: u32) -> Cow<'_, [f32]> {
+    let mut samples = Cow::Borrowed(samples);
+    for _ in 0..times {
+        let pairs = samples.chunks_exact(2).zip(samples.get(2..).unwrap_or_default().chunks_exact(2));
+        samples = pairs.map(|(a, b)| 0.125 * (a[0] + b[1]) + 0.375 * (a[1] + b[0])).collect();
+    }
+    samples
 }
 
 impl Spectra {
@@ -73,6 +90,25 @@ impl Spectra {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn halving_keeps_what_is_low_and_softens_what_folds_down() {
+        let gain = |hz: f32| {
+            let tone: Vec<f32> =
+                (0..44_100).map(|i| (std::f32::consts::TAU * hz * i as f32 / 44_100.0).sin()).collect();
+            let half = halved(&tone, 1);
+            assert_eq!(half.len(), 22_049);
+            (half.iter().map(|x| x * x).sum::<f32>() / half.len() as f32 * 2.0).sqrt()
+        };
+        assert!(gain(1000.0) > 0.99 && gain(5500.0) > 0.788 && gain(17_000.0) < 0.056);
+        assert_eq!(halvings(44_100, 16_000), 1);
+        assert_eq!(halvings(44_100, 8000), 2);
+        assert_eq!(halvings(16_000, 16_000), 0);
+        assert_eq!(halvings(8000, 16_000), 0);
+        for short in [&[][..], &[1.0], &[1.0; 3]] {
+            assert!(halved(short, 2).is_empty());
+        }
+    }
 
     #[test]
     fn lengths_have_small_factors_and_are_hardly_longer() {

@@ -2,17 +2,19 @@
 //!
 //! Onset strength is the rise of 40 logarithmic mel bands (spectral flux). Its generalised autocorrelation (Tolonen and
 //! Karjalainen 2000: a compressed power spectrum) is read at eight multiples of each beat's length (a comb, as Scheirer 1998
-//! and Klapuri 2006 have it), and a log-normal prior decides between octaves (after Ellis 2007, wider). All numbers were chosen
-//! on rendered grooves and free music, by `scripts/descriptor_figures.py`'s measures.
+//! and Klapuri 2006 have it); log-normal priors choose a pulse and its octave (after Ellis 2007). All numbers were chosen on
+//! rendered grooves and real music, by `scripts/descriptor_figures.py`'s measures.
 
 use realfft::RealFftPlanner;
 
-use super::spectra::Spectra;
+use super::spectra::{Spectra, halved, halvings};
 
 /// Frames of onset strength a second.
 const FRAMES: f64 = 50.0;
 /// Seconds of sound behind each frame.
 const FRAME_SECONDS: f64 = 0.064;
+/// What is heard has at least this rate once it was halved, Hz.
+const LEAST_RATE: u32 = 16_000;
 const BANDS: usize = 40;
 const LOWEST_HZ: f64 = 30.0;
 const HIGHEST_HZ: f64 = 8000.0;
@@ -25,9 +27,12 @@ const MULTIPLES: usize = 8;
 /// Beats a minute that are considered.
 const SLOWEST: f64 = 40.0;
 const FASTEST: f64 = 250.0;
-/// The prior: its middle in beats a minute, its width in octaves, and its weight against the autocorrelation.
-const USUAL: f64 = 118.0;
-const SPREAD: f64 = 0.9;
+/// A log-normal prior: its middle in beats a minute, and its width in octaves.
+type Prior = (f64, f64);
+/// A wide one to find a pulse by, and a narrower one that decides which octave of it is the beat.
+const PULSE: Prior = (118.0, 0.9);
+const OCTAVE: Prior = (108.0, 0.63);
+/// What a prior weighs against the autocorrelation.
 const WEIGHT: f64 = 0.3;
 /// Mean autocorrelation at the multiples below which there is no beat; noise has less.
 const LEAST: f64 = 0.02;
@@ -47,22 +52,30 @@ pub fn tempo(samples: &[f32], rate: u32) -> Option<f64> {
         let lag = 60.0 * FRAMES / bpm;
         (1..=MULTIPLES).map(|k| at(&correlation, k as f64 * lag)).sum::<f64>() / MULTIPLES as f64
     };
-    let score = |bpm: f64| strength(bpm) - WEIGHT * 0.5 * ((bpm / USUAL).log2() / SPREAD).powi(2);
+    let score = |bpm: f64, (usual, spread): Prior| {
+        strength(bpm) - WEIGHT * 0.5 * ((bpm / usual).log2() / spread).powi(2)
+    };
     let best = |from: f64, to: f64, step: f64| -> f64 {
         let n = ((to / from).ln() / step) as usize;
         (0..=n)
             .map(|i| from * (i as f64 * step).exp())
-            .max_by(|&a, &b| score(a).total_cmp(&score(b)))
+            .max_by(|&a, &b| score(a, PULSE).total_cmp(&score(b, PULSE)))
             .unwrap_or(from)
     };
-    let coarse = best(SLOWEST, FASTEST, 0.01);
-    let tempo = best(coarse * 0.99, coarse * 1.01, 0.000_5);
+    let pulse = best(SLOWEST, FASTEST, 0.01);
+    let octaves = [0.5, 1.0, 2.0].map(|times| pulse * times).into_iter();
+    let beat = octaves
+        .filter(|bpm| (SLOWEST..=FASTEST).contains(bpm))
+        .max_by(|&a, &b| score(a, OCTAVE).total_cmp(&score(b, OCTAVE)))?;
+    let tempo = best(beat * 0.99, beat * 1.01, 0.000_5);
     (strength(tempo) > LEAST).then_some(tempo)
 }
 
 /// Mean rise of the bands, frame by frame.
 fn onset_strength(samples: &[f32], rate: u32) -> Vec<f32> {
-    let rate = f64::from(rate);
+    let halvings = halvings(rate, LEAST_RATE);
+    let samples = halved(samples, halvings);
+    let rate = f64::from(rate) / f64::from(1u32 << halvings);
     let mut spectra = Spectra::of_seconds(FRAME_SECONDS, rate);
     let weights = band_weights(spectra.size(), rate);
     let frames = ((samples.len() - spectra.size()) as f64 / rate * FRAMES) as usize + 1;
@@ -196,7 +209,9 @@ mod tests {
 
     #[test]
     fn a_steady_beat_is_counted_at_any_rate() {
-        for (bpm, rate) in [(108.0, 16_000), (96.5, 16_000), (128.0, 48_000), (141.0, 22_050)] {
+        for (bpm, rate) in
+            [(108.0, 16_000), (100.0, 44_100), (96.5, 16_000), (128.0, 48_000), (141.0, 22_050)]
+        {
             let found = tempo(&beats(bpm, rate), rate).expect("a beat");
             assert!((found / bpm - 1.0).abs() < 0.005, "{bpm}: {found}");
         }
