@@ -298,6 +298,7 @@ impl VectorIndex {
 
     /// Says how vectors are read that the index does not hold ([`IndexOptions::residual_bits`]): `reader` writes those of
     /// some tracks, as they were when the index was built, one after the other. It is called by several threads at once.
+    #[allow(clippy::type_complexity)] // a name of its own would say less
     pub fn read_vectors_with(
         &mut self,
         reader: Arc<dyn Fn(&[TrackId], &mut [f32]) -> std::io::Result<()> + Send + Sync>,
@@ -325,7 +326,7 @@ impl VectorIndex {
 
     /// Whether a segment's vectors are not in the index.
     fn is_outside(&self, segment: &Segment) -> bool {
-        self.residuals.is_some() && std::ptr::eq(segment, &self.base)
+        self.residuals.is_some() && std::ptr::eq(segment, &raw const self.base)
     }
 
     /// Hands on codes with those of a track, and its place in them.

@@ -119,9 +119,10 @@ impl BestScored {
 
     /// As [`compare`](Self::compare), of those that are allowed.
     fn compare_allowed(&mut self, isa: Isa, blocks: &[u8], query: &ShortQuery, allowed: &Bitmap) {
-        let mut kept = self.found.len();
+        let before = self.found.len();
         isa.near(blocks, query, self.limit, &mut self.found);
-        for at in kept..self.found.len() {
+        let mut kept = before;
+        for at in before..self.found.len() {
             if allowed.contains(self.found[at].1 as usize) {
                 self.found.swap(kept, at);
                 kept += 1;

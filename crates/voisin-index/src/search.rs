@@ -114,13 +114,12 @@ impl VectorIndex {
                     lists.nearest_of_all(self.isa, self.next(), queries, reach, take)
                 };
                 let finish = |(query, top): (&PreparedQuery, Result<Option<Top>, IndexError>)| {
-                    let mut top = match top? {
-                        Some(top) => top,
-                        None => {
-                            let mut top = Top::new(k);
-                            self.scan(&self.base, query, &base, k, &mut top)?;
-                            top
-                        }
+                    let mut top = if let Some(top) = top? {
+                        top
+                    } else {
+                        let mut top = Top::new(k);
+                        self.scan(&self.base, query, &base, k, &mut top)?;
+                        top
                     };
                     self.scan(&self.tail, query, &tail, k, &mut top)?;
                     self.answers(query, top)
