@@ -81,8 +81,7 @@ pub(super) fn away(detail: String) -> Problem {
 
 /// What only a copy of all tracks can answer.
 pub(super) fn needs_copy(detail: impl Into<String>) -> Problem {
-    let next =
-        "start the server with --copy FOLDER: it then answers this too, from a copy that it keeps there";
+    let next = "whoever runs this server can have it keep a copy of the database (docs/scale.md), from which it answers this, too";
     Problem::new(StatusCode::CONFLICT, detail, next)
 }
 
