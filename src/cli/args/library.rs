@@ -36,7 +36,7 @@ pub(crate) struct DemoArgs {
 )]
 #[allow(clippy::struct_excessive_bools, reason = "switches, each of its own")]
 pub(crate) struct AddArgs {
-    /// Folders, playlists, files, or addresses such as s3://bucket/music/ (docs/parquet.md); `-` for a list on standard input
+    /// Folders, playlists, files, or addresses such as `s3://bucket/music/` (docs/parquet.md); `-` for a list on standard input
     #[arg(required_unless_present = "from_parquet", value_name = "PATH", value_parser = path_or_address(), value_hint = ValueHint::AnyPath)]
     pub(crate) paths: Vec<PathBuf>,
     /// Take in what `embed --format parquet` or `export --format parquet` wrote: files, or folders of them
@@ -139,7 +139,7 @@ impl std::str::FromStr for WindowCount {
     after_help = "Examples:\n  voisin embed song.wav --hop 0.1 --output vectors/\n  voisin embed ~/Music --hop 1 --output vectors/\n  find . -name '*.flac' | voisin embed - --format csv --output vectors/"
 )]
 pub(crate) struct EmbedArgs {
-    /// Audio files, folders, playlists, or addresses such as s3://bucket/music/ (docs/parquet.md); `-` for a list on standard
+    /// Audio files, folders, playlists, or addresses such as `s3://bucket/music/` (docs/parquet.md); `-` for a list on standard
     /// input
     #[arg(required = true, value_name = "PATH", value_parser = path_or_address(), value_hint = ValueHint::AnyPath)]
     pub(crate) paths: Vec<PathBuf>,
