@@ -76,7 +76,7 @@ use codes::{CodeSource, Codec, Codes};
 use graph::Graph;
 use lists::Lists;
 use metric::Sphere;
-use residual::{RESIDUAL_BITS, Reader, Residuals};
+use residual::{RESIDUAL_BITS, Residuals, VectorReader};
 use segment::Segment;
 use subset::Bitmap;
 use tuning::Tuning;
@@ -112,7 +112,7 @@ pub struct VectorIndex {
     /// Of an index that holds no vectors: then the base has none.
     residuals: Option<Residuals>,
     /// Reads the vectors of such an index.
-    reader: Option<Arc<Reader>>,
+    reader: Option<Arc<VectorReader>>,
     tuning: Tuning,
     tail: Segment,
     /// Slots of the tail's live tracks.
@@ -217,7 +217,9 @@ impl VectorIndex {
         let of = lists.as_ref().filter(|_| base.len() >= options.graph_from.max(2));
         let graph = of.map(|lists| builder::build(source, lists, &options));
         let residuals = lists.as_ref().zip(options.residual_bits);
-        let residuals = residuals.map(|(lists, bits)| Residuals::build(source, lists, bits));
+        let residuals = residuals.map(|(lists, bits)| {
+            Residuals::build(source, &lists.directions, || lists.codes_by_slot(source.codes.len()), bits)
+        });
         let target = options.target_recall;
         let tuning =
             tuning::measure(source, &base, graph.as_ref(), lists.as_ref(), residuals.as_ref(), target);
@@ -441,7 +443,7 @@ struct Gathered {
     ids: Vec<TrackId>,
     vectors: Array2<f32>,
     options: IndexOptions,
-    reader: Option<Arc<Reader>>,
+    reader: Option<Arc<VectorReader>>,
 }
 
 impl Gathered {

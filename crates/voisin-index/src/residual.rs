@@ -13,10 +13,11 @@ use voisin_base::track::TrackId;
 
 use super::IndexError;
 use super::codes::{CodeSource, Plane, PreparedQuery};
-use super::lists::Lists;
+use super::directions::Directions;
 use super::metric::Sphere;
 use super::top::Candidate;
 use voisin_kernels::Isa;
+use voisin_kernels::dot::short::SHORT;
 
 /// Bits that a component can have; `None`: vectors are in the index.
 pub(crate) const RESIDUAL_BITS: &[Option<usize>] = &[None, Some(0), Some(1), Some(2), Some(4)];
@@ -46,19 +47,23 @@ pub(crate) fn row_bytes(width: usize, bits: usize) -> usize {
 
 impl Residuals {
     /// Of all vectors, in parallel on rayon's current pool; the result does not depend on its size.
-    pub(crate) fn build(source: CodeSource<'_>, lists: &Lists, bits: usize) -> Self {
+    ///
+    /// - `shorts`: gives the short code of each slot, with its factor and offset
+    pub(crate) fn build(
+        source: CodeSource<'_>,
+        directions: &Directions,
+        shorts: impl FnOnce() -> Vec<([i8; SHORT], f32, f32)>,
+        bits: usize,
+    ) -> Self {
         let (n, width) = (source.codes.len(), source.codes.width);
         let step = row_bytes(width, bits);
         if bits == 0 {
             return Self { bits, width, rows: Plane::zeroed(0), scales: Vec::new() };
         }
-        let directions: Vec<f32> = lists
-            .directions
-            .rows
-            .iter()
-            .map(|&x| f32::from((x ^ 0x80) as i8) * lists.directions.step)
-            .collect();
-        let shorts = lists.codes_by_slot(n);
+        let step_of = directions.step;
+        let directions: Vec<f32> =
+            directions.rows.iter().map(|&x| f32::from((x ^ 0x80) as i8) * step_of).collect();
+        let shorts = shorts();
         let (mut rows, mut scales) = (Plane::zeroed(n * step), vec![0_f32; n]);
         let write = |left: &mut Vec<f32>, (slot, (row, scale)): (usize, (&mut [u8], &mut f32))| {
             let steps = source.codes.meta[slot].scale / 254.;
@@ -154,11 +159,11 @@ fn unpack(row: &[u8], bits: usize, to: &mut [u8]) {
 }
 
 /// Writes the vectors of some tracks, as they were given to the index, one after the other.
-pub(crate) type Reader = dyn Fn(&[TrackId], &mut [f32]) -> std::io::Result<()> + Send + Sync;
+pub(crate) type VectorReader = dyn Fn(&[TrackId], &mut [f32]) -> std::io::Result<()> + Send + Sync;
 
 /// The vectors of some tracks, checked, one after the other.
 pub(crate) fn read(
-    reader: Option<&Arc<Reader>>,
+    reader: Option<&Arc<VectorReader>>,
     space: &Sphere,
     tracks: &[TrackId],
 ) -> Result<Vec<f32>, IndexError> {
@@ -197,7 +202,7 @@ mod tests {
         IndexOptions { residual_bits, metric, lists_from: 0, ..IndexOptions::default() }
     }
 
-    fn reader(vectors: &Array2<f32>) -> Arc<Reader> {
+    fn reader(vectors: &Array2<f32>) -> Arc<VectorReader> {
         let vectors = vectors.clone();
         Arc::new(move |tracks, out| {
             for (track, out) in tracks.iter().zip(out.chunks_exact_mut(vectors.ncols())) {
@@ -354,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_an_error_and_what_is_read_is_checked() {
+    fn vectors_that_cannot_be_read_are_an_error_and_those_read_are_checked() {
         let vectors = grouped(2000, 70);
         let mut index = built(&vectors, Some(1), IndexMetric::Cosine);
         let ask = |index: &VectorIndex| index.search(&[1.; 70], 10, &SearchParams::default());

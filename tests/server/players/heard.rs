@@ -82,7 +82,7 @@ fn songs_that_pass_through_to_a_subsonic_server_count() {
 }
 
 #[test]
-fn what_is_heard_and_liked_on_the_page_counts() {
+fn songs_heard_and_liked_on_the_page_count() {
     let sandbox = Sandbox::new();
     small_library(&sandbox);
     let server = Server::start(&sandbox, &["--mix", "variety=0 taste=1"]);
