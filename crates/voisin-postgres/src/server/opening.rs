@@ -1,5 +1,7 @@
 //! Opening a library that is there, and making its tables where there are none.
 
+use std::time::Duration;
+
 use postgres::Transaction;
 use postgres::error::SqlState;
 
@@ -235,11 +237,17 @@ impl Postgres {
     }
 }
 
-/// Takes the lock of those who send tracks, for as long as the connection lasts.
+/// Takes the lock of those who send tracks, for as long as the connection lasts. A busy server may notice a little late that
+/// one who held it has gone, so it is asked for several times.
 fn lock(connection: &mut Connection) -> Result<()> {
+    const TRIES: usize = 15;
+    const PAUSE: Duration = Duration::from_millis(200);
     let sql = "select pg_try_advisory_lock(1987013491, hashint8('voisin_state'::regclass::oid::bigint))";
-    if connection.run(|tx| Ok(tx.query_one(sql, &[])?.get(0)))? {
-        return Ok(());
+    for _ in 0..TRIES {
+        if connection.run(|tx| Ok(tx.query_one(sql, &[])?.get(0)))? {
+            return Ok(());
+        }
+        std::thread::sleep(PAUSE);
     }
     Err(BackendError::Busy { place: connection.place().to_string() })
 }
