@@ -22,6 +22,8 @@ const LISTENER: &str = "page";
 #[serde(deny_unknown_fields)]
 pub(super) struct PageOpinion {
     /// `null`: nothing.
+    // As it stands, it must be there: null says something, nothing does not.
+    #[serde(deserialize_with = "Option::deserialize")]
     liked: Option<bool>,
 }
 
