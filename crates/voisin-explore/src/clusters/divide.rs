@@ -43,13 +43,19 @@ const LEAST_OF_PART: usize = 3;
 /// The stream of random numbers that draws the part.
 const PART: u64 = 0xD1F1;
 
-/// Undirected weighted edges of the graph: 2 where both name each other, 1 where one does.
+/// Undirected edges of the graph: one piece of weight 1 from each end that names the other.
+fn pieces<'a>(graph: &'a KnnGraph, noise: &'a [bool]) -> impl Iterator<Item = Edge> + 'a {
+    let rows = (0..graph.len()).filter(|&row| !noise[row]);
+    rows.flat_map(|row| {
+        let neighbours = graph.row(row).take(NEIGHBOURS).filter(|&(other, _)| !noise[other]);
+        neighbours.map(move |(other, _)| (row.min(other), row.max(other), 1.0))
+    })
+}
+
+/// The same with the pieces of an edge together: it weighs 2 where both name each other, 1 where one does.
 pub(super) fn edges(graph: &KnnGraph, noise: &[bool]) -> Vec<Edge> {
     let mut pairs: Vec<(u32, u32)> = Vec::with_capacity(graph.len() * NEIGHBOURS);
-    for i in (0..graph.len()).filter(|&i| !noise[i]) {
-        let neighbours = graph.row(i).take(NEIGHBOURS).filter(|&(j, _)| !noise[j]);
-        pairs.extend(neighbours.map(|(j, _)| (i.min(j) as u32, i.max(j) as u32)));
-    }
+    pairs.extend(pieces(graph, noise).map(|(a, b, _)| (a as u32, b as u32)));
     pairs.sort_unstable();
     let mut edges: Vec<Edge> = Vec::with_capacity(pairs.len());
     for (a, b) in pairs {
@@ -59,15 +65,6 @@ pub(super) fn edges(graph: &KnnGraph, noise: &[bool]) -> Vec<Edge> {
         }
     }
     edges
-}
-
-/// The same in pieces of weight 1.
-fn pairs<'a>(graph: &'a KnnGraph, noise: &'a [bool]) -> impl Iterator<Item = Edge> + 'a {
-    let rows = (0..graph.len()).filter(|&row| !noise[row]);
-    rows.flat_map(|row| {
-        let neighbours = graph.row(row).take(NEIGHBOURS).filter(|&(other, _)| !noise[other]);
-        neighbours.map(move |(other, _)| (row, other, 1.0))
-    })
 }
 
 /// Divides the graph.
@@ -152,7 +149,7 @@ fn divide_by_part(
     let others: Vec<usize> = (0..graph.len()).filter(|row| !noise[*row] && !is_drawn.contains(row)).collect();
     joined(graph, &labels, &others).into_iter().for_each(|(row, label)| labels[row] = Some(label));
     compact(&mut labels);
-    let modularity = modularity(pairs(graph, noise), &labels, 1.0);
+    let modularity = modularity(pieces(graph, noise), &labels, 1.0);
     Ok(Division { labels, modularity, resolution: division.resolution })
 }
 
@@ -189,7 +186,7 @@ pub(super) fn unchanged(
     let mut labels: Vec<Option<usize>> =
         groups.iter().zip(numbers).map(|(group, number)| group.map(|_| number)).collect();
     compact(&mut labels);
-    let modularity = modularity(pairs(graph, noise), &labels, 1.0);
+    let modularity = modularity(pieces(graph, noise), &labels, 1.0);
     Division { labels, modularity, resolution }
 }
 
