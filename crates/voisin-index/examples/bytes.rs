@@ -44,7 +44,7 @@ fn proc_number(file: &str, name: &str) -> f64 {
     found.unwrap_or(0.)
 }
 
-/// Microseconds of the processor that this thread has had.
+/// Processor time of this thread so far, in microseconds.
 fn micros() -> f64 {
     proc_number("/proc/thread-self/schedstat", "") / 1e3
 }
