@@ -67,24 +67,27 @@ pub(super) fn edges(graph: &KnnGraph, noise: &[bool]) -> Vec<Edge> {
     edges
 }
 
+/// What a division depends on.
+#[derive(Clone)]
+pub(super) struct Divided<'a> {
+    pub(super) vectors: ArrayView2<'a, f32>,
+    pub(super) graph: &'a KnnGraph,
+    /// Rows left out from the start.
+    pub(super) noise: &'a [bool],
+    /// Smaller groups become noise.
+    pub(super) min_size: usize,
+    pub(super) options: &'a ClusterOptions,
+    /// Group of each row in the previous clustering, if there was one, and what it was made at.
+    pub(super) start: Option<Vec<Option<u32>>>,
+    pub(super) resolution: Option<f64>,
+}
+
 /// Divides the graph.
-///
-/// - `noise`: rows left out from the start
-/// - `min_size`: smaller groups become noise
-/// - `start`: group of each row in the previous clustering, if there was one; `previous_resolution`: what it was made at
-#[allow(clippy::too_many_arguments, reason = "what a division depends on")]
-pub(super) fn divide(
-    vectors: ArrayView2<'_, f32>,
-    graph: &KnnGraph,
-    noise: &[bool],
-    min_size: usize,
-    options: &ClusterOptions,
-    start: Option<Vec<Option<u32>>>,
-    previous_resolution: Option<f64>,
-) -> Result<Division> {
-    if graph.len() > WHOLE {
-        return divide_by_part(DIVIDED, vectors, graph, noise, min_size, options, start, previous_resolution);
+pub(super) fn divide(of: Divided<'_>) -> Result<Division> {
+    if of.graph.len() > WHOLE {
+        return divide_by_part(of, DIVIDED);
     }
+    let Divided { vectors, graph, noise, min_size, options, start, resolution: previous_resolution } = of;
     let edges = edges(graph, noise);
     let data = data(graph.len(), &edges)?;
     let search = DivisionSearch { data: &data, edges: &edges, noise, min_size, seed: options.seed };
@@ -110,31 +113,21 @@ pub(super) fn divide(
 }
 
 /// The division of so many rows, drawn by chance, with the others where their neighbours are.
-#[allow(clippy::too_many_arguments, reason = "what a division depends on")]
-fn divide_by_part(
-    most: usize,
-    vectors: ArrayView2<'_, f32>,
-    graph: &KnnGraph,
-    noise: &[bool],
-    min_size: usize,
-    options: &ClusterOptions,
-    start: Option<Vec<Option<u32>>>,
-    previous_resolution: Option<f64>,
-) -> Result<Division> {
+fn divide_by_part(of: Divided<'_>, most: usize) -> Result<Division> {
+    let Divided { vectors, graph, noise, .. } = of;
     let mut rows: Vec<usize> = (0..graph.len()).filter(|&row| !noise[row]).collect();
     let usable = rows.len();
-    Random::stream(options.seed, PART).shuffle(&mut rows);
+    Random::stream(of.options.seed, PART).shuffle(&mut rows);
     rows.truncate(most);
     rows.sort_unstable();
-    let division = divide(
-        vectors.select(Axis(0), &rows).view(),
-        &graph.thinned(vectors, &rows),
-        &vec![false; rows.len()],
-        (min_size * rows.len() / usable.max(1)).max(LEAST_OF_PART),
-        options,
-        start.map(|start| rows.iter().map(|&row| start[row]).collect()),
-        previous_resolution,
-    )?;
+    let division = divide(Divided {
+        vectors: vectors.select(Axis(0), &rows).view(),
+        graph: &graph.thinned(vectors, &rows),
+        noise: &vec![false; rows.len()],
+        min_size: (of.min_size * rows.len() / usable.max(1)).max(LEAST_OF_PART),
+        start: of.start.map(|start| rows.iter().map(|&row| start[row]).collect()),
+        ..of
+    })?;
     let mut labels = vec![None; graph.len()];
     rows.iter().zip(&division.labels).for_each(|(&row, &label)| labels[row] = label);
     let is_drawn: HashSet<usize> = rows.into_iter().collect();
@@ -468,10 +461,17 @@ mod tests {
         let graph = KnnGraph::exact(vectors.view(), NEIGHBOURS).expect("unit vectors");
         let mut noise = vec![false; 3000];
         noise[17] = true;
-        let options = ClusterOptions::default();
-        let whole = divide(vectors.view(), &graph, &noise, 10, &options, None, None).expect("3000 rows");
-        let part = divide_by_part(1000, vectors.view(), &graph, &noise, 10, &options, None, None)
-            .expect("3000 rows");
+        let of = Divided {
+            vectors: vectors.view(),
+            graph: &graph,
+            noise: &noise,
+            min_size: 10,
+            options: &ClusterOptions::default(),
+            start: None,
+            resolution: None,
+        };
+        let whole = divide(of.clone()).expect("3000 rows");
+        let part = divide_by_part(of, 1000).expect("3000 rows");
         assert_eq!(part.labels[17], None);
         assert!(part.labels.iter().filter(|label| label.is_none()).count() < 5);
         let numbers = |labels: &[Option<usize>]| {

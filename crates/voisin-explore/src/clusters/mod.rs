@@ -232,7 +232,15 @@ fn cluster_rows(
         (Some(resolution), Some(groups)) if previous.is_some_and(|p| p.question == Some(question)) => {
             divide::unchanged(graph, &noise, groups, resolution)
         }
-        _ => divide::divide(vectors, graph, &noise, min_size, options, start, resolution)?,
+        _ => divide::divide(divide::Divided {
+            vectors,
+            graph,
+            noise: &noise,
+            min_size,
+            options,
+            start,
+            resolution,
+        })?,
     };
     let (assignment, changes, mut identity) = identity::carry_over(&ids, &division.labels, previous);
     identity.resolution = Some(division.resolution);
