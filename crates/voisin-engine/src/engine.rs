@@ -76,6 +76,9 @@ impl std::fmt::Display for IndexNews<'_> {
 /// The library's setting of how many bits of each component an index without vectors has.
 const INDEX_BITS_SETTING: &str = "index.residual-bits";
 
+/// Memory for pages of the database that vectors are read from: the inner ones of a million tracks, and some with vectors, KiB.
+const READ_CACHE_KIB: u32 = 16 << 10;
+
 /// What is called with each piece of news of the index.
 type IndexListener = Box<dyn Fn(&IndexNews<'_>) + Send + Sync>;
 
@@ -206,10 +209,13 @@ impl Engine {
         if index.options().residual_bits.is_none() {
             return Ok(());
         }
-        let library = Mutex::new(Library::open_to_read(self.library.dir())?);
+        let library = Library::open_to_read(self.library.dir())?;
+        library.limit_page_cache(READ_CACHE_KIB)?;
+        let library = Mutex::new(library);
         let (space, dimension) = (space.clone(), index.dimension());
         index.read_vectors_with(Arc::new(move |tracks, vectors| {
             let library = library.lock().unwrap_or_else(PoisonError::into_inner);
+            let _snapshot = library.snapshot().map_err(std::io::Error::other)?;
             for (&track, to) in tracks.iter().zip(vectors.chunks_exact_mut(dimension)) {
                 let vector = library.vector(track).map_err(std::io::Error::other)?;
                 match vector.map(|vector| space.centre(&vector)).filter(|vector| vector.len() == dimension) {
