@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use voisin_base::text::with_causes;
 use voisin_base::track::TrackId;
 use voisin_encoder::{ModelRef, Parts};
-use voisin_index::{IndexError, IndexOptions, IndexStamp, VectorIndex};
-use voisin_library::{Library, LibraryError, OpenMode, StoredModel, Track, stored_path};
+use voisin_index::{IndexError, IndexOptions, IndexStamp, Subset, VectorIndex};
+use voisin_library::{Library, LibraryError, OpenMode, StoredModel, Track, TrackSet, stored_path};
 
 use crate::known_filters::KnownFilters;
 use crate::space;
@@ -92,6 +92,8 @@ pub struct Engine {
     pub(crate) space: LibrarySpace,
     pub(crate) listener: Option<IndexListener>,
     pub(crate) known_filters: Mutex<KnownFilters>,
+    /// The tracks that the last search was kept to, as the index has them.
+    kept_subset: Mutex<Option<(TrackSet, Arc<Subset>)>>,
 }
 
 impl Engine {
@@ -104,8 +106,8 @@ impl Engine {
     pub fn from_library(library: Library) -> Self {
         let stamp = IndexStamp { generation: 0, model_fingerprint: String::new(), dimension: 0 };
         let space = LibrarySpace::new(Vec::new(), "");
-        let known_filters = Mutex::default();
-        Self { library, index: None, stamp, space, listener: None, known_filters }
+        let (known_filters, kept_subset) = (Mutex::default(), Mutex::default());
+        Self { library, index: None, stamp, space, listener: None, known_filters, kept_subset }
     }
 
     /// Calls `listener` whenever the index was made ready for use or could not be kept, until another one is set.
@@ -444,6 +446,21 @@ impl Engine {
     /// The index, which [`index`](Self::index) has loaded.
     pub(crate) fn loaded_index(&self) -> &VectorIndex {
         self.index.as_ref().expect("the index is loaded before it is searched")
+    }
+
+    /// Tracks as the index, which must have been opened, has them; those of the last call are kept.
+    pub(crate) fn subset(&self, tracks: &TrackSet) -> Arc<Subset> {
+        let index = self.loaded_index();
+        let mut kept = self.kept_subset.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, subset)) = &*kept
+            && of == tracks
+            && index.is_current(subset)
+        {
+            return Arc::clone(subset);
+        }
+        let subset = Arc::new(index.subset_of(&tracks.to_vec()));
+        *kept = Some((tracks.clone(), Arc::clone(&subset)));
+        subset
     }
 
     /// The space that the index's vectors are in, and what is searched for is to be in.

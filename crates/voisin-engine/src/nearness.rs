@@ -20,8 +20,8 @@ use voisin_library::{OpenMode, TrackSet, fold};
 const SAMPLE: usize = 1000;
 /// Tracks with a neighbour by another artist that it takes to say what a similarity comes to.
 const LEAST: usize = 20;
-/// Neighbours that are looked at for those by other artists.
-const REACH: usize = 64;
+/// Neighbours that are looked at for those by other artists: so many at first, and where too few of these are.
+const REACH: [usize; 2] = [24, 64];
 /// Neighbours by other artists whose mean similarity tells what stands apart.
 const AROUND: usize = 10;
 /// Share of the tracks that must have changed before it is measured anew.
@@ -185,17 +185,23 @@ impl Engine {
         }
         let query = aview1(query.as_slice()).insert_axis(ndarray::Axis(0)).to_owned();
         let mut artists = Artists::default();
-        let found = self.near(&query, allowed.as_ref())?.pop().unwrap_or_default();
         let own: Vec<TrackId> = seeds.iter().filter_map(|seed| seed.track).collect();
         artists.read(self, own.iter().copied())?;
-        let others = self.others(&found, &mut artists, |artists, near| {
-            let is_own = |&track: &TrackId| track == near.track || same(artists, track, near.track);
-            let is_copy = |seed: &Seed| {
-                let vector = self.loaded_index().vector(near.track);
-                vector.is_some_and(|vector| is_same_recording(dot(&seed.vector, &vector)))
-            };
-            own.iter().any(is_own) || centred.iter().any(is_copy)
-        })?;
+        let mut others = Vec::new();
+        for reach in REACH {
+            let found = self.near(&query, reach, allowed.as_ref())?.pop().unwrap_or_default();
+            others = self.others(&found, &mut artists, |artists, near| {
+                let is_own = |&track: &TrackId| track == near.track || same(artists, track, near.track);
+                let is_copy = |seed: &Seed| {
+                    let vector = self.loaded_index().vector(near.track);
+                    vector.is_some_and(|vector| is_same_recording(dot(&seed.vector, &vector)))
+                };
+                own.iter().any(is_own) || centred.iter().any(is_copy)
+            })?;
+            if others.len() >= AROUND || found.len() < reach {
+                break;
+            }
+        }
         let mut raw = vec![0.0; query.ncols()];
         seeds.iter().for_each(|seed| raw.iter_mut().zip(&seed.vector).for_each(|(sum, value)| *sum += value));
         make_unit(&mut raw);
@@ -259,7 +265,7 @@ impl Engine {
         }
         let mut artists = Artists::default();
         let (mut nearest, mut around) = (Vec::new(), Vec::new());
-        let found = self.near(&queries, None)?;
+        let found = self.near(&queries, REACH[1], None)?;
         artists.read(self, sample.iter().copied())?;
         for (&track, found) in sample.iter().zip(found) {
             let others = self.others(&found, &mut artists, |artists, near| {
@@ -280,18 +286,16 @@ impl Engine {
         })
     }
 
-    /// The [`REACH`] nearest of each query.
+    /// The `reach` nearest of each query.
     fn near(
         &self,
         queries: &Array2<f32>,
+        reach: usize,
         allowed: Option<&TrackSet>,
     ) -> Result<Vec<Vec<Neighbor>>, EngineError> {
-        let filter = allowed.map(|set| move |track: TrackId| set.contains(track));
-        let params = SearchParams {
-            filter: filter.as_ref().map(|filter| filter as &(dyn Fn(TrackId) -> bool + Sync)),
-            ..SearchParams::default()
-        };
-        Ok(self.loaded_index().search_batch(queries.view(), REACH, &params)?)
+        let subset = allowed.map(|set| self.subset(set));
+        let params = SearchParams { subset: subset.as_deref(), ..SearchParams::default() };
+        Ok(self.loaded_index().search_batch(queries.view(), reach, &params)?)
     }
 
     /// The first neighbours that are not one's own, [`AROUND`] at least where there are so many; of no more than it takes

@@ -303,12 +303,6 @@ impl Engine {
         choose: impl FnMut(usize, Vec<Neighbor>) -> Result<Vec<Neighbor>, EngineError>,
     ) -> Result<Vec<Vec<Neighbor>>, EngineError> {
         let index = self.loaded_index();
-        let filter = allowed.map(|set| move |track: TrackId| set.contains(track));
-        let params = SearchParams {
-            mode,
-            filter: filter.as_ref().map(|filter| filter as &(dyn Fn(TrackId) -> bool + Sync)),
-            ..SearchParams::default()
-        };
         let misses_graph = mode == SearchMode::Hnsw && !index.has_graph();
         let misses_lists = mode == SearchMode::Lists && index.stats().lists.is_none();
         if misses_graph || misses_lists {
@@ -318,8 +312,12 @@ impl Engine {
             let (graph_from, lists_from) = if misses_graph { (0, usize::MAX) } else { (usize::MAX, 0) };
             let options = IndexOptions { graph_from, lists_from, ..IndexOptions::default() };
             let built = VectorIndex::build(&ids, vectors.view(), &options)?;
+            let subset = allowed.map(|set| built.subset_of(&set.to_vec()));
+            let params = SearchParams { mode, subset: subset.as_ref(), ..SearchParams::default() };
             return built.search_until(queries, limit, &params, choose);
         }
+        let subset = allowed.map(|set| self.subset(set));
+        let params = SearchParams { mode, subset: subset.as_deref(), ..SearchParams::default() };
         index.search_until(queries, limit, &params, choose)
     }
 

@@ -78,7 +78,7 @@ use lists::Lists;
 use metric::Sphere;
 use residual::{RESIDUAL_BITS, Residuals, VectorReader};
 use segment::Segment;
-use subset::Bitmap;
+use subset::{Bitmap, next_version};
 use tuning::Tuning;
 use voisin_kernels::{Isa, isa};
 
@@ -117,7 +117,7 @@ pub struct VectorIndex {
     tail: Segment,
     /// Slots of the tail's live tracks.
     tail_slots: HashMap<TrackId, u32>,
-    /// Grows with each change.
+    /// Another one after each change, and in each index.
     version: u64,
     /// Digest of the file that the base was last written to or read from.
     saved: Mutex<Option<[u8; 32]>>,
@@ -244,7 +244,7 @@ impl VectorIndex {
             tuning,
             tail,
             tail_slots: HashMap::new(),
-            version: 0,
+            version: next_version(),
             saved: Mutex::new(None),
         }
     }
@@ -368,7 +368,7 @@ impl VectorIndex {
         }
         self.tail.push(track, &self.codec, &lifted);
         self.tail_slots.insert(track, slot as u32);
-        self.version += 1;
+        self.version = next_version();
         Ok(())
     }
 
@@ -383,7 +383,7 @@ impl VectorIndex {
         } else {
             return false;
         }
-        self.version += 1;
+        self.version = next_version();
         true
     }
 
@@ -396,19 +396,36 @@ impl VectorIndex {
         }
     }
 
-    /// Those of `tracks` that are in the index, as a set for many searches with [`SearchParams::subset`].
+    /// Those of `tracks` that are in the index, as a set for many searches with [`SearchParams::subset`]; quickest where they
+    /// are in ascending order.
     pub fn subset_of(&self, tracks: &[TrackId]) -> Subset {
         let (mut base, mut tail) = (Bitmap::empty(self.base.len()), Bitmap::empty(self.tail.len()));
-        for track in tracks {
-            if let Some(&slot) = self.tail_slots.get(track) {
+        let ids = &self.base.ids;
+        let mut at = 0;
+        for &track in tracks {
+            // The next one is near the last one: steps that double find the span that it is in.
+            if at > 0 && ids[at - 1] >= track {
+                at = 0;
+            }
+            let (mut from, mut step) = (at, 1);
+            while ids.get(from + step - 1).is_some_and(|&id| id < track) {
+                from += step;
+                step *= 2;
+            }
+            let span = &ids[from..ids.len().min(from + step)];
+            at = from + span.partition_point(|&id| id < track);
+            if ids.get(at) == Some(&track) && self.base.live.contains(at) {
+                base.set(at);
+            } else if let Some(&slot) = self.tail_slots.get(&track) {
                 tail.set(slot as usize);
-            } else if let Ok(slot) = self.base.ids.binary_search(track)
-                && self.base.live.contains(slot)
-            {
-                base.set(slot);
             }
         }
         Subset { base, tail, version: self.version }
+    }
+
+    /// Whether a set was made for this index, and nothing changed since.
+    pub fn is_current(&self, subset: &Subset) -> bool {
+        subset.version == self.version
     }
 
     /// Every vector with its id, and these.
@@ -639,5 +656,16 @@ mod tests {
         assert!(
             found.iter().flatten().all(|one| pass(one.track)) && found.iter().all(|found| found.len() == 10)
         );
+        // A set is of one index in one state, and of no other index, were it of the same vectors.
+        assert!(index.is_current(&set));
+        let another = VectorIndex::build(&ids, vectors.view(), &IndexOptions::default()).unwrap();
+        assert!(!another.is_current(&set));
+        assert!(index.remove(ids[1]) && !index.is_current(&set));
+        let refused = index.search(
+            &vectors.row(0).to_vec(),
+            10,
+            &SearchParams { subset: Some(&set), ..SearchParams::default() },
+        );
+        assert!(matches!(refused, Err(IndexError::SubsetOutdated)));
     }
 }

@@ -1,6 +1,14 @@
 //! Which slots a search may return.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use voisin_base::track::TrackId;
+
+/// A number that no other state of an index in this process has.
+pub(crate) fn next_version() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
 
 /// One bit per slot of a segment; eight slots a byte.
 #[derive(Debug, Clone, Default)]

@@ -30,7 +30,7 @@ impl VectorIndex {
     pub(super) fn allowed(&self, params: &SearchParams<'_>) -> Result<[Cow<'_, Bitmap>; 2], IndexError> {
         let mut sides = [Cow::Borrowed(&self.base.live), Cow::Borrowed(&self.tail.live)];
         if let Some(subset) = params.subset {
-            if subset.version != self.version {
+            if !self.is_current(subset) {
                 return Err(IndexError::SubsetOutdated);
             }
             sides = [Cow::Owned(subset.base.clone()), Cow::Owned(subset.tail.clone())];

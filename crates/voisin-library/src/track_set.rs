@@ -38,15 +38,17 @@ impl TrackSet {
     /// The tracks, ascending.
     pub fn to_vec(&self) -> Vec<TrackId> {
         match &self.form {
-            SetForm::Bits(bits) => bits
-                .iter()
-                .enumerate()
-                .flat_map(|(at, &word)| {
-                    (0..64)
-                        .filter(move |bit| word >> bit & 1 == 1)
-                        .map(move |bit| TrackId(at as i64 * 64 + bit))
-                })
-                .collect(),
+            SetForm::Bits(bits) => {
+                let mut tracks = Vec::with_capacity(self.len);
+                for (at, &word) in bits.iter().enumerate() {
+                    let mut left = word;
+                    while left != 0 {
+                        tracks.push(TrackId(at as i64 * 64 + i64::from(left.trailing_zeros())));
+                        left &= left - 1;
+                    }
+                }
+                tracks
+            }
             SetForm::Sorted(ids) => ids.clone(),
         }
     }
