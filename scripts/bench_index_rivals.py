@@ -5,12 +5,15 @@
     python scripts/bench_index_rivals.py DIR [--rounds 5] [--venv FOLDER] [--only rabitqlib,scann,...] [--recall .95,.99,.999] [--k 10] [--curves FILE.svg]
 
 DIR holds base.npy, queries.npy, truth.npy (float32 unit vectors; exact neighbours by dot product).
-The rivals are SymphonyQG and RaBitQ's lists (rabitqlib), Glass, VSAG, LoRANN, FAISS, ScaNN, hnswlib,
-USearch and SVS. They are installed with pip into FOLDER (default: .venv-rivals); those that cannot be
-are left out and named. Glass is built from its sources, beforehand: pip install "pybind11<2.14", then
-pip install --no-build-isolation . in their python/. NGT is missing: its wheel opens the quantised
-graphs of NGT-QG and cannot make them. Each is built on two threads with several sets of parameters; for each set and each
-recall@k asked for, the narrowest search that reaches it is found, then all are timed in turn,
+The rivals are SymphonyQG and RaBitQ's lists (rabitqlib), Glass, VSAG, LoRANN, FAISS, ScaNN, NGT-QG,
+hnswlib, USearch and SVS. They are installed with pip into FOLDER (default: .venv-rivals); those that
+cannot be are left out and named. Glass is built from its sources, beforehand: pip install
+"pybind11<2.14", then pip install --no-build-isolation . in their python/; so is NGT, whose wheel opens
+quantised graphs and cannot make them: cmake, make install, pip install --no-build-isolation . in
+python/, and its programs ngt and qbg in the PATH. Each is built on two threads with several sets of
+parameters, of which those that say how many lists there are follow the square root of the number of
+vectors; for each set and each recall@k asked for, the narrowest search that reaches it is found, then
+all are timed in turn,
 ROUNDS times, on one thread: one query at a time, and all queries in one call. Queries per second of
 processor time, and by the clock in brackets, medians; each set is printed with its parameters and
 version. voisin's lists are built for each recall and searched as narrowly as reaches it, its graph,
@@ -22,18 +25,18 @@ import argparse, importlib.metadata, json, os, statistics, subprocess, sys, time
 
 p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 p.add_argument("dir"); p.add_argument("--rounds", type=int, default=5); p.add_argument("--venv", default=".venv-rivals")
-p.add_argument("--only", default="rabitqlib,glass,vsag,lorann,faiss,scann,hnswlib,usearch,svs"); p.add_argument("--recall", default=".99", help="recalls, ascending, with commas")
+p.add_argument("--only", default="rabitqlib,glass,vsag,lorann,faiss,scann,ngt,hnswlib,usearch,svs"); p.add_argument("--recall", default=".99", help="recalls, ascending, with commas")
 p.add_argument("--k", type=int, default=10, help="neighbours, up to 100"); p.add_argument("--curves")
 p.add_argument("--binary", default="target/release/examples/bench_index"); p.add_argument("--threads", type=int, default=2)
 p.add_argument("--quick", action="store_true", help="one set of parameters for each rival: those that were best before")
 a = p.parse_args(); D, K = a.dir, a.k; TARGETS = [float(x) for x in a.recall.split(",")]
-PACKAGES = {"rabitqlib": "rabitqlib", "glass": "glass", "lorann": "lorann", "vsag": "pyvsag", "faiss": "faiss-cpu", "scann": "scann", "hnswlib": "hnswlib", "usearch": "usearch", "svs": "scalable-vs"}
+PACKAGES = {"rabitqlib": "rabitqlib", "glass": "glass", "lorann": "lorann", "vsag": "pyvsag", "faiss": "faiss-cpu", "scann": "scann", "ngt": "ngt", "hnswlib": "hnswlib", "usearch": "usearch", "svs": "scalable-vs"}
 python = os.path.join(os.path.abspath(a.venv), "bin", "python")
 if os.path.abspath(sys.executable) != python:
     if not os.path.exists(python): subprocess.check_call([sys.executable, "-m", "venv", a.venv])
     subprocess.check_call([python, "-m", "pip", "install", "-q", "numpy", *(["matplotlib"] if a.curves else [])])
     for name in a.only.split(","):
-        if name != "glass" and subprocess.call([python, "-m", "pip", "install", "-q", PACKAGES[name]]): print(f"{name}: cannot be installed here")
+        if name not in ("glass", "ngt") and subprocess.call([python, "-m", "pip", "install", "-q", PACKAGES[name]]): print(f"{name}: cannot be installed here")
     os.execv(python, [python, *sys.argv])
 
 os.environ.setdefault("OMP_NUM_THREADS", "1"); os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2"); warnings.filterwarnings("ignore")
@@ -48,8 +51,8 @@ def recall(found): return float(np.mean([len(set(f.tolist()) & set(t.tolist())) 
 class Built:
     """An index and what it cost."""
     def __init__(self, make):
-        wall, cpu = time.perf_counter(), time.process_time(); self.index = make()
-        self.wall, self.cpu = time.perf_counter() - wall, time.process_time() - cpu
+        wall, cpu = time.perf_counter(), sum(os.times()[:4]); self.index = make()  # programs that it starts included
+        self.wall, self.cpu = time.perf_counter() - wall, sum(os.times()[:4]) - cpu
 
 
 class Rival:
@@ -69,6 +72,8 @@ class Rival:
                 self.rates.setdefault((target, kind), []).append((len(queries) / (time.process_time() - cpu), len(queries) / (time.perf_counter() - wall)))
 
 
+MORE = 2 ** round(np.log2((n / 100_000) ** .5)) if n > 100_000 else 1  # times as many lists
+LARGE = a.quick and n > 300_000  # leaves out what was slower at a hundred thousand, for memory, too
 PROBES = [2, 4, 6, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 72, 80, 96, 112, 128, 160, 192, 256, 320, 400, 500, 640, 800, 1000, 1300, 1700]
 WIDTHS = [width for width in [16, 20, 24, 28, 32, 40, 48, 56, 64, 72, 80, 96, 112, 128, 160, 192, 256, 320, 384, 512, 640, 768, 1024] if width >= K]
 
@@ -76,9 +81,10 @@ WIDTHS = [width for width in [16, 20, 24, 28, 32, 40, 48, 56, 64, 72, 80, 96, 11
 def rabitqlib_rivals():
     import rabitqlib
     def ids(found): return np.asarray(next(part for part in found if np.asarray(part).dtype.kind in "iu"))
-    for degree in (32, 64):
+    for degree in ([32] if LARGE else [32, 64]):
         def make(): i = rabitqlib.SymqgIndex(d, degree, "ip"); i.build(base, 200, a.threads); return i
         yield Rival("SymphonyQG", f"degree {degree}, ef_construction 200", Built(make), lambda i, q, w: ids(i.search_batch(q, K, w, 1)), WIDTHS)
+    if LARGE: return
     import faiss
     lists = int(4 * n ** .5); kmeans = faiss.Kmeans(d, lists, niter=10, spherical=True, seed=1)
     for bits in [5] if a.quick else [4, 5, 7]:
@@ -102,6 +108,7 @@ def glass_rivals():
 def lorann_rivals():
     import lorann
     for lists, to, rank in [(1024, 256, 32)] if a.quick else [(512, 128, 32), (1024, 256, 32), (1024, 128, 32)]:
+        lists *= MORE
         def make():
             i = lorann.LorannIndex(base, min(lists, n // 32), to if to < d else None, 8, rank, 5, lorann.IP); i.build(n_threads=a.threads); return i
         built = Built(make)
@@ -127,15 +134,15 @@ def faiss_rivals():
     def make(factory, prepare=lambda index: None):
         faiss.omp_set_num_threads(a.threads); index = faiss.index_factory(d, factory, faiss.METRIC_INNER_PRODUCT); prepare(index)
         index.train(base); index.add(base); faiss.omp_set_num_threads(1); return index
-    fast = [lists for lists in (512, 1024) if lists * 39 <= n] or [256]
+    fast = [lists * MORE for lists in (512, 1024) if lists * 39 <= n] or [256]
     half, quarter = d // 2, d // 4  # two dimensions a quarter byte, or four
-    for lists, m in dict.fromkeys([(fast[0], quarter), (fast[-1], half)] if a.quick else [(fast[0], quarter), (fast[-1], quarter), (fast[-1], half)]):
+    for lists, m in dict.fromkeys([(fast[0], quarter), *([] if LARGE else [(fast[-1], half)])] if a.quick else [(fast[0], quarter), (fast[-1], quarter), (fast[-1], half)]):
         factory = f"IVF{lists},PQ{m}x4fs,RFlat"; built = Built(lambda: make(factory))
         for factor in (5, 10, 20):
             def search(index, q, width, factor=factor):
                 index.k_factor = factor; faiss.extract_index_ivf(index.base_index).nprobe = width; return index.search(q, K)[1]
             yield Rival("FAISS fast scan", f"{factory}, k_factor {factor}", built, search, PROBES)
-    for factory in (["HNSW32,SQfp16"] if a.quick else ["HNSW16,Flat", "HNSW32,SQfp16"]):
+    for factory in ([] if LARGE else ["HNSW32,SQfp16"] if a.quick else ["HNSW16,Flat", "HNSW32,SQfp16"]):
         def search_graph(index, q, width): index.hnsw.efSearch = width; return index.search(q, K)[1]
         def prepare(index): index.hnsw.efConstruction = 200
         yield Rival("FAISS HNSW", f"{factory}, efConstruction 200", Built(lambda: make(factory, prepare)), search_graph, WIDTHS)
@@ -143,12 +150,29 @@ def faiss_rivals():
 
 def scann_rivals():
     import scann
-    for leaves in [leaves for leaves in ([700] if a.quick else [700, 1000]) if leaves * 20 <= n]:
+    for leaves in [leaves * MORE for leaves in ([700] if a.quick else [700, 1000]) if leaves * 20 <= n]:
         def make(): return scann.scann_ops_pybind.builder(base, K, "dot_product").tree(num_leaves=leaves, num_leaves_to_search=60, training_sample_size=min(n, 100_000)).score_ah(2, anisotropic_quantization_threshold=.2).reorder(50).set_n_training_threads(a.threads).build()
         built = Built(make)
         for reorder in (30, 50, 100):
             yield Rival("ScaNN", f"{leaves} leaves, {reorder} reordered", built, lambda s, q, w, r=reorder: s.search_batched(q, leaves_to_search=w, pre_reorder_num_neighbors=r)[0], PROBES,
                         lambda s, q, w, r=reorder: [s.search(x, leaves_to_search=w, pre_reorder_num_neighbors=r) for x in q])
+
+
+def ngt_rivals():
+    import ngtpy, shutil
+    def run(*command): subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for edges in [96] if a.quick else [64, 96, 128]:
+        def make():
+            neighbours, graph = f"{D}/ngt-neighbours", f"{D}/ngt-graph"
+            for folder in (neighbours, graph): shutil.rmtree(folder, ignore_errors=True)
+            ngtpy.create(neighbours, d, edge_size_for_creation=100, distance_type="L2", object_type="Float")  # of unit vectors: the same order
+            index = ngtpy.Index(neighbours); index.batch_insert(base, num_threads=a.threads); index.save(); index.close()
+            run("ngt", "reconstruct-graph", "-mS", "-o64", "-i120", neighbours, graph)
+            run("qbg", "create-qg", graph); run("qbg", "build-qg", "-o20000", "-M6", f"-E{edges}", graph)
+            index = ngtpy.QuantizedIndex(graph, edges, log_disabled=True); index.set_with_distance(False); return index
+        def search(index, q, w): return np.array([index.search(x, K, epsilon=w[1], result_expansion=w[0]) for x in q])
+        widths = [(more, near) for more, near in zip([1, 1.5, 2, 2, 3, 3, 4, 4, 5, 6, 8, 10, 12, 16, 20, 30, 50, 80, 120], [0, 0, 0, .01, .01, .02, .02, .03, .03, .04, .04, .05, .06, .07, .08, .1, .12, .15, .2])]
+        yield Rival("NGT-QG", f"{edges} edges, 64 out, 120 in", Built(make), search, widths)
 
 
 def hnswlib_rivals():
@@ -183,8 +207,8 @@ def svs_rivals():
 
 class Process:
     """voisin at the end of a pipe."""
-    def __init__(self, threads):
-        self.p = subprocess.Popen([a.binary], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=dict(os.environ, RAYON_NUM_THREADS=str(threads))); self("load", D)
+    def __init__(self, threads, what="queries"):
+        self.p = subprocess.Popen([a.binary], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=dict(os.environ, RAYON_NUM_THREADS=str(threads))); self(what, D)
 
     def __call__(self, *words):
         print(*words, file=self.p.stdin, flush=True); line = self.p.stdout.readline()
@@ -199,7 +223,7 @@ class Voisin:
         self.all = widths; self.mode, self.label, self.rates, self.widths, self.processes, file = mode, mode + label, {}, {}, {}, f"{D}/rivals-{mode}.bin"
         for target in targets:
             if target == targets[0] or mode == "lists":  # lists are measured for a recall when they are built
-                process = Process(a.threads); built = process("build", graph_from, 16, 200, 0, target if widths[0] and mode == "lists" else "-")
+                process = Process(a.threads, "load"); built = process("build", graph_from, 16, 200, 0, target if widths[0] and mode == "lists" else "-")
                 process("save", file); process.p.stdin.close(); process.p.wait(); self.built = argparse.Namespace(wall=built["seconds"], cpu=built["cpu"])
                 self.process = Process(1); self.process("open", file); self.stats = self.process("stats")["stats"]
             self.processes[target] = self.process
@@ -216,9 +240,9 @@ class Voisin:
 
 
 print(f"{D}: {n} x {d}, {len(queries)} queries, load {os.getloadavg()[0]:.1f}", flush=True)
-fitted = [Voisin("lists", "-", [0], [0.], ", fitted width"), Voisin("scan", "-", [0], [0.])]; ours = [Voisin("lists", "-", PROBES), Voisin("hnsw", 0, WIDTHS)]; rivals = []
+fitted = [Voisin("lists", "-", [0], [0.], ", fitted width"), *([] if LARGE else [Voisin("scan", "-", [0], [0.])])]; ours = [Voisin("lists", "-", PROBES), Voisin("hnsw", 0, WIDTHS)]; rivals = []
 print(f"  {ours[-1].stats}", flush=True)
-for name, of in (("rabitqlib", rabitqlib_rivals), ("glass", glass_rivals), ("lorann", lorann_rivals), ("vsag", vsag_rivals), ("faiss", faiss_rivals), ("scann", scann_rivals), ("hnswlib", hnswlib_rivals), ("usearch", usearch_rivals), ("svs", svs_rivals)):
+for name, of in (("rabitqlib", rabitqlib_rivals), ("glass", glass_rivals), ("lorann", lorann_rivals), ("vsag", vsag_rivals), ("faiss", faiss_rivals), ("scann", scann_rivals), ("ngt", ngt_rivals), ("hnswlib", hnswlib_rivals), ("usearch", usearch_rivals), ("svs", svs_rivals)):
     if name not in a.only.split(","): continue
     try:
         print(f"  {PACKAGES[name]} {importlib.metadata.version(PACKAGES[name])}", flush=True)
