@@ -242,6 +242,7 @@ def one():
         note("again", {name: made[name] for name in ("unchanged", "seconds", "processor_seconds")})
         note("index_bytes", int(server.psql(SIZES.format("voisin_track"))))
         note("table_bytes", int(server.psql("select pg_table_size('voisin_track')")))
+        note("vector_bytes", int(server.psql("select pg_total_relation_size('voisin_vector')")))
         ask("one", [server], a.queries)
         if a.delay: ask_delayed("one_delayed", server.url.replace(str(server.port), str(delayed(server.port))), a.queries)
         if a.keep: note("one_url", server.url)

@@ -38,6 +38,8 @@ pub(crate) trait RemoteLibrary {
     fn list(&mut self, query: &TrackQuery) -> anyhow::Result<TrackPage>;
     /// Window vectors are not needed of what is fetched from now on.
     fn leave_windows(&mut self);
+    /// Vectors are needed to the last bit of what is fetched from now on.
+    fn take_exact(&mut self);
     /// As [`Engine::similar`].
     fn similar(&mut self, seeds: &[Seed], options: &SimilarOptions) -> anyhow::Result<Vec<SimilarTrack>>;
     /// As [`Engine::mix`].

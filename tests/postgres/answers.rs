@@ -41,8 +41,8 @@ fn contents(engine: &Engine) -> (BTreeMap<TrackId, ContentId>, BTreeMap<TrackId,
     (local, remote)
 }
 
-/// The local index keeps 16 bits of each number, the database 32 beside its 16: their similarities differ by some 2e-5.
-const ROUNDING: f32 = 5e-5;
+/// How far similarities of vectors of 64 numbers of 16 bits are from the true ones at most; the local index has some more bits.
+const ROUNDING: f64 = 2e-4;
 
 /// Some tracks by their similarity to a query, nearest first, from its vectors as they are compared.
 fn scanned(vectors: &Vectors, fitting: &BTreeSet<TrackId>, query: &[f32]) -> Vec<(TrackId, f64)> {
@@ -80,11 +80,12 @@ fn compare(engine: &mut Engine, store: &mut Postgres) {
                 exact.iter().zip(&all).zip(&expected).enumerate()
             {
                 let off = (f64::from(*found_similarity) - true_similarity).abs();
-                assert!(off < 1e-5, "{name} {i}: {found_similarity} {true_similarity}");
-                assert!((found_similarity - local_similarity).abs() < ROUNDING, "{name} {i}");
-                // Another recording only where the two are equally near.
+                assert!(off < ROUNDING, "{name} {i}: {found_similarity} {true_similarity}");
+                let apart = f64::from((found_similarity - local_similarity).abs());
+                assert!(apart < 2.0 * ROUNDING, "{name} {i}: {found_similarity} {local_similarity}");
+                // Another recording only where 16 bits cannot tell which of the two is nearer.
                 let other = (similarity[found] - true_similarity).abs();
-                assert!(*found == local_ids[id] || other < 1e-6, "{name} {i}: {found} {id:?}");
+                assert!(*found == local_ids[id] || other < 2.0 * ROUNDING, "{name} {i}: {found} {id:?}");
             }
             let found = nearest(store, &remote_ids, query, &filter, Effort::Index);
             assert_eq!(found.len(), expected.len(), "{name}: the list is full");
@@ -340,11 +341,7 @@ fn one_trait_two_stores() {
         let query = &store.space().unwrap().centre(raw);
         assert!(query.iter().zip(raw).any(|(a, b)| (a - b).abs() > 1e-3), "it is relative to something");
         let found = store.nearest(query, 5, &TrackFilter::default(), Effort::Exact).unwrap();
-        assert!(found.len() == 5 && (found[0].similarity - 1.0).abs() < 1e-5);
-        let vectors = store.vectors_of(&[found[0].track, TrackId(i64::MAX)]).unwrap();
-        assert!(vectors[1].is_none());
-        let dot: f32 = vectors[0].as_ref().unwrap().iter().zip(raw).map(|(a, b)| a * b).sum();
-        assert!((dot - 1.0).abs() < 1e-5);
+        assert!(found.len() == 5 && (found[0].similarity - 1.0).abs() < 2e-4);
         let content = tracks[7].record.facts.audio.content;
         assert_eq!(store.remove(&[content, ContentId([9; 32])]).unwrap(), 1);
         let later = store.changes(first.generation).unwrap().unwrap();

@@ -8,6 +8,7 @@
 mod common;
 
 mod answers;
+mod exact;
 mod made;
 mod refusals;
 mod sending;
@@ -15,12 +16,15 @@ mod servers;
 mod shards;
 mod upkeep;
 
+use std::collections::BTreeMap;
 use std::process::Output;
 
 use common::{Sandbox, code, json, text};
 use made::synthetic;
 use serde_json::Value;
 use servers::Server;
+use voisin::ContentId;
+use voisin_library::{Library, OpenMode, TrackFacts};
 
 fn sandbox_with(n: usize) -> Sandbox {
     let sandbox = Sandbox::new();
@@ -35,6 +39,13 @@ fn push(sandbox: &Sandbox, server: &Server, extra: &[&str]) -> Value {
     json(output)
 }
 
+/// All that is known of a library's recordings but their vectors.
+fn facts(sandbox: &Sandbox) -> BTreeMap<ContentId, TrackFacts> {
+    let library = Library::open(&sandbox.path("library"), OpenMode::ReadOnly).unwrap();
+    let facts = library.track_ids().unwrap().into_iter().map(|id| library.facts(id).unwrap());
+    facts.map(|facts| (facts.audio.content, facts)).collect()
+}
+
 /// What a run that must be refused says.
 fn refused(output: Output) -> String {
     let said = text(&output.stderr);
@@ -43,10 +54,12 @@ fn refused(output: Output) -> String {
     said
 }
 
-/// Whether two answers are the same but for ids, the order of seeds, which is that of ids, last bits of similarities, and what
-/// a similarity comes to: only a library on this machine knows that.
+/// Whether two answers are the same but for ids, the order of seeds, which is that of ids, last bits of similarities with the
+/// order of those that these tell apart, and what a similarity comes to: only a library on this machine knows that.
+///
+/// The vector of a seed has 16 bits a number in a database: of 64 numbers that makes differences of 0.00004 in the mean.
 fn same(a: &Value, b: &Value) -> bool {
-    within(1e-4, a, b)
+    within(3e-4, a, b)
 }
 
 fn within(most: f64, a: &Value, b: &Value) -> bool {
@@ -69,7 +82,19 @@ fn within(most: f64, a: &Value, b: &Value) -> bool {
             a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| member(key, a, b)))
         }
         (Value::Array(a), Value::Array(b)) => {
-            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| within(most, a, b))
+            let alike = |a: &[Value], b: &[Value]| a.iter().zip(b).all(|(a, b)| within(most, a, b));
+            let similarity = |one: &Value| one["similarity"].as_f64();
+            let ranked = |all: &[Value]| {
+                all.iter().all(|one| similarity(one).is_some())
+                    && all.is_sorted_by(|a, b| similarity(a) >= similarity(b))
+            };
+            let by_path = |all: &[Value]| {
+                let mut all = all.to_vec();
+                all.sort_by_key(|one| one["path"].to_string());
+                all.iter_mut().for_each(|one| drop(one.as_object_mut().map(|one| one.remove("rank"))));
+                all
+            };
+            a.len() == b.len() && (alike(a, b) || ranked(a) && ranked(b) && alike(&by_path(a), &by_path(b)))
         }
         (Value::Number(a), Value::Number(b)) => (a.as_f64().unwrap() - b.as_f64().unwrap()).abs() < most,
         _ => a == b,

@@ -1,6 +1,5 @@
 //! What is sent, what comes back, and what a killed run leaves.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -18,7 +17,7 @@ use super::common::store::ObjectStoreServer;
 use super::common::{Sandbox, code, fine, fine_json, json, noise_wav, six_tracks, text};
 use super::made::{DIMENSION, synthetic, track};
 use super::servers::{Server, programs};
-use super::{push, refused, same, sandbox_with};
+use super::{facts, push, refused, same, sandbox_with};
 
 #[test]
 fn a_push_that_is_killed_ends_in_the_same_tables() {
@@ -51,7 +50,7 @@ fn a_push_that_is_killed_ends_in_the_same_tables() {
             );
             killed.psql(
                 "drop table if exists voisin_track, voisin_state, voisin_source, voisin_held, voisin_setting,
-                    voisin_gone, voisin_mean, voisin_order",
+                    voisin_gone, voisin_mean, voisin_order, voisin_vector",
                 &[],
             );
         }
@@ -163,18 +162,19 @@ fn only_recentre_renews_the_mean() {
     // What is searched is what the raw vectors are relative to it.
     let ids: Vec<TrackId> = store.changes(0).unwrap().unwrap().added;
     assert_eq!(ids.len(), 600);
-    let vectors = store.vectors_of(&ids).unwrap();
-    for query in vectors.iter().step_by(97).flatten().map(|vector| space.centre(vector)) {
+    let vectors = server.psql("select encode(vector, 'hex') from voisin_vector order by id", &[]);
+    let vectors: Vec<Vec<f32>> = vectors.lines().map(vector_of_hex).collect();
+    for query in vectors.iter().step_by(97).map(|vector| space.centre(vector)) {
         let mut expected: Vec<(TrackId, f32)> = ids
             .iter()
-            .zip(vectors.iter().flatten())
+            .zip(&vectors)
             .map(|(id, vector)| (*id, query.iter().zip(space.centre(vector)).map(|(a, b)| a * b).sum()))
             .collect();
         expected.sort_by(|a, b| b.1.total_cmp(&a.1));
         for effort in [Effort::Exact, Effort::Width(400)] {
             let found = store.nearest(&query, 5, &TrackFilter::default(), effort).unwrap();
             for (found, expected) in found.iter().zip(&expected) {
-                assert!((found.similarity - expected.1).abs() < 1e-5, "{effort:?}: {found:?} {expected:?}");
+                assert!((found.similarity - expected.1).abs() < 2e-4, "{effort:?}: {found:?} {expected:?}");
             }
         }
     }
@@ -186,7 +186,15 @@ fn only_recentre_renews_the_mean() {
     // Tables of before the mean are refused by their number.
     server.psql("update voisin_state set schema = 1", &[]);
     let said = refused(sandbox.run(["push", "--to", &url]));
-    assert!(said.contains("schema 1, this voisin knows 4") && said.contains("push again"), "{said}");
+    assert!(said.contains("schema 1, this voisin knows 5") && said.contains("push again"), "{said}");
+}
+
+fn vector_of_hex(hex: &str) -> Vec<f32> {
+    let number = |eight: &[u8]| {
+        let bits = u32::from_str_radix(std::str::from_utf8(eight).unwrap(), 16).unwrap();
+        f32::from_bits(bits.swap_bytes())
+    };
+    hex.as_bytes().chunks(8).map(number).collect()
 }
 
 #[test]
@@ -211,11 +219,6 @@ fn pull_returns_every_record_as_it_was_pushed() {
     assert_eq!(pull(&other)["added"], 0);
     let person = Library::open(&other.path("library"), OpenMode::ReadOnly).unwrap().setting("person");
     assert_eq!(person.unwrap().as_deref(), Some("composer"), "whom tracks count as by");
-    let facts = |sandbox: &Sandbox| {
-        let library = Library::open(&sandbox.path("library"), OpenMode::ReadOnly).unwrap();
-        let facts = library.track_ids().unwrap().into_iter().map(|id| library.facts(id).unwrap());
-        facts.map(|facts| (facts.audio.content, facts)).collect::<BTreeMap<_, _>>()
-    };
     assert_eq!(facts(&other), facts(&sandbox), "paths of any bytes, NUL in titles, numbers to the last bit");
     assert_eq!(other.vectors(), sandbox.vectors(), "vectors to the last bit");
     // What went there goes here.
@@ -456,11 +459,12 @@ fn tables_for_citus_hold_a_library() {
     let extension = "create extension if not exists citus;\n";
     assert!(printed.contains(extension) && !printed.contains("unique (content)"), "{printed}");
     server.psql(
-        "create function create_distributed_table(what regclass, by text) returns text language sql
-            as $$ select what::text || ' by ' || by $$",
+        "create function create_distributed_table(what regclass, by text, colocate_with text default 'default')
+            returns text language sql as $$ select what::text || ' by ' || by || ' with ' || colocate_with $$",
         &[],
     );
-    assert_eq!(server.psql(&printed.replace(extension, ""), &[]).trim(), "voisin_track by id");
+    let divided = "voisin_track by id with default\nvoisin_vector by id with voisin_track";
+    assert_eq!(server.psql(&printed.replace(extension, ""), &[]).trim(), divided);
     // What a search sets within its transaction reaches Citus' workers by this setting alone.
     assert_eq!(server.psql("show citus.propagate_set_commands", &[]), "local");
     assert_eq!(push(&sandbox, &server, &[])["added"], 300);

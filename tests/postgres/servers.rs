@@ -155,7 +155,7 @@ impl Server {
     pub(super) fn tables(&self) -> String {
         self.psql(
             "select id, md5(content || facts || coalesce(windows, '') || digest), source, path, genres, words,
-                md5(embedding::text) from voisin_track order by id;
+                md5(embedding::text), md5(vector) from voisin_track full join voisin_vector using (id) order by id;
              select name, md5(value) from voisin_setting order by name;
              select model, fingerprint, dimension from voisin_state;",
             &[],

@@ -3,7 +3,7 @@
 use ndarray::ArrayView2;
 
 use super::{EncoderError, ModelManifest};
-use voisin_base::vector::{make_unit, norm};
+use voisin_base::vector::{make_unit, norm, squared_norm};
 
 /// A vector of unit norm. Similarity of two embeddings is their dot product.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,6 +53,9 @@ impl Embedding {
 /// Share of its own length by which a vector must differ from a mean to have a direction from there: what is less is the
 /// rounding of 32 bits for the greater part.
 const AT_THE_MEAN: f64 = 1e-5;
+
+/// The same of a vector that was rounded to 16 bits a number.
+const AT_THE_MEAN_ROUNDED: f64 = 1e-3;
 
 /// The parts of a model's vectors: those of its networks, one behind the other, with the weight of each.
 ///
@@ -115,6 +118,35 @@ impl Parts {
         }
         self.balance(vector);
         make_unit(vector);
+    }
+
+    /// Puts back what [`centre`](Self::centre) took off: the raw vector, as exact as this one is.
+    ///
+    /// Centring leaves each part as long as it was, which says how far from the mean it lay. A part at the mean stays as it
+    /// is, and so does a vector of another length than the mean.
+    pub fn restore(&self, vector: &mut [f32], mean: &[f32]) {
+        if vector.len() != mean.len() {
+            return;
+        }
+        make_unit(vector);
+        let whole = [(vector.len(), 1.0)];
+        let parts = if self.0.len() < 2 { &whole[..] } else { &self.0 };
+        let (mut rest, mut rest_of_mean) = (vector, mean);
+        for &(length, _) in parts {
+            let Some((part, behind)) = rest.split_at_mut_checked(length) else { return };
+            let (own, behind_own) = rest_of_mean.split_at(length);
+            let length = norm(part);
+            let along: f64 = part.iter().zip(own).map(|(x, mean)| f64::from(*x) * f64::from(*mean)).sum();
+            let along = along / length;
+            // How far along the part's direction from the mean a vector of this length is.
+            let far = (along * along + length * length - squared_norm(own)).max(0.0).sqrt() - along;
+            if far > AT_THE_MEAN_ROUNDED * length {
+                for (x, mean) in part.iter_mut().zip(own) {
+                    *x = (f64::from(*mean) + f64::from(*x) * far / length) as f32;
+                }
+            }
+            (rest, rest_of_mean) = (behind, behind_own);
+        }
     }
 
     /// As [`pool`], with the parts of the mean balanced.
@@ -217,6 +249,57 @@ mod tests {
         let mut same = raw;
         pair.centre(&mut same, &[0.0; 4]);
         assert!(same.iter().zip(raw).all(|(a, b)| (a - b).abs() < 1e-6));
+    }
+
+    #[test]
+    fn what_was_taken_off_is_put_back() {
+        let raw = |i: usize| -> Vec<f32> {
+            let mut raw: Vec<f32> =
+                (0..48).map(|d| ((i * 11 + d * 5) as f32 * 1.3).sin() + 0.8 * (d as f32).cos()).collect();
+            // One in five says nothing in its second part.
+            if i.is_multiple_of(5) {
+                raw[32..].fill(0.0);
+            }
+            raw
+        };
+        for parts in [Parts(vec![(48, 1.0)]), Parts(vec![(32, 1.0), (16, 0.6)])] {
+            let raws: Vec<Vec<f32>> = (0..50)
+                .map(|i| {
+                    let mut raw = raw(i);
+                    parts.balance(&mut raw);
+                    Embedding::new(raw).unwrap().into_vec()
+                })
+                .collect();
+            let mean: Vec<f32> = (0..48).map(|d| raws.iter().map(|raw| raw[d]).sum::<f32>() / 50.0).collect();
+            assert!(norm(&mean) > 0.3, "it is worth taking off");
+            let apart =
+                |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            for raw in &raws {
+                let mut centred = raw.clone();
+                parts.centre(&mut centred, &mean);
+                let mut restored = centred.clone();
+                parts.restore(&mut restored, &mean);
+                assert!(apart(&restored, raw) < 1e-5, "{}", apart(&restored, raw));
+                // As 16 bits a number have it: as exact as these are, and the same when it is centred again.
+                let rounded: Vec<f32> = centred.iter().map(|&x| half::f16::from_f32(x).to_f32()).collect();
+                let mut restored = rounded.clone();
+                parts.restore(&mut restored, &mean);
+                assert!(apart(&restored, raw) < 1e-3, "{}", apart(&restored, raw));
+                assert!((norm(&restored) - 1.0).abs() < 1e-5);
+                parts.centre(&mut restored, &mean);
+                assert!(apart(&restored, &rounded) < 1e-4, "{}", apart(&restored, &rounded));
+            }
+            let mut short = [1.0_f32];
+            parts.restore(&mut short, &mean);
+            assert_eq!(short, [1.0]);
+            let mut at_the_mean = mean.clone();
+            parts.centre(&mut at_the_mean, &mean);
+            parts.restore(&mut at_the_mean, &mean);
+            assert!(at_the_mean.iter().all(|x| x.is_finite()));
+            let mut zero = vec![0.0; 48];
+            parts.restore(&mut zero, &mean);
+            assert!(zero.iter().all(|x| *x == 0.0));
+        }
     }
 
     #[test]

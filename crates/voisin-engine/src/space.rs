@@ -76,6 +76,13 @@ impl LibrarySpace {
         vector
     }
 
+    /// The raw vector of one that is compared, as exact as that one is.
+    pub fn restore(&self, centred: &[f32]) -> Vec<f32> {
+        let mut vector = centred.to_vec();
+        self.parts.restore(&mut vector, &self.mean);
+        vector
+    }
+
     /// Raw vectors as they are compared, in the same order.
     pub fn centre_rows(&self, mut raw: Array2<f32>) -> Array2<f32> {
         use rayon::prelude::*;

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 /// Version of the tables.
-pub(super) const SCHEMA: i32 = 4;
+pub(super) const SCHEMA: i32 = 5;
 
 /// The oldest version that [`upgrade`] brings forward.
 pub(super) const OLDEST_SCHEMA: i32 = 2;
@@ -22,7 +22,7 @@ pub enum Form {
 
 /// Columns of the table of tracks, in the order in which they are sent: name, type, what it holds. `$N` stands for the
 /// length of a vector.
-const TRACK: [(&str, &str, &str); 29] = [
+const TRACK: [(&str, &str, &str); 28] = [
     ("id", "bigint not null", "the first 63 bits of the content id"),
     ("content", "bytea not null", "content id: BLAKE3 of the compressed packets of the audio"),
     (
@@ -66,11 +66,10 @@ const TRACK: [(&str, &str, &str); 29] = [
     ),
     ("digest", "bytea not null", "of facts and vectors: what need not be sent again"),
     ("changed", "bigint not null", "generation that this row came with"),
-    ("vector", "bytea not null", "raw vector of length 1, $N numbers: f32, little-endian"),
     (
         "embedding",
         "halfvec($N) not null",
-        "what is searched: vector relative to voisin_mean, of length 1, at 16 bits",
+        "what is searched: the vector relative to voisin_mean, of length 1, at 16 bits",
     ),
 ];
 
@@ -88,12 +87,41 @@ fn track_columns(dimension: usize) -> String {
 /// What the columns of the table of tracks hold, for the database's own catalogue.
 fn comments(table: &str, dimension: usize) -> String {
     let n = dimension.to_string();
-    let mut sql = format!("comment on table {table} is 'voisin: recordings with their vectors';\n");
+    let mut sql =
+        format!("comment on table {table} is 'voisin: recordings, and what of them is searched';\n");
     for (column, _, text) in TRACK {
         let text = text.replace("$N", &n);
         let _ = writeln!(sql, "comment on column {table}.{column} is '{text}';");
     }
     sql
+}
+
+/// Columns of the table of exact vectors.
+const VECTOR: &str = "  id bigint not null,\n  vector bytea not null";
+
+/// The table of exact vectors that lies beside a table of tracks.
+pub(super) fn vectors_beside(table: &str) -> String {
+    let (before, after) = table.rsplit_once("voisin_track").unwrap_or_default();
+    format!("{before}voisin_vector{after}")
+}
+
+/// The table of exact vectors beside a table of tracks on a server or a shard.
+fn vectors(table: &str) -> String {
+    let table = vectors_beside(table);
+    // Floats do not become smaller by compressing.
+    format!(
+        "create table {table} (\n{VECTOR},\n  primary key (id)\n);\nalter table {table} alter column vector set storage external;\n"
+    )
+}
+
+/// What the table of exact vectors holds.
+fn vector_comments(dimension: usize) -> String {
+    format!(
+        "comment on table voisin_vector is 'voisin: exact vectors of recordings, which no search reads';
+comment on column voisin_vector.id is 'of the recording';
+comment on column voisin_vector.vector is 'raw vector of length 1, {dimension} numbers: f32, little-endian';
+"
+    )
 }
 
 /// Columns of the table of orders: name, type, what it holds. Text is folded and compared byte by byte.
@@ -204,10 +232,10 @@ fn indexes(table: &str, since: i32) -> String {
     sql
 }
 
-/// Statements that bring tables of an older version to the next one, on the first server.
+/// Statements that bring tables of an older version to the newest one, on the first server.
 ///
-/// - `of_tracks`: whether this server has the tracks; the shards get theirs by [`upgrade_of_shard`]
-pub(super) fn upgrade(from: i32, of_tracks: bool, dimension: usize) -> String {
+/// - `shards`: how many servers have the tracks, which get theirs by [`upgrade_of_shard`] before; 0: this one has them
+pub(super) fn upgrade(from: i32, shards: usize, dimension: usize) -> String {
     let mut sql = String::new();
     if from < 3 {
         sql.push_str(
@@ -217,36 +245,56 @@ alter table voisin_gone add column barred boolean not null default false;
 ",
         );
         sql.push_str(STATE_COMMENTS);
-        sql.push_str(&comments("voisin_track", dimension));
-        if of_tracks {
-            sql.push_str(&upgrade_of_shard(from, "voisin_track"));
-        }
     }
     if from < 4 {
         sql.push_str(&order());
     }
+    if from < 5 {
+        if shards == 0 {
+            sql.push_str(&upgrade_of_shard(from, "voisin_track"));
+        } else {
+            sql.push_str(&foreign_vectors(shards));
+            sql.push_str(UPGRADED_COLUMNS);
+            // Fails where a shard has not been brought forward: nothing is changed here then.
+            for shard in 0..shards {
+                let _ = writeln!(sql, "select from voisin_vector_{shard} limit 1;");
+            }
+        }
+        sql.push_str(&comments("voisin_track", dimension));
+        sql.push_str(&vector_comments(dimension));
+    }
     sql
 }
 
-/// Statements that bring the table of tracks of a server or a shard to the next version.
+/// Statements that bring the tables of a server or a shard to the newest version.
 pub(super) fn upgrade_of_shard(from: i32, table: &str) -> String {
-    if from >= 3 {
-        return String::new();
+    let mut sql = String::new();
+    if from < 3 {
+        let _ = write!(
+            sql,
+            "{EXTENSIONS}drop index if exists {table}_source_idx, {table}_year_min_idx;\n{}",
+            indexes(table, from)
+        );
     }
-    format!(
-        "{EXTENSIONS}drop index if exists {table}_source_idx, {table}_year_min_idx;\n{}",
-        indexes(table, from)
-    )
+    let _ = write!(
+        sql,
+        "{}insert into {} (id, vector) select id, vector from {table};\n{}",
+        vectors(table),
+        vectors_beside(table),
+        UPGRADED_COLUMNS.replace("voisin_track", table)
+    );
+    sql
 }
+
+/// How columns of the table of tracks become those of schema 5.
+const UPGRADED_COLUMNS: &str = "alter table voisin_track drop column vector;\n";
 
 /// Short vectors stay in their row, where a search reads them without a detour.
 fn storage(table: &str, dimension: usize) -> String {
-    // Floats do not become smaller by compressing.
-    let mut sql = format!("alter table {table} alter column vector set storage external;\n");
-    if dimension <= 900 {
-        let _ = writeln!(sql, "alter table {table} alter column embedding set storage plain;");
+    if dimension > 900 {
+        return String::new();
     }
-    sql
+    format!("alter table {table} alter column embedding set storage plain;\n")
 }
 
 /// The statement that makes the vector index; vectors are of length 1, so the inner product is the cosine.
@@ -256,15 +304,21 @@ pub(super) fn vector_index(table: &str) -> String {
     )
 }
 
+/// What the first server has beside the tables of tracks and vectors, in every form.
+fn beside_tracks(dimension: usize) -> String {
+    let [tracks, vectors] = [comments("voisin_track", dimension), vector_comments(dimension)];
+    format!("{tracks}{vectors}{STATE_COMMENTS}{}", order())
+}
+
 /// The tables of one server.
 pub(super) fn single(dimension: usize) -> String {
     format!(
-        "{EXTENSIONS}{STATE}create table voisin_track (\n{},\n  primary key (id),\n  unique (content)\n);\n{}{}{}{STATE_COMMENTS}{}",
+        "{EXTENSIONS}{STATE}create table voisin_track (\n{},\n  primary key (id),\n  unique (content)\n);\n{}{}{}{}",
         track_columns(dimension),
+        vectors("voisin_track"),
         storage("voisin_track", dimension),
         indexes("voisin_track", 0),
-        comments("voisin_track", dimension),
-        order(),
+        beside_tracks(dimension),
     )
 }
 
@@ -282,12 +336,12 @@ pub fn print(form: Form, dimension: usize) -> String {
             vector_index("voisin_track"),
         ),
         Form::Citus => format!(
-            "{header}{extension}create extension if not exists citus;\n{EXTENSIONS}{STATE}create table voisin_track (\n{},\n  primary key (id)\n);\n{}select create_distributed_table('voisin_track', 'id');\n{}{}{STATE_COMMENTS}{}{state}-- Searches set their width within their transaction, which is to reach the workers:\nalter database :\"DBNAME\" set citus.propagate_set_commands = 'local';\n-- After the first push, which does this itself:\n-- {};\n",
+            "{header}{extension}create extension if not exists citus;\n{EXTENSIONS}{STATE}create table voisin_track (\n{},\n  primary key (id)\n);\n{}{}select create_distributed_table('voisin_track', 'id');\nselect create_distributed_table('voisin_vector', 'id', colocate_with => 'voisin_track');\n{}{}{state}-- Searches set their width within their transaction, which is to reach the workers:\nalter database :\"DBNAME\" set citus.propagate_set_commands = 'local';\n-- After the first push, which does this itself:\n-- {};\n",
             track_columns(dimension),
+            vectors("voisin_track"),
             storage("voisin_track", dimension),
             indexes("voisin_track", 0),
-            comments("voisin_track", dimension),
-            order(),
+            beside_tracks(dimension),
             vector_index("voisin_track"),
         ),
         Form::Partitioned(shards) => partitioned(&header, extension, &state, dimension, shards),
@@ -303,8 +357,9 @@ fn partitioned(header: &str, extension: &str, state: &str, dimension: usize, sha
         let table = format!("voisin_track_{shard}");
         let _ = write!(
             sql,
-            "\n-- == shard {shard}\n{extension}{EXTENSIONS}create table {table} (\n{},\n  primary key (id),\n  unique (content)\n);\n{}{}-- After the first push, on the shard (see maintenance_work_mem):\n-- {};\n",
+            "\n-- == shard {shard}\n{extension}{EXTENSIONS}create table {table} (\n{},\n  primary key (id),\n  unique (content)\n);\n{}{}{}-- After the first push, on the shard (see maintenance_work_mem):\n-- {};\n",
             track_columns(dimension),
+            vectors(&table),
             storage(&table, dimension),
             indexes(&table, 0),
             vector_index(&table),
@@ -322,9 +377,20 @@ fn partitioned(header: &str, extension: &str, state: &str, dimension: usize, sha
             "create server voisin_shard_{shard} foreign data wrapper postgres_fdw options (host :'shard{shard}_host', port :'shard{shard}_port', dbname :'shard{shard}_dbname', extensions 'vector', async_capable 'true', fetch_size '1000', batch_size '1000', use_remote_estimate 'false', options '-c hnsw.ef_search=100 -c hnsw.iterative_scan=relaxed_order -c plan_cache_mode=force_custom_plan -c jit=off');\ncreate user mapping for current_user server voisin_shard_{shard} options (user :'shard{shard}_user');\ncreate foreign table voisin_track_{shard} partition of voisin_track for values with (modulus {shards}, remainder {shard}) server voisin_shard_{shard};"
         );
     }
-    sql.push_str(&comments("voisin_track", dimension));
-    sql.push_str(STATE_COMMENTS);
-    sql.push_str(&order());
+    sql.push_str(&foreign_vectors(shards as usize));
+    sql.push_str(&beside_tracks(dimension));
     sql.push_str(state);
+    sql
+}
+
+/// The exact vectors of partitions: each part on the server that has the tracks.
+fn foreign_vectors(shards: usize) -> String {
+    let mut sql = format!("create table voisin_vector (\n{VECTOR}\n) partition by hash (id);\n");
+    for shard in 0..shards {
+        let _ = writeln!(
+            sql,
+            "create foreign table voisin_vector_{shard} partition of voisin_vector for values with (modulus {shards}, remainder {shard}) server voisin_shard_{shard};"
+        );
+    }
     sql
 }

@@ -125,7 +125,7 @@ pub enum BackendError {
     },
     /// Rows that no longer say anything.
     #[error(
-        "{place}: of {of} tracks that were asked for {damaged} are damaged (facts that are no JSON of voisin's, or a vector that is not of {dimension} numbers): delete their rows from voisin_track and push again from a library that has them"
+        "{place}: of {of} tracks that were asked for {damaged} are damaged (facts that are no JSON of voisin's, or a vector that is not of {dimension} numbers): delete their rows from voisin_track and voisin_vector and push again from a library that has them"
     )]
     Damaged {
         /// The address, without a password.
@@ -136,6 +136,18 @@ pub enum BackendError {
         of: usize,
         /// Length of the vectors there.
         dimension: usize,
+    },
+    /// Exact vectors that were left out of the database.
+    #[error(
+        "{place}: of {of} tracks {missing} have no exact vectors in voisin_vector, which this needs: load that table, or have them sent anew by update voisin_track set digest = '' where id not in (select id from voisin_vector), then push again"
+    )]
+    Unloaded {
+        /// The address, without a password.
+        place: String,
+        /// How many are missing.
+        missing: u64,
+        /// Of how many.
+        of: u64,
     },
     /// Another process sends tracks there.
     #[error("another voisin is sending tracks to {place}: wait until it is done")]

@@ -29,7 +29,7 @@ pub use remote::{Remote, TracksNeeded};
 pub use server::{Counts, IndexState, Postgres, Upgraded};
 
 use voisin::LibrarySpace;
-use voisin_base::track::{ContentId, TrackId};
+use voisin_base::track::ContentId;
 use voisin_index::Neighbor;
 use voisin_library::{Changes, TrackFilter, TrackRecord};
 
@@ -70,9 +70,6 @@ pub trait TrackStore {
         filter: &TrackFilter,
         effort: Effort,
     ) -> Result<Vec<Neighbor>>;
-
-    /// The raw vectors of these tracks, in this order, `None` for those that are not there.
-    fn vectors_of(&mut self, ids: &[TrackId]) -> Result<Vec<Option<Vec<f32>>>>;
 
     /// Puts recordings in, in place of what is known of them.
     fn upsert(&mut self, tracks: &[StoredTrack]) -> Result<()>;

@@ -2,7 +2,7 @@
 
 use super::{Effort, Result, StoredTrack, TrackStore};
 use voisin::{Engine, LibrarySpace};
-use voisin_base::track::{ContentId, TrackId};
+use voisin_base::track::ContentId;
 use voisin_index::{Neighbor, SearchMode};
 use voisin_library::{Changes, TrackFilter};
 
@@ -20,10 +20,6 @@ impl TrackStore for Engine {
     ) -> Result<Vec<Neighbor>> {
         let mode = if effort == Effort::Exact { SearchMode::Exact } else { SearchMode::Auto };
         Ok(self.nearest_to(query, limit, filter, mode)?)
-    }
-
-    fn vectors_of(&mut self, ids: &[TrackId]) -> Result<Vec<Option<Vec<f32>>>> {
-        ids.iter().map(|&id| Ok(self.library().vector(id)?)).collect()
     }
 
     fn upsert(&mut self, tracks: &[StoredTrack]) -> Result<()> {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::{Deserialize, Serialize};
 
 use super::push::{BATCH, fixed_mean, gone, labelled, restore_settings};
+use super::server::WantedVectors;
 use super::{BackendError, Postgres, Result, TrackStore as _};
 use voisin_base::track::TrackId;
 use voisin_library::{Library, OpenMode};
@@ -148,7 +149,7 @@ impl Mirror {
     /// Puts tracks in the place of what is known of them, under the ids that they have here. Returns how many found their
     /// paths taken.
     fn take(&mut self, ids: &[TrackId]) -> Result<u64> {
-        let (fetched, _) = self.store.fetch(ids, true)?;
+        let (fetched, _) = self.store.fetch(ids, WantedVectors { windows: true, exact: true })?;
         let mut records = Vec::with_capacity(fetched.len());
         let mut labels = Vec::new();
         let mut known = Vec::new();

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::ddl;
 use super::row::{HALF_DIGEST, TrackRow, facts_bytes, facts_digest, genre_keys, id_of};
-use super::server::{IndexState, SYNONYMS};
+use super::server::{IndexState, SYNONYMS, WantedVectors};
 use super::{BackendError, Postgres, Result, StoredTrack, TrackStore as _};
 use voisin::{Engine, LibrarySpace};
 use voisin_base::track::{ContentId, ContentKind, TrackId};
@@ -312,7 +312,7 @@ fn put_some(
     space: &LibrarySpace,
 ) -> Result<u64> {
     let ids: Vec<TrackId> = tracks.iter().map(|track| id_of(&track.audio.content)).collect();
-    let (there, _) = to.fetch(&ids, false)?;
+    let (there, _) = to.fetch(&ids, WantedVectors { windows: false, exact: false })?;
     let mut there: HashMap<ContentId, _> =
         there.into_iter().map(|(_, record, _)| (record.facts.audio.content, record.facts.files)).collect();
     let mut rows = Vec::with_capacity(tracks.len());
@@ -478,7 +478,7 @@ pub fn pull(from: &mut Postgres, engine: &mut Engine, stop: &AtomicBool) -> Resu
             intake.finish()?;
             return Err(BackendError::Interrupted);
         }
-        let (records, damaged) = from.fetch(ids, true)?;
+        let (records, damaged) = from.fetch(ids, WantedVectors { windows: true, exact: true })?;
         for _ in 0..damaged {
             intake.taken.refuse(|| {
                 "what the database has of it is not a track: push it again from the library that has it"

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::filter::no_conditions;
 use super::push::{fixed_mean, labelled, restore_settings};
 use super::row::{hash, id_of, name_hash};
+use super::server::WantedVectors;
 use super::{BackendError, Effort, Postgres, Result, TrackStore as _};
 use voisin::{Engine, MixOptions, Seed, SimilarOptions, SimilarTrack, TrackPage, TrackQuery, track_number};
 use voisin_base::track::{ContentId, TrackId};
@@ -39,8 +40,8 @@ pub enum TracksNeeded {
 pub struct Remote {
     store: Postgres,
     engine: Engine,
-    /// Fetch window vectors too.
-    windows: bool,
+    /// What is fetched beside what is known.
+    wanted: WantedVectors,
     /// Whether tracks have their short ids in the temporary library.
     has_short_ids: bool,
     folder: tempfile::TempDir,
@@ -54,7 +55,8 @@ impl Remote {
         engine.library_mut().set_model(store.model())?;
         engine.library_mut().set_mean(&fixed_mean(&store))?;
         restore_settings(&mut store, engine.library_mut(), false)?;
-        Ok(Self { store, engine, windows, has_short_ids: false, folder })
+        let wanted = WantedVectors { windows, exact: false };
+        Ok(Self { store, engine, wanted, has_short_ids: false, folder })
     }
 
     /// With the [short ids](Postgres::short_id) of copies in the temporary library, which may not have been asked yet.
@@ -80,7 +82,12 @@ impl Remote {
 
     /// From now on tracks come without their windows.
     pub fn leave_windows(&mut self) {
-        self.windows = false;
+        self.wanted.windows = false;
+    }
+
+    /// From now on tracks come with their vectors to the last bit, and not at the 16 bits a number that are searched.
+    pub fn take_exact(&mut self) {
+        self.wanted.exact = true;
     }
 
     /// Fetches tracks that were not fetched yet.
@@ -96,7 +103,7 @@ impl Remote {
         if missing.is_empty() {
             return Ok(());
         }
-        let (fetched, damaged) = self.store.fetch(&missing, self.windows)?;
+        let (fetched, damaged) = self.store.fetch(&missing, self.wanted)?;
         // Some of many are left out, as `pull` leaves them out and counts them.
         if fetched.is_empty() && damaged > 0 {
             let (place, of) = (self.store.place().to_string(), missing.len());

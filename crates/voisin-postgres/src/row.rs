@@ -2,7 +2,7 @@
 
 use half::f16;
 use ndarray::Array2;
-use postgres::types::{IsNull, ToSql, Type, to_sql_checked};
+use postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 
 use super::{Result, StoredTrack};
 use voisin::LibrarySpace;
@@ -44,6 +44,25 @@ impl HalfVector {
     pub(super) fn new(vector: &[f32]) -> Self {
         Self(vector.iter().map(|&value| f16::from_f32(value)).collect())
     }
+
+    pub(super) fn values(&self) -> Vec<f32> {
+        self.0.iter().map(|value| value.to_f32()).collect()
+    }
+
+    fn is_type(kind: &Type) -> bool {
+        kind.name() == "halfvec"
+    }
+}
+
+impl FromSql<'_> for HalfVector {
+    fn from_sql(_: &Type, bytes: &[u8]) -> Result<Self, Boxed> {
+        let values = bytes.get(4..).unwrap_or_default().as_chunks::<2>().0;
+        Ok(Self(values.iter().map(|bytes| f16::from_bits(u16::from_be_bytes(*bytes))).collect()))
+    }
+
+    fn accepts(kind: &Type) -> bool {
+        Self::is_type(kind)
+    }
 }
 
 impl ToSql for HalfVector {
@@ -58,7 +77,7 @@ impl ToSql for HalfVector {
     }
 
     fn accepts(kind: &Type) -> bool {
-        kind.name() == "halfvec"
+        Self::is_type(kind)
     }
 
     to_sql_checked!();
@@ -122,7 +141,7 @@ impl SortRow {
     }
 }
 
-/// A row on its way out: values in the order of [`COLUMNS`](super::ddl::COLUMNS).
+/// A row on its way out: values in the order of [`columns`](super::ddl::columns), and the exact vector.
 #[derive(Debug)]
 pub(super) struct TrackRow {
     pub(super) id: i64,
@@ -146,8 +165,8 @@ pub(super) struct TrackRow {
     facts: Vec<u8>,
     windows: Option<Vec<u8>>,
     pub(super) digest: Vec<u8>,
-    vector: Vec<u8>,
     embedding: HalfVector,
+    vector: Vec<u8>,
     pub(super) sorted_by: SortRow,
 }
 
@@ -256,13 +275,13 @@ impl TrackRow {
             facts: facts_json,
             windows,
             digest,
-            vector,
             embedding,
+            vector,
             sorted_by: SortRow::new(id_of(&facts.audio.content).0, facts),
         })
     }
 
-    /// Calls `write` with the values in the order of the columns.
+    /// Calls `write` with the values in the order of the columns, the exact vector last.
     pub(super) fn write<T>(
         &self,
         source: &str,
@@ -298,8 +317,8 @@ impl TrackRow {
             &self.windows,
             &self.digest,
             &changed,
-            &self.vector,
             &self.embedding,
+            &self.vector,
         ])
     }
 }
@@ -337,9 +356,8 @@ pub(super) fn facts_of(facts: &[u8]) -> Option<TrackFacts> {
 }
 
 /// The recording of a row: facts, windows, vector. `None` where another program has changed it beyond use.
-pub(super) fn record(facts: &[u8], windows: Option<&[u8]>, vector: &[u8]) -> Option<TrackRecord> {
+pub(super) fn record(facts: &[u8], windows: Option<&[u8]>, vector: Vec<f32>) -> Option<TrackRecord> {
     let facts = facts_of(facts)?;
-    let vector = vector_of(vector);
     let windows = windows.and_then(|bytes| windows_of(bytes, vector.len()));
     let windows = windows.unwrap_or_else(|| TrackWindows::none(vector.len()));
     Some(TrackRecord { facts, vector, windows })

@@ -133,6 +133,10 @@ impl RemoteLibrary for Remote {
         self.leave_windows();
     }
 
+    fn take_exact(&mut self) {
+        self.take_exact();
+    }
+
     fn similar(&mut self, seeds: &[Seed], options: &SimilarOptions) -> anyhow::Result<Vec<SimilarTrack>> {
         Ok(self.similar(seeds, options)?)
     }

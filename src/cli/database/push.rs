@@ -176,17 +176,23 @@ fn settle(context: &Context, is_copy: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Brings older tables forward, and says what is left to an operator.
+/// Brings older tables forward, those of shards excepted: what is to be run there is said.
 fn upgrade(context: &Context, place: &PostgresAddress) -> anyhow::Result<()> {
-    let Some(Upgraded { from, shards }) = Postgres::upgrade(place)? else {
-        context.console.note(&format!("{place}: no tables of an older voisin"));
-        return Ok(());
-    };
-    context.console.note(&format!("{place}: tables of schema {from} brought forward; nothing is sent anew"));
-    for (server, statements) in shards {
-        context
-            .console
-            .note(&format!("for the filters' indexes, run on {server}:\n{}", statements.trim_end()));
+    let console = context.console;
+    match Postgres::upgrade(place)? {
+        Upgraded::Nothing => console.note(&format!("{place}: no tables of an older voisin")),
+        Upgraded::From(schema) => {
+            console
+                .note(&format!("{place}: tables of schema {schema} brought forward; nothing is sent anew"));
+        }
+        Upgraded::ShardsFirst(shards) => {
+            for (server, statements) in shards {
+                console.note(&format!("run on {server}:\n{statements}"));
+            }
+            bail!(
+                "{place}: expected shards that were brought forward, and changed nothing: run these statements there, then this command again"
+            );
+        }
     }
     Ok(())
 }

@@ -47,6 +47,7 @@ fn engine(context: &Context, args: &ExportArgs) -> anyhow::Result<Engine> {
                     "--changes: expected the library on this disk, found a backend: \"voisin pull\" brings its tracks here"
                 );
             }
+            remote.take_exact();
             remote.fetch_some(sample)?;
             let (engine, folder) = remote.into_parts();
             context.keep(folder);

@@ -14,7 +14,7 @@ use postgres::Transaction;
 use postgres::types::ToSql;
 
 use super::filter;
-use super::row::{TrackRow, vector_of};
+use super::row::{HalfVector, TrackRow};
 use super::{Effort, PostgresAddress, Result, StoredTrack, TrackStore};
 use voisin::LibrarySpace;
 use voisin_base::track::{ContentId, TrackId};
@@ -25,6 +25,15 @@ use voisin_library::{Changes, FilterSql, StoredModel, TrackFilter, TrackRecord};
 pub(super) use connection::Connection;
 pub use opening::Upgraded;
 use shards::Shards;
+
+/// What is fetched of tracks beside what is known of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct WantedVectors {
+    /// Window vectors, as far as they were sent.
+    pub(super) windows: bool,
+    /// The tracks' vectors to the last bit; else as they are searched, at 16 bits a number.
+    pub(super) exact: bool,
+}
 
 /// Most rows of an answer that are asked for at once.
 const ROWS: usize = 1000;
@@ -74,7 +83,7 @@ pub struct Counts {
     pub windows: u64,
     /// Counter of changes.
     pub generation: u64,
-    /// Bytes of the table of tracks with its indexes; of shards, only what is on the first server.
+    /// Bytes of the tables of tracks and vectors with their indexes; of shards, only what is on the first server.
     pub bytes: u64,
 }
 
@@ -148,7 +157,7 @@ impl Postgres {
         let each = 4 + 2 * self.model.dimension;
         let windows =
             self.sum(&format!("coalesce(sum((octet_length(windows) - 4) / {each}), 0)::bigint"), &all)?;
-        let sql = "select pg_total_relation_size('voisin_track')";
+        let sql = "select pg_total_relation_size('voisin_track') + pg_total_relation_size('voisin_vector')";
         let bytes: i64 = self.run(|tx| Ok(tx.query_one(sql, &[])?.get(0)))?;
         let [files, windows, bytes] = [files, windows, bytes].map(|number| number as u64);
         Ok(Counts { tracks, files, windows, generation, bytes })
@@ -211,19 +220,21 @@ impl Postgres {
     /// Vectors of some tracks as they are searched, which are as good as drawn at random: ids are digests.
     pub fn sample(&mut self, most: usize) -> Result<Vec<Vec<f32>>> {
         let ids = self.ids(&filter::no_conditions(1), most)?;
-        let vectors = self.vectors_of(&ids)?;
-        let space = self.held_space();
-        Ok(vectors.into_iter().flatten().map(|vector| space.centre(&vector)).collect())
+        let mut known = self.embeddings_of(&ids)?;
+        Ok(ids.iter().filter_map(|id| known.remove(id)).collect())
     }
 
-    /// The raw vectors of those of these tracks that are in the table.
-    fn known_vectors(&mut self, ids: &[TrackId]) -> Result<HashMap<TrackId, Vec<f32>>> {
-        let sql = format!("select id, vector from {} where id = any ($1)", self.table);
+    /// The vectors of those of these tracks that are there, as they are searched: at 16 bits a number.
+    fn embeddings_of(&mut self, ids: &[TrackId]) -> Result<HashMap<TrackId, Vec<f32>>> {
+        if let Some(parts) = self.on_shards(|shard| shard.embeddings_of(ids)) {
+            return Ok(parts.into_iter().flatten().collect());
+        }
+        let sql = format!("select id, embedding from {} where id = any ($1)", self.table);
         let mut known = HashMap::with_capacity(ids.len());
         for some in ids.chunks(ROWS) {
             let some: Vec<i64> = some.iter().map(|id| id.0).collect();
             let rows = self.run(|tx| tx.query(&sql, &[&some]))?;
-            known.extend(rows.iter().map(|row| (TrackId(row.get(0)), vector_of(row.get(1)))));
+            known.extend(rows.iter().map(|row| (TrackId(row.get(0)), row.get::<_, HalfVector>(1).values())));
         }
         Ok(known)
     }
@@ -284,14 +295,6 @@ impl TrackStore for Postgres {
         effort: Effort,
     ) -> Result<Vec<Neighbor>> {
         self.find(query, limit, filter, effort)
-    }
-
-    fn vectors_of(&mut self, ids: &[TrackId]) -> Result<Vec<Option<Vec<f32>>>> {
-        let known = match self.on_shards(|shard| shard.known_vectors(ids)) {
-            Some(parts) => parts.into_iter().flatten().collect(),
-            None => self.known_vectors(ids)?,
-        };
-        Ok(ids.iter().map(|id| known.get(id).cloned()).collect())
     }
 
     fn upsert(&mut self, tracks: &[StoredTrack]) -> Result<()> {

@@ -16,13 +16,15 @@ use voisin_library::StoredModel;
 /// The oldest pgvector that scans an index on where a filter leaves too few.
 const OLDEST_PGVECTOR: &str = "0.8.0";
 
-/// Tables that were brought forward.
+/// What came of bringing tables forward.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Upgraded {
-    /// The version that they had.
-    pub from: i32,
-    /// Servers that hold a part of the tracks, and what is to be run on each.
-    pub shards: Vec<(String, String)>,
+pub enum Upgraded {
+    /// They were there already, or there are none.
+    Nothing,
+    /// They were of this version before.
+    From(i32),
+    /// Nothing is changed: servers that hold a part of the tracks, and what is to be run on each first.
+    ShardsFirst(Vec<(String, String)>),
 }
 
 impl Postgres {
@@ -124,31 +126,37 @@ impl Postgres {
     }
 
     /// Brings the tables of an older voisin forward, in one transaction, with all that they hold.
-    ///
-    /// - returns: `None` where there is nothing to bring forward
-    pub fn upgrade(place: &PostgresAddress) -> Result<Option<Upgraded>> {
+    pub fn upgrade(place: &PostgresAddress) -> Result<Upgraded> {
         let mut connection = Connection::open(place)?;
-        let Some(found) = schema(&mut connection)? else { return Ok(None) };
+        let Some(found) = schema(&mut connection)? else { return Ok(Upgraded::Nothing) };
         if !(OLDEST_SCHEMA..SCHEMA).contains(&found) {
-            return known_schema(place, found).map(|()| None);
+            return known_schema(place, found).map(|()| Upgraded::Nothing);
         }
         lock(&mut connection)?;
-        connection.run(|tx| {
+        let shards = connection.run(foreign_parts)?;
+        let done = connection.run(|tx| {
             // Nobody sends anything meanwhile; another upgrade may have been faster.
             tx.batch_execute("lock table voisin_state in exclusive mode")?;
             let row = tx.query_one("select schema, dimension from voisin_state", &[])?;
             let (found, dimension) = (row.get::<_, i32>(0), row.get::<_, Option<i32>>(1).unwrap_or_default());
-            let shards = foreign_parts(tx)?;
-            tx.batch_execute(&ddl::upgrade(found, shards.is_empty(), dimension as usize))?;
+            tx.batch_execute(&ddl::upgrade(found, shards.len(), dimension as usize))?;
             if found < 4 {
                 order::fill(tx)?;
             }
             tx.execute("update voisin_state set schema = $1", &[&SCHEMA])?;
-            let of_shard = |(server, table): (String, String)| (server, ddl::upgrade_of_shard(found, &table));
-            let mut shards: Vec<_> = shards.into_iter().map(of_shard).collect();
-            shards.retain(|(_, statements)| !statements.is_empty());
-            Ok(Some(Upgraded { from: found, shards }))
-        })
+            Ok(Upgraded::From(found))
+        });
+        match done {
+            Err(BackendError::Server { code, .. })
+                if !shards.is_empty() && code.as_deref() == Some(SqlState::UNDEFINED_TABLE.code()) =>
+            {
+                let of_shard = |(server, table): (String, String)| {
+                    (server, format!("begin;\n{}commit;", ddl::upgrade_of_shard(found, &table)))
+                };
+                Ok(Upgraded::ShardsFirst(shards.into_iter().map(of_shard).collect()))
+            }
+            done => done,
+        }
     }
 
     /// Refuses tables of another schema; false where there are none.

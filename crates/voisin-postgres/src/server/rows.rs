@@ -6,10 +6,10 @@ use postgres::binary_copy::BinaryCopyInWriter;
 use postgres::types::Type;
 use postgres::{Row, Transaction};
 
-use super::{Fetched, Postgres, ROWS, order};
+use super::{Fetched, Postgres, ROWS, WantedVectors, order};
 use crate::Result;
 use crate::ddl;
-use crate::row::{SortRow, TrackRow, id_of, record};
+use crate::row::{HalfVector, SortRow, TrackRow, id_of, record, vector_of};
 use voisin_base::text::LONGEST_TEXT;
 use voisin_base::track::{ContentId, TrackId};
 
@@ -28,11 +28,12 @@ impl Postgres {
             let changed: i64 = next_generation(tx)?;
             // Foreign tables know neither "on conflict" nor copies of 16-bit vectors in one round.
             tx.batch_execute(
-                "create temporary table if not exists voisin_staging (like voisin_track) on commit delete rows",
+                "create temporary table if not exists voisin_staging (like voisin_track, vector bytea not null)
+                 on commit delete rows",
             )?;
-            let columns = tx.prepare(&format!("select {names} from voisin_staging"))?;
+            let columns = tx.prepare(&format!("select {names}, vector from voisin_staging"))?;
             let types: Vec<Type> = columns.columns().iter().map(|column| column.type_().clone()).collect();
-            let sink = tx.copy_in(&format!("copy voisin_staging ({names}) from stdin binary"))?;
+            let sink = tx.copy_in(&format!("copy voisin_staging ({names}, vector) from stdin binary"))?;
             let mut writer = BinaryCopyInWriter::new(sink, &types);
             for row in rows {
                 row.write(source, changed, |values| writer.write(values))?;
@@ -42,10 +43,12 @@ impl Postgres {
                 "delete from voisin_track where id = any ($1) and content = any ($2)",
                 &[&ids, &contents],
             )?;
+            tx.execute("delete from voisin_vector where id = any ($1)", &[&ids])?;
             tx.execute("delete from voisin_gone where id = any ($1) and not barred", &[&ids])?;
             // What was taken down stays away, whoever sends it.
             tx.execute("delete from voisin_staging where id in (select id from voisin_gone where barred)", &[])?;
             tx.execute(&format!("insert into voisin_track ({names}) select {names} from voisin_staging"), &[])?;
+            tx.execute("insert into voisin_vector (id, vector) select id, vector from voisin_staging", &[])?;
             tx.execute(
                 "insert into voisin_held (id, library) select id, source from voisin_staging
                  on conflict do nothing",
@@ -137,36 +140,56 @@ impl Postgres {
     }
 
     /// Fetches tracks, in no order; those that are not there are left out. The second number counts rows that make no sense.
-    pub(crate) fn fetch(&mut self, ids: &[TrackId], windows: bool) -> Result<(Vec<Fetched>, u64)> {
-        if let Some(parts) = self.on_shards(|shard| shard.fetch_here(ids, windows)) {
-            let damaged = parts.iter().map(|(_, damaged)| damaged).sum();
-            return Ok((parts.into_iter().flat_map(|(records, _)| records).collect(), damaged));
+    pub(crate) fn fetch(&mut self, ids: &[TrackId], wanted: WantedVectors) -> Result<(Vec<Fetched>, u64)> {
+        let parts = match self.on_shards(|shard| shard.fetch_here(ids, wanted)) {
+            Some(parts) => parts,
+            None => vec![self.fetch_here(ids, wanted)?],
+        };
+        let [damaged, missing] = [0, 1].map(|i| parts.iter().map(|(_, faults)| faults[i]).sum::<u64>());
+        if missing > 0 {
+            return Err(self.unloaded(missing, ids.len() as u64));
         }
-        self.fetch_here(ids, windows)
+        Ok((parts.into_iter().flat_map(|(records, _)| records).collect(), damaged))
     }
 
-    fn fetch_here(&mut self, ids: &[TrackId], windows: bool) -> Result<(Vec<Fetched>, u64)> {
-        let (mut records, mut damaged) = (Vec::with_capacity(ids.len()), 0);
-        let dimension = self.model().dimension;
-        let column = if windows { "windows" } else { "null::bytea" };
+    /// Fetches tracks, and counts rows that make no sense and those whose exact vectors are not there.
+    fn fetch_here(&mut self, ids: &[TrackId], wanted: WantedVectors) -> Result<(Vec<Fetched>, [u64; 2])> {
+        let (mut records, mut damaged, mut missing) = (Vec::with_capacity(ids.len()), 0, 0);
+        let (dimension, space) = (self.model().dimension, self.held_space());
+        let windows = if wanted.windows { "windows" } else { "null::bytea" };
+        let (vector, join) = if wanted.exact {
+            let vectors = ddl::vectors_beside(&self.table);
+            ("v.vector", format!("left join {vectors} v on v.id = t.id and v.id = any ($1)"))
+        } else {
+            ("embedding", String::new())
+        };
         let sql = format!(
-            "select id, case when octet_length(facts) <= {MOST_OF_FACTS} then facts end, {column}, vector, genres
-             from {} where id = any ($1)",
+            "select t.id, case when octet_length(facts) <= {MOST_OF_FACTS} then facts end, {windows}, {vector}, genres
+             from {} t {join} where t.id = any ($1)",
             self.table
         );
         for some in ids.chunks(ROWS) {
             let some: Vec<i64> = some.iter().map(|id| id.0).collect();
             let rows = self.run(|tx| tx.query(&sql, &[&some]))?;
             for row in rows {
+                let vector = if wanted.exact {
+                    row.get::<_, Option<&[u8]>>(3).map(vector_of)
+                } else {
+                    Some(space.restore(&row.get::<_, HalfVector>(3).values()))
+                };
+                let Some(vector) = vector else {
+                    missing += 1;
+                    continue;
+                };
                 let facts = row.get::<_, Option<&[u8]>>(1);
-                let record = facts.and_then(|facts| record(facts, row.get(2), row.get(3)));
+                let record = facts.and_then(|facts| record(facts, row.get(2), vector));
                 match record.filter(|record| record.vector.len() == dimension) {
                     Some(record) => records.push((TrackId(row.get(0)), record, row.get(4))),
                     None => damaged += 1,
                 }
             }
         }
-        Ok((records, damaged))
+        Ok((records, [damaged, missing]))
     }
 }
 
@@ -179,6 +202,7 @@ fn note_gone(
 ) -> Result<(), postgres::Error> {
     let ids: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
     let contents: Vec<&[u8]> = rows.iter().map(|row| row.get(1)).collect();
+    tx.execute("delete from voisin_vector where id = any ($1)", &[&ids])?;
     tx.execute("delete from voisin_held where id = any ($1)", &[&ids])?;
     tx.execute("delete from voisin_order where id = any ($1)", &[&ids])?;
     tx.execute(

@@ -5,7 +5,7 @@ use postgres::types::ToSql;
 use super::{Postgres, Shards};
 use crate::filter::values;
 use crate::row::HalfVector;
-use crate::{BackendError, Effort, Result, TrackStore as _};
+use crate::{BackendError, Effort, Result};
 use voisin_base::track::TrackId;
 use voisin_base::vector::dot;
 use voisin_index::Neighbor;
@@ -24,10 +24,10 @@ const FILTERED_WIDTH: u32 = WIDEST;
 /// How many times as many candidates the walk goes on for there: the first that fit are not the nearest.
 const FILTERED_MORE: usize = 8;
 
-/// Candidates more than are asked for, since their order is that of 16 bits a number.
+/// Candidates more than are asked for, since their order is by 16 bits of each of the query's numbers.
 const MARGIN: usize = 16;
 
-/// How far a similarity of 16 bits a number may be from the true one: each number errs by at most 2⁻¹¹ of itself.
+/// How far the similarity of a query of 16 bits a number may be from the true one: each number errs by at most 2⁻¹¹ of itself.
 const ROUNDING: f32 = 1e-3;
 
 impl Postgres {
@@ -163,7 +163,7 @@ impl Postgres {
             let found = self.search(half, asked, conditions, "", compared)?;
             let ranked = self.ranked(query, &found, limit)?;
             let (last, worst) = (found.last(), ranked.last());
-            // What was left out may be nearer only if 16 bits could have hidden it.
+            // What was left out may be nearer only if the query's 16 bits could have hidden it.
             let is_sure = found.len() < asked
                 || last.zip(worst).is_none_or(|(last, worst)| last.similarity < worst.similarity - ROUNDING);
             if is_sure {
@@ -173,18 +173,14 @@ impl Postgres {
         }
     }
 
-    /// The best of some candidates, by the vectors that the 16 bits were made of.
+    /// The best of some candidates, by all bits of the query.
     fn ranked(&mut self, query: &[f32], found: &[Neighbor], limit: usize) -> Result<Vec<Neighbor>> {
         let ids: Vec<TrackId> = found.iter().map(|found| found.track).collect();
-        let vectors = self.vectors_of(&ids)?;
-        let space = self.held_space();
-        let mut ranked: Vec<Neighbor> = ids
+        let mut ranked: Vec<Neighbor> = self
+            .embeddings_of(&ids)?
             .into_iter()
-            .zip(vectors)
-            .filter_map(|(track, vector)| {
-                let vector = vector.filter(|vector| vector.len() == query.len())?;
-                Some(Neighbor { track, similarity: dot(query, &space.centre(&vector)).clamp(-1.0, 1.0) })
-            })
+            .filter(|(_, vector)| vector.len() == query.len())
+            .map(|(track, vector)| Neighbor { track, similarity: dot(query, &vector).clamp(-1.0, 1.0) })
             .collect();
         ranked.sort_by(|a, b| b.similarity.total_cmp(&a.similarity).then(a.track.cmp(&b.track)));
         ranked.truncate(limit);

@@ -47,14 +47,26 @@ impl Postgres {
         Ok(self.held_space())
     }
 
+    /// That exact vectors are not there.
+    pub(super) fn unloaded(&self, missing: u64, of: u64) -> BackendError {
+        BackendError::Unloaded { place: self.place().to_string(), missing, of }
+    }
+
     /// Takes the mean of all tracks that are there, of whatever library, and makes their embeddings relative to it, in one
     /// transaction. Returns how many.
     pub(crate) fn recentre(&mut self) -> Result<u64> {
         let model = self.model.clone();
         let done = self.run(|tx| {
+            let sql =
+                "select count(*), count(v.id) from voisin_track t left join voisin_vector v on v.id = t.id";
+            let row = tx.query_one(sql, &[])?;
+            let (tracks, vectors): (i64, i64) = (row.get(0), row.get(1));
+            if vectors < tracks {
+                return Ok(Err((tracks - vectors, tracks)));
+            }
             let mut after = -1_i64;
             let mut sum = MeanSum::new(model.dimension);
-            let sql = "select id, vector from voisin_track where id > $1 order by id limit $2";
+            let sql = "select id, vector from voisin_vector where id > $1 order by id limit $2";
             loop {
                 let rows = tx.query(sql, &[&after, &ROWS])?;
                 let Some(last) = rows.last() else { break };
@@ -80,8 +92,9 @@ impl Postgres {
                  on conflict (one) do update set mean = excluded.mean, generation = excluded.generation",
                 &[&bytes(space.mean()), &generation],
             )?;
-            Ok(done)
+            Ok(Ok(done))
         })?;
+        let done = done.map_err(|(missing, of)| self.unloaded(missing as u64, of as u64))?;
         self.read_mean()?;
         Ok(done)
     }
