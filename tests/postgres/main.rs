@@ -75,8 +75,8 @@ fn within(most: f64, a: &Value, b: &Value) -> bool {
                 "id" | "generation" | "next" | "track" | "summary" => true,
                 "percentile" | "nearness" | "far" | "note" => a == b || a.is_null() || b.is_null(),
                 "seeds" => same(&by_path(a), &by_path(b)),
-                // Lowered by a share of the labelled tracks, which a sixth digit may move by some of them.
-                "probability" | "probabilities" | "votes" | "novelty" => within(5e-3, a, b),
+                // Lowered by a share of the labelled tracks, which a fifth digit may move by some of them.
+                "probability" | "probabilities" | "votes" | "novelty" => within(2e-2, a, b),
                 _ => within(most, a, b),
             };
             a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| member(key, a, b)))
