@@ -117,7 +117,8 @@ fn an_upgrade_begins_with_the_shards() {
     for (i, shard) in cluster.shards.iter().enumerate() {
         shard.psql(
             &format!(
-                "alter table voisin_track_{i} add column vector bytea;
+                "alter table voisin_track_{i} add column vector bytea,
+                    alter column facts type bytea using convert_to(facts::text, 'UTF8');
                  update voisin_track_{i} t set vector = v.vector from voisin_vector_{i} v where v.id = t.id;
                  alter table voisin_track_{i} alter column vector set not null;
                  drop table voisin_vector_{i}"
@@ -127,7 +128,8 @@ fn an_upgrade_begins_with_the_shards() {
     }
     let coordinator = &cluster.coordinator;
     coordinator.psql(
-        "drop table voisin_vector; alter table voisin_track add column vector bytea not null;
+        "drop table voisin_vector; alter table voisin_track drop column facts;
+         alter table voisin_track add column vector bytea not null, add column facts bytea not null;
          update voisin_state set schema = 4",
         &[],
     );

@@ -208,14 +208,25 @@ fn pull_returns_every_record_as_it_was_pushed() {
         .unwrap()
         .set_setting("person", Some("composer"))
         .unwrap();
+    // Numbers of all digits, in a file whose path is its own title.
+    let mut odd = track(300, [&[1.0][..], &[0.0; DIMENSION - 1]].concat());
+    odd.facts.audio.seconds = 180.036_281_179_138_3;
+    odd.facts.files[0].tags.bpm = Some(1e-300 / 3.0);
+    odd.facts.files[0].tags.replay_gain = Some(-0.0);
+    odd.facts.files[0].tags.title = Some("\"bpm\":\"3\" \\u0000".into());
+    Library::open(&sandbox.path("library"), OpenMode::ReadWrite).unwrap().take_in(&[(None, odd)]).unwrap();
     push(&sandbox, &server, &["--windows"]);
+    // As docs/scale.md asks.
+    let asked = "select f #>> '{record,path}' from voisin_track t, jsonb_array_elements(facts -> 'files') f
+        where facts @> '{\"audio\": {\"codec\": \"flac\"}}' and t.year = 1960 and (f #> '{tags,title}') ? 'title 290'";
+    assert_eq!(server.psql(asked, &[]), "/music/0/album 40/290.flac");
     let other = Sandbox::new();
     let pull = |sandbox: &Sandbox| {
         let output = sandbox.run(["pull", "--from", &url, "--format", "json"]);
         assert_eq!(code(&output), 0, "{}", text(&output.stderr));
         json(output)
     };
-    assert_eq!(pull(&other)["added"], 300);
+    assert_eq!(pull(&other)["added"], 301);
     assert_eq!(pull(&other)["added"], 0);
     let person = Library::open(&other.path("library"), OpenMode::ReadOnly).unwrap().setting("person");
     assert_eq!(person.unwrap().as_deref(), Some("composer"), "whom tracks count as by");
@@ -227,7 +238,7 @@ fn pull_returns_every_record_as_it_was_pushed() {
     drop(library);
     push(&sandbox, &server, &[]);
     pull(&other);
-    assert_eq!(json(other.run(["status", "--format", "json"]))["tracks"], 298);
+    assert_eq!(json(other.run(["status", "--format", "json"]))["tracks"], 299);
     // A database that does not answer leaves no library behind.
     let third = Sandbox::new();
     let nowhere = third.run(["pull", "--from", "postgres://voisin@127.0.0.1:1/none"]);

@@ -154,7 +154,7 @@ impl Server {
     /// Everything that a push leaves behind, but for when and in how many steps.
     pub(super) fn tables(&self) -> String {
         self.psql(
-            "select id, md5(content || facts || coalesce(windows, '') || digest), source, path, genres, words,
+            "select id, md5(content || coalesce(windows, '') || digest), facts, source, path, genres, words,
                 md5(embedding::text), md5(vector) from voisin_track full join voisin_vector using (id) order by id;
              select name, md5(value) from voisin_setting order by name;
              select model, fingerprint, dimension from voisin_state;",

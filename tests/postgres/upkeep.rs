@@ -82,6 +82,11 @@ fn upgrade(programs: &Path, schema: u32, sql: &str) {
     assert_eq!(fine_json(pulled.run(["pull", "--from", &url, "--format", "json"]))["added"], 22);
     let kept = facts(&pulled);
     assert!(facts(&sandbox).iter().all(|(content, facts)| kept.get(content) == Some(facts)));
+    // One has a title with NUL, which stays as the bytes that it was.
+    let queryable = "select count(*), count(*) filter (where facts #>> '{audio,content}' = encode(content, 'hex')
+        and (facts #> '{audio,seconds}')::float8 = seconds and (facts #> '{descriptors,tempo}')::float8 = tempo),
+        count(*) filter (where facts ? 'hex') from voisin_track";
+    assert_eq!(server.psql(queryable, &[]), "22|21|1");
     // The tables are those of a new database.
     push(&sandbox, &new, &[]);
     assert_eq!(catalogue(&server), catalogue(&new));

@@ -58,7 +58,11 @@ const TRACK: [(&str, &str, &str); 28] = [
         "text not null",
         "folded artists, titles, albums and file names of all files, for questions by words",
     ),
-    ("facts", "bytea not null", "all that is known of the recording: JSON in UTF-8"),
+    (
+        "facts",
+        "jsonb not null",
+        "all that is known of the recording; text with NUL, which jsonb does not know, as {\"hex\": its bytes}",
+    ),
     (
         "windows",
         "bytea",
@@ -254,7 +258,7 @@ alter table voisin_gone add column barred boolean not null default false;
             sql.push_str(&upgrade_of_shard(from, "voisin_track"));
         } else {
             sql.push_str(&foreign_vectors(shards));
-            sql.push_str(UPGRADED_COLUMNS);
+            sql.push_str(UPGRADED_PARTITIONS);
             // Fails where a shard has not been brought forward: nothing is changed here then.
             for shard in 0..shards {
                 let _ = writeln!(sql, "select from voisin_vector_{shard} limit 1;");
@@ -286,8 +290,21 @@ pub(super) fn upgrade_of_shard(from: i32, table: &str) -> String {
     sql
 }
 
-/// How columns of the table of tracks become those of schema 5.
-const UPGRADED_COLUMNS: &str = "alter table voisin_track drop column vector;\n";
+/// How columns of a table of tracks become those of schema 5. What jsonb cannot hold stays as the bytes that it was.
+const UPGRADED_COLUMNS: &str = r#"create function pg_temp.facts(facts bytea, content bytea) returns jsonb language plpgsql as $$
+begin
+  return (regexp_replace(
+    regexp_replace(convert_from(facts, 'UTF8'), '"content":\[[0-9,]*\]', '"content":"' || encode(content, 'hex') || '"'),
+    '"(seconds|tempo|loudness|bpm|replay_gain)":"(0|-?[0-9.]*[1-9][0-9.]*)"', '"\1":\2', 'g'))::jsonb;
+exception when others then
+  return jsonb_build_object('hex', encode(facts, 'hex'));
+end $$;
+alter table voisin_track drop column vector, alter column facts type jsonb using pg_temp.facts(facts, content);
+drop function pg_temp.facts(bytea, bytea);
+"#;
+
+/// The same of partitions, whose rows lie elsewhere.
+const UPGRADED_PARTITIONS: &str = "alter table voisin_track drop column vector, drop column facts;\nalter table voisin_track add column facts jsonb not null;\n";
 
 /// Short vectors stay in their row, where a search reads them without a detour.
 fn storage(table: &str, dimension: usize) -> String {

@@ -1,8 +1,11 @@
 //! A recording as a row of the table of tracks, and back.
 
+use std::fmt::Write as _;
+
 use half::f16;
 use ndarray::Array2;
 use postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
+use serde_json::Value;
 
 use super::{Result, StoredTrack};
 use voisin::LibrarySpace;
@@ -81,6 +84,96 @@ impl ToSql for HalfVector {
     }
 
     to_sql_checked!();
+}
+
+/// What is known of a recording, for a column of `jsonb`.
+#[derive(Debug)]
+pub(super) struct FactsJson(String);
+
+/// Members of it that are numbers of 64 bits: the form that travels between libraries has them as text.
+const NUMBERS: [&str; 5] = ["seconds", "tempo", "loudness", "bpm", "replay_gain"];
+
+/// The one member of an object that stands for text which `jsonb` cannot hold: its bytes in hexadecimal.
+const ESCAPE: &str = "hex";
+
+impl FactsJson {
+    fn new(facts: &TrackFacts) -> Result<Self> {
+        let mut json = serde_json::to_value(facts).map_err(std::io::Error::other)?;
+        json["audio"]["content"] = facts.audio.content.to_string().into();
+        to_jsonb("", &mut json);
+        Ok(Self(json.to_string()))
+    }
+}
+
+impl ToSql for FactsJson {
+    fn to_sql(&self, _: &Type, out: &mut bytes::BytesMut) -> Result<IsNull, Boxed> {
+        use bytes::BufMut as _;
+        // The version of the server's own form.
+        out.put_u8(1);
+        out.put_slice(self.0.as_bytes());
+        Ok(IsNull::No)
+    }
+
+    fn accepts(kind: &Type) -> bool {
+        *kind == Type::JSONB
+    }
+
+    to_sql_checked!();
+}
+
+/// - `name`: of the member that has this value
+fn to_jsonb(name: &str, value: &mut Value) {
+    match value {
+        // A zero has no sign there.
+        Value::String(text) if NUMBERS.contains(&name) && text.as_str() != "-0" => {
+            if let Some(number) = text.parse().ok().filter(|number: &f64| number.is_finite()) {
+                *value = number.into();
+            }
+        }
+        Value::String(text) if text.contains('\0') => {
+            *value = serde_json::json!({ ESCAPE: hex(text.as_bytes()) });
+        }
+        Value::Array(values) => values.iter_mut().for_each(|value| to_jsonb("", value)),
+        Value::Object(members) => members.iter_mut().for_each(|(name, value)| to_jsonb(name, value)),
+        _ => {}
+    }
+}
+
+fn from_jsonb(name: &str, value: &mut Value) {
+    match value {
+        Value::Number(number) if NUMBERS.contains(&name) => *value = number.to_string().into(),
+        Value::String(hex) if name == "content" => {
+            if let Some(bytes) = bytes_of(hex) {
+                *value = bytes.into();
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(|value| from_jsonb("", value)),
+        Value::Object(members) => match escaped(members).map(String::from_utf8) {
+            Some(Ok(text)) => *value = text.into(),
+            _ => members.iter_mut().for_each(|(name, value)| from_jsonb(name, value)),
+        },
+        _ => {}
+    }
+}
+
+/// The bytes that an object stands for.
+fn escaped(members: &serde_json::Map<String, Value>) -> Option<Vec<u8>> {
+    bytes_of(members.get(ESCAPE).filter(|_| members.len() == 1)?.as_str()?)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Bytes that are written in hexadecimal.
+fn bytes_of(hex: &str) -> Option<Vec<u8>> {
+    let (pairs, rest) = hex.as_bytes().as_chunks::<2>();
+    let byte = |pair: &[u8; 2]| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok();
+    if rest.is_empty() { pairs.iter().map(byte).collect() } else { None }
 }
 
 /// What lists are sorted by of a track: as of a library on a disk, by the tags of its first file.
@@ -162,7 +255,7 @@ pub(super) struct TrackRow {
     album_keys: Vec<i64>,
     genre_keys: Vec<i64>,
     words: String,
-    facts: Vec<u8>,
+    facts: FactsJson,
     windows: Option<Vec<u8>>,
     pub(super) digest: Vec<u8>,
     embedding: HalfVector,
@@ -189,6 +282,7 @@ pub(super) fn genre_keys(genres: &[voisin_learn::genre::Genre]) -> Vec<i64> {
     unique(genres.iter().map(|genre| hash(genre.key().as_bytes())).collect())
 }
 
+/// What is known of a recording as it travels between libraries, by which a push tells what has changed.
 pub(super) fn facts_bytes(facts: &TrackFacts) -> Result<Vec<u8>> {
     serde_json::to_vec(facts).map_err(|error| std::io::Error::other(error).into())
 }
@@ -230,12 +324,11 @@ impl TrackRow {
             }
         }
         let years = || tags().filter_map(|tags| tags.year);
-        let facts_json = facts_bytes(facts)?;
         let genre_keys = genre_keys(genres);
         let embedding = HalfVector::new(&space.centre(&record.vector));
         let windows =
             (with_windows && !record.windows.starts.is_empty()).then(|| windows_bytes(&record.windows));
-        let mut digest = facts_digest(&facts_json, &genre_keys).to_vec();
+        let mut digest = facts_digest(&facts_bytes(facts)?, &genre_keys).to_vec();
         let mut hasher = blake3::Hasher::new();
         let vector: Vec<u8> = record.vector.iter().flat_map(|value| value.to_le_bytes()).collect();
         hasher.update(&vector);
@@ -272,7 +365,7 @@ impl TrackRow {
             ),
             genre_keys,
             words,
-            facts: facts_json,
+            facts: FactsJson::new(facts)?,
             windows,
             digest,
             embedding,
@@ -351,14 +444,103 @@ pub(super) fn vector_of(bytes: &[u8]) -> Vec<f32> {
 }
 
 /// What is known of a recording; `None` where another program has changed it beyond use.
-pub(super) fn facts_of(facts: &[u8]) -> Option<TrackFacts> {
-    serde_json::from_slice(facts).ok()
+pub(super) fn facts_of(jsonb: &str) -> Option<TrackFacts> {
+    let mut json: Value = serde_json::from_str(jsonb).ok()?;
+    // Of tables of before, as it travels between libraries.
+    if let Some(bytes) = json.as_object().and_then(escaped) {
+        return serde_json::from_slice(&bytes).ok();
+    }
+    from_jsonb("", &mut json);
+    serde_json::from_value(json).ok()
 }
 
 /// The recording of a row: facts, windows, vector. `None` where another program has changed it beyond use.
-pub(super) fn record(facts: &[u8], windows: Option<&[u8]>, vector: Vec<f32>) -> Option<TrackRecord> {
+pub(super) fn record(facts: &str, windows: Option<&[u8]>, vector: Vec<f32>) -> Option<TrackRecord> {
     let facts = facts_of(facts)?;
     let windows = windows.and_then(|bytes| windows_of(bytes, vector.len()));
     let windows = windows.unwrap_or_else(|| TrackWindows::none(vector.len()));
     Some(TrackRecord { facts, vector, windows })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+    use voisin_library::{AudioFacts, Descriptors, FileRecord, TaggedFile};
+
+    fn facts(numbers: [f64; 5], path: PathBuf, title: &str) -> TrackFacts {
+        let [seconds, tempo, loudness, bpm, replay_gain] = numbers;
+        TrackFacts {
+            audio: AudioFacts {
+                content: ContentId([0xab; 32]),
+                seconds,
+                sample_rate: 44_100,
+                channels: 2,
+                container: "flac".into(),
+                codec: "flac".into(),
+                packets: u64::MAX >> 1,
+                damaged_packets: 0,
+            },
+            added_at: i64::MIN,
+            files: vec![TaggedFile {
+                record: FileRecord { path, size: u64::MAX, mtime_ns: i64::MAX },
+                tags: TrackTags {
+                    title: Some(title.into()),
+                    bpm: Some(bpm),
+                    replay_gain: Some(replay_gain),
+                    musical_key: Some("1".into()),
+                    ..TrackTags::default()
+                },
+            }],
+            descriptors: Some(Descriptors {
+                version: 1,
+                tempo: Some(tempo),
+                loudness: Some(loudness),
+                ..Descriptors::default()
+            }),
+            label: Some("a\0b".into()),
+        }
+    }
+
+    #[test]
+    fn facts_come_back_as_they_were() {
+        let odd = PathBuf::from("/music/\u{fffd} \"seconds\":\"3\"");
+        for numbers in [
+            [180.036_281_179_138_3, 119.999_999_999_999_99, -7.519_999_999_999_999, 120.0, 0.0],
+            [f64::MAX, f64::MIN_POSITIVE, -1e300, 5e-324, 1e-7],
+            [0.1 + 0.2, 1.0 / 3.0, -0.0, 1e15 + 0.3, f64::EPSILON],
+        ] {
+            for title in ["nul\0 \\u0000", "{\"hex\": \"00\"}", "12"] {
+                let facts = facts(numbers, odd.clone(), title);
+                let json = FactsJson::new(&facts).unwrap().0;
+                assert!(!json.contains("\\u0000"), "{json}");
+                let back = facts_of(&json).unwrap();
+                assert_eq!(facts_bytes(&back).unwrap(), facts_bytes(&facts).unwrap(), "{json}");
+            }
+        }
+        let json: Value = serde_json::from_str(
+            &FactsJson::new(&facts([200.5, 120.0, -9.5, f64::NAN, 1.0], odd.clone(), "a")).unwrap().0,
+        )
+        .unwrap();
+        assert_eq!(json["audio"]["content"], "ab".repeat(32));
+        assert_eq!(
+            (&json["audio"]["seconds"], &json["descriptors"]["tempo"]),
+            (&200.5.into(), &120.0.into())
+        );
+        assert_eq!(json["files"][0]["tags"]["bpm"], "NaN", "what is no number stays as it is");
+        assert_eq!(json["files"][0]["tags"]["musical_key"], "1");
+        assert_eq!(json["label"], serde_json::json!({ "hex": "610062" }));
+    }
+
+    #[test]
+    fn facts_of_before_and_damaged_ones() {
+        let old = facts_bytes(&facts([1.5; 5], PathBuf::from("/a"), "nul\0")).unwrap();
+        let back = facts_of(&format!("{{\"hex\": \"{}\"}}", hex(&old))).unwrap();
+        assert_eq!(facts_bytes(&back).unwrap(), old);
+        for damaged in
+            ["", "{", "{}", "[]", "null", "{\"hex\": \"7\"}", "{\"hex\": \"7b7d\"}", "{\"hex\": 7}"]
+        {
+            assert!(facts_of(damaged).is_none(), "{damaged}");
+        }
+    }
 }

@@ -187,7 +187,7 @@ pub(super) fn put(tx: &mut Transaction<'_>, rows: &[&SortRow]) -> Result<(), pos
 pub(super) fn fill(tx: &mut Transaction<'_>) -> Result<(), postgres::Error> {
     let mut after = -1_i64;
     loop {
-        let sql = "select id, facts from voisin_track where id > $1 order by id limit $2";
+        let sql = "select id, facts::text from voisin_track where id > $1 order by id limit $2";
         let found = tx.query(sql, &[&after, &ROWS])?;
         let Some(last) = found.last() else { return Ok(()) };
         after = last.get(0);

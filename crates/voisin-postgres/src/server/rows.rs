@@ -164,7 +164,7 @@ impl Postgres {
             ("embedding", String::new())
         };
         let sql = format!(
-            "select t.id, case when octet_length(facts) <= {MOST_OF_FACTS} then facts end, {windows}, {vector}, genres
+            "select t.id, case when octet_length(facts::text) <= {MOST_OF_FACTS} then facts::text end, {windows}, {vector}, genres
              from {} t {join} where t.id = any ($1)",
             self.table
         );
@@ -181,7 +181,7 @@ impl Postgres {
                     missing += 1;
                     continue;
                 };
-                let facts = row.get::<_, Option<&[u8]>>(1);
+                let facts = row.get::<_, Option<&str>>(1);
                 let record = facts.and_then(|facts| record(facts, row.get(2), vector));
                 match record.filter(|record| record.vector.len() == dimension) {
                     Some(record) => records.push((TrackId(row.get(0)), record, row.get(4))),
