@@ -10,7 +10,7 @@ all), writes them as Parquet files as docs/parquet.md says, takes them into a li
 pgvector (scripts/install_postgres), on loopback; as root it runs them as the user postgres. Prints JSON, which is in
 DIR/report.json after every step, so that a run which is cut short leaves what it has measured; --parts does some of it, beside
 what the report has. Processor seconds are those of the servers (Linux, /proc) and of voisin. Every question is also compared
-with all tracks, which over shards and for many tracks is most of the time: --shard-queries asks less often there. --keep leaves
+with all tracks, which over shards and for many tracks is most of the time: --shard-queries asks less often there. --signs makes an index of one bit a number besides and asks again. --keep leaves
 the servers running, with their addresses in the report, for more questions. --delay asks once more with so many milliseconds
 on the way back from the one server, and from each shard. --lists asks for lists, too.
 
@@ -27,6 +27,7 @@ p.add_argument("--widths", default="40,100,200"); p.add_argument("--binary", def
 p.add_argument("--index-memory", type=int, default=1024, help="MB"); p.add_argument("--shared-buffers", type=int, default=512, help="MB")
 p.add_argument("--shard-queries", type=int, help="questions over shards, where not --queries")
 p.add_argument("--filters", action="store_true", help="also under filters that pass a half to a thousandth")
+p.add_argument("--signs", action="store_true", help="also an index of one bit a number on the one server")
 p.add_argument("--lists", action="store_true", help="also lists in several orders")
 p.add_argument("--parts", default="library,one,shards"); p.add_argument("--keep", action="store_true")
 p.add_argument("--delay", type=float, default=0, help="ms"); p.add_argument("--fit", nargs="+", metavar="REPORT"); p.add_argument("--to", default="10000000,100000000")
@@ -245,6 +246,11 @@ def one():
         note("vector_bytes", int(server.psql("select pg_total_relation_size('voisin_vector')")))
         ask("one", [server], a.queries)
         if a.delay: ask_delayed("one_delayed", server.url.replace(str(server.port), str(delayed(server.port))), a.queries)
+        if a.signs:
+            made = voisin("push", "--to", server.url, "--index-bits", "1", "--index-memory", str(a.index_memory), servers=[server])
+            note("push_signs", {"index_seconds": made["index_seconds"], "index_processor_seconds": made["servers_processor_seconds"],
+                                "index_bytes": int(server.psql(SIZES.format("voisin_track")))})
+            ask("one_signs", [server], a.queries)
         if a.keep: note("one_url", server.url)
     finally:
         if not a.keep: server.stop()

@@ -1,6 +1,6 @@
 //! What an operator does with a database: upgrades, takedowns, libraries that hold the same recordings, indexes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,7 @@ use voisin_library::{Library, OpenMode};
 use voisin_postgres::{BackendError, Mirror, Postgres, PostgresAddress, put};
 
 use super::common::{Sandbox, code, fine, fine_json, json, text};
-use super::servers::{Server, programs};
+use super::servers::{Cluster, Server, programs};
 use super::{facts, push, refused, sandbox_with};
 
 /// What the catalogue says of the tables: columns, indexes, comments.
@@ -316,6 +316,99 @@ fn words_and_filters_go_by_indexes() {
         });
         assert!(counted, "{question:?} does not go by {name}");
     }
+}
+
+/// An index of the signs of the vectors' numbers: readers find it in the catalogue, and put its candidates in order.
+#[test]
+fn a_small_index_is_found_and_its_candidates_are_put_in_order() {
+    let Some(programs) = programs() else { return };
+    let sandbox = sandbox_with(10_000);
+    let (server, cluster) = (Server::start(&programs), Cluster::start(&programs, &sandbox));
+    let url = server.url();
+    let index = || {
+        let sql =
+            "select indexdef from pg_indexes where tablename like 'voisin_track%' and indexdef like '%hnsw%'";
+        server.psql(sql, &[])
+    };
+    let bytes = || -> u64 {
+        let sql = "select sum(pg_relation_size(indexrelid)) from pg_index
+            where pg_get_indexdef(indexrelid) like '%embedding%'";
+        server.psql(sql, &[]).parse().unwrap()
+    };
+    push(&sandbox, &server, &[]);
+    assert!(index().contains("halfvec_ip_ops"), "{}", index());
+    let large = bytes();
+    // One of the other kind takes the place of the one that is there; without the option the kind stays.
+    assert!(push(&sandbox, &server, &["--index-bits", "1"])["index_seconds"].as_f64().is_some());
+    assert!(push(&sandbox, &server, &["--index-bits", "1"])["index_seconds"].is_null());
+    assert!(push(&sandbox, &server, &["--reindex"])["index_seconds"].as_f64().is_some());
+    let small = index();
+    assert!(small.contains("::bit(64)) bit_hamming_ops") && small.lines().count() == 1, "{small}");
+    assert!(2 * bytes() < large + large / 2, "{} of {large}", bytes());
+    let status = fine(sandbox.run(["status", "--backend", &url]));
+    assert!(status.contains("of one bit a number"), "{status}");
+
+    push(&sandbox, &cluster.coordinator, &[]);
+    let printed = fine(sandbox.run(["push", "--print-ddl", "partitioned", "--index-bits", "1"]));
+    for (i, shard) in cluster.shards.iter().enumerate() {
+        let table = format!("-- create index concurrently on voisin_track_{i} ");
+        let statement = printed.lines().find(|line| line.starts_with(&table)).unwrap();
+        shard.psql(statement.trim_start_matches("-- "), &[]);
+        shard.psql("analyze", &[]);
+    }
+    for (asked, servers) in
+        [(&server, vec![&server]), (&cluster.coordinator, cluster.shards.iter().collect())]
+    {
+        let used = || {
+            let sql = "select coalesce(sum(idx_scan), 0) from pg_stat_user_indexes
+                where pg_get_indexdef(indexrelid) like '%bit_hamming_ops%'";
+            servers.iter().map(|server| server.psql(sql, &[]).parse::<u64>().unwrap()).sum::<u64>()
+        };
+        let before = used();
+        let measured = fine_json(sandbox.run([
+            "eval",
+            "index",
+            "--widths",
+            "5,250",
+            "--queries",
+            "50",
+            "--dry-run",
+            "--recall",
+            "0.5",
+            "--format",
+            "json",
+            "--backend",
+            &asked.url(),
+        ]));
+        let recall = |i: usize| measured["widths"][i]["recall"].as_f64().unwrap();
+        // 64 signs say little of 64 numbers; of 256 they are enough (BENCHMARKS.md).
+        assert!(recall(1) > 0.85 && recall(0) + 0.1 < recall(1), "{measured}");
+        // What a session did is counted when it has ended.
+        let counted = (0..100).any(|_| {
+            std::thread::sleep(Duration::from_millis(50));
+            used() >= before + 100
+        });
+        assert!(counted, "{} scans", used() - before);
+        // What is found is in the order of all 16 bits.
+        let ask = |more: &[&str]| -> BTreeMap<String, String> {
+            let url = asked.url();
+            let words = ["similar", "title 12", "--format", "json", "--backend", &url];
+            let answer = fine_json(sandbox.run(words.iter().chain(more)));
+            let found = answer["neighbours"].as_array().unwrap();
+            let similarities: Vec<f64> =
+                found.iter().map(|one| one["similarity"].as_f64().unwrap()).collect();
+            assert!(similarities.len() == 10 && similarities.is_sorted_by(|a, b| a >= b), "{answer}");
+            found.iter().map(|one| (one["path"].to_string(), one["title"].to_string())).collect()
+        };
+        let (exact, found) = (ask(&["--exact"]), ask(&[]));
+        let both = found.keys().filter(|path| exact.contains_key(*path)).count();
+        assert!(both >= 6, "{both} of {exact:?}: {found:?}");
+    }
+    // A process that answers for long learns of another index by the generation.
+    let generation = || server.psql("select generation from voisin_state", &[]);
+    let before = generation();
+    push(&sandbox, &server, &["--index-bits", "16"]);
+    assert!(index().contains("halfvec_ip_ops") && generation() != before, "{}", index());
 }
 
 #[test]

@@ -20,6 +20,16 @@ pub enum Form {
     Citus,
 }
 
+/// What the vector index holds of each vector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum IndexCodes {
+    /// 16 bits of each number.
+    #[default]
+    Halves,
+    /// The sign of each number, one bit: candidates are put in order by the 16 bits that the table has.
+    Signs,
+}
+
 /// Columns of the table of tracks, in the order in which they are sent: name, type, what it holds. `$N` stands for the
 /// length of a vector.
 const TRACK: [(&str, &str, &str); 28] = [
@@ -314,11 +324,18 @@ fn storage(table: &str, dimension: usize) -> String {
     format!("alter table {table} alter column embedding set storage plain;\n")
 }
 
+/// The signs of a vector's numbers.
+pub(super) fn signs(dimension: usize) -> String {
+    format!("binary_quantize(embedding)::bit({dimension})")
+}
+
 /// The statement that makes the vector index; vectors are of length 1, so the inner product is the cosine.
-pub(super) fn vector_index(table: &str) -> String {
-    format!(
-        "create index concurrently on {table} using hnsw (embedding halfvec_ip_ops) with (m = 16, ef_construction = 128)"
-    )
+pub(super) fn vector_index(table: &str, codes: IndexCodes, dimension: usize) -> String {
+    let of = match codes {
+        IndexCodes::Halves => "embedding halfvec_ip_ops".to_owned(),
+        IndexCodes::Signs => format!("({}) bit_hamming_ops", signs(dimension)),
+    };
+    format!("create index concurrently on {table} using hnsw ({of}) with (m = 16, ef_construction = 128)")
 }
 
 /// What the first server has beside the tables of tracks and vectors, in every form.
@@ -340,7 +357,8 @@ pub(super) fn single(dimension: usize) -> String {
 }
 
 /// All statements of a form, for an operator to run.
-pub fn print(form: Form, dimension: usize) -> String {
+pub fn print(form: Form, dimension: usize, codes: IndexCodes) -> String {
+    let index = |table: &str| vector_index(table, codes, dimension);
     let header = format!(
         "-- Tables of voisin, schema {SCHEMA}, for vectors of {dimension} numbers. Run it once with psql, then: voisin push\n"
     );
@@ -350,7 +368,7 @@ pub fn print(form: Form, dimension: usize) -> String {
         Form::Single => format!(
             "{header}{extension}{}{state}-- After the first push, which does this itself:\n-- {};\n",
             single(dimension),
-            vector_index("voisin_track"),
+            index("voisin_track"),
         ),
         Form::Citus => format!(
             "{header}{extension}create extension if not exists citus;\n{EXTENSIONS}{STATE}create table voisin_track (\n{},\n  primary key (id)\n);\n{}{}select create_distributed_table('voisin_track', 'id');\nselect create_distributed_table('voisin_vector', 'id', colocate_with => 'voisin_track');\n{}{}{state}-- Searches set their width within their transaction, which is to reach the workers:\nalter database :\"DBNAME\" set citus.propagate_set_commands = 'local';\n-- After the first push, which does this itself:\n-- {};\n",
@@ -359,13 +377,20 @@ pub fn print(form: Form, dimension: usize) -> String {
             storage("voisin_track", dimension),
             indexes("voisin_track", 0),
             beside_tracks(dimension),
-            vector_index("voisin_track"),
+            index("voisin_track"),
         ),
-        Form::Partitioned(shards) => partitioned(&header, extension, &state, dimension, shards),
+        Form::Partitioned(shards) => partitioned(&header, extension, &state, dimension, shards, &index),
     }
 }
 
-fn partitioned(header: &str, extension: &str, state: &str, dimension: usize, shards: u32) -> String {
+fn partitioned(
+    header: &str,
+    extension: &str,
+    state: &str,
+    dimension: usize,
+    shards: u32,
+    index: &dyn Fn(&str) -> String,
+) -> String {
     let mut sql = header.to_owned();
     sql.push_str(
         "-- Fill in the variables (psql -v shard0_host=… and so on), run each part on its server, the shards first.\n",
@@ -379,7 +404,7 @@ fn partitioned(header: &str, extension: &str, state: &str, dimension: usize, sha
             vectors(&table),
             storage(&table, dimension),
             indexes(&table, 0),
-            vector_index(&table),
+            index(&table),
         );
     }
     let _ = write!(

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::ddl;
+use super::ddl::{self, IndexCodes};
 use super::row::{HALF_DIGEST, TrackRow, facts_bytes, facts_digest, genre_keys, id_of};
 use super::server::{IndexState, SYNONYMS, WantedVectors};
 use super::{BackendError, Postgres, Result, StoredTrack, TrackStore as _};
@@ -45,6 +45,8 @@ pub struct PushOptions {
     pub windows: bool,
     /// Whether the vector index is made.
     pub index: IndexMaking,
+    /// What it holds of each vector; `None`: as the one that is there. One that holds something else is made anew.
+    pub codes: Option<IndexCodes>,
     /// The statement that makes it, where not pgvector's own.
     pub index_sql: Option<String>,
     /// Memory for making it, MB; `None`: as the server has it.
@@ -201,7 +203,10 @@ pub fn push(
     summary.seconds = start.elapsed().as_secs_f64();
     let makes_index = match to.index_state()? {
         IndexState::Missing => options.index != IndexMaking::Never,
-        IndexState::There(_) => options.index == IndexMaking::Anew,
+        IndexState::There(_) => {
+            let is_other = options.codes.is_some_and(|codes| codes != to.codes());
+            options.index == IndexMaking::Anew || options.index == IndexMaking::Missing && is_other
+        }
         IndexState::OnShards => false,
     };
     if makes_index && to.size()?.0 > 0 {
@@ -386,8 +391,12 @@ fn send_settings(library: &Library, to: &mut Postgres) -> Result<()> {
 }
 
 /// Bytes that pgvector's graph takes while it is made: measured, 1 293 a vector of 256 numbers, 1 805 of 512.
-fn index_memory(rows: u64, dimension: usize) -> u64 {
-    rows * (2 * dimension as u64 + 790)
+fn index_memory(rows: u64, dimension: usize, codes: IndexCodes) -> u64 {
+    let of_vector = match codes {
+        IndexCodes::Halves => 2 * dimension,
+        IndexCodes::Signs => dimension / 8,
+    };
+    rows * (of_vector as u64 + 790)
 }
 
 fn make_index(to: &mut Postgres, options: &PushOptions, progress: &mut dyn FnMut(PushEvent)) -> Result<f64> {
@@ -399,9 +408,10 @@ fn make_index(to: &mut Postgres, options: &PushOptions, progress: &mut dyn FnMut
         let sql = "select pg_size_bytes(current_setting('maintenance_work_mem'))::text";
         Ok(tx.query_one(sql, &[])?.get(0))
     })?;
-    let needed = index_memory(to.size()?.0, to.model().dimension);
+    let codes = options.codes.unwrap_or(to.codes());
+    let needed = index_memory(to.size()?.0, to.model().dimension, codes);
     progress(PushEvent::Indexing { needed, given: given.parse().unwrap_or_default() });
-    let own = ddl::vector_index("voisin_track");
+    let own = ddl::vector_index("voisin_track", codes, to.model().dimension);
     // One that was not finished serves nobody and costs every writer; one that serves goes when the new one does.
     let unfinished = to.vector_indexes(false)?;
     to.drop_indexes(&unfinished)?;
@@ -410,6 +420,7 @@ fn make_index(to: &mut Postgres, options: &PushOptions, progress: &mut dyn FnMut
     to.execute(options.index_sql.as_deref().unwrap_or(&own))?;
     to.place().take_notices().into_iter().for_each(|notice| progress(PushEvent::Notice(notice)));
     to.drop_indexes(&former)?;
+    to.index_made()?;
     // The planner and the filters' counts go by what it knows of the table.
     to.execute("analyze voisin_track, voisin_order")?;
     Ok(start.elapsed().as_secs_f64())

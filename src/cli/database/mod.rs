@@ -11,6 +11,7 @@ mod worker;
 use std::error::Error;
 use std::ffi::OsString;
 
+use voisin_postgres::ddl::IndexCodes;
 use voisin_postgres::{BackendError, IndexState, Postgres, PostgresAddress, Remote, TracksNeeded};
 
 use super::remote::{DatabaseAddress, RemoteLibrary};
@@ -61,7 +62,7 @@ pub(crate) fn remedy(error: &(dyn Error + 'static)) -> Option<Remedy> {
 fn tell_status(remote: &mut Remote, json: &mut StatusJson) -> anyhow::Result<()> {
     let store = remote.store();
     let (size, width, shards) = (store.counts()?, store.width(), store.shards().len());
-    let index = store.index_state()?;
+    let (index, codes) = (store.index_state()?, store.codes());
     json.library = store.place().to_string();
     (json.tracks, json.files, json.windows) = (size.tracks, size.files, size.windows);
     (json.index_generation, json.database_bytes) = (size.generation, size.bytes);
@@ -80,8 +81,9 @@ fn tell_status(remote: &mut Remote, json: &mut StatusJson) -> anyhow::Result<()>
     };
     json.search.mode = "hnsw";
     json.search.why = format!(
-        "{}; the database's own index, of width {width}; filters that leave few tracks are compared in full",
-        count(size.tracks, "track")
+        "{}; the database's own index, {}of width {width}; filters that leave few tracks are compared in full",
+        count(size.tracks, "track"),
+        if codes == IndexCodes::Signs { "of one bit a number, " } else { "" }
     );
     Ok(())
 }

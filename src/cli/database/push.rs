@@ -43,13 +43,17 @@ pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> 
     }
     let engine = Engine::from_library(Library::open_to_read(&context.library_dir())?);
     let model = engine.model()?;
+    let codes = args.index_bits.as_deref().map(|bits| match bits {
+        "1" => ddl::IndexCodes::Signs,
+        _ => ddl::IndexCodes::Halves,
+    });
     if let Some(form) = args.print_ddl {
         let form = match form {
             DdlForm::Single => ddl::Form::Single,
             DdlForm::Partitioned => ddl::Form::Partitioned(args.shards),
             DdlForm::Citus => ddl::Form::Citus,
         };
-        render::print_line(&ddl::print(form, model.dimension))?;
+        render::print_line(&ddl::print(form, model.dimension, codes.unwrap_or_default()))?;
         return Ok(Ending::Fine);
     }
     let Some(place) = place(args.to.as_deref())? else {
@@ -66,6 +70,7 @@ pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> 
             (false, false) => IndexMaking::Missing,
             (false, true) => IndexMaking::Anew,
         },
+        codes,
         index_sql: index_sql.transpose()?,
         index_memory: args.index_memory,
         recentre: args.recentre,

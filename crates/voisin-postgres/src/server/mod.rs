@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use postgres::Transaction;
 use postgres::types::ToSql;
 
+use super::ddl::IndexCodes;
 use super::filter;
 use super::row::{HalfVector, TrackRow};
 use super::{Effort, PostgresAddress, Result, StoredTrack, TrackStore};
@@ -35,6 +36,9 @@ pub(super) struct WantedVectors {
     pub(super) exact: bool,
 }
 
+/// Which indexes of a table are of its vectors, by whatever statement they were made.
+const OF_VECTORS: &str = "pg_get_indexdef(indexrelid) like '%embedding%'";
+
 /// Most rows of an answer that are asked for at once.
 const ROWS: usize = 1000;
 
@@ -48,6 +52,8 @@ pub struct Postgres {
     table: String,
     model: StoredModel,
     width: u32,
+    /// What the vector index of this table holds.
+    codes: IndexCodes,
     /// Foreign servers on which parts of the tracks lie; none where this server has them all.
     shards: Vec<String>,
     /// Tables of these parts.
@@ -122,6 +128,34 @@ impl Postgres {
         self.width
     }
 
+    /// What the vector index holds of each vector; of shards, each knows its own.
+    pub fn codes(&self) -> IndexCodes {
+        self.codes
+    }
+
+    /// Reads what the vector index holds; where there are two, the one that holds more serves.
+    fn read_codes(&mut self) -> Result<()> {
+        let sql = format!(
+            "select bool_and(pg_get_indexdef(indexrelid) like '%binary_quantize%') from pg_index
+             where indrelid = $1::text::regclass and indisvalid and {OF_VECTORS}"
+        );
+        let table = self.table.clone();
+        let are_signs: Option<bool> = self.run(|tx| Ok(tx.query_one(&sql, &[&table])?.get(0)))?;
+        self.codes = if are_signs == Some(true) { IndexCodes::Signs } else { IndexCodes::Halves };
+        Ok(())
+    }
+
+    /// Notes that a vector index was made. One that holds something else is a change, so that who answers from here for long
+    /// looks again.
+    pub(super) fn index_made(&mut self) -> Result<()> {
+        let former = self.codes;
+        self.read_codes()?;
+        if self.codes != former {
+            self.run(rows::next_generation)?;
+        }
+        Ok(())
+    }
+
     /// Foreign servers on which parts of the tracks lie.
     pub fn shards(&self) -> &[String] {
         &self.shards
@@ -173,12 +207,11 @@ impl Postgres {
         if !self.shards.is_empty() {
             return Ok(IndexState::OnShards);
         }
-        let bytes: Option<i64> = self.run(|tx| {
-            let sql = "select pg_relation_size(i.indexrelid) from pg_index i join pg_attribute a
-                on a.attrelid = i.indrelid and a.attnum = any (i.indkey::smallint[])
-                where i.indrelid = 'voisin_track'::regclass and a.attname = 'embedding' and i.indisvalid limit 1";
-            Ok(tx.query_opt(sql, &[])?.map(|row| row.get(0)))
-        })?;
+        let sql = format!(
+            "select pg_relation_size(indexrelid) from pg_index
+             where indrelid = 'voisin_track'::regclass and indisvalid and {OF_VECTORS} limit 1"
+        );
+        let bytes: Option<i64> = self.run(|tx| Ok(tx.query_opt(&sql, &[])?.map(|row| row.get(0))))?;
         Ok(bytes.map_or(IndexState::Missing, |bytes| IndexState::There(bytes as u64)))
     }
 
@@ -186,10 +219,11 @@ impl Postgres {
     ///
     /// - `finished`: those that serve; else those whose making was broken off
     pub(super) fn vector_indexes(&mut self, finished: bool) -> Result<Vec<String>> {
-        let sql = "select i.indexrelid::regclass::text from pg_index i join pg_attribute a
-            on a.attrelid = i.indrelid and a.attnum = any (i.indkey::smallint[])
-            where i.indrelid = 'voisin_track'::regclass and a.attname = 'embedding' and i.indisvalid = $1";
-        self.run(|tx| Ok(tx.query(sql, &[&finished])?.iter().map(|row| row.get(0)).collect()))
+        let sql = format!(
+            "select indexrelid::regclass::text from pg_index
+             where indrelid = 'voisin_track'::regclass and indisvalid = $1 and {OF_VECTORS}"
+        );
+        self.run(|tx| Ok(tx.query(&sql, &[&finished])?.iter().map(|row| row.get(0)).collect()))
     }
 
     pub(super) fn drop_indexes(&mut self, names: &[String]) -> Result<()> {

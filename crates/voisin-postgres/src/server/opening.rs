@@ -7,7 +7,7 @@ use postgres::error::SqlState;
 
 use super::search::WIDEST;
 use super::{Connection, Postgres, SYNONYMS, Shards, order};
-use crate::ddl::{self, OLDEST_SCHEMA, SCHEMA};
+use crate::ddl::{self, IndexCodes, OLDEST_SCHEMA, SCHEMA};
 use crate::{BackendError, PostgresAddress, Result};
 use voisin::{EngineError, check_model};
 use voisin_learn::genre::Taxonomy;
@@ -49,6 +49,7 @@ impl Postgres {
                 manifest_json: String::new(),
             },
             width: 0,
+            codes: IndexCodes::default(),
             shards: Vec::new(),
             parts: Vec::new(),
             direct: Shards::default(),
@@ -231,6 +232,7 @@ impl Postgres {
         })?;
         self.width = width.clamp(1, WIDEST);
         self.read_mean()?;
+        self.read_codes()?;
         (self.shards, self.parts) = self.run(foreign_parts)?.into_iter().unzip();
         self.shards.dedup();
         let synonyms = self.settings()?.remove(SYNONYMS);

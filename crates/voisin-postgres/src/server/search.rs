@@ -3,6 +3,7 @@
 use postgres::types::ToSql;
 
 use super::{Postgres, Shards};
+use crate::ddl::{self, IndexCodes};
 use crate::filter::values;
 use crate::row::HalfVector;
 use crate::{BackendError, Effort, Result};
@@ -23,6 +24,9 @@ const FILTERED_WIDTH: u32 = WIDEST;
 
 /// How many times as many candidates the walk goes on for there: the first that fit are not the nearest.
 const FILTERED_MORE: usize = 8;
+
+/// How many times as many candidates the signs of their numbers choose: the true nearest are not among the first of these.
+const SIGNS_MORE: usize = 4;
 
 /// Candidates more than are asked for, since their order is by 16 bits of each of the query's numbers.
 const MARGIN: usize = 16;
@@ -119,28 +123,43 @@ impl Postgres {
         parts.collect::<Vec<_>>().join(" union all ")
     }
 
-    fn search(
-        &mut self,
-        query: &HalfVector,
-        limit: usize,
-        conditions: &FilterSql,
-        settings: &str,
-        (distance, order): (&str, &str),
-    ) -> Result<Vec<Neighbor>> {
+    /// The question for the nearest by their distances at 16 bits.
+    fn by_distance(&self, (distance, order): (&str, &str), conditions: &FilterSql, limit: usize) -> String {
         let each = format!("{} order by {order} limit {limit}", conditions.sql);
         // Parts are ordered by a column that is asked for, and all of them by another: so PostgreSQL has no step between a
         // part and the whole, does not merge, and asks the parts at the same time.
         let of_parts = self.of_parts(&format!("id, {distance} as distance"), &each);
-        let sql = format!(
+        format!(
             "select id, -distance as similarity from ({of_parts}) parts order by similarity desc, id limit {limit}"
-        );
+        )
+    }
+
+    /// The question for the nearest, by their distances at 16 bits, of candidates by their signs.
+    fn by_signs(&self, candidates: usize, conditions: &FilterSql, limit: usize) -> String {
+        format!(
+            "select id, -(embedding <#> $1) as similarity from (select id, embedding from {} where {}
+                order by {} <~> binary_quantize($1::halfvec) limit {candidates}) candidates
+             order by similarity desc, id limit {limit}",
+            self.table,
+            conditions.sql,
+            ddl::signs(self.model.dimension)
+        )
+    }
+
+    fn search(
+        &mut self,
+        query: &HalfVector,
+        sql: &str,
+        conditions: &FilterSql,
+        settings: &str,
+    ) -> Result<Vec<Neighbor>> {
         self.run(|tx| {
             // Within the transaction, so that it holds behind a pool of connections, and a custom plan each time: a
             // general one walks the index where a filter leaves a handful of tracks.
             tx.batch_execute(&format!("set local plan_cache_mode = force_custom_plan;{settings}"))?;
             let values: Vec<&(dyn ToSql + Sync)> =
                 std::iter::once(query as &(dyn ToSql + Sync)).chain(values(conditions)).collect();
-            let rows = tx.query(&sql, &values)?;
+            let rows = tx.query(sql, &values)?;
             let found = rows
                 .iter()
                 .map(|row| Neighbor { track: TrackId(row.get(0)), similarity: row.get::<_, f64>(1) as f32 });
@@ -160,7 +179,7 @@ impl Postgres {
         loop {
             // "+ 0.0" keeps every vector index away, by whatever name.
             let compared = ("(embedding <#> $1) + 0.0", "distance, id");
-            let found = self.search(half, asked, conditions, "", compared)?;
+            let found = self.search(half, &self.by_distance(compared, conditions, asked), conditions, "")?;
             let ranked = self.ranked(query, &found, limit)?;
             let (last, worst) = (found.last(), ranked.last());
             // What was left out may be nearer only if the query's 16 bits could have hidden it.
@@ -234,11 +253,21 @@ impl Postgres {
         } else {
             (width, asked, "off")
         };
+        let (width, sql) = match self.codes {
+            IndexCodes::Halves => (
+                width.max(asked as u32),
+                self.by_distance(("embedding <#> $1", "distance"), conditions, asked),
+            ),
+            IndexCodes::Signs => {
+                let candidates = SIGNS_MORE * if is_filtered { asked } else { asked.max(width as usize) };
+                (width.max(candidates as u32), self.by_signs(candidates, conditions, asked))
+            }
+        };
         let settings = format!(
             "set local hnsw.ef_search = {}; set local hnsw.iterative_scan = {scan}; set local hnsw.max_scan_tuples = 100000",
-            width.max(asked as u32).min(WIDEST)
+            width.min(WIDEST)
         );
-        let found = self.search(&half, asked, conditions, &settings, ("embedding <#> $1", "distance"))?;
+        let found = self.search(&half, &sql, conditions, &settings)?;
         if found.len() < limit {
             // The walk ended before enough were found that fit.
             return self.compare_all(query, &half, limit, conditions);

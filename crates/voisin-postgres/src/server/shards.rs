@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Connection, Postgres};
 use crate::Result;
+use crate::ddl::IndexCodes;
 
 /// How long shards that could not be reached are not tried again.
 const PAUSE: Duration = Duration::from_mins(1);
@@ -81,18 +82,21 @@ impl Postgres {
         let (model, taxonomy, mean) = (&self.model, &self.taxonomy, &self.mean);
         at_once(parts.into_iter(), |(host, port, database, user, table)| {
             let place = place.beside(&host, port, &database, user.as_deref());
-            Ok(Self {
+            let mut shard = Self {
                 connection: Connection::open(&place)?,
                 table,
                 model: model.clone(),
                 width,
+                codes: IndexCodes::default(),
                 shards: Vec::new(),
                 parts: Vec::new(),
                 direct: Shards::Untried,
                 shard_width: None,
                 taxonomy: taxonomy.clone(),
                 mean: mean.clone(),
-            })
+            };
+            shard.read_codes()?;
+            Ok(shard)
         })
     }
 }
