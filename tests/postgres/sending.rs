@@ -410,12 +410,63 @@ fn workers_tell_how_far_they_are_and_hear_what_changed() {
     assert_eq!((&heard["own_done"], &heard["failed"]), (&2.into(), &0.into()));
     assert_eq!(json(worker(&["--add", folder]))["unchanged"], 5);
     let recordings = server.psql("select count(*) from voisin_track", &[]);
-    assert_eq!(recordings, "6", "the former recording stays until it is taken down");
+    assert_eq!(recordings, "5", "the former recording went");
 
     // A table of before has no sizes and times: nothing is heard anew for that.
     server.psql("alter table voisin_job drop column size, drop column mtime_ns", &[]);
     assert_eq!(json(worker(&["--add", folder]))["unchanged"], 5);
     assert_eq!(json(worker(&["--status"]))["done"], 5);
+}
+
+/// A file that changed takes the recording away that it held, unless another file or a library holds it.
+#[test]
+fn what_a_file_held_before_it_changed_goes() {
+    let Some(programs) = programs() else { return };
+    let server = Server::start(&programs);
+    let (sandbox, owner) = (Sandbox::new(), Sandbox::new());
+    let (url, music) = (server.url(), sandbox.path("music"));
+    fs::create_dir_all(&music).unwrap();
+    let song = |name: &str, seed: u64| fs::write(music.join(name), noise_wav(16_000, 8.0, seed)).unwrap();
+    let hear = || {
+        fine(sandbox.run(["worker", "--jobs", &url, "--add", music.to_str().unwrap()]));
+        fine(sandbox.run(["worker", "--jobs", &url, "--with-windows"]));
+    };
+    let rows = || server.psql("select count(*) from voisin_track", &[]);
+    let gone = || server.psql("select count(*), count(*) filter (where barred) from voisin_gone", &[]);
+    let of_b = || {
+        let sql = "select cardinality(paths), jsonb_array_length(facts -> 'files'), md5(windows), md5(vector)
+            from voisin_track join voisin_vector using (id) where facts::text like '%/b.wav%'";
+        server.psql(sql, &[])
+    };
+    for (name, seed) in [("a.wav", 1), ("b.wav", 1), ("c.wav", 2), ("d.wav", 3)] {
+        song(name, seed);
+    }
+    hear();
+    assert_eq!((rows(), gone()), ("3".to_owned(), "0|0".to_owned()));
+    let before = of_b();
+    assert!(before.starts_with("2|2|"), "{before}");
+    // A library holds one of them, too.
+    fine(owner.run(["add", music.join("d.wav").to_str().unwrap()]));
+    assert_eq!(push(&owner, &server, &[])["of_others"], 1);
+    let follower = Sandbox::new();
+    assert_eq!(fine_json(follower.run(["pull", "--from", &url, "--format", "json"]))["added"], 3);
+    for (name, seed) in [("a.wav", 4), ("c.wav", 5), ("d.wav", 6)] {
+        song(name, seed);
+    }
+    hear();
+    assert_eq!((rows(), gone()), ("5".to_owned(), "1|0".to_owned()), "that of c.wav alone went");
+    assert_eq!(of_b(), before.replacen("2|2|", "1|1|", 1));
+    let held = "select count(*) from voisin_held where library <> '' and id in (select id from voisin_track)";
+    assert_eq!(server.psql(held, &[]), "1");
+    // Who follows has the new one of c.wav in place of the former one.
+    follower.run(["pull", "--from", &url]);
+    let contents = |sandbox: &Sandbox| facts(sandbox).into_keys().collect::<Vec<_>>();
+    let former = server.psql("select encode(content, 'hex') from voisin_gone", &[]);
+    assert!(contents(&follower).iter().all(|content| content.to_string() != former));
+    // What it was of goes with the last of its files.
+    song("b.wav", 7);
+    hear();
+    assert_eq!((rows(), gone()), ("5".to_owned(), "2|0".to_owned()));
 }
 
 /// Music in a bucket, dealt by a database, into files of a bucket.

@@ -1,15 +1,19 @@
 //! A library on this disk sent to a database, and back.
 
 use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::ddl::{self, IndexCodes};
-use super::row::{HALF_DIGEST, TrackRow, facts_bytes, facts_digest, genre_keys, id_of};
+use super::filter::no_conditions;
+use super::row::{HALF_DIGEST, TrackRow, facts_bytes, facts_digest, genre_keys, hash, id_of};
 use super::server::{IndexState, SYNONYMS, WantedVectors};
 use super::{BackendError, Postgres, Result, StoredTrack, TrackStore as _};
 use voisin::{Engine, LibrarySpace};
 use voisin_base::track::{ContentId, ContentKind, TrackId};
-use voisin_library::{Intake, Library, LibraryError, MergeOutcome, StoredMean, Track, TrackRecord};
+use voisin_library::{
+    FilterValue, Intake, Library, LibraryError, MergeOutcome, StoredMean, Track, TrackRecord, path_to_bytes,
+};
 
 /// Rows of one transaction.
 pub(super) const BATCH: usize = 1000;
@@ -292,7 +296,8 @@ fn same_kind(to: &mut Postgres, offered: ContentKind) -> Result<()> {
     Ok(())
 }
 
-/// Puts the tracks of a library beside what is there; a recording that is there already is known by more files then.
+/// Puts the tracks of a library beside what is there; a recording that is there already is known by more files then, and one
+/// that was heard in these files before by fewer, or goes.
 /// Belongs to no library: a push takes none of them out.
 pub fn put(engine: &Engine, to: &mut Postgres, windows: bool) -> Result<u64> {
     let mut sent = 0;
@@ -302,7 +307,8 @@ pub fn put(engine: &Engine, to: &mut Postgres, windows: bool) -> Result<u64> {
         let tracks = engine.library().tracks_by_id(ids)?;
         // Two that put the same recording at once would each take the other's files away.
         to.run(|tx| tx.batch_execute("select pg_advisory_lock(1987013493)"))?;
-        let done = put_some(engine, &tracks, to, windows, &space);
+        let done = put_some(engine, &tracks, to, windows, &space)
+            .and_then(|sent| leave_former(engine, &tracks, to, &space).map(|()| sent));
         to.run(|tx| tx.batch_execute("select pg_advisory_unlock(1987013493)"))?;
         sent += done?;
     }
@@ -333,6 +339,45 @@ fn put_some(
     }
     to.send(&rows, "")?;
     Ok(rows.len() as u64)
+}
+
+/// Takes files from the recordings that they were of before these tracks were heard in them. A recording whose last file that
+/// was goes, unless a library holds it.
+fn leave_former(engine: &Engine, tracks: &[Track], to: &mut Postgres, space: &LibrarySpace) -> Result<()> {
+    let files = || tracks.iter().flat_map(|track| &track.files).map(|file| &file.record.path);
+    let heard: HashSet<&PathBuf> = files().collect();
+    let mut keys = Vec::with_capacity(heard.len());
+    for path in &heard {
+        keys.push(hash(path_to_bytes(path)?));
+    }
+    let mut conditions = no_conditions(1);
+    conditions.and("paths && {}", FilterValue::Keys(keys));
+    let now: HashSet<TrackId> = tracks.iter().map(|track| id_of(&track.audio.content)).collect();
+    let mut ids = to.ids(&conditions, usize::MAX >> 1)?;
+    ids.retain(|id| !now.contains(id));
+    let (mut gone, mut fewer) = (Vec::new(), Vec::new());
+    for (id, record, _) in to.fetch(&ids, WantedVectors { windows: false, exact: false })?.0 {
+        let left = record.facts.files.iter().filter(|file| !heard.contains(&file.record.path)).count();
+        if left == 0 {
+            gone.push(id.0);
+        } else if left < record.facts.files.len() {
+            fewer.push(id);
+        }
+    }
+    to.release(&gone, "")?;
+    // What a library holds is as that one has it.
+    let fewer = to.of_workers(&fewer)?;
+    if fewer.is_empty() {
+        return Ok(());
+    }
+    let taxonomy = engine.taxonomy()?;
+    let mut rows = Vec::with_capacity(fewer.len());
+    for (_, mut record, genres) in to.fetch(&fewer, WantedVectors { windows: true, exact: true })?.0 {
+        record.facts.files.retain(|file| !heard.contains(&file.record.path));
+        let genres = taxonomy.named(&genres);
+        rows.push(TrackRow::new(&StoredTrack { record, genres }, true, space)?);
+    }
+    to.send(&rows, "").map(drop)
 }
 
 fn row_of(engine: &Engine, id: TrackId, windows: bool, space: &LibrarySpace) -> Result<Option<TrackRow>> {

@@ -131,6 +131,15 @@ impl Postgres {
         Ok(removed)
     }
 
+    /// Those of these recordings that no library holds.
+    pub(crate) fn of_workers(&mut self, ids: &[TrackId]) -> Result<Vec<TrackId>> {
+        let some: Vec<i64> = ids.iter().map(|id| id.0).collect();
+        self.run(|tx| {
+            let sql = "select unnest($1::bigint[]) except select id from voisin_held where id = any ($1) and library <> ''";
+            Ok(tx.query(sql, &[&some])?.iter().map(|row| TrackId(row.get(0))).collect())
+        })
+    }
+
     /// Ids of recordings that were taken down.
     pub(crate) fn barred(&mut self) -> Result<HashSet<i64>> {
         self.run(|tx| {
