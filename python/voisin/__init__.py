@@ -13,13 +13,16 @@
 Shapes, units and errors are told by each class's documentation.
 """
 
-from ._answers import Embedding, Found, Neighbor, NoSuchTrack, Track
+from ._answers import DatabaseError, Embedding, Found, Neighbor, NoSuchTrack, Track
 from ._options import (
     ClassifyOptions,
     ClustersOptions,
     DuplicatesOptions,
     FindOptions,
     ListOptions,
+    MixOptions,
+    PathOptions,
+    PlaylistOptions,
     SimilarOptions,
 )
 from ._voisin import Embedder, Library, Table, VectorIndex, __version__, models
@@ -27,6 +30,7 @@ from ._voisin import Embedder, Library, Table, VectorIndex, __version__, models
 __all__ = [
     "ClassifyOptions",
     "ClustersOptions",
+    "DatabaseError",
     "DuplicatesOptions",
     "Embedder",
     "Embedding",
@@ -34,8 +38,11 @@ __all__ = [
     "Found",
     "Library",
     "ListOptions",
+    "MixOptions",
     "Neighbor",
     "NoSuchTrack",
+    "PathOptions",
+    "PlaylistOptions",
     "SimilarOptions",
     "Table",
     "Track",

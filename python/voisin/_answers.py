@@ -14,6 +14,11 @@ class NoSuchTrack(KeyError):
     __str__ = Exception.__str__
 
 
+class DatabaseError(RuntimeError):
+    """A library in a database gives no answer: the server is not there or refuses, it holds no library, or what was asked is
+    about all tracks and takes a library in a folder; the text says which, and the next step."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Embedding:
     """What listening gave.

@@ -97,6 +97,96 @@ class SimilarOptions(Filters, total=False):
     unlike_weight: float
 
 
+class Mixing(TypedDict, total=False):
+    """What the mix is like.
+
+    drift: 0: it stays with what it starts from; 1: it goes wherever what was played last leads
+        [default: 0.3].
+    keep_versions: Other recordings of a song that is in it, too.
+    listener: Whose listening that is, as `voisin heard` names them [default: that of all].
+    longest: Nothing longer, in seconds, unless it is at most twice as long as what the mix starts
+        from; 0: however long [default: 900].
+    max_per_album: At most this many songs of one album; 0: as many as fit [default: 3].
+    max_per_artist: At most this many songs of one artist; 0: as many as fit [default: 3].
+    near_only: Fewer songs rather than strangers: what is farther than nearly all tracks here have
+        their nearest.
+    not_heard: What was heard within this time comes last, in seconds; 0: it makes no difference
+        [default: 86400].
+    random_seed: Where the random numbers start: the same mix again [default: another one each
+        time].
+    shortest: Nothing shorter, in seconds, unless it is at least half as long as what the mix starts
+        from [default: 60].
+    taste: How much it counts what was liked, rated and heard often; 0: nothing, and what is
+        disliked may come [default: 0.5].
+    variety: 0: always the nearest; 1: any of those that are near [default: 0.5].
+    """
+
+    drift: float
+    keep_versions: bool
+    listener: str
+    longest: float
+    max_per_album: int
+    max_per_artist: int
+    near_only: bool
+    not_heard: float
+    random_seed: int
+    shortest: float
+    taste: float
+    variety: float
+
+
+class MixOptions(Filters, total=False):
+    """Of `Library.mix`.
+
+    mixing: What the mix is like.
+    """
+
+    mixing: Mixing
+
+
+class PlaylistOptions(Filters, total=False):
+    """Of `Library.playlist`.
+
+    cluster: All tracks of this cluster as seeds.
+    diversity: 0: nearest only; 1: as varied as the neighbourhood allows.
+    harmonic: Each track's key mixes with that of the one before: the same, a fifth up or down, or
+        the relative key.
+    keep_duplicates: Leave copies of the same recording in the list.
+    keep_versions: Leave other versions of a song in the list: by the same artist, with a title that
+        differs in words such as live, remaster, radio edit or remix alone.
+    length: How long, in seconds, instead of how many tracks.
+    max_bpm_step: At most this many beats a minute from one track to the next.
+    max_per_artist: At most this many tracks of one artist; 0: as many as fit.
+    min_similarity: Least similarity to the seed a track is there for.
+    no_duplicates: Look for copies of the same recording in the whole library first, as `duplicates`
+        does where it is rough: finds those of low bit rates, which would pass otherwise.
+    shuffle: Shuffle instead of ordering by small steps: where the random numbers start.
+    """
+
+    cluster: int
+    diversity: float
+    harmonic: bool
+    keep_duplicates: bool
+    keep_versions: bool
+    length: float
+    max_bpm_step: float
+    max_per_artist: int
+    min_similarity: float
+    no_duplicates: bool
+    shuffle: int
+
+
+class PathOptions(TypedDict, total=False):
+    """Of `Library.path_between`.
+
+    max_per_artist: At most this many tracks of one artist.
+    steps: Number of steps [default: as many as it takes].
+    """
+
+    max_per_artist: int
+    steps: int
+
+
 class FindOptions(Filters, total=False):
     """Of `Library.find`.
 

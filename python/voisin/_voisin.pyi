@@ -18,6 +18,9 @@ from ._options import (
     DuplicatesOptions,
     FindOptions,
     ListOptions,
+    MixOptions,
+    PathOptions,
+    PlaylistOptions,
     SimilarOptions,
 )
 
@@ -25,7 +28,8 @@ __all__ = ["Embedder", "Library", "Table", "VectorIndex", "__version__", "models
 
 __version__: str
 
-_Seed: TypeAlias = int | str | PathLike[str] | NDArray[np.floating]
+_Named: TypeAlias = int | str | PathLike[str]
+_Seed: TypeAlias = _Named | NDArray[np.floating]
 _Seeds: TypeAlias = _Seed | Sequence[_Seed]
 _Numbers: TypeAlias = NDArray[np.floating | np.integer] | Sequence[float] | Sequence[Sequence[float]]
 _File: TypeAlias = str | PathLike[str] | bytes | bytearray | memoryview | SupportsRead[bytes]
@@ -93,9 +97,13 @@ class Embedder:
 
 @final
 class Library:
-    def __new__(cls, path: str | PathLike[str] | None = None, *, create: bool = False) -> Library: ...
+    def __new__(
+        cls, path: str | PathLike[str] | None = None, *, create: bool = False, sample: int | None = None
+    ) -> Library: ...
     @property
-    def path(self) -> Path: ...
+    def path(self) -> Path | None: ...
+    @property
+    def address(self) -> str | None: ...
     @property
     def model(self) -> str: ...
     @property
@@ -121,6 +129,32 @@ class Library:
         embedder: Embedder | None = None,
         **options: Unpack[SimilarOptions],
     ) -> list[Neighbor]: ...
+    def mix(
+        self,
+        seeds: _Seeds,
+        limit: int | None = 25,
+        *,
+        played: _Seeds | None = None,
+        embedder: Embedder | None = None,
+        **options: Unpack[MixOptions],
+    ) -> list[Neighbor]: ...
+    def playlist(
+        self,
+        seeds: _Named | Sequence[_Named] | None = None,
+        limit: int | None = 20,
+        *,
+        embedder: Embedder | None = None,
+        **options: Unpack[PlaylistOptions],
+    ) -> dict[str, Any]: ...
+    def path_between(
+        self,
+        start: _Named,
+        end: _Named,
+        *,
+        via: _Named | Sequence[_Named] | None = None,
+        embedder: Embedder | None = None,
+        **options: Unpack[PathOptions],
+    ) -> dict[str, Any]: ...
     def find(self, words: str, limit: int | None = 20, **options: Unpack[FindOptions]) -> list[Found]: ...
     def classify(
         self,
@@ -136,10 +170,19 @@ class Library:
     def mean(self) -> NDArray[np.float32]: ...
     def centred(self, vectors: _Numbers) -> NDArray[np.float32]: ...
     def windows(self, id: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
-    def tracks(self, **options: Unpack[ListOptions]) -> list[Track]: ...
+    def tracks(
+        self, limit: int | None = None, *, after: int | None = None, **options: Unpack[ListOptions]
+    ) -> list[Track]: ...
     def track(self, id: int) -> Track: ...
-    def table(self, *, vectors: bool = True, **options: Unpack[ListOptions]) -> Table: ...
-    def __getnewargs__(self) -> tuple[Path]: ...
+    def table(
+        self,
+        limit: int | None = None,
+        *,
+        after: int | None = None,
+        vectors: bool = True,
+        **options: Unpack[ListOptions],
+    ) -> Table: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[str], dict[str, int | None]]: ...
 
 @final
 class Table:

@@ -32,8 +32,11 @@ pub(crate) trait RemoteLibrary {
     ///
     /// - returns: how many there are, where the sample does not hold them all
     fn fetch_some(&mut self, most: Option<usize>) -> anyhow::Result<Option<u64>>;
-    /// Fetches so many of the nearest of each of these.
-    fn fetch_near(&mut self, seeds: &[Seed], each: usize) -> anyhow::Result<()>;
+    /// Fetches what answers about these tracks are made of.
+    ///
+    /// - `sample`: how many stand for all the others; `None`: as many as is usual
+    /// - returns: what was fetched, where that is not all
+    fn fetch_around(&mut self, seeds: &[Seed], sample: Option<usize>) -> anyhow::Result<Option<String>>;
     /// As [`Engine::list`].
     fn list(&mut self, query: &TrackQuery) -> anyhow::Result<TrackPage>;
     /// Window vectors are not needed of what is fetched from now on.

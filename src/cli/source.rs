@@ -11,18 +11,6 @@ use crate::answers::status::StatusJson;
 use crate::engine::{Engine, Seed, SimilarOptions, SimilarTrack, TrackPage, TrackQuery};
 use crate::questions::{Filters, Mix, Mixing, SimilarAnswer};
 
-/// Tracks that are fetched where a verb compares all with all and nobody says how many.
-const SAMPLE: usize = 20_000;
-
-/// Tracks that are fetched beside the nearest of what is asked about, where there are more than [`SAMPLE`].
-const BACKGROUND: usize = 4000;
-
-/// Nearest tracks that are fetched of what is asked about.
-const NEAR: usize = 400;
-
-/// Most tracks whose nearest are fetched.
-const MOST_SEEDS: usize = 50;
-
 /// A library that can be asked.
 pub(crate) enum LibraryTarget {
     /// On this disk.
@@ -107,19 +95,6 @@ impl LibraryTarget {
         }
     }
 
-    /// Makes all tracks known, or as many as `--sample` says, for what compares all with all.
-    pub(crate) fn fetch_all(&mut self, context: &Context, what: &str) -> anyhow::Result<()> {
-        if let Self::Remote { remote, sample } = self {
-            let most = sample.unwrap_or(SAMPLE);
-            if let Some(all) = remote.fetch_some(Some(most))? {
-                context.console.note(&format!(
-                    "{what} works on {most} of {all} tracks, which stand for all: --sample N takes more"
-                ));
-            }
-        }
-        Ok(())
-    }
-
     /// Makes known what answers about these tracks are made of: all tracks, or where they are many, the nearest of these by
     /// the database's index and some that stand for all the others.
     pub(crate) fn fetch_around(
@@ -128,17 +103,11 @@ impl LibraryTarget {
         what: &str,
         seeds: &[Seed],
     ) -> anyhow::Result<()> {
-        let Self::Remote { remote, sample } = self else { return Ok(()) };
-        let all = remote.tracks()?;
-        if seeds.is_empty() || seeds.len() > MOST_SEEDS || all <= sample.unwrap_or(SAMPLE) {
-            return self.fetch_all(context, what);
+        if let Self::Remote { remote, sample } = self
+            && let Some(fetched) = remote.fetch_around(seeds, *sample)?
+        {
+            context.console.note(&format!("{what} works on {fetched}: --sample N takes more"));
         }
-        let most = sample.unwrap_or(BACKGROUND);
-        remote.fetch_near(seeds, NEAR)?;
-        remote.fetch_some(Some(most))?;
-        context.console.note(&format!(
-            "{what} works on the {NEAR} nearest tracks of each and {most} of {all}, which stand for all: --sample N takes more"
-        ));
         Ok(())
     }
 

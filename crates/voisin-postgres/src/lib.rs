@@ -25,7 +25,7 @@ pub use error::BackendError;
 pub use jobs::{Job, JobCounts, JobFailure, JobLease, JobOutcome, JobStatus, Jobs, JobsAdded, job_status};
 pub use mirror::Mirror;
 pub use push::{IndexMaking, PushEvent, PushOptions, PushSummary, pull, push, put};
-pub use remote::{Remote, TracksNeeded};
+pub use remote::{Remote, TrackSample, TracksNeeded};
 pub use server::{Counts, IndexState, Postgres, Upgraded};
 
 use voisin::LibrarySpace;

@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::ffi::OsString;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::filter::no_conditions;
@@ -25,6 +26,18 @@ const MOST_NAMED: usize = 5000;
 /// Tracks that are looked at together on the way along an order.
 const LONGEST_STEP: usize = 5000;
 
+/// Tracks that are fetched where all are compared with each other and nobody says how many.
+const SAMPLE: usize = 20_000;
+
+/// Tracks that are fetched beside the nearest of what is asked about, where there are more than [`SAMPLE`].
+const BACKGROUND: usize = 4000;
+
+/// Nearest tracks that are fetched of what is asked about.
+const NEAR: usize = 400;
+
+/// Most tracks whose nearest are fetched.
+const MOST_SEEDS: usize = 50;
+
 /// What a question needs of the tracks that nobody names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TracksNeeded {
@@ -34,6 +47,28 @@ pub enum TracksNeeded {
     Sample(usize),
     /// All.
     All,
+}
+
+/// Tracks that stand for all, where these are many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TrackSample {
+    /// Nearest tracks of each that is asked about, if these were looked for.
+    pub near: Option<usize>,
+    /// Tracks that were drawn.
+    pub drawn: usize,
+    /// Tracks that there are.
+    pub all: u64,
+}
+
+impl fmt::Display for TrackSample {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { near, drawn, all } = self;
+        if let Some(near) = near {
+            write!(f, "the {near} nearest tracks of each and {drawn} of {all}, which stand for all")
+        } else {
+            write!(f, "{drawn} of {all} tracks, which stand for all")
+        }
+    }
 }
 
 /// A database, and a temporary library with what was fetched from it.
@@ -148,8 +183,25 @@ impl Remote {
         Ok((count > ids.len() as u64).then_some(count))
     }
 
+    /// Fetches what answers about these tracks are made of: all tracks, or where they are many, the nearest of these by the
+    /// database's index and some that stand for all the others.
+    ///
+    /// - `sample`: how many those are, and from how many on; `None`: as many as is usual
+    /// - returns: what was fetched, where that is not all
+    pub fn fetch_around(&mut self, seeds: &[Seed], sample: Option<usize>) -> Result<Option<TrackSample>> {
+        let (all, _) = self.store.size()?;
+        let is_large = all > sample.unwrap_or(SAMPLE) as u64;
+        let near = (is_large && !seeds.is_empty() && seeds.len() <= MOST_SEEDS).then_some(NEAR);
+        if let Some(near) = near {
+            self.fetch_near(seeds, near)?;
+        }
+        let drawn = sample.unwrap_or(if near.is_some() { BACKGROUND } else { SAMPLE });
+        let more = self.fetch_some(TracksNeeded::Sample(drawn))?;
+        Ok(more.map(|all| TrackSample { near, drawn, all }))
+    }
+
     /// Fetches the nearest of each of these, by the database's index.
-    pub fn fetch_near(&mut self, seeds: &[Seed], each: usize) -> Result<()> {
+    fn fetch_near(&mut self, seeds: &[Seed], each: usize) -> Result<()> {
         let space = self.store.held_space();
         for seed in seeds {
             let (_, query) = space.query(std::slice::from_ref(seed))?;
@@ -287,14 +339,33 @@ impl Remote {
         Ok(tracks)
     }
 
+    /// Fetches what filters name, so that it can be told which artists, genres and folders are meant; of composers that is not
+    /// known.
+    pub fn fetch_filters<'a>(
+        &mut self,
+        artists: impl Iterator<Item = &'a String>,
+        composers: &[String],
+        genres: impl Iterator<Item = &'a String>,
+        folders: impl Iterator<Item = &'a PathBuf>,
+    ) -> Result<()> {
+        if !composers.is_empty() {
+            return Err(BackendError::Unsupported("a composer"));
+        }
+        for artist in artists {
+            self.fetch_artist(artist)?;
+        }
+        self.fetch_genres(&genres.cloned().collect::<Vec<_>>())?;
+        self.fetch_folders(folders)
+    }
+
     /// Fetches tracks of artists whose names hold this one, so that it can be told who is meant.
-    pub fn fetch_artist(&mut self, name: &str) -> Result<()> {
+    fn fetch_artist(&mut self, name: &str) -> Result<()> {
         self.fetch_by_words(name)?;
         self.fetch_of_artist(name)
     }
 
     /// Fetches a track of each genre, so that it can be told which there are.
-    pub fn fetch_genres(&mut self, names: &[String]) -> Result<()> {
+    fn fetch_genres(&mut self, names: &[String]) -> Result<()> {
         let genres = self.engine.taxonomy()?.named(names);
         for genre in genres {
             let mut conditions = no_conditions(1);
@@ -306,7 +377,7 @@ impl Remote {
     }
 
     /// Fetches a track of each folder, so that it can be told which there are.
-    pub fn fetch_folders<'a>(&mut self, folders: impl Iterator<Item = &'a PathBuf>) -> Result<()> {
+    fn fetch_folders<'a>(&mut self, folders: impl Iterator<Item = &'a PathBuf>) -> Result<()> {
         for folder in folders {
             let filter = TrackFilter { folders: vec![stored_path(folder)], ..TrackFilter::default() };
             let conditions = self.store.conditions(&filter, 1)?;

@@ -5,10 +5,38 @@ use std::collections::HashMap;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
+use voisin::SimilarTrack;
 use voisin_base::key::MusicalKey;
 use voisin_base::track::TrackId;
 use voisin_learn::genre::Genre;
 use voisin_library::{Descriptors, Track, licence_id};
+use voisin_questions::SimilarAnswer;
+
+/// Says what is worth knowing about an answer to who listens to the logger "voisin".
+pub(super) fn tell(py: Python<'_>, news: &[String]) -> PyResult<()> {
+    let logger = py.import("logging")?.call_method1("getLogger", ("voisin",))?;
+    news.iter().try_for_each(|text| logger.call_method1("info", ("%s", text)).map(drop))
+}
+
+/// Tracks that were found, with what was measured of them.
+pub(super) fn neighbors(
+    py: Python<'_>,
+    answer: &SimilarAnswer,
+    measured: &HashMap<TrackId, Descriptors>,
+) -> PyResult<Vec<Py<PyAny>>> {
+    let answers = AnswerClasses::new(py)?;
+    let neighbor = |found: &SimilarTrack| {
+        let track = answers.track(&found.track, &found.genres, measured)?;
+        let percentile = answer.standing.as_ref().and_then(|standing| standing.percentile(found.similarity));
+        let neighbor = answers.make("Neighbor", |fields| {
+            fields.set_item("track", track)?;
+            fields.set_item("similarity", found.similarity)?;
+            fields.set_item("percentile", percentile.map(|percent| f64::from(percent) / 100.0))
+        });
+        neighbor.map(Bound::unbind)
+    };
+    answer.found.iter().map(neighbor).collect()
+}
 
 /// The classes of answers.
 pub(super) struct AnswerClasses<'py>(Bound<'py, PyModule>);

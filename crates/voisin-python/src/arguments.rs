@@ -35,14 +35,17 @@ pub(super) fn question<T: DeserializeOwned>(
 
 /// How many at most; `None`: all.
 pub(super) fn limit(limit: Option<i64>) -> PyResult<Limit> {
-    match limit.map(usize::try_from) {
-        None => Ok(Limit::from(0)),
-        Some(Ok(most)) if most > 0 => Ok(Limit::from(most)),
-        _ => {
-            let found = limit.unwrap_or_default();
-            Err(PyValueError::new_err(format!("limit: expected 1 or more, or None for all, found {found}")))
-        }
-    }
+    count("limit", "for all", limit).map(|most| Limit::from(most.unwrap_or(0)))
+}
+
+/// A number from 1 on.
+///
+/// - `none`: what `None` says
+pub(super) fn count(name: &str, none: &str, found: Option<i64>) -> PyResult<Option<usize>> {
+    let Some(found) = found else { return Ok(None) };
+    usize::try_from(found).ok().filter(|&count| count > 0).map(Some).ok_or_else(|| {
+        PyValueError::new_err(format!("{name}: expected 1 or more, or None {none}, found {found}"))
+    })
 }
 
 /// A value as JSON has it: text and paths, numbers, truth values, dictionaries, lists and whatever else can be gone through.

@@ -1,6 +1,6 @@
 //! voisin's errors as Python's own.
 
-use std::error::Error as _;
+use std::error::Error;
 use std::io;
 
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
@@ -8,22 +8,51 @@ use pyo3::prelude::*;
 
 use voisin::EngineError;
 use voisin_audio::AudioError;
-use voisin_base::remedy::with_next;
+use voisin_base::remedy::{Remedy, with_next};
 use voisin_base::text::with_causes;
 use voisin_encoder::EncoderError;
 use voisin_explore::ExploreError;
 use voisin_index::IndexError;
 use voisin_learn::genre::GenreError;
 use voisin_library::LibraryError;
+use voisin_postgres::BackendError;
 use voisin_questions::QuestionError;
+use voisin_questions::read::Refused;
+
+/// Why a library gives no answer.
+pub(super) enum NoAnswer {
+    Question(QuestionError),
+    Database(Box<BackendError>),
+}
+
+impl From<BackendError> for NoAnswer {
+    fn from(error: BackendError) -> Self {
+        match error {
+            BackendError::Engine(error) => Self::Question(error.into()),
+            BackendError::Library(error) => Self::Question(QuestionError::Engine(error.into())),
+            other => Self::Database(Box::new(other)),
+        }
+    }
+}
+
+macro_rules! of_questions {
+    ($($error:ty)*) => {$(
+        impl From<$error> for NoAnswer {
+            fn from(error: $error) -> Self {
+                Self::Question(error.into())
+            }
+        }
+    )*};
+}
+
+of_questions! { QuestionError Refused EngineError LibraryError }
 
 /// An error as Python knows it, with the next step in its text: of the file system as `OSError` and what it is beneath it, for
 /// what is not there `NoSuchTrack`, a `KeyError`, for a library or a machine that cannot answer `RuntimeError`, and for
 /// arguments that make no sense, audio that cannot be read among them, `ValueError`.
 pub(super) fn raised(error: impl Into<EngineError>) -> PyErr {
     let error = error.into();
-    let text = with_causes(&error);
-    let text = error.remedy().map_or(text.clone(), |remedy| with_next(&text, &remedy.to_string()));
+    let text = advised(&error, error.remedy());
     if let Some(kind) = kind_of_io(&error) {
         return io::Error::new(kind, text).into();
     }
@@ -63,23 +92,42 @@ pub(super) fn raised(error: impl Into<EngineError>) -> PyErr {
     }
 }
 
+/// An error with its causes, and the next step.
+fn advised(error: &dyn Error, remedy: Option<Remedy>) -> String {
+    let text = with_causes(error);
+    remedy.map_or(text.clone(), |remedy| with_next(&text, &remedy.to_string()))
+}
+
 /// Why a question has no answer, as Python knows it.
-pub(super) fn refused(error: QuestionError) -> PyErr {
-    match error {
-        QuestionError::Engine(error) => raised(error),
-        other => {
-            let text = other.to_string();
-            let next = other.remedy().map(|remedy| with_next(&text, &remedy.to_string()));
-            PyValueError::new_err(next.unwrap_or(text))
+pub(super) fn refused(error: impl Into<NoAnswer>) -> PyErr {
+    match error.into() {
+        NoAnswer::Question(QuestionError::Engine(error)) => raised(error),
+        NoAnswer::Question(other) => PyValueError::new_err(advised(&other, other.remedy())),
+        NoAnswer::Database(error) => {
+            let text = advised(&*error, error.remedy());
+            match *error {
+                BackendError::Address { .. } => PyValueError::new_err(text),
+                BackendError::Io(error) => io::Error::new(error.kind(), text).into(),
+                _ => of_database(text),
+            }
         }
     }
 }
 
 /// A `KeyError` whose text is shown as it is, in lines.
 pub(super) fn no_such_track(text: String) -> PyErr {
+    own("NoSuchTrack", text)
+}
+
+/// A `RuntimeError` about a library in a database.
+pub(super) fn of_database(text: impl Into<String>) -> PyErr {
+    own("DatabaseError", text.into())
+}
+
+/// An exception of python/voisin/_answers.py.
+fn own(class: &str, text: String) -> PyErr {
     Python::attach(|py| {
-        let raised =
-            py.import("voisin._answers").and_then(|module| module.getattr("NoSuchTrack")?.call1((text,)));
+        let raised = py.import("voisin._answers").and_then(|module| module.getattr(class)?.call1((text,)));
         raised.map_or_else(|error| error, PyErr::from_value)
     })
 }

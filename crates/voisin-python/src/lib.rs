@@ -15,6 +15,8 @@ mod embedder;
 mod errors;
 mod index;
 mod library;
+mod seeds;
+mod source;
 mod table;
 mod workers;
 

@@ -3,154 +3,134 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use numpy::{AllowTypeChange, IntoPyArray as _, PyArray1, PyArray2, PyArrayLike1};
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use numpy::{IntoPyArray as _, PyArray1, PyArray2};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyTuple};
+use pyo3::types::{PyDict, PyTuple};
 
 use super::adding::Adding;
-use super::answers::AnswerClasses;
-use super::arguments::{dictionaries, limit, question};
+use super::answers::{AnswerClasses, neighbors, tell};
+use super::arguments::{count, dictionaries, limit, question};
 use super::arrays::{matrix, numbers};
 use super::embedder::{PyEmbedder, plan, thread_count};
-use super::errors::{raised, refused};
+use super::errors::{NoAnswer, of_database, raised, refused};
+use super::seeds::{SeedArgument, no_embedder};
+use super::source::OpenLibrary;
 use super::table::PyTable;
-use voisin::{AddOptions, Engine, EngineError, LibrarySpace, Seed};
+use voisin::{AddOptions, Engine, LibrarySpace, Standing, Vectors};
+use voisin_base::address;
 use voisin_base::track::TrackId;
+use voisin_explore::TrackMeta;
 use voisin_learn::genre::Genre;
 use voisin_library::{Descriptors, LibraryError, OpenMode, Track, default_dir};
+use voisin_postgres::{Remote, TracksNeeded};
 use voisin_questions::answers::clusters::{ClustersJson, members};
 use voisin_questions::answers::find::name;
 use voisin_questions::answers::genre::AnswerJson;
 use voisin_questions::answers::graph::neighbour_graph;
-use voisin_questions::explore::{Clusters, Duplicates};
+use voisin_questions::answers::playlist::PlaylistJson;
+use voisin_questions::answers::walk::WalkJson;
+use voisin_questions::explore::{Clusters, Duplicates, PathBetween};
 use voisin_questions::genre::Classify;
 use voisin_questions::list::{Find, List};
+use voisin_questions::playlist::Playlist;
 use voisin_questions::seed::at_least_one;
-use voisin_questions::{QuestionError, Similar};
+use voisin_questions::{Filters, Mix, Similar, SimilarAnswer};
 
-/// A library: music that was added, here or by the program (`voisin add ~/Music`). It sees what others change meanwhile.
+/// A library: music that was added, here or by the program (`voisin add ~/Music`), in a folder or in PostgreSQL. It sees what
+/// others change meanwhile.
 ///
-/// Library(path=None, *, create=False)
+/// Library(path=None, *, create=False, sample=None)
 ///
-/// path: its folder; None: the default one. create: make one where there is none. Raises FileNotFoundError where there is none.
+/// path: its folder; None: the default one. Or the address of a database that `voisin push` sent one to,
+/// "postgres://me@db.example/music?sslmode=verify-full", which is asked and never changed; the password is that of PGPASSFILE or
+/// PGPASSWORD, unless the address has one. create: make a folder's where there is none. sample: of a database, how many tracks
+/// stand for all in `classify`, `playlist` and `path_between`, and from how many on; None: 4000, from 20000 on. Raises
+/// FileNotFoundError where there is no folder, DatabaseError where a database does not answer or holds no library.
 #[pyclass(name = "Library", frozen, module = "voisin")]
 pub(super) struct PyLibrary {
-    engine: Mutex<Engine>,
+    library: Mutex<OpenLibrary>,
 }
 
-/// Tracks, their genres, and what was measured of them.
-type KnownTracks = (Vec<Track>, Vec<Vec<Genre>>, HashMap<TrackId, Descriptors>);
+/// Tracks, their genres, what was measured of them, and vectors where they are asked for.
+struct KnownTracks {
+    tracks: Vec<Track>,
+    genres: Vec<Vec<Genre>>,
+    measured: HashMap<TrackId, Descriptors>,
+    vectors: Option<Vectors>,
+}
 
 /// Finds the tracks that are asked for; all where nothing is.
 fn listed(
+    limit: Option<i64>,
+    after: Option<i64>,
     options: Option<&Bound<'_, PyDict>>,
-) -> PyResult<impl FnOnce(&Engine) -> Result<Vec<Track>, QuestionError> + Send + use<>> {
-    let mut asked = options.map(|options| question::<List>(Some(options), [])).transpose()?;
-    if let Some(asked) = &mut asked {
-        asked.filters.of_this_disk();
-    }
-    Ok(move |engine: &Engine| {
-        let Some(asked) = asked else { return Ok(engine.library().tracks()?) };
+) -> PyResult<impl FnOnce(&mut OpenLibrary) -> Result<Vec<Track>, NoAnswer> + Send + use<>> {
+    let is_all = limit.is_none() && after.is_none() && options.is_none();
+    let mut asked: List = question(options, [])?;
+    asked.filters.of_this_disk();
+    let limit = count("limit", "for all", limit)?.unwrap_or(usize::MAX);
+    Ok(move |library: &mut OpenLibrary| {
+        if let (true, OpenLibrary::Folder(engine)) = (is_all, &mut *library) {
+            return Ok(engine.library().tracks()?);
+        }
+        library.fetch_filters(&asked.filters)?;
+        let engine = library.engine();
         asked.filters.check_folders(engine)?;
-        Ok(engine.list(&asked.query(engine, usize::MAX, None)?)?.tracks)
+        let query = asked.query(engine, limit, after.map(TrackId))?;
+        Ok(library.list(&query)?.tracks)
     })
 }
 
 /// Starts and vectors.
 type WindowArrays = (Py<PyArray1<f32>>, Py<PyArray2<f32>>);
 
-/// What a search starts from.
-enum SeedArgument {
-    Named(OsString),
-    Id(TrackId),
-    Vector(Vec<f32>),
-}
-
-impl SeedArgument {
-    fn of(value: &Bound<'_, PyAny>) -> PyResult<Self> {
-        if let Ok(id) = value.extract::<i64>() {
-            return Ok(Self::Id(TrackId(id)));
-        }
-        if let Ok(path) = value.extract::<PathBuf>() {
-            return Ok(Self::Named(path.into_os_string()));
-        }
-        let vector: PyArrayLike1<'_, f32, AllowTypeChange> = value.extract().map_err(|_| {
-            PyTypeError::new_err(
-                "seeds: expected an id, a path, words, or a vector of the library's dimension",
-            )
-        })?;
-        Ok(Self::Vector(vector.as_array().to_vec()))
-    }
-
-    /// One value, or a list or tuple of them.
-    fn all(seeds: &Bound<'_, PyAny>) -> PyResult<Vec<Self>> {
-        if seeds.is_instance_of::<PyList>() || seeds.is_instance_of::<PyTuple>() {
-            return seeds.try_iter()?.map(|seed| Self::of(&seed?)).collect();
-        }
-        Ok(vec![Self::of(seeds)?])
-    }
-
-    fn seeds(
-        all: &[Self],
-        engine: &Engine,
-        embedder: Option<&voisin::Embedder>,
-    ) -> Result<Vec<Seed>, EngineError> {
-        all.iter().map(|one| one.seed(engine, embedder)).collect()
-    }
-
-    fn seed(&self, engine: &Engine, embedder: Option<&voisin::Embedder>) -> Result<Seed, EngineError> {
-        match self {
-            Self::Id(id) => engine.seed_of(*id),
-            Self::Named(name) => {
-                engine.seed(name, || embedder.ok_or_else(|| no_embedder("this file is not in the library")))
-            }
-            Self::Vector(vector) => {
-                let (expected, found) = (engine.model()?.dimension, vector.len());
-                if expected != found {
-                    return Err(LibraryError::Dimension { expected, found }.into());
-                }
-                let mut vector = vector.clone();
-                voisin_base::vector::make_unit(&mut vector);
-                Ok(Seed::of_vector(vector))
-            }
-        }
-    }
-}
-
-fn no_embedder(why: &str) -> EngineError {
-    EngineError::Model { reason: format!("{why}: expected embedder= to listen to it") }
-}
-
-/// Says what is worth knowing about an answer to who listens to the logger "voisin".
-fn tell(py: Python<'_>, news: &[String]) -> PyResult<()> {
-    let logger = py.import("logging")?.call_method1("getLogger", ("voisin",))?;
-    news.iter().try_for_each(|text| logger.call_method1("info", ("%s", text)).map(drop))
+/// What was measured of tracks that were found.
+fn measured(engine: &Engine, answer: &SimilarAnswer) -> Result<HashMap<TrackId, Descriptors>, NoAnswer> {
+    let ids: Vec<TrackId> = answer.found.iter().map(|found| found.track.id).collect();
+    Ok(engine.library().descriptors(&ids)?)
 }
 
 impl PyLibrary {
-    /// Works with the engine, without the interpreter's lock.
+    fn lock(&self) -> MutexGuard<'_, OpenLibrary> {
+        self.library.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks the library, without the interpreter's lock.
     fn with<T: Send>(
         &self,
         py: Python<'_>,
-        work: impl FnOnce(&mut Engine) -> Result<T, QuestionError> + Send,
+        work: impl FnOnce(&mut OpenLibrary) -> Result<T, NoAnswer> + Send,
     ) -> PyResult<T> {
-        py.detach(|| work(&mut self.engine.lock().unwrap_or_else(PoisonError::into_inner))).map_err(refused)
+        let answer = py.detach(|| {
+            let mut library = self.lock();
+            library.renew()?;
+            work(&mut library)
+        });
+        answer.map_err(refused)
+    }
+
+    /// The space in which it compares.
+    fn space(&self, py: Python<'_>) -> PyResult<LibrarySpace> {
+        self.with(py, |library| Ok(LibrarySpace::of_library(library.engine().library())?))
     }
 
     /// Tracks with all that is known of them.
     fn known(
         &self,
         py: Python<'_>,
-        find: impl FnOnce(&Engine) -> Result<Vec<Track>, QuestionError> + Send,
+        vectors: bool,
+        find: impl FnOnce(&mut OpenLibrary) -> Result<Vec<Track>, NoAnswer> + Send,
     ) -> PyResult<KnownTracks> {
-        self.with(py, |engine| {
-            let tracks = find(engine)?;
+        self.with(py, |library| {
+            let tracks = find(library)?;
             let ids: Vec<TrackId> = tracks.iter().map(|track| track.id).collect();
+            let engine = library.engine();
             let (genres, measured) = (engine.genres_of(&tracks)?, engine.library().descriptors(&ids)?);
-            Ok((tracks, genres, measured))
+            let vectors = if vectors { Some(engine.library().vectors()?) } else { None };
+            Ok(KnownTracks { tracks, genres, measured, vectors })
         })
     }
 
@@ -158,11 +138,12 @@ impl PyLibrary {
     fn told(
         &self,
         py: Python<'_>,
-        find: impl FnOnce(&Engine) -> Result<Vec<Track>, QuestionError> + Send,
+        find: impl FnOnce(&mut OpenLibrary) -> Result<Vec<Track>, NoAnswer> + Send,
     ) -> PyResult<Vec<Py<PyAny>>> {
-        let (tracks, genres, measured) = self.known(py, find)?;
+        let known = self.known(py, false, find)?;
         let answers = AnswerClasses::new(py)?;
-        let told = tracks.iter().zip(&genres).map(|(track, genres)| answers.track(track, genres, &measured));
+        let told = known.tracks.iter().zip(&known.genres);
+        let told = told.map(|(track, genres)| answers.track(track, genres, &known.measured));
         told.map(|track| track.map(Bound::unbind)).collect()
     }
 }
@@ -170,42 +151,54 @@ impl PyLibrary {
 #[pymethods]
 impl PyLibrary {
     #[new]
-    #[pyo3(signature = (path = None, *, create = false))]
-    fn new(py: Python<'_>, path: Option<PathBuf>, create: bool) -> PyResult<Self> {
-        let dir = match path {
-            Some(path) => path,
-            None => default_dir(),
-        };
-        let mode = if create { OpenMode::Create } else { OpenMode::ReadWrite };
-        let opened = py.detach(|| match Engine::open(&dir, mode) {
-            Err(EngineError::Library(LibraryError::ReadOnly { .. })) => {
-                Engine::open(&dir, OpenMode::ReadOnly)
-            }
-            engine => engine,
+    #[pyo3(signature = (path = None, *, create = false, sample = None))]
+    fn new(py: Python<'_>, path: Option<PathBuf>, create: bool, sample: Option<i64>) -> PyResult<Self> {
+        let place = path.unwrap_or_else(default_dir);
+        let sample = count("sample", "for as many as is usual", sample)?;
+        let is_database = address::scheme(&place).is_some();
+        if is_database && create {
+            return Err(PyValueError::new_err(
+                "create: expected a folder with it, found an address: \"voisin push\" makes a database's tables",
+            ));
+        }
+        if !is_database && sample.is_some() {
+            return Err(PyValueError::new_err(
+                "sample: expected the address of a database with it, found a folder",
+            ));
+        }
+        let opened = py.detach(|| match place.to_str().filter(|_| is_database) {
+            Some(address) => OpenLibrary::in_database(address, sample),
+            None => OpenLibrary::in_folder(&place, create),
         });
-        Ok(Self { engine: Mutex::new(opened.map_err(raised)?) })
+        Ok(Self { library: Mutex::new(opened.map_err(refused)?) })
     }
 
-    /// The folder.
+    /// The folder; None: it is in a database.
     #[getter]
-    fn path(&self, py: Python<'_>) -> PyResult<PathBuf> {
-        self.with(py, |engine| Ok(engine.library().dir().to_owned()))
+    fn path(&self, py: Python<'_>) -> Option<PathBuf> {
+        py.detach(|| self.lock().dir().map(ToOwned::to_owned))
+    }
+
+    /// The address of the database, without a password; None: it is in a folder.
+    #[getter]
+    fn address(&self, py: Python<'_>) -> Option<String> {
+        py.detach(|| self.lock().address())
     }
 
     /// Name of the model that its vectors are from.
     #[getter]
     fn model(&self, py: Python<'_>) -> PyResult<String> {
-        self.with(py, |engine| Ok(engine.model()?.name))
+        self.with(py, |library| Ok(library.engine().model()?.name))
     }
 
     /// Numbers of a vector.
     #[getter]
     fn dimension(&self, py: Python<'_>) -> PyResult<usize> {
-        self.with(py, |engine| Ok(engine.model()?.dimension))
+        self.with(py, |library| Ok(library.engine().model()?.dimension))
     }
 
     fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
-        self.with(py, |engine| Ok(engine.library().status()?.vectors as usize))
+        self.with(py, OpenLibrary::tracks)
     }
 
     /// Adds music: files, folders with all below them, playlists; what is there already and has not changed is left as it is.
@@ -241,8 +234,12 @@ impl PyLibrary {
             windows: windows.map(plan).transpose()?,
             options: AddOptions { force, retry, threads: thread_count(threads)?, ..AddOptions::default() },
         };
+        let Some(dir) = self.path(py) else {
+            return Err(of_database(
+                "a database takes in no music: add it to a library in a folder, and send that with \"voisin push\"",
+            ));
+        };
         // Not with the engine that answers: what is called meanwhile may ask it.
-        let dir = self.path(py)?;
         let run = || adding.run(&mut Engine::open(&dir, OpenMode::ReadWrite)?, progress.as_ref());
         let (added, error) = py.detach(run).map_err(raised)?;
         error.map_or_else(|| dictionaries(py, &added), Err)
@@ -276,28 +273,144 @@ impl PyLibrary {
         let wanted = SeedArgument::all(seeds)?;
         let unlike = unlike.map_or_else(|| Ok(Vec::new()), SeedArgument::all)?;
         let embedder = embedder.as_deref().map(|embedder| &**embedder.inner());
-        let (answer, measured) = self.with(py, |engine| {
+        let (answer, measured) = self.with(py, |library| {
             asked.validate(wanted.len())?;
+            library.fetch(&wanted)?;
+            library.fetch(&unlike)?;
+            library.fetch_filters(&asked.filters)?;
+            let engine = library.engine();
             let seeds = SeedArgument::seeds(&wanted, engine, embedder)?;
             let unlike = SeedArgument::seeds(&unlike, engine, embedder)?;
             asked.filters.check_folders(engine)?;
-            let answer = asked.run(engine, &seeds, unlike)?;
-            let ids: Vec<TrackId> = answer.found.iter().map(|found| found.track.id).collect();
-            Ok((answer, engine.library().descriptors(&ids)?))
+            let answer = library.similar(&asked, &seeds, unlike)?;
+            let measured = measured(library.engine(), &answer)?;
+            Ok((answer, measured))
         })?;
-        let answers = AnswerClasses::new(py)?;
-        let neighbor = |found: &voisin::SimilarTrack| {
-            let track = answers.track(&found.track, &found.genres, &measured)?;
-            let percentile =
-                answer.standing.as_ref().and_then(|standing| standing.percentile(found.similarity));
-            let neighbor = answers.make("Neighbor", |fields| {
-                fields.set_item("track", track)?;
-                fields.set_item("similarity", found.similarity)?;
-                fields.set_item("percentile", percentile.map(|percent| f64::from(percent) / 100.0))
-            });
-            neighbor.map(Bound::unbind)
-        };
-        answer.found.iter().map(neighbor).collect()
+        neighbors(py, &answer, &measured)
+    }
+
+    /// Songs to go on with after these, another choice each time.
+    ///
+    /// seeds, played: as `similar` takes them; played: what was played already and does not come again. limit: how many; None:
+    /// all. options: `voisin.MixOptions`, as `voisin mix` has them: genre="Jazz", mixing={"variety": 0, "max_per_artist": 1}.
+    #[pyo3(
+        signature = (seeds, limit = Some(25), *, played = None, embedder = None, **options),
+        text_signature = "($self, seeds, limit=25, *, played=None, embedder=None, **options)"
+    )]
+    fn mix(
+        &self,
+        py: Python<'_>,
+        seeds: &Bound<'_, PyAny>,
+        limit: Option<i64>,
+        played: Option<&Bound<'_, PyAny>>,
+        embedder: Option<PyRef<'_, PyEmbedder>>,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Vec<Py<PyAny>>> {
+        let mut asked: Mix = question(options, [])?;
+        asked.limit = self::limit(limit)?;
+        asked.filters.of_this_disk();
+        let wanted = SeedArgument::all(seeds)?;
+        let played = played.map_or_else(|| Ok(Vec::new()), SeedArgument::all)?;
+        let embedder = embedder.as_deref().map(|embedder| &**embedder.inner());
+        let (answer, measured) = self.with(py, |library| {
+            asked.validate(wanted.len())?;
+            library.fetch(&wanted)?;
+            library.fetch(&played)?;
+            library.fetch_filters(&asked.filters)?;
+            let engine = library.engine();
+            let seeds = SeedArgument::seeds(&wanted, engine, embedder)?;
+            let played = SeedArgument::seeds(&played, engine, embedder)?;
+            asked.filters.check_folders(engine)?;
+            let answer = library.mix(&asked, &seeds, played)?;
+            let measured = measured(library.engine(), &answer)?;
+            Ok((answer, measured))
+        })?;
+        neighbors(py, &answer, &measured)
+    }
+
+    /// A list of tracks around others, in an order of small steps: a dictionary, as `voisin playlist --format json` has it.
+    ///
+    /// seeds: where to start, as `similar` takes them, but no vectors; None: a cluster's tracks, or those that pass the filters.
+    /// limit: how many; None: all; length in the options takes its place. options: `voisin.PlaylistOptions`, as `voisin playlist`
+    /// has them: length=3600, harmonic=True, max_per_artist=1.
+    #[pyo3(
+        signature = (seeds = None, limit = Some(20), *, embedder = None, **options),
+        text_signature = "($self, seeds=None, limit=20, *, embedder=None, **options)"
+    )]
+    fn playlist<'py>(
+        &self,
+        py: Python<'py>,
+        seeds: Option<&Bound<'py, PyAny>>,
+        limit: Option<i64>,
+        embedder: Option<PyRef<'py, PyEmbedder>>,
+        options: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let mut asked: Playlist = question(options, [])?;
+        if !asked.has_length() {
+            asked.limit = Some(self::limit(limit)?);
+        }
+        asked.filters.of_this_disk();
+        let wanted = seeds.map_or_else(|| Ok(Vec::new()), SeedArgument::all_with_names)?;
+        let embedder = embedder.as_deref().map(|embedder| &**embedder.inner());
+        let ((collection, list), mut news) = self.with(py, |library| {
+            asked.validate()?;
+            // What was fetched for this question alone has no index.
+            let has_index = library.dir().is_some();
+            library.around("a playlist", &wanted, embedder, &asked.filters, |engine, seeds| {
+                asked.filters.check_folders(engine)?;
+                let near = if has_index { asked.run_near(engine, &seeds, &[])? } else { None };
+                if let Some(found) = near {
+                    return Ok(found);
+                }
+                let mut collection = engine.collection()?;
+                collection.take_in(&seeds)?;
+                let list = asked.run(engine, &collection, None, &seeds, &[])?;
+                Ok((collection, list))
+            })
+        })?;
+        if list.is_short {
+            let tracks = list.rows.len();
+            news.push(format!(
+                "the list ends after {tracks} tracks: nothing else near the seeds follows in key and tempo"
+            ));
+        }
+        news.extend(list.standing.as_ref().and_then(Standing::far));
+        tell(py, &news)?;
+        let tracks: Vec<&TrackMeta> = list.rows.iter().map(|&row| &collection.meta[row]).collect();
+        dictionaries(py, &PlaylistJson::new(&tracks, list.standing.as_ref()))
+    }
+
+    /// The way from one track to another, in small steps: a dictionary, as `voisin path --format json` has it.
+    ///
+    /// start, end: as `similar` takes them, but no vectors. via: one, or a list of several, to pass in this order. options:
+    /// `voisin.PathOptions`, as `voisin path` has them: steps=10, max_per_artist=1.
+    #[pyo3(signature = (start, end, *, via = None, embedder = None, **options))]
+    fn path_between<'py>(
+        &self,
+        py: Python<'py>,
+        start: &Bound<'py, PyAny>,
+        end: &Bound<'py, PyAny>,
+        via: Option<&Bound<'py, PyAny>>,
+        embedder: Option<PyRef<'py, PyEmbedder>>,
+        options: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let [start, end] = [start, end].map(SeedArgument::with_name);
+        let mut stops = vec![start?, end?];
+        let ends = [("from", stops[0].as_json()), ("to", stops[1].as_json())];
+        let asked: PathBetween = question(options, ends)?;
+        stops.extend(via.map_or_else(|| Ok(Vec::new()), SeedArgument::all_with_names)?);
+        let embedder = embedder.as_deref().map(|embedder| &**embedder.inner());
+        let ((collection, walk), news) = self.with(py, |library| {
+            library.around("a way between tracks", &stops, embedder, &Filters::default(), |engine, stops| {
+                let mut collection = engine.collection()?;
+                collection.take_in(&stops)?;
+                let graph = neighbour_graph(engine, &collection)?;
+                let walk = asked.run(&collection, &graph, &stops)?;
+                Ok((collection, walk))
+            })
+        })?;
+        tell(py, &news)?;
+        dictionaries(py, &WalkJson::new(&collection, &walk))
     }
 
     /// Music by words for its sound, "calm piano no drums", best first.
@@ -319,7 +432,8 @@ impl PyLibrary {
         let mut asked: Find = question(options, [("query", words.into())])?;
         asked.limit = self::limit(limit)?;
         asked.filters.of_this_disk();
-        let (answer, genres, measured) = self.with(py, |engine| {
+        let (answer, genres, measured) = self.with(py, |library| {
+            let engine = library.in_folder_only("looking for words")?;
             engine.keep_tags()?;
             asked.filters.check_folders(engine)?;
             let answer = asked.run(engine, &engine.predicted_tags()?)?;
@@ -361,13 +475,17 @@ impl PyLibrary {
         let asked: Classify = question(options, [])?;
         let wanted = SeedArgument::all(tracks)?;
         let embedder = embedder.map(|embedder| Arc::clone(embedder.inner()));
-        let (answer, news) = self.with(py, |engine| {
+        let (answer, news) = self.with(py, |library| {
             at_least_one("tracks", wanted.len())?;
-            let seeds = SeedArgument::seeds(&wanted, engine, embedder.as_deref())?;
-            let mut news = Vec::new();
-            let ready =
-                || embedder.ok_or_else(|| no_embedder("too few tracks have a genre for an answer by labels"));
-            let answer = asked.run(engine, seeds, ready, |one| news.push(one.to_string()))?;
+            let mut told = Vec::new();
+            let heard_by = embedder.as_deref();
+            let (answer, mut news) =
+                library.around("a vote", &wanted, heard_by, &Filters::default(), |engine, seeds| {
+                    let why = "too few tracks have a genre for an answer by labels";
+                    let ready = || embedder.clone().ok_or_else(|| no_embedder(why));
+                    Ok(asked.run(engine, seeds, ready, |one| told.push(one.to_string()))?)
+                })?;
+            news.extend(told);
             Ok((answer, news))
         })?;
         tell(py, &news)?;
@@ -384,7 +502,8 @@ impl PyLibrary {
         options: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let asked: Clusters = question(options, [])?;
-        let (found, members) = self.with(py, |engine| {
+        let (found, members) = self.with(py, |library| {
+            let engine = library.in_folder_only("dividing a library")?;
             let mut collection = engine.collection()?;
             let graph = neighbour_graph(engine, &collection)?;
             collection.predict_genres(&graph)?;
@@ -407,7 +526,8 @@ impl PyLibrary {
         options: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let asked: Duplicates = question(options, [])?;
-        let groups = self.with(py, |engine| {
+        let groups = self.with(py, |library| {
+            let engine = library.in_folder_only("looking for copies")?;
             let collection = engine.collection()?;
             Ok(asked.run(engine, &collection, |_| ())?)
         })?;
@@ -417,7 +537,8 @@ impl PyLibrary {
     /// What the model hears: (ids, names, percentiles), int64 [n] ascending, the model's tags, and float32 [n, tags]: the share
     /// of the library that is less so, 0 to 1. Raises RuntimeError for libraries whose model has no tags.
     fn tags<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        let (ids, names, shares) = self.with(py, |engine| {
+        let (ids, names, shares) = self.with(py, |library| {
+            let engine = library.in_folder_only("telling what the model hears")?;
             engine.keep_tags()?;
             let heard = engine.predicted_tags()?;
             let ids: Vec<i64> = heard.ids.iter().map(|id| id.0).collect();
@@ -428,16 +549,22 @@ impl PyLibrary {
 
     /// Every track's raw vector: (ids, vectors), int64 [n] and float32 [n, dimension], rows of length 1, ascending by id.
     ///
-    /// The arrays take over the memory that the library was read into: nothing is copied.
+    /// The arrays take over the memory that the library was read into: nothing is copied. Of a database all tracks are fetched.
     fn vectors<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        let vectors = self.with(py, |engine| Ok(engine.library().vectors()?))?;
+        let vectors = self.with(py, |library| {
+            let all = |remote: &mut Remote| {
+                remote.fetch_some(TracksNeeded::All)?;
+                Ok(())
+            };
+            library.apart(false, all, |engine| Ok(engine.library().vectors()?))
+        })?;
         let ids: Vec<i64> = vectors.ids.iter().map(|id| id.0).collect();
         (ids.into_pyarray(py), vectors.values.into_pyarray(py)).into_pyobject(py)
     }
 
     /// What is taken off vectors before they are compared: float32 [dimension].
     fn mean<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<f32>>> {
-        let space = self.with(py, |engine| Ok(LibrarySpace::of_library(engine.library())?))?;
+        let space = self.space(py)?;
         Ok(space.mean().to_vec().into_pyarray(py))
     }
 
@@ -450,7 +577,7 @@ impl PyLibrary {
     ) -> PyResult<Bound<'py, PyArray2<f32>>> {
         let given = numbers(vectors, "vectors")?;
         let vectors = matrix(given.as_array(), "vectors")?;
-        let space = self.with(py, |engine| Ok(LibrarySpace::of_library(engine.library())?))?;
+        let space = self.space(py)?;
         let (expected, found) = (space.mean().len(), vectors.ncols());
         if expected != found {
             let text = format!("expected vectors of {expected} numbers, found {found}");
@@ -461,51 +588,82 @@ impl PyLibrary {
     }
 
     /// A track's windows: (starts, vectors), float32 [windows] in seconds, and float32 [windows, dimension] as the network
-    /// gave them. Raises KeyError for an unknown id.
+    /// gave them. A database has those that `voisin push --windows` sent. Raises KeyError for an unknown id.
     fn windows(&self, py: Python<'_>, id: i64) -> PyResult<WindowArrays> {
-        let windows = self.with(py, |engine| {
-            let library = engine.library();
-            if !library.contains(TrackId(id))? {
-                return Err(LibraryError::UnknownTrack(TrackId(id)).into());
-            }
-            let dimension = engine.model()?.dimension;
-            Ok(library.windows(TrackId(id))?.unwrap_or_else(|| voisin_library::TrackWindows::none(dimension)))
+        let id = TrackId(id);
+        let windows = self.with(py, |library| {
+            library.apart(
+                true,
+                |remote| Ok(remote.fetch(&[id])?),
+                |engine| {
+                    let library = engine.library();
+                    if !library.contains(id)? {
+                        return Err(LibraryError::UnknownTrack(id).into());
+                    }
+                    let dimension = engine.model()?.dimension;
+                    Ok(library.windows(id)?.unwrap_or_else(|| voisin_library::TrackWindows::none(dimension)))
+                },
+            )
         })?;
         let values = windows.vectors.mapv(f32::from);
         Ok((windows.starts.into_pyarray(py).unbind(), values.into_pyarray(py).unbind()))
     }
 
-    /// All tracks that pass, with tags, tempo, key and loudness, ascending by id unless `sort` says otherwise.
+    /// Tracks that pass, with tags, tempo, key and loudness, ascending by id unless `sort` says otherwise.
     ///
-    /// options: `voisin.ListOptions`, as `voisin list` has them: query="words", genre="Jazz", bpm="120-128", sort="title".
-    #[pyo3(signature = (**options))]
-    fn tracks(&self, py: Python<'_>, options: Option<&Bound<'_, PyDict>>) -> PyResult<Vec<Py<PyAny>>> {
-        self.told(py, listed(options)?)
+    /// limit: how many; None: all. after: only those behind this id in the order, the last one of the page before. options:
+    /// `voisin.ListOptions`, as `voisin list` has them: query="words", genre="Jazz", bpm="120-128", sort="title". Raises KeyError
+    /// for an id that is no longer there.
+    #[pyo3(signature = (limit = None, *, after = None, **options))]
+    fn tracks(
+        &self,
+        py: Python<'_>,
+        limit: Option<i64>,
+        after: Option<i64>,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Vec<Py<PyAny>>> {
+        self.told(py, listed(limit, after, options)?)
     }
 
     /// The tracks that pass as a table with a row for each, for data frames: polars.DataFrame(library.table()).
     ///
-    /// vectors: with their vectors, in the column "vector". Where no options are said these stand in the memory that the library
-    /// was read into, and nobody who takes the table over copies them. options: as `tracks` has them.
-    #[pyo3(signature = (*, vectors = true, **options))]
-    fn table(&self, py: Python<'_>, vectors: bool, options: Option<&Bound<'_, PyDict>>) -> PyResult<PyTable> {
-        let (tracks, genres, measured) = self.known(py, listed(options)?)?;
-        let vectors =
-            if vectors { Some(self.with(py, |engine| Ok(engine.library().vectors()?))?) } else { None };
-        py.detach(|| PyTable::new(&tracks, &genres, &measured, vectors))
+    /// limit, after, options: as `tracks` has them. vectors: with their vectors, in the column "vector". Of a whole library in a
+    /// folder these stand in the memory that it was read into, and nobody who takes the table over copies them.
+    #[pyo3(signature = (limit = None, *, after = None, vectors = true, **options))]
+    fn table(
+        &self,
+        py: Python<'_>,
+        limit: Option<i64>,
+        after: Option<i64>,
+        vectors: bool,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<PyTable> {
+        let known = self.known(py, vectors, listed(limit, after, options)?)?;
+        py.detach(|| PyTable::new(&known.tracks, &known.genres, &known.measured, known.vectors))
     }
 
     /// A track by its id; raises KeyError for an unknown one.
     fn track(&self, py: Python<'_>, id: i64) -> PyResult<Py<PyAny>> {
-        let track = self.told(py, |engine| Ok(vec![engine.library().track(TrackId(id))?]))?;
-        track.into_iter().next().ok_or_else(|| raised(LibraryError::UnknownTrack(TrackId(id))))
+        let id = TrackId(id);
+        let track = self.told(py, |library| {
+            library.fetch(&[SeedArgument::Id(id)])?;
+            Ok(vec![library.engine().library().track(id)?])
+        })?;
+        track.into_iter().next().ok_or_else(|| raised(LibraryError::UnknownTrack(id)))
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-        Ok(format!("Library({}, {} tracks)", self.path(py)?.display(), self.__len__(py)?))
+        if let Some(address) = self.address(py) {
+            return Ok(format!("Library({address})"));
+        }
+        let dir = self.path(py).unwrap_or_default();
+        Ok(format!("Library({}, {} tracks)", dir.display(), self.__len__(py)?))
     }
 
-    fn __getnewargs__(&self, py: Python<'_>) -> PyResult<(PathBuf,)> {
-        Ok((std::path::absolute(self.path(py)?)?,))
+    fn __getnewargs_ex__<'py>(&self, py: Python<'py>) -> PyResult<((OsString,), Bound<'py, PyDict>)> {
+        let (place, sample) = py.detach(|| self.lock().named())?;
+        let options = PyDict::new(py);
+        options.set_item("sample", sample)?;
+        Ok(((place,), options))
     }
 }

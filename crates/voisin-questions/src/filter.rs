@@ -229,6 +229,16 @@ impl Filters {
         }
     }
 
+    /// All artists that are named.
+    pub fn artists(&self) -> impl Iterator<Item = &String> {
+        self.artist.iter().chain(&self.exclude_artist)
+    }
+
+    /// All genres that are named.
+    pub fn genres(&self) -> impl Iterator<Item = &String> {
+        self.genre.iter().chain(&self.exclude_genre)
+    }
+
     /// All folders that are named.
     pub fn folders(&self) -> impl Iterator<Item = &PathBuf> {
         self.folder.iter().chain(&self.exclude_folder)

@@ -30,7 +30,7 @@ pub struct Mix {
     /// How many songs
     #[arg(long, short, default_value_t = twenty_five(), value_name = "N|all", allow_negative_numbers = true)]
     #[serde(default = "twenty_five")]
-    pub(crate) limit: Limit,
+    pub limit: Limit,
     /// Which tracks may be among them
     #[command(flatten)]
     #[serde(default)]

@@ -60,7 +60,7 @@ pub struct Playlist {
     pub(crate) length: Option<Playtime>,
     /// How many tracks [default: 20]
     #[arg(long, short, visible_alias = "tracks", value_name = "N|all", allow_negative_numbers = true)]
-    pub(crate) limit: Option<Limit>,
+    pub limit: Option<Limit>,
     /// At most this many tracks of one artist; 0: as many as fit
     #[arg(long, default_value_t = two(), value_name = "N")]
     #[serde(default = "two")]
@@ -136,6 +136,11 @@ impl JsonSchema for ShuffleArgs {
 }
 
 impl Playlist {
+    /// Whether it is said how long the list is, in place of how many tracks.
+    pub fn has_length(&self) -> bool {
+        self.length.is_some()
+    }
+
     /// Refuses what makes no sense together.
     pub fn validate(&self) -> Result<(), Refused> {
         let one_of =

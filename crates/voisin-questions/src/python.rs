@@ -6,11 +6,12 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use crate::explore::{Clusters, Duplicates};
+use crate::explore::{Clusters, Duplicates, PathBetween};
 use crate::genre::Classify;
 use crate::list::{Find, List};
+use crate::playlist::Playlist;
 use crate::schema::{of_body, of_query};
-use crate::{Filters, Similar};
+use crate::{Filters, Mix, Similar};
 
 /// Columns of a line.
 const WIDTH: usize = 100;
@@ -38,7 +39,7 @@ fn kind(name: &str, schema: &Value) -> String {
         }
         Some("array") => "str | Sequence[str]".to_owned(),
         // Texts; a span of one year or tempo may be a number.
-        _ if name == "query" => "str".to_owned(),
+        _ if ["query", "listener"].contains(&name) => "str".to_owned(),
         _ => "str | float".to_owned(),
     }
 }
@@ -89,6 +90,9 @@ from typing import Literal, TypedDict
     text += &class("Filters", "TypedDict", "Which tracks may be in an answer.", &filters);
     for (name, method, schema) in [
         ("SimilarOptions", "similar", of_query::<Similar>()),
+        ("MixOptions", "mix", of_query::<Mix>()),
+        ("PlaylistOptions", "playlist", of_query::<Playlist>()),
+        ("PathOptions", "path_between", of_query::<PathBetween>()),
         ("FindOptions", "find", of_query::<Find>()),
         ("ListOptions", "tracks", of_query::<List>()),
         ("ClassifyOptions", "classify", of_query::<Classify>()),

@@ -90,12 +90,8 @@ fn tell_status(remote: &mut Remote, json: &mut StatusJson) -> anyhow::Result<()>
 
 /// Makes known what filters name.
 fn fetch_filters(remote: &mut Remote, filters: &Filters) -> anyhow::Result<()> {
-    for artist in filters.artist.iter().chain(&filters.exclude_artist) {
-        remote.fetch_artist(artist)?;
-    }
-    remote.fetch_genres(&filters.genre)?;
-    remote.fetch_genres(&filters.exclude_genre)?;
-    Ok(remote.fetch_folders(filters.folders())?)
+    let (artists, genres) = (filters.artists(), filters.genres());
+    Ok(remote.fetch_filters(artists, &filters.composer, genres, filters.folders())?)
 }
 
 impl RemoteLibrary for Remote {
@@ -123,8 +119,8 @@ impl RemoteLibrary for Remote {
         Ok(self.fetch_some(most.map_or(TracksNeeded::All, TracksNeeded::Sample))?)
     }
 
-    fn fetch_near(&mut self, seeds: &[Seed], each: usize) -> anyhow::Result<()> {
-        Ok(self.fetch_near(seeds, each)?)
+    fn fetch_around(&mut self, seeds: &[Seed], sample: Option<usize>) -> anyhow::Result<Option<String>> {
+        Ok(self.fetch_around(seeds, sample)?.map(|sample| sample.to_string()))
     }
 
     fn list(&mut self, query: &TrackQuery) -> anyhow::Result<TrackPage> {
