@@ -63,7 +63,7 @@ fn questions_read_no_exact_vectors() {
 }
 
 #[test]
-fn what_needs_exact_vectors_is_refused_without_them() {
+fn verbs_that_need_exact_vectors_are_refused_without_them() {
     let Some(programs) = programs() else { return };
     let sandbox = sandbox_with(300);
     let (one, cluster) = (Server::start(&programs), Cluster::start(&programs, &sandbox));

@@ -420,7 +420,7 @@ fn workers_tell_how_far_they_are_and_hear_what_changed() {
 
 /// A file that changed takes the recording away that it held, unless another file or a library holds it.
 #[test]
-fn what_a_file_held_before_it_changed_goes() {
+fn a_changed_file_takes_its_former_recording_away() {
     let Some(programs) = programs() else { return };
     let server = Server::start(&programs);
     let (sandbox, owner) = (Sandbox::new(), Sandbox::new());

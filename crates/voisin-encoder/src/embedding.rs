@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_taken_off_is_put_back() {
+    fn centring_is_undone() {
         let raw = |i: usize| -> Vec<f32> {
             let mut raw: Vec<f32> =
                 (0..48).map(|d| ((i * 11 + d * 5) as f32 * 1.3).sin() + 0.8 * (d as f32).cos()).collect();
