@@ -185,7 +185,7 @@ def test_what_it_does_not_answer_is_an_error_of_its_own(there, server, tmp_path)
         lambda: there.similar("chaos god", composer="nobody"),
         lambda: there.tracks(regex="chaos"),
     ):
-        with pytest.raises(voisin.DatabaseError, match='which a database cannot: .*"voisin pull"'):
+        with pytest.raises(voisin.DatabaseError, match='which a database cannot: .*bring the library to this disk first'):
             ask()
     with pytest.raises(voisin.DatabaseError, match="voisin push"):
         there.add(DEMO)

@@ -133,7 +133,7 @@ impl fmt::Display for Remedy {
             Self::LeaveOutNeighbours => "leave out the number of neighbours",
             Self::UseCpu => "use the device \"cpu\"",
             Self::Push(place) => return write!(f, "send a library to {place}"),
-            Self::Pull => "bring the library to this disk first (\"voisin pull\")",
+            Self::Pull => "bring the library to this disk first",
             Self::OtherTables => "make tables for vectors of that length",
             Self::RenewMean => "delete its row and have it renewed",
             Self::SayMpd => "is it running, and is this where it listens",
