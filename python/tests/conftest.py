@@ -3,6 +3,8 @@
 import os
 import pathlib
 import subprocess
+import threading
+import time
 
 import pytest
 
@@ -28,3 +30,24 @@ def folder(tmp_path_factory):
     subprocess.run([PROGRAM, "--library", folder, "--model", "musicnn-msd", "add", *(DEMO / name for name in FILES)],
                    check=True, capture_output=True)
     return folder
+
+
+def beats_during(call):
+    """How often another thread got to run while `call` did: hardly ever where the interpreter's lock is held."""
+    beats, done = [], threading.Event()
+
+    def beat():
+        while not done.is_set():
+            beats.append(time.perf_counter())
+            time.sleep(0.001)
+
+    thread = threading.Thread(target=beat)
+    thread.start()
+    try:
+        start = time.perf_counter()
+        call()
+        end = time.perf_counter()
+    finally:
+        done.set()
+        thread.join()
+    return sum(start < beat < end for beat in beats)
