@@ -147,6 +147,13 @@ fn an_upgrade_begins_with_the_shards() {
         assert_eq!(*server, format!("voisin_shard_{i}"));
         shard.psql(sql, &[]);
     }
+    for (i, shard) in cluster.shards.iter().enumerate() {
+        let indexes = format!(
+            "select count(*) filter (where indisvalid), min(indexrelid) > 'voisin_vector_{i}'::regclass from pg_index
+             where indrelid = 'voisin_track_{i}'::regclass and pg_get_indexdef(indexrelid) like '%hnsw%'"
+        );
+        assert_eq!(shard.psql(&indexes, &[]), "1|t", "made anew, after all else");
+    }
     let sent = json(sandbox.run(["push", "--to", &url, "--upgrade", "--format", "json"]));
     assert_eq!((&sent["unchanged"], &sent["added"], &sent["updated"]), (&300.into(), &0.into(), &0.into()));
     let pulled = Sandbox::new();

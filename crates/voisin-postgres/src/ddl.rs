@@ -265,7 +265,7 @@ alter table voisin_gone add column barred boolean not null default false;
     }
     if from < 5 {
         if shards == 0 {
-            sql.push_str(&upgrade_of_shard(from, "voisin_track"));
+            sql.push_str(&upgrade_of_part(from, "voisin_track"));
         } else {
             sql.push_str(&foreign_vectors(shards));
             sql.push_str(UPGRADED_PARTITIONS);
@@ -280,9 +280,34 @@ alter table voisin_gone add column barred boolean not null default false;
     sql
 }
 
-/// Statements that bring the tables of a server or a shard to the newest version.
+/// Which indexes of a table are of its vectors, by whatever statement they were made.
+pub(super) const OF_VECTORS: &str = "pg_get_indexdef(indexrelid) like '%embedding%'";
+
+/// Drops the vector indexes of a table that is to be written anew: they would be made anew within the same transaction,
+/// which keeps everybody out, and in the server's usual memory.
+fn without_vector_indexes(table: &str) -> String {
+    format!(
+        "do $$ declare name regclass; begin
+  for name in select indexrelid::regclass from pg_index where indrelid = '{table}'::regclass and {OF_VECTORS} loop
+    execute 'drop index ' || name;
+  end loop;
+end $$;
+"
+    )
+}
+
+/// All statements for a shard, which its operator runs: its vector index is made beside those who ask.
 pub(super) fn upgrade_of_shard(from: i32, table: &str) -> String {
-    let mut sql = String::new();
+    format!(
+        "begin;\n{}commit;\n-- Give it the memory that the index needs (set maintenance_work_mem):\n{};\n",
+        upgrade_of_part(from, table),
+        vector_index(table, IndexCodes::Halves, 0)
+    )
+}
+
+/// Statements that bring the tables of a server or a shard to the newest version, without their vector indexes.
+fn upgrade_of_part(from: i32, table: &str) -> String {
+    let mut sql = without_vector_indexes(table);
     if from < 3 {
         let _ = write!(
             sql,

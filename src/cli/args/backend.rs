@@ -51,7 +51,8 @@ pub(crate) struct PushArgs {
     /// whose origin is on this machine gets one by itself
     #[arg(long)]
     pub(crate) new_identity: bool,
-    /// First bring the tables of an older voisin forward, with all that they hold
+    /// First bring the tables of an older voisin forward, with all that they hold; the vector index is then made anew, by
+    /// --index-sql where it was made so
     #[arg(long)]
     pub(crate) upgrade: bool,
     /// Print the tables as SQL and do nothing: for one server, for partitions on several (`postgres_fdw`), for Citus

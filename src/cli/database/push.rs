@@ -188,7 +188,7 @@ fn upgrade(context: &Context, place: &PostgresAddress) -> anyhow::Result<()> {
         Upgraded::Nothing => console.note(&format!("{place}: no tables of an older voisin")),
         Upgraded::From(schema) => {
             console
-                .note(&format!("{place}: tables of schema {schema} brought forward; nothing is sent anew"));
+                .note(&format!("{place}: tables of schema {schema} brought forward without their vector index; nothing is sent anew"));
         }
         Upgraded::ShardsFirst(shards) => {
             for (server, statements) in shards {

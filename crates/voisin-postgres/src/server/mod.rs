@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use postgres::Transaction;
 use postgres::types::ToSql;
 
-use super::ddl::IndexCodes;
+use super::ddl::{IndexCodes, OF_VECTORS};
 use super::filter;
 use super::row::{HalfVector, TrackRow};
 use super::{Effort, PostgresAddress, Result, StoredTrack, TrackStore};
@@ -35,9 +35,6 @@ pub(super) struct WantedVectors {
     /// The tracks' vectors to the last bit; else as they are searched, at 16 bits a number.
     pub(super) exact: bool,
 }
-
-/// Which indexes of a table are of its vectors, by whatever statement they were made.
-const OF_VECTORS: &str = "pg_get_indexdef(indexrelid) like '%embedding%'";
 
 /// Most rows of an answer that are asked for at once.
 const ROWS: usize = 1000;

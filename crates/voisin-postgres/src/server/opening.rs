@@ -126,7 +126,7 @@ impl Postgres {
         lock(&mut self.connection)
     }
 
-    /// Brings the tables of an older voisin forward, in one transaction, with all that they hold.
+    /// Brings the tables of an older voisin forward, in one transaction, with all that they hold but the vector index.
     pub fn upgrade(place: &PostgresAddress) -> Result<Upgraded> {
         let mut connection = Connection::open(place)?;
         let Some(found) = schema(&mut connection)? else { return Ok(Upgraded::Nothing) };
@@ -151,9 +151,8 @@ impl Postgres {
             Err(BackendError::Server { code, .. })
                 if !shards.is_empty() && code.as_deref() == Some(SqlState::UNDEFINED_TABLE.code()) =>
             {
-                let of_shard = |(server, table): (String, String)| {
-                    (server, format!("begin;\n{}commit;", ddl::upgrade_of_shard(found, &table)))
-                };
+                let of_shard =
+                    |(server, table): (String, String)| (server, ddl::upgrade_of_shard(found, &table));
                 Ok(Upgraded::ShardsFirst(shards.into_iter().map(of_shard).collect()))
             }
             done => done,
