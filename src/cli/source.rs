@@ -141,7 +141,7 @@ impl LibraryTarget {
         match self {
             Self::Local(engine) => Ok(asked.run(engine, seeds, played, &Mixing::default())?),
             Self::Remote { remote, .. } => {
-                let tracks = remote.tracks()?;
+                let tracks = asked.limit.of_counted(|| remote.tracks())?;
                 let options = asked.options(remote.engine(), seeds, played, &Mixing::default(), tracks)?;
                 let found = remote.mix(seeds, &options)?;
                 Ok(SimilarAnswer { found, standing: None, steered: None })

@@ -444,3 +444,32 @@ fn an_index_is_made_anew_beside_the_former_one() {
     assert_eq!(log.matches("create index concurrently on voisin_track using hnsw").count(), 2, "{log}");
     fine(sandbox.run(["similar", "title 12", "--backend", &server.url()]));
 }
+
+/// Counting all tracks reads the table, and so may an order by id under a filter: of a million that took half a second of each
+/// question.
+#[test]
+fn a_question_neither_counts_nor_orders_all_tracks() {
+    let Some(programs) = programs() else { return };
+    let server = Server::start(&programs);
+    let sandbox = sandbox_with(300);
+    push(&sandbox, &server, &[]);
+    let url = server.url();
+    server.psql("alter system set log_statement = 'all'", &[]);
+    server.psql("select pg_reload_conf()", &[]);
+    let log_of = |words: &[&str]| {
+        let log = || std::fs::read_to_string(server.folder.join("log")).unwrap();
+        let before = log().len();
+        fine(sandbox.run(words.iter().chain(&["--backend", &url])));
+        log()[before..].to_owned()
+    };
+    for words in [&["similar", "title 12"][..], &["similar", "title 12", "--exact"], &["mix", "title 12"]] {
+        let log = log_of(words);
+        assert!(log.contains("embedding <#> $1") && log.contains("set local jit = off"), "{log}");
+        assert!(!log.contains("count(*)"), "{words:?}: {log}");
+    }
+    let log = log_of(&["similar", "title 12", "--genre", "Rock"]);
+    assert!(log.contains("genre_keys && $1 limit 1") && log.contains("limit 20001"), "{log}");
+    assert!(!log.contains("count(*) as number"), "{log}");
+    // All that there are must be counted.
+    assert!(log_of(&["similar", "title 12", "--limit", "0"]).contains("count(*) as number"));
+}

@@ -177,10 +177,15 @@ impl Remote {
             TracksNeeded::Sample(most) => most,
             TracksNeeded::All => usize::MAX >> 1,
         };
-        let (count, _) = self.store.size()?;
-        let ids = self.store.ids(&no_conditions(1), most.min(count as usize))?;
+        let (all, _) = self.store.size()?;
+        self.fetch_first(most, all)
+    }
+
+    /// Fetches so many of all tracks; returns how many there are if it is not all of them.
+    fn fetch_first(&mut self, most: usize, all: u64) -> Result<Option<u64>> {
+        let ids = self.store.ids(&no_conditions(1), most.min(all as usize))?;
         self.fetch(&ids)?;
-        Ok((count > ids.len() as u64).then_some(count))
+        Ok((all > ids.len() as u64).then_some(all))
     }
 
     /// Fetches what answers about these tracks are made of: all tracks, or where they are many, the nearest of these by the
@@ -196,7 +201,7 @@ impl Remote {
             self.fetch_near(seeds, near)?;
         }
         let drawn = sample.unwrap_or(if near.is_some() { BACKGROUND } else { SAMPLE });
-        let more = self.fetch_some(TracksNeeded::Sample(drawn))?;
+        let more = self.fetch_first(drawn, all)?;
         Ok(more.map(|all| TrackSample { near, drawn, all }))
     }
 

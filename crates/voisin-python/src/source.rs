@@ -162,7 +162,7 @@ impl OpenLibrary {
         if asked.is_steered() {
             return Err(BackendError::Unsupported("steering").into());
         }
-        let tracks = there.tracks()?;
+        let tracks = asked.limit.of_counted(|| there.tracks())?;
         let options = asked.options(there.remote.engine(), seeds, unlike, tracks)?;
         let mut found = there.remote.similar(seeds, &options)?;
         asked.sort(there.remote.engine(), &mut found)?;
@@ -180,7 +180,7 @@ impl OpenLibrary {
         match self {
             Self::Folder(engine) => Ok(asked.run(engine, seeds, played, &usual)?),
             Self::Database(there) => {
-                let tracks = there.tracks()?;
+                let tracks = asked.limit.of_counted(|| there.tracks())?;
                 let options = asked.options(there.remote.engine(), seeds, played, &usual, tracks)?;
                 let found = there.remote.mix(seeds, &options)?;
                 Ok(SimilarAnswer { found, standing: None, steered: None })

@@ -178,6 +178,11 @@ impl Limit {
     pub fn of(self, all: usize) -> usize {
         self.0.map_or(all, |most| most.min(all))
     }
+
+    /// How many that is where counting all takes long: it is done only where all are asked for.
+    pub fn of_counted<E>(self, all: impl FnOnce() -> Result<usize, E>) -> Result<usize, E> {
+        self.0.map_or_else(all, Ok)
+    }
 }
 
 impl From<usize> for Limit {

@@ -37,13 +37,13 @@ pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Endin
     source.resolve_names(&named)?;
     source.resolve_names(&unlike)?;
     source.resolve_filters(&asked.filters)?;
-    let tracks = source.tracks()?;
     let engine = source.engine();
     let wanted = seeds(context, engine, &named)?;
     let unlike = seeds(context, engine, &unlike)?;
     asked.filters.check_folders(engine)?;
     let answer = if is_remote {
-        let options = asked.options(engine, &wanted, unlike, tracks)?;
+        let tracks = asked.limit.of_counted(|| source.tracks())?;
+        let options = asked.options(source.engine(), &wanted, unlike, tracks)?;
         let mut found = source.similar(&wanted, &options)?;
         let engine = source.engine();
         let standing = engine.standing(&wanted, &options)?;

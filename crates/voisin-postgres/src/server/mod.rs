@@ -36,6 +36,9 @@ pub(super) struct WantedVectors {
     pub(super) exact: bool,
 }
 
+/// What the plan of a question goes by: its own values, and no compilation, which takes longer than it saves.
+const OWN_PLAN: &str = "set local plan_cache_mode = force_custom_plan; set local jit = off;";
+
 /// Most rows of an answer that are asked for at once.
 const ROWS: usize = 1000;
 
@@ -239,13 +242,17 @@ impl Postgres {
         }
         let first: Vec<i64> =
             short.iter().filter(|id| id.0 >> (63 - SHORTER) == 0).map(|id| id.0 << SHORTER).collect();
+        // Citus knows no limit in a lateral subquery.
         let sql = format!(
-            "select found.id from unnest($1::bigint[]) as first, lateral (select id from {}
-                where id between first and first + {} order by id limit 1) found",
+            "select min(id) from unnest($1::bigint[]) as first join {} on id between first and first + {}
+             group by first",
             self.table,
             (1_i64 << SHORTER) - 1
         );
-        self.run(|tx| Ok(tx.query(&sql, &[&first])?.iter().map(|row| TrackId(row.get(0))).collect()))
+        self.run(|tx| {
+            tx.batch_execute(OWN_PLAN)?;
+            Ok(tx.query(&sql, &[&first])?.iter().map(|row| TrackId(row.get(0))).collect())
+        })
     }
 
     /// Vectors of some tracks as they are searched, which are as good as drawn at random: ids are digests.
@@ -270,7 +277,7 @@ impl Postgres {
         Ok(known)
     }
 
-    /// Ids that fit conditions, ascending, at most `limit`.
+    /// Ids that fit conditions, the first ones, ascending; of one, any.
     pub(super) fn ids(&mut self, conditions: &FilterSql, limit: usize) -> Result<Vec<TrackId>> {
         if let Some(parts) = self.on_shards(|shard| shard.ids(conditions, limit)) {
             let mut ids: Vec<TrackId> = parts.into_iter().flatten().collect();
@@ -278,9 +285,11 @@ impl Postgres {
             ids.truncate(limit);
             return Ok(ids);
         }
-        let sql = format!("select id from {} where {} order by id limit {limit}", self.table, conditions.sql);
+        // Whichever comes first where one is asked for: in order of ids it would be looked for along all of them.
+        let order = if limit > 1 { " order by id" } else { "" };
+        let sql = format!("select id from {} where {}{order} limit {limit}", self.table, conditions.sql);
         self.run(|tx| {
-            tx.batch_execute("set local plan_cache_mode = force_custom_plan")?;
+            tx.batch_execute(OWN_PLAN)?;
             let values: Vec<&(dyn ToSql + Sync)> = filter::values(conditions).collect();
             Ok(tx.query(&sql, &values)?.iter().map(|row| TrackId(row.get(0))).collect())
         })

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use postgres::Transaction;
 use postgres::types::ToSql;
 
-use super::{Postgres, filter};
+use super::{OWN_PLAN, Postgres, filter};
 use crate::Result;
 use crate::ddl;
 use crate::row::{SortRow, facts_of};
@@ -137,7 +137,7 @@ impl Postgres {
             let after = walk.after.map_or(0, |after| after.0);
             let values: &[&(dyn ToSql + Sync)] = if sql.contains("$1") { &[&after] } else { &[] };
             let found = self.run(|tx| {
-                tx.batch_execute("set local plan_cache_mode = force_custom_plan")?;
+                tx.batch_execute(OWN_PLAN)?;
                 Ok(tx.query(&sql, values)?.iter().map(|row| TrackId(row.get(0))).collect())
             })?;
             let found = walk.step(found, limit);

@@ -2,7 +2,7 @@
 
 use postgres::types::ToSql;
 
-use super::{Postgres, Shards};
+use super::{OWN_PLAN, Postgres, Shards};
 use crate::ddl::{self, IndexCodes};
 use crate::filter::values;
 use crate::row::HalfVector;
@@ -109,7 +109,7 @@ impl Postgres {
 
     fn one_number(&mut self, sql: &str, conditions: &FilterSql) -> Result<i64> {
         self.run(|tx| {
-            tx.batch_execute("set local plan_cache_mode = force_custom_plan")?;
+            tx.batch_execute(OWN_PLAN)?;
             let values: Vec<&(dyn ToSql + Sync)> = values(conditions).collect();
             Ok(tx.query_one(sql, &values)?.get(0))
         })
@@ -156,7 +156,7 @@ impl Postgres {
         self.run(|tx| {
             // Within the transaction, so that it holds behind a pool of connections, and a custom plan each time: a
             // general one walks the index where a filter leaves a handful of tracks.
-            tx.batch_execute(&format!("set local plan_cache_mode = force_custom_plan;{settings}"))?;
+            tx.batch_execute(&format!("{OWN_PLAN}{settings}"))?;
             let values: Vec<&(dyn ToSql + Sync)> =
                 std::iter::once(query as &(dyn ToSql + Sync)).chain(values(conditions)).collect();
             let rows = tx.query(sql, &values)?;
