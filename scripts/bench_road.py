@@ -4,7 +4,8 @@
     scripts/bench_road.py FOLDER                       # tracks an hour, peak memory
     scripts/bench_road.py FOLDER --model musicnn-msd   # the same with a model of voisin's
     scripts/bench_road.py FOLDER --rival ./bliss-road  # in turns with bliss-audio on the same files and threads
-    scripts/bench_road.py FOLDER --stages              # where a track's time goes (cargo build --release --features trace)
+    scripts/bench_road.py FOLDER --stages              # where a track's processor time goes, sampled by Debian's linux-perf
+                                                       # (cargo rustc --release --bin voisin -- -C strip=none)
     scripts/bench_road.py FOLDER --scaling             # cost against tracks, windows and length (needs ffmpeg)
 
 The rival is any program that takes a folder and a number of threads and analyses all MP3 files below it. bliss-audio's is
@@ -52,6 +53,7 @@ import collections
 import json
 import os
 import pathlib
+import re
 import shutil
 import statistics
 import subprocess
@@ -108,12 +110,13 @@ def timed(command):
     return time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, out
 
 
-def add(folder, *options):
+def add(folder, *options, under=()):
     """From the folder to the first answer, in a library of its own: seconds, processor seconds, MB, number of tracks."""
     library = work / "library"
     shutil.rmtree(library, ignore_errors=True)
     shared = ["--library", library, "--model", model, "--threads", args.threads, "--device", "cpu"]
-    seconds, processor, memory, out = timed([args.voisin, "add", folder, *shared, "--format", "json", *args.options, *options])
+    command = [*under, args.voisin, "add", folder, *shared, "--format", "json", *args.options, *options]
+    seconds, processor, memory, out = timed(command)
     summary = json.loads(out)
     assert summary["failed"] == 0, summary
     if summary["added"] > 1:
@@ -125,26 +128,41 @@ def add(folder, *options):
     return seconds, processor, memory, summary["added"]
 
 
+# What the functions of a stage are named. A sample counts for the innermost function that has such a name.
+STAGES = {
+    "decoding": r"Decoder::decode",
+    "resampling": r"Resampler::block",
+    "key": r"KeyFinder",
+    "tempo": r"voisin_features::tempo",
+    "loudness": r"LoudnessMeter|ebur128",
+    "mel bands": r"MelFrontEnd",
+    "network, as OpenL3's": r"networks::conv",
+    "network, MusiCNN": r"networks::musicnn",
+    "digests": r"blake3|sha2",
+    "storing": r"voisin_library|rusqlite",
+    "reading, windows": r"voisin_audio|embedder",
+}
+
+
 def stages():
-    """Time of each span, without the spans inside it, over all threads."""
-    trace = work / "trace.json"
-    seconds, _, _, tracks = add(args.folder, "--trace", trace)
-    spent, calls, open_spans = collections.Counter(), collections.Counter(), collections.defaultdict(list)
-    for event in json.loads(trace.read_text()):
-        stack = open_spans[event.get("tid")]
-        if event["ph"] == "B":
-            stack.append([event["name"], event["ts"], 0])
-        elif event["ph"] == "E":
-            name, since, inside = stack.pop()
-            length = event["ts"] - since
-            spent[name] += length - inside
-            calls[name] += 1
-            if stack:
-                stack[-1][2] += length
-    total = sum(spent.values())
-    print(f"{tracks} tracks in {seconds:.1f} s on {args.threads} threads; thread time in the traced stages, per track:")
-    for name, microseconds in spent.most_common():
-        print(f"  {name:<10} {microseconds / 1000 / tracks:8.2f} ms  {microseconds / total:6.1%}   {calls[name] / tracks:.0f} calls")
+    """Where the processor time goes, by samples of the stack; the program needs its symbols."""
+    processor = []
+    for _ in range(args.rounds):
+        _, seconds, _, tracks = add(args.folder)
+        processor.append(seconds * 1000 / tracks)
+    samples = work / "perf.data"
+    add(args.folder, under=("perf", "record", "-q", "-F", "999", "--call-graph", "dwarf,8192", "-o", samples))
+    script = ["perf", "script", "-i", samples, "--no-inline", "-F", "ip,sym"]
+    stacks = subprocess.run(script, check=True, capture_output=True, text=True).stdout.strip().split("\n\n")
+    found = collections.Counter()
+    for stack in stacks:
+        names = (name for line in stack.splitlines() for name, pattern in STAGES.items() if re.search(pattern, line))
+        found[next(names, "other")] += 1
+    print(f"{tracks} tracks, {args.threads} threads; processor time a track, median of {args.rounds} runs, and its stages:")
+    print(f"  {'all':<20} {statistics.median(processor):7.1f} ms ({min(processor):.0f} to {max(processor):.0f})")
+    for name, count in found.most_common():
+        share = count / len(stacks)
+        print(f"  {name:<20} {share * statistics.median(processor):7.1f} ms  {share:6.1%}")
 
 
 def scaling():
