@@ -11,7 +11,7 @@ use super::types::{GraphBuilder, IndexOptions};
 
 /// Slots whose neighbours are looked for together.
 const TOGETHER: usize = 512;
-/// Lists that a slot's neighbours are looked for in.
+/// Lists that a slot's neighbours are looked for in; half as many where lists are longer, those of codes of all directions.
 const LOOKED_AT: usize = 80;
 
 /// Builds a graph over all slots, in parallel on rayon's current pool.
@@ -25,7 +25,8 @@ pub(crate) fn build(source: CodeSource<'_>, lists: &Lists, options: &IndexOption
     match options.builder {
         GraphBuilder::Lists => link(source, &order, stride, |slots, then| {
             let queries: Vec<PreparedQuery> = slots.iter().map(query).collect();
-            let reach = Reach { lists: LOOKED_AT, codes: width };
+            let looked_at = if lists.directions.bits == 8 { LOOKED_AT } else { LOOKED_AT / 2 };
+            let reach = Reach { lists: looked_at, codes: width };
             lists.nearest_of_all(source.isa, Next::Codes(source.codes), &queries, reach, |at, found| {
                 then(slots[at], found);
             });

@@ -1,29 +1,76 @@
 //! The directions in which the vectors of an index differ most, and short codes: projections on them.
+//!
+//! Either the 64 first directions, of which a code has 8 bits each, or 256, mixed, of which it has 2. Where the first 64
+//! hold most of what there is, as in embeddings of sound, they come nearer; where vectors differ in all directions, as in
+//! many of text, it is better to know little of each than nothing of most (`RaBitQ`: Gao and Long 2024, with more bits:
+//! Gao et al. 2025). What serves is measured.
 
 use rayon::prelude::*;
 
 use super::codes::CodeSource;
+use super::residual::{quantise, unpack};
+use super::top::{Candidate, better};
 use voisin_base::random::hash;
 use voisin_kernels::Isa;
-use voisin_kernels::dot::short::{SHORT, ShortQuery};
+use voisin_kernels::dot::short::{BLOCK_BYTES, FINE, LANES, SHORT, ShortQuery, empty_blocks, write};
 use voisin_kernels::dot::{ALIGN, QueryCode};
 
 /// Vectors that the directions are found from, at most: products of so many bytes stay within 32 bits.
 const DIRECTIONS_FROM: usize = 1 << 14;
 /// Turns of the iteration that finds them.
 const TURNS: usize = 10;
+/// Vectors that codes are tried with, at most.
+const TRIED_WITH: usize = 1 << 12;
+/// How many of them are looked for, and how many of their nearest.
+const TRIALS: usize = 100;
+const NEAREST: usize = 10;
+/// Codes by which so many seem nearer than one of the nearest serve: others are not tried.
+const ENOUGH: usize = 4 * NEAREST;
+/// Comparing codes of two bits a component takes up to this many times as long.
+const FINE_COST: usize = 2;
 
 /// The directions, as rows of a plane of bytes.
 pub(crate) struct Directions {
-    /// `[SHORT][width]`, biased by 128.
+    /// `[SHORT or FINE][width]`, biased by 128.
     pub(crate) rows: Vec<u8>,
     /// Value of one step of them.
     pub(crate) step: f32,
+    /// Bits that a short code has of each: 8, or 2.
+    pub(crate) bits: usize,
+}
+
+/// A vector along the directions, at 8 bits.
+pub(crate) struct Along {
+    pub(crate) code: Vec<i8>,
+    pub(crate) factor: f32,
+}
+
+impl Along {
+    /// To be compared with codes of so many bits a component.
+    pub(crate) fn query(&self, bits: usize) -> ShortQuery<'_> {
+        ShortQuery { code: &self.code, factor: self.factor, bits }
+    }
 }
 
 impl Directions {
+    /// Finds the directions whose codes serve best.
+    pub(crate) fn fit(source: CodeSource<'_>) -> Self {
+        let first = Self::find(source, 8);
+        if source.codec.dimension <= SHORT {
+            return first;
+        }
+        let tried = Tried::new(source);
+        let rank = first.rank(source, &tried);
+        if rank <= ENOUGH {
+            return first;
+        }
+        let all = Self::find(source, 2);
+        if FINE_COST * all.rank(source, &tried) < rank { all } else { first }
+    }
+
     /// Finds the directions by orthogonal iteration: to turn the vectors towards each other again and again.
-    pub(crate) fn find(source: CodeSource<'_>) -> Self {
+    fn find(source: CodeSource<'_>, bits: usize) -> Self {
+        let directions = SHORT * 8 / bits;
         let (n, width) = (source.codes.len(), source.codes.width);
         let step = n.div_ceil(DIRECTIONS_FROM).max(1);
         let slots: Vec<usize> = (0..n).step_by(step).collect();
@@ -45,8 +92,8 @@ impl Directions {
         });
         let (every_row, every_column): (Vec<u32>, Vec<u32>) =
             ((0..slots.len() as u32).collect(), (0..width as u32).collect());
-        let mut basis: Vec<Vec<f64>> = (0..SHORT)
-            .map(|at| (0..width).map(|i| if bits(at, i) & 1 == 1 { 1. } else { -1. }).collect())
+        let mut basis: Vec<Vec<f64>> = (0..directions)
+            .map(|at| (0..width).map(|i| if random_bits(at, i) & 1 == 1 { 1. } else { -1. }).collect())
             .collect();
         orthogonalise(&mut basis);
         for _ in 0..TURNS {
@@ -59,36 +106,143 @@ impl Directions {
             });
             orthogonalise(&mut basis);
         }
+        if bits < 8 {
+            mix(&mut basis);
+        }
         let peak = basis.iter().flatten().fold(0_f64, |peak, x| peak.max(x.abs())).max(1e-30);
         let byte = |x: &f64| round((x * 127. / peak) as f32) as u8 ^ 0x80;
-        Self { rows: basis.iter().flatten().map(byte).collect(), step: (peak / 127.) as f32 }
+        Self { rows: basis.iter().flatten().map(byte).collect(), step: (peak / 127.) as f32, bits }
     }
 
-    /// The short code of a vector given at 16 bits, and the value of one step of it.
-    pub(crate) fn short(
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        SHORT * 8 / self.bits
+    }
+
+    /// A vector given at 16 bits along the directions: its components, one signed byte each, and the value of one step.
+    pub(crate) fn project(
         &self,
         isa: Isa,
-        code: &QueryCode,
-        scale: f32,
+        (code, scale): (&QueryCode, f32),
         products: &mut Vec<i32>,
-    ) -> ShortQuery {
-        const EVERY: [u32; SHORT] = {
-            let mut every = [0; SHORT];
+        along: &mut [i8],
+    ) -> f32 {
+        const EVERY: [u32; FINE] = {
+            let mut every = [0; FINE];
             let mut i = 0;
-            while i < SHORT {
+            while i < FINE {
                 every[i] = i as u32;
                 i += 1;
             }
             every
         };
-        isa.dot8_list(&self.rows, &EVERY, code, products);
+        isa.dot8_list(&self.rows, &EVERY[..self.len()], code, products);
         let peak = products.iter().fold(0, |peak: u32, x| peak.max(x.unsigned_abs()));
         let share = 127. / peak.max(1) as f32;
-        let mut short = ShortQuery { code: [0; SHORT], factor: scale * self.step * (peak as f32 / 127.) };
-        for (to, &x) in short.code.iter_mut().zip(products.iter()) {
+        for (to, &x) in along.iter_mut().zip(products.iter()) {
             *to = round(x as f32 * share);
         }
-        short
+        scale * self.step * (peak as f32 / 127.)
+    }
+
+    /// As [`project`](Self::project), for a search.
+    pub(crate) fn along(&self, isa: Isa, vector: (&QueryCode, f32)) -> Along {
+        let mut code = vec![0; self.len()];
+        let factor = self.project(isa, vector, &mut Vec::with_capacity(FINE), &mut code);
+        Along { code, factor }
+    }
+
+    /// The short code of a vector along the directions, and the value of one step of it.
+    pub(crate) fn encode(&self, along: &[i8], factor: f32) -> ([u8; SHORT], f32) {
+        let mut code = [0; SHORT];
+        if self.bits == 8 {
+            code.iter_mut().zip(along).for_each(|(to, &x)| *to = x as u8 ^ 0x80);
+            return (code, factor);
+        }
+        let values: Vec<f32> = along.iter().map(|&x| f32::from(x)).collect();
+        quantise(&values, self.bits, &mut code);
+        // By this scale a vector's product with its own code is right, and others are so on average.
+        let square: f32 = values.iter().map(|x| x * x).sum();
+        let products = values.iter().zip(self.decode(&code));
+        let product: f32 = products.map(|(x, code)| x * f32::from(code)).sum();
+        (code, if product > 0. { square / product * factor } else { 0. })
+    }
+
+    /// The components of a short code.
+    pub(crate) fn decode(&self, code: &[u8; SHORT]) -> Vec<i8> {
+        let mut bytes = vec![0; self.len()];
+        match self.bits {
+            8 => bytes.copy_from_slice(code),
+            bits => unpack(code, bits, &mut bytes),
+        }
+        bytes.into_iter().map(|byte| (byte ^ 0x80) as i8).collect()
+    }
+
+    /// How many vectors seem nearer by their short codes than one of the nearest: 99 of 100 of these have fewer.
+    fn rank(&self, source: CodeSource<'_>, tried: &Tried) -> usize {
+        let mut blocks = empty_blocks(tried.slots.len(), SHORT);
+        for (place, &slot) in tried.slots.iter().enumerate() {
+            let vector = source.codec.stored_at(source.codes, slot as usize);
+            let along = self.along(source.isa, (&vector.code, vector.scale));
+            let (code, scale) = self.encode(&along.code, along.factor);
+            let block = &mut blocks[place / LANES * BLOCK_BYTES..][..BLOCK_BYTES];
+            write(block, place % LANES, &code, scale, source.codes.meta[slot as usize].offset, slot);
+        }
+        let ranks = |(slot, nearest): &(u32, Vec<u32>)| {
+            let query = source.codec.query_at(source.codes, *slot as usize);
+            let along = self.along(source.isa, (&query.code, query.scale));
+            let mut found = Vec::new();
+            source.isa.near(&blocks, along.query(self.bits), f32::NEG_INFINITY, &mut found);
+            found.retain(|one| one.1 != *slot);
+            found.sort_unstable_by(better);
+            let ranks = found.iter().enumerate().filter(|(_, one)| nearest.contains(&one.1));
+            ranks.map(|(rank, _)| rank).collect::<Vec<usize>>()
+        };
+        let mut ranks: Vec<usize> = tried.nearest.par_iter().flat_map_iter(ranks).collect();
+        ranks.sort_unstable();
+        ranks.get(ranks.len() * 99 / 100).copied().unwrap_or(0)
+    }
+}
+
+/// Some vectors, and of a few of them those that are nearest among them.
+struct Tried {
+    slots: Vec<u32>,
+    nearest: Vec<(u32, Vec<u32>)>,
+}
+
+impl Tried {
+    fn new(source: CodeSource<'_>) -> Self {
+        let n = source.codes.len();
+        let slots: Vec<u32> = (0..n as u32).step_by(n.div_ceil(TRIED_WITH).max(1)).collect();
+        let of = |&slot: &u32| {
+            let query = source.codec.query_at(source.codes, slot as usize);
+            let (mut products, mut similarities) = (Vec::new(), Vec::new());
+            source.codes.similarities8(source.isa, &query, &slots, &mut products, &mut similarities);
+            let mut found: Vec<Candidate> =
+                similarities.into_iter().zip(slots.iter().copied()).filter(|one| one.1 != slot).collect();
+            found.sort_unstable_by(better);
+            (slot, found.iter().take(NEAREST).map(|one| one.1).collect())
+        };
+        let nearest = slots.par_iter().step_by(slots.len().div_ceil(TRIALS).max(1)).map(of).collect();
+        Self { slots, nearest }
+    }
+}
+
+/// Mixes orthogonal vectors, a power of two of them, so that each has as much of what the first had as any other
+/// (Walsh-Hadamard).
+fn mix(vectors: &mut [Vec<f64>]) {
+    let mut half = 1;
+    while half < vectors.len() {
+        for pair in vectors.chunks_exact_mut(2 * half) {
+            let (low, high) = pair.split_at_mut(half);
+            for (a, b) in low.iter_mut().flatten().zip(high.iter_mut().flatten()) {
+                (*a, *b) = (
+                    (*a + *b) * std::f64::consts::FRAC_1_SQRT_2,
+                    (*a - *b) * std::f64::consts::FRAC_1_SQRT_2,
+                );
+            }
+        }
+        half *= 2;
     }
 }
 
@@ -99,7 +253,7 @@ fn round(x: f32) -> i8 {
 }
 
 /// Random bits for a pair of numbers, the same ones always.
-pub(crate) fn bits(a: usize, b: usize) -> u64 {
+pub(crate) fn random_bits(a: usize, b: usize) -> u64 {
     hash(((a as u64) << 32).wrapping_add(b as u64).wrapping_add(1))
 }
 
@@ -129,5 +283,113 @@ fn orthogonalise(vectors: &mut [Vec<f64>]) {
         let left = norm(vector);
         let share = if left > 1e-9 * first && left > 0. { 1. / left } else { 0. };
         vector.iter_mut().for_each(|x| *x *= share);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array2;
+    use rand::{Rng, SeedableRng, rngs::StdRng};
+
+    use super::*;
+    use crate::{
+        IndexMetric, IndexOptions, IndexStamp, Neighbor, SearchMode, SearchParams, TrackId, VectorIndex,
+    };
+
+    const N: usize = 3000;
+
+    /// Vectors in groups that differ in the first `inner` of `dimension` components, and a little in all.
+    fn vectors(dimension: usize, inner: usize) -> Array2<f32> {
+        let mut rng = StdRng::seed_from_u64(9);
+        let mut draw = |rows| Array2::from_shape_simple_fn((rows, dimension), || rng.random::<f32>() - 0.5);
+        let (centres, mut vectors) = (draw(5), draw(N));
+        for (row, mut vector) in vectors.outer_iter_mut().enumerate() {
+            vector += &centres.row(row % 5);
+            vector.iter_mut().skip(inner).for_each(|x| *x *= 0.05);
+        }
+        vectors
+    }
+
+    fn index(vectors: &Array2<f32>, metric: IndexMetric) -> VectorIndex {
+        let ids: Vec<TrackId> = (0..N as i64).map(TrackId).collect();
+        let options = IndexOptions { lists_from: 0, graph_from: 0, metric, ..IndexOptions::default() };
+        VectorIndex::build(&ids, vectors.view(), &options).unwrap()
+    }
+
+    fn bits(index: &VectorIndex) -> usize {
+        index.lists.as_ref().unwrap().directions.bits
+    }
+
+    #[test]
+    fn vectors_that_differ_in_all_directions_have_codes_of_all() {
+        assert_eq!(bits(&index(&vectors(192, 24), IndexMetric::Cosine)), 8);
+        assert_eq!(bits(&index(&vectors(48, 48), IndexMetric::Cosine)), 8);
+        assert_eq!(bits(&index(&vectors(192, 192), IndexMetric::Cosine)), 2);
+        assert_eq!(bits(&index(&vectors(512, 300), IndexMetric::Cosine)), 2);
+    }
+
+    #[test]
+    fn searches_by_codes_of_all_directions_find_what_is_nearest() {
+        let vectors = vectors(192, 192);
+        let queries = vectors.slice(ndarray::s![..;30, ..]);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("index.bin");
+        for metric in IndexMetric::ALL {
+            let built = index(&vectors, metric);
+            if metric == IndexMetric::Cosine {
+                assert_eq!(bits(&built), 2);
+            }
+            let stamp = IndexStamp { generation: 1, model_fingerprint: "x".into(), dimension: 192 };
+            built.save(&path, &stamp).unwrap();
+            let (mut opened, _) = VectorIndex::open(&path).unwrap();
+            assert_eq!(bits(&opened), bits(&built), "{metric}");
+            let exact = SearchParams { mode: SearchMode::Exact, ..SearchParams::default() };
+            let truth = built.search_batch(queries, 10, &exact).unwrap();
+            for mode in [SearchMode::Lists, SearchMode::Hnsw] {
+                let params = SearchParams { mode, ..SearchParams::default() };
+                let found = built.search_batch(queries, 10, &params).unwrap();
+                let pairs = found.iter().zip(&truth);
+                let hits: usize = pairs
+                    .map(|(found, truth)| {
+                        let is_found = |one: &&Neighbor| found.iter().any(|other| other.track == one.track);
+                        truth.iter().filter(is_found).count()
+                    })
+                    .sum();
+                assert!(hits >= 985, "{metric}, {mode:?}: {hits} of 1000");
+                for isa in Isa::available() {
+                    opened.isa = isa;
+                    let again = opened.search_batch(queries, 10, &params).unwrap();
+                    assert!(again == found, "{metric}, {mode:?}, {isa:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_code_says_what_a_vector_has_in_common_with_itself_and_little_with_strangers() {
+        let vectors = vectors(192, 192);
+        let index = index(&vectors, IndexMetric::Cosine);
+        let lists = index.lists.as_ref().unwrap();
+        let (mut own, mut errors) = (0., Vec::new());
+        for slot in (0..N).step_by(10) {
+            let (a, b) = (slot, (slot + 1) % N);
+            let [along, other] =
+                [a, b].map(|slot| lists.along(index.isa, &index.codec.stored_at(&index.base.codes, slot)));
+            let (code, scale) = lists.directions.encode(&along.code, along.factor);
+            let code = lists.directions.decode(&code);
+            let product = |with: &Along, scale: f32, code: &[i8]| -> f32 {
+                let sum: i32 = with.code.iter().zip(code).map(|(&x, &y)| i32::from(x) * i32::from(y)).sum();
+                sum as f32 * scale * with.factor
+            };
+            let square = product(&along, along.factor, &along.code);
+            own = f32::max(own, (product(&along, scale, &code) / square - 1.).abs());
+            let truth = product(&other, along.factor, &along.code);
+            errors.push((product(&other, scale, &code) - truth) / square);
+        }
+        assert!(own < 1e-3, "{own}");
+        let (n, sum) = (errors.len() as f32, errors.iter().sum::<f32>());
+        let deviation = (errors.iter().map(|error| error * error).sum::<f32>() / n).sqrt();
+        // 2 bits leave 0.12 of a square, spread over 256 components: 0.023, to which the scale adds a little.
+        assert!((sum / n).abs() < 0.005 && deviation < 0.04, "{} {deviation}", sum / n);
     }
 }

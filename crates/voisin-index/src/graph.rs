@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use rayon::prelude::*;
 
 use super::codes::{CodeSource, Plane, PreparedQuery};
-use super::lists::{BLOCK_BYTES, LANES, Lists, Scored, ShortQuery, empty_blocks};
+use super::lists::{BLOCK_BYTES, LANES, Lists, SHORT, Scored, ShortQuery, empty_blocks};
 use super::top::{Candidate, descending, similarity};
 use voisin_kernels::Isa;
 use voisin_kernels::dot::short;
@@ -105,7 +105,7 @@ impl Graph {
                 let step = self.stride / LANES * BLOCK_BYTES;
                 let mut plane = Plane::zeroed(self.len() * step);
                 let write = |(slot, blocks): (usize, &mut [u8])| {
-                    blocks.copy_from_slice(&empty_blocks(self.stride));
+                    blocks.copy_from_slice(&empty_blocks(self.stride, SHORT));
                     for (at, &link) in self.linked(slot).iter().enumerate() {
                         let (code, scale, offset) = &codes[link as usize];
                         let block = &mut blocks[at / LANES * BLOCK_BYTES..][..BLOCK_BYTES];
@@ -137,10 +137,11 @@ impl Graph {
     ) -> R {
         let blocks = self.blocks(lists);
         WALK.with_borrow_mut(|walk| {
-            let short = lists.short(isa, query);
+            let along = lists.along(isa, query);
+            let short = lists.short(&along);
             walk.pool.clear();
-            let mut search = Search { graph: self, blocks, isa, short: &short, ef: ef.max(1), next: 0, walk };
-            lists.with_nearest(isa, &short, ENTRIES, |list| search.compare(list, skip));
+            let mut search = Search { graph: self, blocks, isa, short, ef: ef.max(1), next: 0, walk };
+            lists.with_nearest(isa, &along, ENTRIES, |list| search.compare(list, skip));
             search.spread(skip);
             let GraphWalk { pool, slots, products, similarities, found, .. } = walk;
             slots.clear();
@@ -158,7 +159,7 @@ struct Search<'a> {
     graph: &'a Graph,
     blocks: &'a [u8],
     isa: Isa,
-    short: &'a ShortQuery,
+    short: ShortQuery<'a>,
     ef: usize,
     /// Everything before it in the pool was followed.
     next: usize,

@@ -1,8 +1,9 @@
 //! Inverted lists: vectors that are near each other stand side by side in short codes, and a search reads a few lists.
 //!
 //! The short code of a vector is its projection on the 64 directions in which the vectors of the index differ most, at
-//! 8 bits a component: one cache line. Lists are those of k-means over the short codes. A search compares the query's
-//! short code with the lists' centres, then with the codes of the nearest lists, and hands the best on to 8 and 16 bits.
+//! 8 bits a component, or on 256 at 2 bits ([`Directions`]): one cache line. Lists are those of k-means over the
+//! projections at 8 bits. A search compares the query's projection with the lists' centres, then with the codes of the
+//! nearest lists, and hands the best on to 8 and 16 bits.
 //! On embeddings this keeps more of a similarity than 512 signs do (1 bit a dimension, as `RaBitQ` has it: Gao and Long
 //! 2024) or 4 bits of 128 directions (as fast-scan product quantisation has it: André, Kermarrec and Le Scouarnec
 //! 2015): among 100 000 vectors, the ten nearest are within the best 21 in 99 of 100 cases, against 47 and 36.
@@ -14,14 +15,14 @@ use std::cell::RefCell;
 use rayon::prelude::*;
 
 use super::codes::{CodeSource, Codes, Plane, PreparedQuery};
-use super::directions::{Directions, bits, whole};
+use super::directions::{Along, Directions, random_bits, whole};
 use super::metric::IndexMetric;
 use super::residual::Residuals;
 use super::subset::Bitmap;
 use super::top::{Candidate, better, keep_best};
 use voisin_kernels::Isa;
 pub use voisin_kernels::dot::short::{
-    BLOCK_BYTES, LANES, NOBODY, SHORT, Scored, ShortQuery, code, empty_blocks, read, write,
+    BLOCK_BYTES, LANES, NOBODY, SHORT, Scored, ShortQuery, block_bytes, code, empty_blocks, read, write,
 };
 
 /// Vectors a list that centres are found from, at most.
@@ -30,14 +31,16 @@ const PER_CENTRE: usize = 40;
 const ROUNDS: usize = 8;
 /// Vectors a list at least, on average: lists are padded to whole blocks.
 const LEAST: usize = 32;
-/// There are about this many times the square root of the number of vectors lists.
+/// There are about this many times the square root of the number of vectors lists; fewer where the projections that stand
+/// for them are four times as long.
 const LISTS: f64 = 6.;
+const LISTS_OF_ALL_DIRECTIONS: f64 = 2.;
 /// A vector that is handed on to 8 bits costs about as much as so many compared by their short codes.
 const HANDED_ON_COST: usize = 16;
 /// Blocks at the start of a list that are asked for while the list before it is compared.
 const FIRST_BLOCKS: usize = 3;
-/// Centres compared in one call.
-const CENTRE_BLOCKS: usize = 16;
+/// Bytes of the centres that are compared with one query or vector after the other: they stay in the first cache.
+const CENTRES_AT_ONCE: usize = 20 << 10;
 
 /// How much of the lists a search looks at.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -110,7 +113,7 @@ impl BestScored {
         self.limit = f32::NEG_INFINITY;
     }
 
-    fn compare(&mut self, isa: Isa, blocks: &[u8], query: &ShortQuery) {
+    fn compare(&mut self, isa: Isa, blocks: &[u8], query: ShortQuery<'_>) {
         isa.near(blocks, query, self.limit, &mut self.found);
         if self.found.len() >= 2 * self.most + LANES {
             self.cut();
@@ -118,7 +121,7 @@ impl BestScored {
     }
 
     /// As [`compare`](Self::compare), of those that are allowed.
-    fn compare_allowed(&mut self, isa: Isa, blocks: &[u8], query: &ShortQuery, allowed: &Bitmap) {
+    fn compare_allowed(&mut self, isa: Isa, blocks: &[u8], query: ShortQuery<'_>, allowed: &Bitmap) {
         let before = self.found.len();
         isa.near(blocks, query, self.limit, &mut self.found);
         let mut kept = before;
@@ -142,51 +145,115 @@ impl BestScored {
     }
 }
 
-/// A short code with the value of its steps: what k-means works on.
-type Short = ShortQuery;
-
-fn square(short: &Short) -> f32 {
-    let square: i32 = short.code.iter().map(|&x| i32::from(x) * i32::from(x)).sum();
-    square as f32 * (short.factor * short.factor)
+/// Vectors along the directions, at 8 bits: what k-means works on.
+struct Projections {
+    /// Components of each.
+    width: usize,
+    codes: Vec<i8>,
+    factors: Vec<f32>,
 }
 
-/// Blocks of centres, each with an offset: the score of a vector is its product with the centre and that.
-fn centre_blocks(centres: &[Short], offset: impl Fn(usize) -> f32) -> Vec<u8> {
-    let mut blocks = empty_blocks(centres.len());
-    for (at, centre) in centres.iter().enumerate() {
-        let block = &mut blocks[at / LANES * BLOCK_BYTES..][..BLOCK_BYTES];
-        write(block, at % LANES, &centre.code, centre.factor, offset(at), at as u32);
+impl Projections {
+    fn zeroed(width: usize, n: usize) -> Self {
+        Self { width, codes: vec![0; n * width], factors: vec![0.; n] }
     }
-    blocks
-}
 
-/// Scores that are highest for the nearest centre.
-fn by_distance(centres: &[Short]) -> Vec<u8> {
-    centre_blocks(centres, |at| -0.5 * square(&centres[at]))
-}
+    fn len(&self) -> usize {
+        self.factors.len()
+    }
 
-/// The nearest centre of each vector, lowest number first.
-fn assign(isa: Isa, centres: &[u8], vectors: &[Short]) -> Vec<u32> {
-    // A few vectors at a time against part of the centres, which stay in the first cache.
-    let mut nearest = vec![0_u32; vectors.len()];
-    let work = |(nearest, vectors): (&mut [u32], &[Short])| {
-        let mut best = vec![(f32::NEG_INFINITY, NOBODY); vectors.len()];
-        let mut found = Vec::new();
-        for part in centres.chunks(CENTRE_BLOCKS * BLOCK_BYTES) {
-            for (best, vector) in best.iter_mut().zip(vectors) {
-                found.clear();
-                isa.near(part, vector, best.0, &mut found);
-                for &one in &found {
-                    if better(&one, best).is_lt() {
-                        *best = one;
+    /// Bytes of a block of them.
+    fn block_bytes(&self) -> usize {
+        block_bytes(self.width)
+    }
+
+    fn at(&self, at: usize) -> ShortQuery<'_> {
+        let code = &self.codes[at * self.width..][..self.width];
+        ShortQuery { code, factor: self.factors[at], bits: 8 }
+    }
+
+    fn rows_mut(&mut self) -> impl IndexedParallelIterator<Item = (&mut [i8], &mut f32)> {
+        self.codes.par_chunks_exact_mut(self.width).zip(&mut self.factors)
+    }
+
+    /// Those at some places.
+    fn of(&self, places: impl Iterator<Item = usize>) -> Self {
+        let mut some = Self::zeroed(self.width, 0);
+        for at in places {
+            let one = self.at(at);
+            some.codes.extend_from_slice(one.code);
+            some.factors.push(one.factor);
+        }
+        some
+    }
+
+    fn square(&self, at: usize) -> f32 {
+        let one = self.at(at);
+        let square: i32 = one.code.iter().map(|&x| i32::from(x) * i32::from(x)).sum();
+        square as f32 * (one.factor * one.factor)
+    }
+
+    /// Puts the mean of some into the place of another's vector; returns the value of one step.
+    fn mean(&self, members: &[u32], to: &mut [i8]) -> f32 {
+        let mut sum = vec![0_f64; self.width];
+        for &at in members {
+            let one = self.at(at as usize);
+            for (sum, &x) in sum.iter_mut().zip(one.code) {
+                *sum += f64::from(x) * f64::from(one.factor);
+            }
+        }
+        sum.iter_mut().for_each(|x| *x /= members.len() as f64);
+        let (code, step) = whole(&sum, self.width);
+        to.copy_from_slice(&code.hi);
+        step as f32
+    }
+
+    /// Blocks of these as centres, each with an offset: the score of a vector is its product with the centre and that.
+    fn centre_blocks(&self, offset: impl Fn(usize) -> f32) -> Vec<u8> {
+        let mut blocks = empty_blocks(self.len(), self.width);
+        for at in 0..self.len() {
+            let centre = self.at(at);
+            let code: Vec<u8> = centre.code.iter().map(|&x| x as u8 ^ 0x80).collect();
+            let block = &mut blocks[at / LANES * self.block_bytes()..][..self.block_bytes()];
+            write(block, at % LANES, &code, centre.factor, offset(at), at as u32);
+        }
+        blocks
+    }
+
+    /// Scores that are highest for the nearest centre.
+    fn by_distance(&self) -> Vec<u8> {
+        self.centre_blocks(|at| -0.5 * self.square(at))
+    }
+
+    /// The nearest of the centres to each, lowest number first.
+    fn assign(&self, isa: Isa, centres: &[u8]) -> Vec<u32> {
+        /// Vectors compared with a part of the centres, then with the next.
+        const TOGETHER: usize = 256;
+        let mut nearest = vec![0_u32; self.len()];
+        nearest.par_chunks_mut(TOGETHER).enumerate().for_each(|(chunk, nearest)| {
+            let mut best = vec![(f32::NEG_INFINITY, NOBODY); nearest.len()];
+            let mut found = Vec::new();
+            for part in centre_parts(centres, self.width) {
+                for (at, best) in best.iter_mut().enumerate() {
+                    found.clear();
+                    isa.near(part, self.at(TOGETHER * chunk + at), best.0, &mut found);
+                    for &one in &found {
+                        if better(&one, best).is_lt() {
+                            *best = one;
+                        }
                     }
                 }
             }
-        }
-        nearest.iter_mut().zip(best).for_each(|(to, best)| *to = best.1);
-    };
-    nearest.par_chunks_mut(256).zip(vectors.par_chunks(256)).for_each(work);
-    nearest
+            nearest.iter_mut().zip(best).for_each(|(to, best)| *to = best.1);
+        });
+        nearest
+    }
+}
+
+/// Blocks of centres by parts that fit into the first cache.
+fn centre_parts(centres: &[u8], width: usize) -> std::slice::Chunks<'_, u8> {
+    let block = block_bytes(width);
+    centres.chunks(CENTRES_AT_ONCE / block * block)
 }
 
 /// Members of each list, ascending.
@@ -198,29 +265,17 @@ fn members(lists: usize, nearest: &[u32]) -> Vec<Vec<u32>> {
     members
 }
 
-fn mean(vectors: &[Short], members: &[u32]) -> Short {
-    let mut sum = [0_f64; SHORT];
-    for &at in members {
-        let vector = &vectors[at as usize];
-        for (sum, &x) in sum.iter_mut().zip(&vector.code) {
-            *sum += f64::from(x) * f64::from(vector.factor);
-        }
-    }
-    sum.iter_mut().for_each(|x| *x /= members.len() as f64);
-    let (code, step) = whole(&sum, SHORT);
-    let mut short = Short { code: [0; SHORT], factor: step as f32 };
-    short.code.copy_from_slice(&code.hi);
-    short
-}
-
 /// Number of lists for `n` vectors.
-fn count(n: usize) -> usize {
-    ((LISTS * (n as f64).sqrt()) as usize).min(n / LEAST).max(1)
+fn count(n: usize, directions: &Directions) -> usize {
+    let share = if directions.bits == 8 { LISTS } else { LISTS_OF_ALL_DIRECTIONS };
+    ((share * (n as f64).sqrt()) as usize).min(n / LEAST).max(1)
 }
 
 /// Whether what stands in blocks can be scales, offsets, and names of `n` vectors that are `new`.
-fn are_places(blocks: &[u8], n: usize, mut new: impl FnMut(usize) -> bool) -> bool {
-    blocks.chunks_exact(BLOCK_BYTES).all(|block| {
+///
+/// - `block`: bytes of one
+fn are_places(blocks: &[u8], block: usize, n: usize, mut new: impl FnMut(usize) -> bool) -> bool {
+    blocks.chunks_exact(block).all(|block| {
         (0..LANES).all(|lane| {
             let (scale, offset, name) = read(block, lane);
             if name == NOBODY {
@@ -232,10 +287,12 @@ fn are_places(blocks: &[u8], n: usize, mut new: impl FnMut(usize) -> bool) -> bo
 }
 
 /// Whether there is one place for each of the names 0 to n - 1; for what is read from a file.
-pub(crate) fn are_all_places(blocks: &[u8], n: usize) -> bool {
+///
+/// - `block`: bytes of one
+pub(crate) fn are_all_places(blocks: &[u8], block: usize, n: usize) -> bool {
     let mut seen = vec![false; n];
     let mut left = n;
-    let sane = are_places(blocks, n, |name| {
+    let sane = are_places(blocks, block, n, |name| {
         left = left.wrapping_sub(1);
         !std::mem::replace(&mut seen[name], true)
     });
@@ -246,40 +303,39 @@ impl Lists {
     /// Groups all vectors, in parallel on rayon's current pool; the result does not depend on its size.
     pub(crate) fn build(source: CodeSource<'_>) -> Self {
         let n = source.codes.len();
-        let directions = Directions::find(source);
-        let short = |slot: usize, products: &mut Vec<i32>| {
-            let query = source.codec.stored_at(source.codes, slot);
-            directions.short(source.isa, &query.code, query.scale, products)
-        };
-        let vectors: Vec<Short> =
-            (0..n).into_par_iter().map_init(Vec::new, |products, slot| short(slot, products)).collect();
-        let lists = count(n);
+        let directions = Directions::fit(source);
+        let mut vectors = Projections::zeroed(directions.len(), n);
+        vectors.rows_mut().enumerate().for_each_init(Vec::new, |products, (slot, (code, factor))| {
+            let vector = source.codec.stored_at(source.codes, slot);
+            *factor = directions.project(source.isa, (&vector.code, vector.scale), products, code);
+        });
+        let lists = count(n, &directions);
         let step = n.div_ceil(lists * PER_CENTRE).max(1);
-        let sample: Vec<Short> = vectors.iter().step_by(step).copied().collect();
+        let sample = vectors.of((0..n).step_by(step));
         // One vector of each part of the sample to begin with.
         let first = |list: usize| {
             let (from, to) = (list * sample.len() / lists, (list + 1) * sample.len() / lists);
-            sample[from + (bits(list, 0) % (to - from).max(1) as u64) as usize]
+            from + (random_bits(list, 0) % (to - from).max(1) as u64) as usize
         };
-        let mut centres: Vec<Short> = (0..lists).map(first).collect();
+        let mut centres = sample.of((0..lists).map(first));
         for _ in 0..ROUNDS {
-            let members = members(lists, &assign(source.isa, &by_distance(&centres), &sample));
+            let members = members(lists, &sample.assign(source.isa, &centres.by_distance()));
             centres
-                .par_iter_mut()
+                .rows_mut()
                 .zip(&members)
                 .filter(|(_, members)| !members.is_empty())
-                .for_each(|(centre, members)| *centre = mean(&sample, members));
+                .for_each(|((code, factor), members)| *factor = sample.mean(members, code));
         }
-        let members = members(lists, &assign(source.isa, &by_distance(&centres), &vectors));
+        let members = members(lists, &vectors.assign(source.isa, &centres.by_distance()));
         let centres = match source.codec.space.metric {
-            IndexMetric::Cosine => by_distance(&centres),
+            IndexMetric::Cosine => centres.by_distance(),
             // A query is not near the lifted vectors that it is to find: its product with the mean of some is the mean of
             // its products with them.
-            IndexMetric::InnerProduct => centre_blocks(&centres, |_| 0.),
+            IndexMetric::InnerProduct => centres.centre_blocks(|_| 0.),
             // That is less the farther they are from their mean, which says nothing of the one that is looked for.
-            IndexMetric::Euclidean => centre_blocks(&centres, |list| {
-                let squares: f32 = members[list].iter().map(|&slot| square(&vectors[slot as usize])).sum();
-                0.5 * (squares / members[list].len().max(1) as f32 - square(&centres[list])).max(0.)
+            IndexMetric::Euclidean => centres.centre_blocks(|list| {
+                let squares: f32 = members[list].iter().map(|&slot| vectors.square(slot as usize)).sum();
+                0.5 * (squares / members[list].len().max(1) as f32 - centres.square(list)).max(0.)
             }),
         };
         let mut starts = Vec::with_capacity(lists + 1);
@@ -287,11 +343,12 @@ impl Lists {
         for members in &members {
             starts.push((blocks.len() / BLOCK_BYTES) as u32);
             let from = blocks.len();
-            blocks.extend(empty_blocks(members.len()));
+            blocks.extend(empty_blocks(members.len(), SHORT));
             for (place, &slot) in members.iter().enumerate() {
-                let (vector, offset) = (&vectors[slot as usize], source.codes.meta[slot as usize].offset);
+                let (vector, offset) = (vectors.at(slot as usize), source.codes.meta[slot as usize].offset);
+                let (code, scale) = directions.encode(vector.code, vector.factor);
                 let block = &mut blocks[from + place / LANES * BLOCK_BYTES..][..BLOCK_BYTES];
-                write(block, place % LANES, &vector.code, vector.factor, offset, slot);
+                write(block, place % LANES, &code, scale, offset, slot);
             }
         }
         starts.push((blocks.len() / BLOCK_BYTES) as u32);
@@ -300,7 +357,7 @@ impl Lists {
 
     /// Whether every vector has one place in the blocks, with numbers that can be; for what is read from a file.
     pub(crate) fn has_every_vector(&self) -> bool {
-        are_all_places(self.blocks.raw(), self.vectors)
+        are_all_places(self.blocks.raw(), BLOCK_BYTES, self.vectors)
     }
 
     /// Number of lists.
@@ -326,31 +383,32 @@ impl Lists {
     }
 
     fn list(&self, list: u32) -> &[u8] {
-        self.blocks.sane_part(self.place(list), |blocks| are_places(blocks, self.vectors, |_| true))
+        let sane = |blocks: &[u8]| are_places(blocks, BLOCK_BYTES, self.vectors, |_| true);
+        self.blocks.sane_part(self.place(list), sane)
     }
 
-    pub(crate) fn short(&self, isa: Isa, query: &PreparedQuery) -> ShortQuery {
-        self.directions.short(isa, &query.code, query.scale, &mut Vec::with_capacity(SHORT))
+    /// A query along the directions.
+    pub(crate) fn along(&self, isa: Isa, query: &PreparedQuery) -> Along {
+        self.directions.along(isa, (&query.code, query.scale))
+    }
+
+    /// As it is compared with short codes.
+    pub(crate) fn short<'a>(&self, along: &'a Along) -> ShortQuery<'a> {
+        along.query(self.directions.bits)
     }
 
     /// The nearest `lists` lists, nearest first.
-    fn rank(&self, isa: Isa, query: &ShortQuery, lists: usize, ranked: &mut BestScored) {
+    fn rank(&self, isa: Isa, query: &Along, lists: usize, ranked: &mut BestScored) {
         ranked.clear(lists.min(self.len()));
-        for part in self.centres.chunks(CENTRE_BLOCKS * BLOCK_BYTES) {
-            ranked.compare(isa, part, query);
+        for part in centre_parts(&self.centres, self.directions.len()) {
+            ranked.compare(isa, part, query.query(8));
         }
         ranked.cut();
         ranked.found.sort_unstable_by(better);
     }
 
     /// Hands on the blocks of the nearest `lists` lists, nearest first.
-    pub(crate) fn with_nearest(
-        &self,
-        isa: Isa,
-        query: &ShortQuery,
-        lists: usize,
-        mut then: impl FnMut(&[u8]),
-    ) {
+    pub(crate) fn with_nearest(&self, isa: Isa, query: &Along, lists: usize, mut then: impl FnMut(&[u8])) {
         BUFFERS.with_borrow_mut(|buffers| {
             self.rank(isa, query, lists, &mut buffers.ranked);
             buffers.ranked.found.iter().for_each(|&(_, list)| then(self.list(list)));
@@ -358,7 +416,7 @@ impl Lists {
     }
 
     /// Code, scale and offset of each slot, of `n`.
-    pub(crate) fn codes_by_slot(&self, n: usize) -> Vec<([i8; SHORT], f32, f32)> {
+    pub(crate) fn codes_by_slot(&self, n: usize) -> Vec<([u8; SHORT], f32, f32)> {
         let mut codes = vec![([0; SHORT], 0., f32::NEG_INFINITY); n];
         for block in self.blocks.raw().chunks_exact(BLOCK_BYTES) {
             for lane in 0..LANES {
@@ -374,15 +432,19 @@ impl Lists {
     /// Whether a slot is in one of the lists nearest to this vector, with its short code but for rounding.
     pub(crate) fn holds(&self, isa: Isa, slot: u32, vector: &PreparedQuery) -> bool {
         const NEAREST: usize = 3;
-        let short = self.short(isa, vector);
+        let along = self.along(isa, vector);
+        let (own, factor) = self.directions.encode(&along.code, along.factor);
+        let own = self.directions.decode(&own);
+        // Neighbouring values of two bits are -3, -1, 1 and 3.
+        let step = if self.directions.bits == 8 { 1 } else { 2 };
         let mut holds = false;
-        self.with_nearest(isa, &short, NEAREST, |list| {
+        self.with_nearest(isa, &along, NEAREST, |list| {
             for block in list.chunks_exact(BLOCK_BYTES) {
                 let Some(lane) = (0..LANES).find(|&lane| read(block, lane).2 == slot) else { continue };
-                let pairs = code(block, lane).into_iter().zip(short.code);
+                let code = self.directions.decode(&code(block, lane));
                 let scale = read(block, lane).0;
-                holds |= pairs.into_iter().all(|(a, b)| a.abs_diff(b) <= 1)
-                    && (scale - short.factor).abs() <= 1e-3 * short.factor.abs();
+                holds |= code.iter().zip(&own).all(|(a, &b)| a.abs_diff(b) <= step)
+                    && (scale - factor).abs() <= 1e-3 * factor.abs();
             }
         });
         holds
@@ -400,8 +462,8 @@ impl Lists {
         then: impl FnOnce(&mut [Candidate]) -> R,
     ) -> R {
         BUFFERS.with_borrow_mut(|buffers| {
-            let short = self.short(isa, query);
-            self.rank(isa, &short, reach.lists, &mut buffers.ranked);
+            let along = self.along(isa, query);
+            self.rank(isa, &along, reach.lists, &mut buffers.ranked);
             // One more, for the one that is left out.
             buffers.pool.clear(reach.codes + usize::from(skip.is_some()));
             let ranked = &buffers.ranked.found;
@@ -414,7 +476,7 @@ impl Lists {
                         .step_by(64)
                         .for_each(|line| Isa::prefetch(self.blocks.raw(), next + line));
                 }
-                buffers.pool.compare(isa, self.list(list), &short);
+                buffers.pool.compare(isa, self.list(list), self.short(&along));
             }
             self.finish(isa, next, query, skip, buffers, then)
         })
@@ -431,10 +493,10 @@ impl Lists {
         then: impl FnOnce(&mut [Candidate]) -> R,
     ) -> R {
         BUFFERS.with_borrow_mut(|buffers| {
-            let short = self.short(isa, query);
+            let along = self.along(isa, query);
             buffers.pool.clear(codes);
             for list in 0..self.len() as u32 {
-                buffers.pool.compare_allowed(isa, self.list(list), &short, allowed);
+                buffers.pool.compare_allowed(isa, self.list(list), self.short(&along), allowed);
             }
             self.finish(isa, next, query, None, buffers, then)
         })
@@ -481,7 +543,7 @@ impl Lists {
         mut then: impl FnMut(usize, &mut [Candidate]) -> R,
     ) -> Vec<R> {
         BUFFERS.with_borrow_mut(|buffers| {
-            let shorts: Vec<ShortQuery> = queries.iter().map(|query| self.short(isa, query)).collect();
+            let along: Vec<Along> = queries.iter().map(|query| self.along(isa, query)).collect();
             // Kept from batch to batch: fresh memory costs as much as comparing.
             let mut pools = std::mem::take(&mut buffers.pools);
             let mut asked = std::mem::take(&mut buffers.asked);
@@ -490,12 +552,12 @@ impl Lists {
             // For each list, who asks for it: the nearest list of each query goes first, so that limits are soon high.
             asked.clear();
             let mut ends = vec![0_u32; self.len() + 1];
-            for (at, (short, pool)) in shorts.iter().zip(&mut pools).enumerate() {
-                self.rank(isa, short, reach.lists, &mut buffers.ranked);
+            for (at, (along, pool)) in along.iter().zip(&mut pools).enumerate() {
+                self.rank(isa, along, reach.lists, &mut buffers.ranked);
                 pool.clear(reach.codes);
                 let mut ranked = buffers.ranked.found.iter();
                 if let Some(&(_, nearest)) = ranked.next() {
-                    pool.compare(isa, self.list(nearest), short);
+                    pool.compare(isa, self.list(nearest), self.short(along));
                 }
                 for &(_, list) in ranked {
                     asked.push((list, at as u32));
@@ -511,7 +573,7 @@ impl Lists {
                 *place += 1;
             }
             for &(list, at) in &by_list {
-                pools[at as usize].compare(isa, self.list(list), &shorts[at as usize]);
+                pools[at as usize].compare(isa, self.list(list), self.short(&along[at as usize]));
             }
             let mut answers = Vec::with_capacity(queries.len());
             for (at, query) in queries.iter().enumerate() {
@@ -535,16 +597,16 @@ impl Lists {
         list_of: &[u32],
         lists: usize,
     ) -> Vec<(usize, usize)> {
-        let short = self.short(isa, query);
+        let along = self.along(isa, query);
         let mut ranked = BestScored::default();
-        self.rank(isa, &short, self.len(), &mut ranked);
+        self.rank(isa, &along, self.len(), &mut ranked);
         let mut place = vec![0_usize; self.len()];
         for (at, &(_, list)) in ranked.found.iter().enumerate() {
             place[list as usize] = at;
         }
         let mut seen = Vec::new();
         for &(_, list) in ranked.found.iter().take(lists) {
-            isa.near(self.list(list), &short, f32::NEG_INFINITY, &mut seen);
+            isa.near(self.list(list), self.short(&along), f32::NEG_INFINITY, &mut seen);
         }
         seen.retain(|one| one.1 != skip);
         seen.sort_unstable_by(better);

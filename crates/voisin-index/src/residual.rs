@@ -52,7 +52,7 @@ impl Residuals {
     pub(crate) fn build(
         source: CodeSource<'_>,
         directions: &Directions,
-        shorts: impl FnOnce() -> Vec<([i8; SHORT], f32, f32)>,
+        shorts: impl FnOnce() -> Vec<([u8; SHORT], f32, f32)>,
         bits: usize,
     ) -> Self {
         let (n, width) = (source.codes.len(), source.codes.width);
@@ -60,9 +60,8 @@ impl Residuals {
         if bits == 0 {
             return Self { bits, width, rows: Plane::zeroed(0), scales: Vec::new() };
         }
-        let step_of = directions.step;
-        let directions: Vec<f32> =
-            directions.rows.iter().map(|&x| f32::from((x ^ 0x80) as i8) * step_of).collect();
+        let rows_of: Vec<f32> =
+            directions.rows.iter().map(|&x| f32::from((x ^ 0x80) as i8) * directions.step).collect();
         let shorts = shorts();
         let (mut rows, mut scales) = (Plane::zeroed(n * step), vec![0_f32; n]);
         let write = |left: &mut Vec<f32>, (slot, (row, scale)): (usize, (&mut [u8], &mut f32))| {
@@ -73,7 +72,7 @@ impl Residuals {
                 planes.map(|(&hi, &lo)| (254 * (i32::from(hi) - 128) + i32::from(lo) - 128) as f32 * steps),
             );
             let (code, factor, _) = &shorts[slot];
-            for (&along, direction) in code.iter().zip(directions.chunks_exact(width)) {
+            for (along, direction) in directions.decode(code).into_iter().zip(rows_of.chunks_exact(width)) {
                 let along = f32::from(along) * factor;
                 left.iter_mut().zip(direction).for_each(|(x, d)| *x -= along * d);
             }
@@ -121,7 +120,7 @@ impl Residuals {
 }
 
 /// Writes components at `bits` bits each; returns the value of one step.
-fn quantise(values: &[f32], bits: usize, row: &mut [u8]) -> f32 {
+pub(crate) fn quantise(values: &[f32], bits: usize, row: &mut [u8]) -> f32 {
     let half = 1_i32 << (bits - 1);
     let peak = values.iter().fold(0_f32, |peak, x| peak.max(x.abs())).max(f32::MIN_POSITIVE);
     // The field of a component, of 0 to 2 · half − 1, stands for an odd number of steps.
@@ -149,7 +148,7 @@ fn quantise(values: &[f32], bits: usize, row: &mut [u8]) -> f32 {
 }
 
 /// Components as bytes that are biased by 128.
-fn unpack(row: &[u8], bits: usize, to: &mut [u8]) {
+pub(crate) fn unpack(row: &[u8], bits: usize, to: &mut [u8]) {
     let largest = (1_u8 << bits) - 1;
     for (field, to) in to.chunks_exact_mut(row.len()).enumerate() {
         for (to, &byte) in to.iter_mut().zip(row) {

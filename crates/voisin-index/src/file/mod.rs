@@ -6,7 +6,7 @@
 //! body: mean f32 [d] · scale, offset f32 [n, 2] · ids i64 [n] · links u32 [n, stride] · starts of lists u32
 //!       scales of residuals f32 [n]
 //!       zeros to 4 096
-//!       directions u8 [64, width] · blocks of centres · blocks of lists · hi u8 [n, width] · lo u8 [n, width]
+//!       directions u8 [64 or 256, width] · blocks of centres · blocks of lists · hi u8 [n, width] · lo u8 [n, width]
 //! ```
 //!
 //! Links and lists are there or not. An index that holds no vectors has residuals, `u8 [n, width · bits / 8]`, in the
@@ -22,7 +22,7 @@ mod write;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-pub use voisin_kernels::dot::short::{BLOCK_BYTES, LANES, SHORT};
+pub use voisin_kernels::dot::short::{BLOCK_BYTES, LANES, SHORT, block_bytes};
 
 use super::checked_file::{CheckedFile, DIGEST, PIECE};
 use super::codes::Codec;
@@ -39,7 +39,7 @@ use super::{IndexError, IndexStamp, MAX_DIMENSION, MAX_VECTORS, check_options};
 pub(crate) use read::load;
 pub(crate) use write::{replace, save};
 
-pub(crate) const VERSION: u32 = 5;
+pub(crate) const VERSION: u32 = 6;
 const MAGIC: &[u8; 8] = b"voisinIX";
 /// Before the header.
 pub(crate) const PREFIX: usize = 56;
@@ -124,7 +124,8 @@ impl Header {
         fields.number(&mut self.stride)?;
         fields.number(&mut self.lists.lists)?;
         fields.number(&mut self.lists.blocks)?;
-        fields.single(&mut self.lists.step)
+        fields.single(&mut self.lists.step)?;
+        fields.number(&mut self.lists.bits)
     }
 }
 
@@ -135,6 +136,15 @@ pub(crate) struct ListShape {
     blocks: usize,
     /// Value of one step of the directions.
     step: f32,
+    /// Bits that a short code has of each: 8, or 2.
+    bits: usize,
+}
+
+impl ListShape {
+    /// Number of directions.
+    fn directions(&self) -> usize {
+        if self.bits == 2 { 4 * SHORT } else { SHORT }
+    }
 }
 
 /// Start and length of each section of the body.
@@ -174,8 +184,9 @@ impl Sections {
         let pad = scales.end.checked_next_multiple_of(PAGE)? - scales.end;
         take(pad, 1)?;
         let width = dimension.checked_next_multiple_of(voisin_kernels::dot::ALIGN)?;
-        let directions = take(if shape.is_some() { SHORT } else { 0 }, width)?;
-        let centres = take(shape.map_or(0, |shape| shape.lists.div_ceil(LANES)), BLOCK_BYTES)?;
+        let directions = take(shape.map_or(0, ListShape::directions), width)?;
+        let centre = shape.map_or(0, |shape| block_bytes(shape.directions()));
+        let centres = take(shape.map_or(0, |shape| shape.lists.div_ceil(LANES)), centre)?;
         let blocks = take(shape.map_or(0, |shape| shape.blocks), BLOCK_BYTES)?;
         let hi = take(n, residual_bits.map_or(width, |bits| row_bytes(width, bits)))?;
         let lo = take(full, width)?;

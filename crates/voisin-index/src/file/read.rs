@@ -15,7 +15,7 @@ use crate::residual::Residuals;
 use crate::segment::Segment;
 use voisin_base::track::TrackId;
 use voisin_kernels::buffer::{map_file, read_file};
-use voisin_kernels::dot::short::LANES;
+use voisin_kernels::dot::short::{LANES, block_bytes};
 
 use super::{
     BaseFile, CheckedFile, DIGEST, Damage, Header, ListShape, PAGE, PIECE, PREFIX, Sections, array, floats,
@@ -110,13 +110,15 @@ fn parse_lists(
     body: &[u8],
     blocks: Plane,
 ) -> Result<Lists, IndexError> {
-    damage.check((0. ..=1.).contains(&shape.step), "lists out of range")?;
+    damage.check((0. ..=1.).contains(&shape.step) && [2, 8].contains(&shape.bits), "lists out of range")?;
     let starts = words(&body[sections.starts.clone()]);
     let whole = starts.first() == Some(&0) && starts.last().map(|&end| end as usize) == Some(shape.blocks);
     damage.check(whole && starts.is_sorted(), "starts of lists")?;
     let centres = body[sections.centres.clone()].to_vec();
-    damage.check(are_all_places(&centres, shape.lists), "centres of lists")?;
-    let directions = Directions { rows: body[sections.directions.clone()].to_vec(), step: shape.step };
+    damage
+        .check(are_all_places(&centres, block_bytes(shape.directions()), shape.lists), "centres of lists")?;
+    let rows = body[sections.directions.clone()].to_vec();
+    let directions = Directions { rows, step: shape.step, bits: shape.bits };
     Ok(Lists { directions, centres, starts, blocks, vectors: n })
 }
 

@@ -87,6 +87,7 @@ pub(crate) fn save(path: &Path, parts: BaseParts<'_>) -> Result<[u8; DIGEST], In
             lists: lists.len(),
             blocks: lists.blocks.len() / BLOCK_BYTES,
             step: lists.directions.step,
+            bits: lists.directions.bits,
         }),
     };
     replace(path, |file| {

@@ -60,24 +60,24 @@ pub struct BitBlocks<'a> {
 }
 
 macro_rules! dispatch {
-    ($isa:expr, $name:ident ( $($argument:expr),* )) => {
+    ($isa:expr, $name:ident $(::<$bytes:ident>)? ( $($argument:expr),* )) => {
         match $isa.set() {
             #[cfg(target_arch = "x86_64")]
             Set::Avx512 { integers: true, .. } => {
                 // SAFETY: an `Isa` is only made for what the processor has; this one has VNNI and VPOPCNTDQ too.
-                unsafe { avx512::$name($($argument),*) }
+                unsafe { avx512::$name$(::<$bytes>)?($($argument),*) }
             }
             #[cfg(target_arch = "x86_64")]
             Set::Avx512 { .. } | Set::Avx2 => {
                 // SAFETY: an `Isa` is only made for what the processor has; with AVX-512 comes AVX2.
-                unsafe { avx2::$name($($argument),*) }
+                unsafe { avx2::$name$(::<$bytes>)?($($argument),*) }
             }
             #[cfg(target_arch = "aarch64")]
             Set::Neon => {
                 // SAFETY: an `Isa` is only made for what the processor has.
-                unsafe { neon::$name($($argument),*) }
+                unsafe { neon::$name$(::<$bytes>)?($($argument),*) }
             }
-            Set::Portable => portable::$name($($argument),*),
+            Set::Portable => portable::$name$(::<$bytes>)?($($argument),*),
         }
     };
 }
