@@ -27,13 +27,16 @@ pub(super) enum Way<'a> {
 }
 
 impl VectorIndex {
-    pub(super) fn allowed(&self, params: &SearchParams<'_>) -> Result<[Cow<'_, Bitmap>; 2], IndexError> {
+    pub(super) fn allowed<'a>(
+        &'a self,
+        params: &SearchParams<'a>,
+    ) -> Result<[Cow<'a, Bitmap>; 2], IndexError> {
         let mut sides = [Cow::Borrowed(&self.base.live), Cow::Borrowed(&self.tail.live)];
         if let Some(subset) = params.subset {
             if !self.is_current(subset) {
                 return Err(IndexError::SubsetOutdated);
             }
-            sides = [Cow::Owned(subset.base.clone()), Cow::Owned(subset.tail.clone())];
+            sides = [Cow::Borrowed(&subset.base), Cow::Borrowed(&subset.tail)];
         }
         if let Some(filter) = params.filter {
             let [base, tail] = &sides;
