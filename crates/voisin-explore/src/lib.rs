@@ -30,6 +30,7 @@ mod align;
 pub mod artists;
 pub mod clusters;
 pub mod duplicates;
+mod edges;
 pub mod graph;
 pub mod layout;
 pub mod map;
@@ -125,9 +126,6 @@ pub enum ExploreError {
         /// Who may have been meant, in words.
         hint: String,
     },
-    /// The clustering library refused its input.
-    #[error("clustering failed: {0}")]
-    Leiden(String),
     /// Drawing failed.
     #[error("drawing the map failed: {0}")]
     Draw(String),

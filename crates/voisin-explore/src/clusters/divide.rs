@@ -3,12 +3,12 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use leiden_rs::{GraphData, GraphDataBuilder};
 use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 
+use super::super::edges::Edges;
 use super::super::{ExploreError, KnnGraph, Result};
-use super::leiden::{Edge, data, leiden};
+use super::leiden::{self, Edge, leiden};
 use super::stability::{USUAL, stable_resolution};
 use super::{COARSE, ClusterOptions, NEIGHBOURS, SMALL};
 use voisin_base::random::Random;
@@ -89,8 +89,8 @@ pub(super) fn divide(of: Divided<'_>) -> Result<Division> {
     }
     let Divided { vectors, graph, noise, min_size, options, start, resolution: previous_resolution } = of;
     let edges = edges(graph, noise);
-    let data = data(graph.len(), &edges)?;
-    let search = DivisionSearch { data: &data, edges: &edges, noise, min_size, seed: options.seed };
+    let divided = leiden::graph(graph.len(), edges.iter());
+    let search = DivisionSearch { divided: &divided, edges: &edges, noise, min_size, seed: options.seed };
     let (mut labels, resolution) = if let Some(count) = options.count {
         // A small collection may fall into so many groups only if they may be small, too.
         search.with_count(vectors, count, start.as_deref()).or_else(|error| {
@@ -102,10 +102,10 @@ pub(super) fn divide(of: Divided<'_>) -> Result<Division> {
             Some(resolution) => resolution,
             None => match previous_resolution.filter(|_| mostly_known(start.as_deref())) {
                 Some(resolution) => resolution,
-                None => stable_resolution(&edges, noise, options.seed, previous_resolution)?,
+                None => stable_resolution(&edges, noise, options.seed, previous_resolution),
             },
         };
-        search.mostly_grouped(resolution, start.as_deref())?
+        search.mostly_grouped(resolution, start.as_deref())
     };
     compact(&mut labels);
     let modularity = modularity(edges.iter().copied(), &labels, 1.0);
@@ -184,7 +184,8 @@ pub(super) fn unchanged(
 }
 
 struct DivisionSearch<'a> {
-    data: &'a GraphData,
+    /// The graph of the edges.
+    divided: &'a Edges,
     edges: &'a [Edge],
     noise: &'a [bool],
     min_size: usize,
@@ -197,25 +198,24 @@ impl DivisionSearch<'_> {
     /// Leiden with other seeds finds divisions of nearly the same modularity that differ at their borders.
     /// Each edge is weighted by the share of runs that keep its ends together, and Leiden divides that graph
     /// (Lancichinetti and Fortunato, "Consensus clustering in complex networks", 2012).
-    fn best(&self, resolution: f64, start: Option<&[Option<u32>]>) -> Result<Vec<Option<usize>>> {
+    fn best(&self, resolution: f64, start: Option<&[Option<u32>]>) -> Vec<Option<usize>> {
         let runs = CONSENSUS_RUNS[[SMALL, 20_000].partition_point(|most| *most < self.noise.len())];
         let seed = self.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let found: Vec<Vec<usize>> = (0..runs)
             .into_par_iter()
-            .map(|run| Ok(leiden(self.data, resolution, seed.wrapping_add(run), None)?.0))
-            .collect::<Result<_>>()?;
-        let mut builder = GraphDataBuilder::new(self.noise.len());
-        for &(a, b, weight) in self.edges {
+            .map(|run| leiden(self.divided, resolution, seed.wrapping_add(run), None))
+            .collect();
+        let agreed = self.edges.iter().filter_map(|&(a, b, weight)| {
             let together = found.iter().filter(|labels| labels[a] == labels[b]).count();
-            if 2 * together >= found.len() {
-                builder.add_edge(a, b, weight * together as f64 / found.len() as f64)?;
-            }
-        }
-        let agreed = builder.build()?;
-        let (mut labels, _) = leiden(&agreed, resolution, seed, None)?;
+            let agree = 2 * together >= found.len();
+            agree.then(|| (a, b, weight * together as f64 / found.len() as f64))
+        });
+        let agreed: Vec<Edge> = agreed.collect();
+        let agreed = leiden::graph(self.noise.len(), agreed.iter());
+        let mut labels = leiden(&agreed, resolution, seed, None);
         if let Some(start) = start.filter(|start| start.iter().any(Option::is_some)) {
             let grown = self.grown(start);
-            let warm = leiden(self.data, resolution, seed, Some(grown.clone()))?.0;
+            let warm = leiden(self.divided, resolution, seed, Some(grown.clone()));
             let quality = |labels: &[usize]| {
                 modularity(
                     self.edges.iter().copied(),
@@ -228,7 +228,7 @@ impl DivisionSearch<'_> {
                 labels = familiar;
             }
         }
-        Ok(self.without_crumbs(&labels))
+        self.without_crumbs(&labels)
     }
 
     /// As [`best`](Self::best), at a lower resolution where the groups are so small that most tracks are in none: what
@@ -238,17 +238,17 @@ impl DivisionSearch<'_> {
         &self,
         mut resolution: f64,
         start: Option<&[Option<u32>]>,
-    ) -> Result<(Vec<Option<usize>>, f64)> {
+    ) -> (Vec<Option<usize>>, f64) {
         let mut first = None;
         loop {
-            let labels = self.best(resolution, start)?;
+            let labels = self.best(resolution, start);
             let groups: HashSet<usize> = labels.iter().flatten().copied().collect();
             if groups.len() > 1 && 2 * labels.iter().flatten().count() >= labels.len() {
-                return Ok((labels, resolution));
+                return (labels, resolution);
             }
             let as_it_was = first.get_or_insert((labels, resolution));
             if resolution <= USUAL {
-                return Ok(std::mem::take(as_it_was));
+                return std::mem::take(as_it_was);
             }
             resolution = (resolution / STEP).max(USUAL);
         }
@@ -309,7 +309,7 @@ impl DivisionSearch<'_> {
         let (mut low, mut high) = (COARSE.ln(), 200.0_f64.ln());
         for step in 0..10 {
             let middle = if step == 0 { 0.0 } else { f64::midpoint(low, high) };
-            let (labels, _) = leiden(self.data, middle.exp(), self.seed, None)?;
+            let labels = leiden(self.divided, middle.exp(), self.seed, None);
             match groups(&self.without_crumbs(&labels)).cmp(&count) {
                 Ordering::Less => low = middle,
                 Ordering::Equal => {
@@ -320,13 +320,13 @@ impl DivisionSearch<'_> {
             }
         }
         let mut resolution = high.exp();
-        let mut labels = self.best(resolution, start)?;
+        let mut labels = self.best(resolution, start);
         while groups(&labels) < count {
             resolution *= 1.25;
             if resolution > 500.0 {
                 return Err(too_many());
             }
-            labels = self.best(resolution, start)?;
+            labels = self.best(resolution, start);
         }
         join_down_to(vectors, self.edges, &mut labels, count);
         Ok((labels, resolution))

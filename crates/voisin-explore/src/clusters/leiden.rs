@@ -1,58 +1,314 @@
 //! One division of a weighted graph, by Leiden.
+//!
+//! Traag, Waltman and van Eck, "From Louvain to Leiden: guaranteeing well-connected communities", 2019: rows move to the
+//! group among their neighbours that gains most modularity; each group is taken to pieces that hang together, and
+//! these move on as the rows of a smaller graph. Pieces are joined greedily here, not by chance. One thread and one stream
+//! of random numbers: a seed gives one division.
 
-use leiden_rs::{GraphData, GraphDataBuilder, Leiden, LeidenConfig, Partition, QualityType};
+use std::borrow::Cow;
+use std::collections::VecDeque;
 
-use super::super::{ExploreError, Result};
+use super::super::edges::Edges;
+use voisin_base::random::Random;
 
 /// Two rows and the weight between them.
 pub(super) type Edge = (usize, usize, f64);
 
-impl From<leiden_rs::LeidenError> for ExploreError {
-    fn from(error: leiden_rs::LeidenError) -> Self {
-        Self::Leiden(error.to_string())
-    }
+/// Divisions that each start from the one before, at most.
+const ROUNDS: usize = 10;
+/// Modularity below which nothing is gained, of a move and of a round.
+const GAIN: f64 = 1e-9;
+/// No group.
+const NONE: u32 = u32::MAX;
+
+/// The graph of `n` rows.
+///
+/// - `edges`: each once, the lower row first, ascending
+pub(super) fn graph<'a>(n: usize, edges: impl Iterator<Item = &'a Edge> + Clone) -> Edges {
+    Edges::symmetric(n, edges.map(|&(a, b, weight)| (a as u32, b as u32, weight as f32)))
 }
 
-/// A graph of `n` rows.
-pub(super) fn data(n: usize, edges: &[Edge]) -> Result<GraphData> {
-    let mut builder = GraphDataBuilder::new(n);
-    for &(a, b, weight) in edges {
-        builder.add_edge(a, b, weight)?;
-    }
-    Ok(builder.build()?)
-}
-
-/// One division of a graph of `n` rows.
-pub(super) fn leiden_labels(n: usize, edges: &[Edge], resolution: f64, seed: u64) -> Result<Vec<usize>> {
-    Ok(leiden(&data(n, edges)?, resolution, seed, None)?.0)
-}
-
-/// Leiden until it no longer improves, from `start` or from single tracks.
-pub(super) fn leiden(
-    data: &GraphData,
-    resolution: f64,
-    seed: u64,
-    start: Option<Vec<usize>>,
-) -> Result<(Vec<usize>, f64)> {
-    let leiden = Leiden::new(LeidenConfig {
-        resolution,
-        seed: Some(seed),
-        quality: QualityType::Modularity,
-        // Sequential moves only: the result must not depend on the machine.
-        parallel_local_moving_threshold: Some(usize::MAX),
-        parallel_aggregation_threshold: Some(usize::MAX),
-        ..LeidenConfig::default()
-    });
-    let mut output = match start {
-        Some(start) => leiden.run_with_initial_partition(data, Partition::from_membership(start))?,
-        None => leiden.run(data)?,
-    };
-    for _ in 0..10 {
-        let next = leiden.run_with_initial_partition(data, output.partition.clone())?;
-        if next.quality <= output.quality + 1e-9 {
-            break;
+/// Leiden until it no longer improves, from `start` or from single rows. Groups are numbered by first occurrence.
+///
+/// - `start`: the group of each row, below the number of rows
+pub(super) fn leiden(edges: &Edges, resolution: f64, seed: u64, start: Option<Vec<usize>>) -> Vec<usize> {
+    let n = edges.len() as u32;
+    let whole = Level::of(edges, resolution);
+    let mut labels: Vec<u32> =
+        start.map_or_else(|| (0..n).collect(), |start| start.into_iter().map(|label| label as u32).collect());
+    if whole.volumes.iter().any(|&volume| volume > 0.0) {
+        let mut random = Random::new(seed);
+        let mut best = f64::NEG_INFINITY;
+        for _ in 0..ROUNDS {
+            let mut next = labels.clone();
+            whole.divide(&mut next, &mut random);
+            let quality = whole.quality(&next);
+            if quality <= best + GAIN {
+                break;
+            }
+            (labels, best) = (next, quality);
         }
-        output = next;
     }
-    Ok((output.partition.as_slice().to_vec(), output.quality))
+    renumber(&mut labels);
+    labels.into_iter().map(|label| label as usize).collect()
+}
+
+/// Numbers groups from 0 by first occurrence; returns how many there are.
+///
+/// - `labels`: each below their number
+fn renumber(labels: &mut [u32]) -> usize {
+    let mut numbers = vec![NONE; labels.len()];
+    let mut count = 0;
+    for label in labels {
+        let number = &mut numbers[*label as usize];
+        if *number == NONE {
+            *number = count;
+            count += 1;
+        }
+        *label = *number;
+    }
+    count as usize
+}
+
+/// A graph whose rows are pieces of the groups that are looked for: single rows to begin with.
+struct Level<'a> {
+    edges: Cow<'a, Edges>,
+    /// The weight of all ends of edges at each row, those inside it too.
+    volumes: Vec<f64>,
+    /// What a volume costs, next to another: resolution over the volume of all.
+    price: f64,
+}
+
+impl<'a> Level<'a> {
+    fn of(edges: &'a Edges, resolution: f64) -> Self {
+        let volume = |row| edges.row(row).map(|(_, weight)| f64::from(weight)).sum();
+        let volumes: Vec<f64> = (0..edges.len()).map(volume).collect();
+        let price = resolution / volumes.iter().sum::<f64>();
+        Self { edges: Cow::Borrowed(edges), volumes, price }
+    }
+
+    /// Modularity times the volume of all.
+    fn quality(&self, labels: &[u32]) -> f64 {
+        let (mut inside, mut sums) = (0.0, vec![0.0; labels.len()]);
+        for (row, (&label, volume)) in labels.iter().zip(&self.volumes).enumerate() {
+            sums[label as usize] += volume;
+            let own = self.edges.row(row).filter(|&(other, _)| labels[other] == label);
+            inside += own.map(|(_, weight)| f64::from(weight)).sum::<f64>();
+        }
+        inside - self.price * sums.iter().map(|sum: &f64| sum * sum).sum::<f64>()
+    }
+
+    /// One round: `labels` are where it starts, and what it comes to.
+    fn divide(&self, labels: &mut [u32], random: &mut Random) {
+        renumber(labels);
+        let mut groups = labels.to_vec();
+        if !self.move_rows(&mut groups, random) {
+            return;
+        }
+        renumber(&mut groups);
+        labels.copy_from_slice(&groups);
+        let mut pieces = self.pieces(&groups, random);
+        let count = renumber(&mut pieces);
+        if count == labels.len() {
+            return;
+        }
+        let (level, mut groups) = self.joined(&pieces, count, &groups);
+        level.divide(&mut groups, random);
+        labels.iter_mut().zip(pieces).for_each(|(label, piece)| *label = groups[piece as usize]);
+    }
+
+    /// Moves rows to the group among their neighbours' that gains most, until none gains; whether any moved.
+    fn move_rows(&self, groups: &mut [u32], random: &mut Random) -> bool {
+        let mut sums = vec![0.0; groups.len()];
+        groups.iter().zip(&self.volumes).for_each(|(&group, volume)| sums[group as usize] += volume);
+        let mut queue = VecDeque::from(self.order(random));
+        let (mut waits, mut ties) = (vec![true; groups.len()], Ties::new(groups.len()));
+        let mut any = false;
+        while let Some(row) = queue.pop_front() {
+            let row = row as usize;
+            waits[row] = false;
+            let (own, volume) = (groups[row], self.volumes[row]);
+            ties.count(self.edges.row(row).map(|(other, weight)| (groups[other], weight)));
+            sums[own as usize] -= volume;
+            let best = ties.best(own, |group| self.price * volume * sums[group as usize]);
+            sums[best as usize] += volume;
+            if best != own {
+                any = true;
+                groups[row] = best;
+                for (other, _) in self.edges.row(row) {
+                    if groups[other] != best && !waits[other] {
+                        waits[other] = true;
+                        queue.push_back(other as u32);
+                    }
+                }
+            }
+        }
+        any
+    }
+
+    /// Pieces of groups, each named by one of its rows: single rows join the piece of their group that gains most.
+    fn pieces(&self, groups: &[u32], random: &mut Random) -> Vec<u32> {
+        let mut pieces: Vec<u32> = (0..groups.len() as u32).collect();
+        let (mut sums, mut is_alone) = (self.volumes.clone(), vec![true; groups.len()]);
+        let mut ties = Ties::new(groups.len());
+        for row in self.order(random) {
+            let (own, at) = (row, row as usize);
+            if !is_alone[at] {
+                continue;
+            }
+            let near = self.edges.row(at).filter(|&(other, _)| groups[other] == groups[at]);
+            ties.count(near.map(|(other, weight)| (pieces[other], weight)));
+            sums[at] = 0.0;
+            let best = ties.best(own, |piece| self.price * self.volumes[at] * sums[piece as usize]);
+            sums[best as usize] += self.volumes[at];
+            if best != own {
+                pieces[at] = best;
+                (is_alone[at], is_alone[best as usize]) = (false, false);
+            }
+        }
+        pieces
+    }
+
+    /// The graph whose rows are pieces, and their groups.
+    fn joined(&self, pieces: &[u32], count: usize, groups: &[u32]) -> (Level<'static>, Vec<u32>) {
+        let (mut volumes, mut of_pieces) = (vec![0.0; count], vec![0; count]);
+        let mut members = vec![Vec::new(); count];
+        for (row, &piece) in pieces.iter().enumerate() {
+            volumes[piece as usize] += self.volumes[row];
+            of_pieces[piece as usize] = groups[row];
+            members[piece as usize].push(row);
+        }
+        let (mut edges, mut ties) = (Edges::default(), Ties::new(count));
+        edges.offsets.push(0);
+        for (piece, members) in members.iter().enumerate() {
+            let all = members.iter().flat_map(|&row| self.edges.row(row));
+            ties.count(all.map(|(other, weight)| (pieces[other], weight)));
+            for (other, weight) in ties.drain().filter(|&(other, _)| other as usize != piece) {
+                edges.ends.push(other);
+                edges.weights.push(weight);
+            }
+            edges.offsets.push(edges.ends.len());
+        }
+        (Level { edges: Cow::Owned(edges), volumes, price: self.price }, of_pieces)
+    }
+
+    fn order(&self, random: &mut Random) -> Vec<u32> {
+        let mut order: Vec<u32> = (0..self.edges.len() as u32).collect();
+        random.shuffle(&mut order);
+        order
+    }
+}
+
+/// The weight between one row and each group near it.
+struct Ties {
+    weights: Vec<f32>,
+    near: Vec<u32>,
+}
+
+impl Ties {
+    fn new(groups: usize) -> Self {
+        Self { weights: vec![0.0; groups], near: Vec::new() }
+    }
+
+    fn count(&mut self, ties: impl Iterator<Item = (u32, f32)>) {
+        for (group, weight) in ties {
+            let sum = &mut self.weights[group as usize];
+            if *sum <= 0.0 {
+                self.near.push(group);
+            }
+            *sum += weight;
+        }
+    }
+
+    /// What was counted, which is forgotten.
+    fn drain(&mut self) -> impl Iterator<Item = (u32, f32)> + '_ {
+        self.near.drain(..).map(|group| (group, std::mem::take(&mut self.weights[group as usize])))
+    }
+
+    /// The group that gains most, its own where none gains more; what was counted is forgotten.
+    ///
+    /// - `cost`: of being in a group
+    fn best(&mut self, own: u32, cost: impl Fn(u32) -> f64) -> u32 {
+        let mut best = (f64::from(self.weights[own as usize]) - cost(own), own);
+        for (group, weight) in self.drain() {
+            let gain = f64::from(weight) - cost(group);
+            if gain > best.0 + GAIN {
+                best = (gain, group);
+            }
+        }
+        best.1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::KnnGraph;
+    use super::super::super::testing::grouped;
+    use super::super::divide::edges;
+    use super::*;
+
+    /// Modularity by its definition.
+    fn modularity(n: usize, edges: &[Edge], labels: &[usize], resolution: f64) -> f64 {
+        let total: f64 = edges.iter().map(|edge| edge.2).sum();
+        let of =
+            |row: usize| edges.iter().filter(move |edge| edge.0 == row || edge.1 == row).map(|edge| edge.2);
+        let inside: f64 =
+            edges.iter().filter(|edge| labels[edge.0] == labels[edge.1]).map(|edge| edge.2).sum();
+        let group = |label| (0..n).filter(|&row| labels[row] == label).flat_map(of).sum::<f64>();
+        let squares: f64 = (0..n).map(|label| (group(label) / (2.0 * total)).powi(2)).sum();
+        inside / total - resolution * squares
+    }
+
+    #[test]
+    fn cliques_in_a_ring_are_found_whatever_the_seed() {
+        let n = 60;
+        let within = (0..n).flat_map(|a| (a + 1..n).map(move |b| (a, b))).filter(|&(a, b)| a / 6 == b / 6);
+        let between =
+            (0..10).map(|clique| (clique * 6, (clique * 6 + 9) % n)).map(|(a, b)| (a.min(b), a.max(b)));
+        let mut edges: Vec<Edge> = within.chain(between).map(|(a, b)| (a, b, 1.0)).collect();
+        edges.sort_by_key(|edge| (edge.0, edge.1));
+        let cliques: Vec<usize> = (0..n).map(|row| row / 6).collect();
+        for seed in 0..20 {
+            assert_eq!(leiden(&graph(n, edges.iter()), 1.0, seed, None), cliques);
+        }
+    }
+
+    #[test]
+    fn no_single_row_could_move_to_a_better_group_and_groups_hang_together() {
+        let (vectors, _) = grouped(9, 40, 12, 1.4, 3);
+        let graph_of = KnnGraph::exact(vectors.view(), 10).expect("unit vectors");
+        let (n, edges) = (360, edges(&graph_of, &[false; 360]));
+        let graph = graph(n, edges.iter());
+        for (resolution, seed) in [(0.5, 1), (1.0, 2), (2.0, 3)] {
+            let labels = leiden(&graph, resolution, seed, None);
+            assert_eq!(labels, leiden(&graph, resolution, seed, None));
+            let quality = modularity(n, &edges, &labels, resolution);
+            assert!(
+                modularity(n, &edges, &leiden(&graph, resolution, 9, Some(labels.clone())), resolution)
+                    >= quality - 1e-9
+            );
+            for row in (0..n).step_by(7) {
+                for (other, _) in graph.row(row) {
+                    let mut moved = labels.clone();
+                    moved[row] = labels[other];
+                    assert!(modularity(n, &edges, &moved, resolution) <= quality + 1e-9, "{row}, {other}");
+                }
+            }
+            let mut sets = super::super::super::union::DisjointSets::new(n);
+            edges.iter().filter(|edge| labels[edge.0] == labels[edge.1]).for_each(|edge| {
+                sets.join(edge.0, edge.1);
+            });
+            let mut root_of = std::collections::HashMap::new();
+            assert!(
+                (0..n).all(|row| *root_of.entry(labels[row]).or_insert(sets.find(row)) == sets.find(row))
+            );
+        }
+    }
+
+    #[test]
+    fn rows_without_edges_stay_alone() {
+        assert_eq!(leiden(&graph(3, [].iter()), 1.0, 0, None), [0, 1, 2]);
+        assert_eq!(leiden(&graph(4, [(1, 2, 1.0)].iter()), 1.0, 0, None), [0, 1, 1, 2]);
+        assert_eq!(leiden(&graph(0, [].iter()), 1.0, 0, None), [0; 0]);
+    }
 }

@@ -273,10 +273,11 @@ fn question(vectors: ArrayView2<'_, f32>, ids: &[TrackId], min_size: usize, opti
         number(&mut hasher, n);
     }
     ids.iter().for_each(|id| number(&mut hasher, id.0 as u64));
+    // Many rows at a time: a digest of long pieces takes a fifth of the time.
     let mut bytes = Vec::new();
-    for row in vectors.rows() {
+    for rows in vectors.axis_chunks_iter(Axis(0), 128) {
         bytes.clear();
-        bytes.extend(row.iter().flat_map(|x| x.to_le_bytes()));
+        bytes.extend(rows.iter().flat_map(|x| x.to_le_bytes()));
         hasher.update(&bytes);
     }
     let digest = hasher.finalize();

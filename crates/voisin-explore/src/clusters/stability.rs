@@ -6,10 +6,10 @@
 
 use rayon::prelude::*;
 
-use super::super::Result;
+use super::super::edges::Edges;
 use super::SMALL;
 use super::compare::adjusted_rand_index;
-use super::leiden::{Edge, leiden_labels};
+use super::leiden::{self, Edge, leiden};
 use voisin_base::random::Random;
 
 /// Resolutions to choose from.
@@ -30,15 +30,10 @@ const WORTH_A_CHANGE: f64 = 0.05;
 ///
 /// - `edges`: of the whole graph; `noise`: rows left out
 /// - `previous`: the resolution of the previous clustering, kept where it is nearly as good
-pub(super) fn stable_resolution(
-    edges: &[Edge],
-    noise: &[bool],
-    seed: u64,
-    previous: Option<f64>,
-) -> Result<f64> {
+pub(super) fn stable_resolution(edges: &[Edge], noise: &[bool], seed: u64, previous: Option<f64>) -> f64 {
     let rows: Vec<usize> = (0..noise.len()).filter(|&row| !noise[row]).collect();
     if rows.len() > MOST_TRACKS || rows.len() < 10 {
-        return Ok(USUAL);
+        return USUAL;
     }
     let mut candidates = RESOLUTIONS.to_vec();
     candidates.extend(previous.filter(|previous| {
@@ -54,16 +49,16 @@ pub(super) fn stable_resolution(
             kept
         })
         .collect();
+    let of_part = |kept: &Vec<bool>| {
+        leiden::graph(noise.len(), edges.iter().filter(|edge| kept[edge.0] && kept[edge.1]))
+    };
+    let graphs: Vec<Edges> = parts.par_iter().map(of_part).collect();
     let tasks: Vec<(f64, usize)> =
         candidates.iter().flat_map(|&resolution| (0..many).map(move |part| (resolution, part))).collect();
     let divided: Vec<Vec<usize>> = tasks
         .par_iter()
-        .map(|&(resolution, part)| {
-            let kept = &parts[part];
-            let within: Vec<Edge> = edges.iter().copied().filter(|&(a, b, _)| kept[a] && kept[b]).collect();
-            leiden_labels(noise.len(), &within, resolution, seed.wrapping_add(part as u64))
-        })
-        .collect::<Result<_>>()?;
+        .map(|&(resolution, part)| leiden(&graphs[part], resolution, seed.wrapping_add(part as u64), None))
+        .collect();
     let agreement: Vec<f64> = divided
         .chunks(many)
         .map(|of_resolution| {
@@ -91,5 +86,5 @@ pub(super) fn stable_resolution(
             .find(|&i| (candidates[i] - previous).abs() <= 1e-9)
             .filter(|&i| agreement[i] >= agreement[best] - WORTH_A_CHANGE)
     });
-    Ok(candidates[kept.unwrap_or(best)])
+    candidates[kept.unwrap_or(best)]
 }

@@ -1,30 +1,7 @@
 //! The fuzzy neighbour graph: how strongly each pair of tracks attracts.
 
 use super::super::KnnGraph;
-
-/// Symmetric weighted graph in compressed rows.
-#[derive(Debug, Clone)]
-pub(super) struct Edges {
-    /// Where each row's entries begin; one more than there are rows.
-    pub(super) offsets: Vec<usize>,
-    /// Other end of each entry; ascending within a row.
-    pub(super) ends: Vec<u32>,
-    /// Strength of each entry, from above 0 to 1.
-    pub(super) weights: Vec<f32>,
-}
-
-impl Edges {
-    /// Number of rows.
-    pub(super) fn len(&self) -> usize {
-        self.offsets.len() - 1
-    }
-
-    /// Entries of row `i`.
-    pub(super) fn row(&self, i: usize) -> impl Iterator<Item = (usize, f32)> + '_ {
-        let range = self.offsets[i]..self.offsets[i + 1];
-        self.ends[range.clone()].iter().map(|&j| j as usize).zip(self.weights[range].iter().copied())
-    }
-}
+use super::super::edges::Edges;
 
 /// Local distances made comparable and joined by fuzzy union (sections 3.1 and 3.2 of the paper).
 ///
@@ -55,26 +32,7 @@ pub(super) fn fuzzy(graph: &KnnGraph) -> Edges {
         }
     }
     union.retain(|edge| edge.2 > 0.0);
-    let mut offsets = vec![0; n + 1];
-    for &(a, b, _) in &union {
-        offsets[a as usize + 1] += 1;
-        offsets[b as usize + 1] += 1;
-    }
-    for i in 0..n {
-        offsets[i + 1] += offsets[i];
-    }
-    let mut next = offsets.clone();
-    let (mut ends, mut weights) = (vec![0; 2 * union.len()], vec![0.0; 2 * union.len()]);
-    // First the lower ends, then the higher ones: rows come out ascending.
-    for lower in [true, false] {
-        for &(a, b, w) in &union {
-            let (row, end) = if lower { (b, a) } else { (a, b) };
-            ends[next[row as usize]] = end;
-            weights[next[row as usize]] = w;
-            next[row as usize] += 1;
-        }
-    }
-    Edges { offsets, ends, weights }
+    Edges::symmetric(n, union.iter().copied())
 }
 
 /// Distance to the nearest neighbour that is not at the same place, and the width that makes the strengths

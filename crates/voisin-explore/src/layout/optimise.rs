@@ -5,9 +5,9 @@
 
 use voisin_base::random::Random;
 
+use super::super::edges::Edges;
 use super::LayoutOptions;
 use super::curve;
-use super::fuzzy::Edges;
 
 /// Largest move per sample and coordinate.
 const CLIP: f32 = 4.0;

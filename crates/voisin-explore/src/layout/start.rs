@@ -3,7 +3,7 @@
 use ndarray::{Array1, Array2, ArrayView2};
 use rayon::prelude::*;
 
-use super::fuzzy::Edges;
+use super::super::edges::Edges;
 use voisin_base::random::Random;
 
 /// Half the width of the start, as in umap-learn.
