@@ -12,7 +12,7 @@ use voisin_postgres::{BackendError, Mirror, Postgres, PostgresAddress, put};
 
 use super::common::{Sandbox, code, fine, fine_json, json, text};
 use super::servers::{Cluster, Server, programs};
-use super::{facts, push, refused, sandbox_with};
+use super::{facts, push, refused, same, sandbox_with};
 
 /// What the catalogue says of the tables: columns, indexes, comments.
 fn catalogue(server: &Server) -> BTreeSet<String> {
@@ -319,6 +319,13 @@ fn words_and_filters_go_by_indexes() {
             used() > before
         });
         assert!(counted, "{question:?} does not go by {name}");
+    }
+    // Few that fit are put in order alone, many are met on the way along all.
+    for filter in [["--artist", "artist 17"], ["--exclude-artist", "artist 17"]] {
+        let words = ["list", "--sort", "title", "--reverse", "--limit", "9", "--format", "json"];
+        let ask = |more: &[&str]| fine_json(sandbox.run(words.iter().chain(&filter).chain(more)));
+        let (here, there) = (ask(&[]), ask(&["--backend", &url]));
+        assert!(same(&here, &there) && here["total"].as_u64() > Some(9), "{here} {there}");
     }
 }
 

@@ -226,7 +226,10 @@ impl Remote {
             Some(after) => Some(self.of_local(&[after])?.pop().ok_or(LibraryError::UnknownTrack(after))?),
             None => None,
         };
-        let mut walk = self.store.sorted(query.sort, query.descending, after)?;
+        // Few that fit are put in order alone: along all tracks they lie far apart.
+        let few = if is_all { None } else { self.few(&query.filter, &query.words)? };
+        let is_tried = !is_all && few.is_none();
+        let mut walk = self.store.sorted(query.sort, query.descending, after, few)?;
         // One more than the page holds, so that another page is known to follow.
         let wanted = query.limit.unwrap_or(usize::MAX).saturating_add(1);
         let (mut ids, mut step) = (Vec::new(), wanted.clamp(100, LONGEST_STEP));
@@ -235,7 +238,7 @@ impl Remote {
             if next.is_empty() {
                 break;
             }
-            if !is_all {
+            if is_tried {
                 next = self.store.fitting(&next, &conditions)?;
             }
             for some in next.chunks(wanted.min(LONGEST_STEP)) {
@@ -251,6 +254,16 @@ impl Remote {
         let page = self.engine.list_of(&found, &ids, &SearchTexts::default(), None)?;
         let total = if is_last { ids.len() } else { self.count(&query.filter, &query.words)? };
         Ok(TrackPage { total, ..page })
+    }
+
+    /// The tracks that fit, unless they are more than are looked at together.
+    fn few(&mut self, filter: &TrackFilter, words: &str) -> Result<Option<Vec<TrackId>>> {
+        let mut conditions = self.store.conditions(filter, 1)?;
+        add_words(&mut conditions, words);
+        if self.store.count(&conditions, LONGEST_STEP)? > LONGEST_STEP as i64 {
+            return Ok(None);
+        }
+        self.store.ids(&conditions, LONGEST_STEP).map(Some)
     }
 
     /// How many tracks fit.

@@ -48,6 +48,8 @@ pub(crate) struct SortedWalk {
     part: WalkPart,
     /// Rows of this part that were read.
     at: usize,
+    /// The tracks that it goes along where these are few; else all.
+    among: Option<Vec<i64>>,
 }
 
 /// Which tracks follow now.
@@ -86,8 +88,11 @@ impl SortedWalk {
                 (self.after.map_or("true".to_owned(), |_| format!("id {reached} $1")), format!("id {order}"))
             }
         };
+        let among = self.among.as_ref().map_or(String::new(), |_| {
+            format!(" and id = any (${})", if which.contains("$1") { 2 } else { 1 })
+        });
         format!(
-            "select id from voisin_order where {which} order by {sorted} limit {limit} offset {}",
+            "select id from voisin_order where {which}{among} order by {sorted} limit {limit} offset {}",
             self.at
         )
     }
@@ -110,14 +115,19 @@ impl SortedWalk {
 
 impl Postgres {
     /// Begins a way along all tracks, or along those after a track.
+    ///
+    /// - `among`: leave out all others
     pub(crate) fn sorted(
         &mut self,
         by: SortBy,
         descending: bool,
         after: Option<TrackId>,
+        among: Option<Vec<TrackId>>,
     ) -> Result<SortedWalk> {
         let part = WalkPart::Known;
-        let mut walk = SortedWalk { by, descending, after, begun: after.is_none(), part, at: 0 };
+        // The track that it begins behind is on the way, whether it is one of them or not.
+        let among = among.map(|ids| ids.into_iter().chain(after).map(|id| id.0).collect());
+        let mut walk = SortedWalk { by, descending, after, begun: after.is_none(), part, at: 0, among };
         if let Some(after) = after {
             let is_missing =
                 columns(by).first().map_or("false".to_owned(), |first| format!("{first} is null"));
@@ -135,10 +145,14 @@ impl Postgres {
         while walk.part != WalkPart::End {
             let sql = walk.sql(limit);
             let after = walk.after.map_or(0, |after| after.0);
-            let values: &[&(dyn ToSql + Sync)] = if sql.contains("$1") { &[&after] } else { &[] };
+            let mut values: Vec<&(dyn ToSql + Sync)> = Vec::new();
+            if sql.contains("= $1") {
+                values.push(&after);
+            }
+            values.extend(walk.among.as_ref().map(|among| among as &(dyn ToSql + Sync)));
             let found = self.run(|tx| {
                 tx.batch_execute(OWN_PLAN)?;
-                Ok(tx.query(&sql, values)?.iter().map(|row| TrackId(row.get(0))).collect())
+                Ok(tx.query(&sql, &values)?.iter().map(|row| TrackId(row.get(0))).collect())
             })?;
             let found = walk.step(found, limit);
             if !found.is_empty() {
@@ -211,6 +225,7 @@ mod tests {
             begun: false,
             part: WalkPart::Known,
             at: 0,
+            among: None,
         };
         let sql = walk.sql(3);
         assert!(sql.contains("artist is not null and artist <= (select artist"), "{sql}");
@@ -223,7 +238,11 @@ mod tests {
         assert!(walk.sql(3).ends_with("limit 3 offset 6"));
         assert_eq!(walk.step(ids(&[5]), 3), ids(&[5]), "what was passed counts once");
         assert!(walk.sql(3).contains("artist is null order by album desc"));
+        walk.among = Some(vec![1]);
+        assert!(walk.sql(3).contains("artist is null and id = any ($1) order by"));
         assert_eq!(walk.step(ids(&[1]), 3), ids(&[1]));
         assert_eq!(walk.part, WalkPart::End);
+        walk.part = WalkPart::Known;
+        assert!(walk.sql(3).contains("where id = $1) and id = any ($2) order by artist desc"));
     }
 }

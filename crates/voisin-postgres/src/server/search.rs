@@ -13,7 +13,7 @@ use voisin_index::Neighbor;
 use voisin_library::{FilterSql, TrackFilter};
 
 /// Up to so many tracks that pass a filter, comparing with each is faster than the index, and exact: some 20 ms.
-const COMPARED: i64 = 20_000;
+const COMPARED: usize = 20_000;
 
 /// The widest walk that pgvector allows.
 pub(super) const WIDEST: u32 = 1000;
@@ -84,8 +84,8 @@ impl Postgres {
         Ok(())
     }
 
-    /// How many tracks fit; where this server has all, no more than are worth counting.
-    pub(crate) fn count(&mut self, conditions: &FilterSql) -> Result<i64> {
+    /// How many tracks fit; where this server has all, counted up to one more than `most`.
+    pub(crate) fn count(&mut self, conditions: &FilterSql, most: usize) -> Result<i64> {
         if !self.shards.is_empty() {
             return self.sum("count(*)", conditions);
         }
@@ -93,7 +93,7 @@ impl Postgres {
             "select count(*) from (select 1 from {} where {} limit {}) few",
             self.table,
             conditions.sql,
-            COMPARED + 1
+            most + 1
         );
         self.one_number(&sql, conditions)
     }
@@ -240,7 +240,7 @@ impl Postgres {
             Effort::Index => self.width,
             Effort::Width(width) => width.clamp(1, WIDEST),
         };
-        let few = is_filtered && self.count(counted)? <= COMPARED;
+        let few = is_filtered && self.count(counted, COMPARED)? <= COMPARED as i64;
         if few || limit as u32 > WIDEST / 2 {
             return self.compare_all(query, &half, limit, conditions);
         }
