@@ -510,7 +510,7 @@ fn workers_listen_to_a_bucket() {
     assert_eq!(json(pulled.run(["pull", "--from", &url, "--format", "json"]))["added"], 1);
 }
 
-/// The tables for Citus, which cannot be had here: on a plain server, with its extension left out and its one function a
+/// The tables for Citus, which no package registry has: on a plain server, with its extension left out and its one function a
 /// stand-in that only says what it was asked.
 #[test]
 fn tables_for_citus_hold_a_library() {
