@@ -8,7 +8,7 @@
 use rayon::prelude::*;
 
 use super::codes::CodeSource;
-use super::residual::{quantise, unpack};
+use super::quantise::{quantise, unpack};
 use super::top::{Candidate, better};
 use voisin_base::random::hash;
 use voisin_kernels::Isa;
