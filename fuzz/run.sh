@@ -20,7 +20,7 @@ for target in "${targets[@]}"; do
     case $target in
         audio | tags) seeds+=(../tests/data/audio) limit=200000 ;;
         keras | tensorflow | onnx | torch | safetensors) seeds+=(../tests/data/importers) limit=200000 ;;
-        index) limit=100000 ;;
+        index) limit=200000 ;;
         *) limit=4096 ;;
     esac
     # Ten seconds, or half a gigabyte at once: a finding.

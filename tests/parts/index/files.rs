@@ -1,7 +1,7 @@
 //! What is saved opens again and answers as before; what is outdated or damaged is told.
 
 use super::*;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 fn same_answers(a: &VectorIndex, b: &VectorIndex, queries: &Array2<f32>) {
     for mode_ in MODES {
@@ -119,7 +119,7 @@ fn write_fixture() {
         IndexOptions { m: 4, graph_from: 0, lists_from: 0, ef_construction: 40, ..IndexOptions::default() };
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/index");
     std::fs::create_dir_all(&folder).unwrap();
-    let path = folder.join("v5.bin");
+    let path = folder.join("v6.bin");
     let mut index = VectorIndex::build(&ids[..120], vectors.slice(s![..120, ..]), &options).unwrap();
     index.save(&path, &stamp(16)).unwrap();
     for row in 120..130 {
@@ -131,9 +131,67 @@ fn write_fixture() {
     index.save(&path, &IndexStamp { generation: 20, ..stamp(16) }).unwrap();
 }
 
+/// Where the fuzz target of index files starts from: the length of the base, the base, the tail.
+fn fuzz_seeds() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/index")
+}
+
+/// Writes small indexes of every kind to [`fuzz_seeds`]: again whenever the format changes.
+/// `cargo test --release --test parts index::files::write_fuzz_seeds -- --ignored`.
+#[test]
+#[ignore = "writes test data"]
+fn write_fuzz_seeds() {
+    let plain = IndexOptions { m: 4, ef_construction: 40, ..IndexOptions::default() };
+    let lists = IndexOptions { lists_from: 0, ..plain };
+    let kinds = [
+        ("scan", 130, 16, plain),
+        ("lists", 130, 16, lists),
+        ("graph", 130, 16, IndexOptions { graph_from: 0, ..lists }),
+        ("signs", 130, 16, IndexOptions { residual_bits: Some(1), ..lists }),
+        ("signs-in-all-directions", 1200, 128, IndexOptions { residual_bits: Some(1), ..lists }),
+        ("products", 130, 16, IndexOptions { metric: voisin_index::IndexMetric::InnerProduct, ..lists }),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("index.bin");
+    for (name, n, dimension, options) in kinds {
+        let (ids, vectors) = (ids(n), clustered(31, n, dimension, n));
+        let mut index =
+            VectorIndex::build(&ids[..n - 10], vectors.slice(s![..n - 10, ..]), &options).unwrap();
+        index.save(&path, &stamp(dimension)).unwrap();
+        for row in n - 10..n {
+            index.insert(ids[row], &vectors.row(row).to_vec()).unwrap();
+        }
+        assert!(index.remove(ids[50]) && index.remove(ids[n - 5]));
+        index.save(&path, &stamp(dimension)).unwrap();
+        let base = std::fs::read(&path).unwrap();
+        let mut seed = (base.len() as u32).to_le_bytes().to_vec();
+        seed.extend(base);
+        seed.extend(std::fs::read(folder.path().join("index.bin.tail")).unwrap());
+        assert!(seed.len() < 200_000, "{name}: {} bytes", seed.len());
+        std::fs::write(fuzz_seeds().join(name), seed).unwrap();
+    }
+}
+
+#[test]
+fn seeds_of_the_fuzz_target_are_indexes_of_today() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("index.bin");
+    let mut tracks = Vec::new();
+    for seed in std::fs::read_dir(fuzz_seeds()).unwrap() {
+        let seed = std::fs::read(seed.unwrap().path()).unwrap();
+        let (length, rest) = seed.split_at(4);
+        let (base, tail) = rest.split_at(u32::from_le_bytes(length.try_into().unwrap()) as usize);
+        std::fs::write(&path, base).unwrap();
+        std::fs::write(folder.path().join("index.bin.tail"), tail).unwrap();
+        tracks.push(VectorIndex::open(&path).unwrap().0.len());
+    }
+    tracks.sort_unstable();
+    assert_eq!(tracks, [128, 128, 128, 128, 128, 1198]);
+}
+
 #[test]
 fn an_index_of_the_released_format_opens_and_answers() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/index/v5.bin");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/index/v6.bin");
     let (ids, vectors) = (ids(130), fixed(130, 16));
     let kept: Vec<usize> = (0..130).filter(|row| ![3, 50, 125].contains(row)).collect();
     let left: Vec<TrackId> = kept.iter().map(|&row| ids[row]).collect();
