@@ -5,6 +5,8 @@
 //! many of text, it is better to know little of each than nothing of most (`RaBitQ`: Gao and Long 2024, with more bits:
 //! Gao et al. 2025). What serves is measured.
 
+use std::f64::consts::FRAC_1_SQRT_2;
+
 use rayon::prelude::*;
 
 use super::codes::CodeSource;
@@ -12,7 +14,7 @@ use super::quantise::{quantise, unpack};
 use super::top::{Candidate, better};
 use voisin_base::random::hash;
 use voisin_kernels::Isa;
-use voisin_kernels::dot::short::{BLOCK_BYTES, FINE, LANES, SHORT, ShortQuery, empty_blocks, write};
+use voisin_kernels::dot::short::{FINE, SHORT, ShortQuery, empty_blocks, write};
 use voisin_kernels::dot::{ALIGN, QueryCode};
 
 /// Vectors that the directions are found from, at most: products of so many bytes stay within 32 bits.
@@ -185,8 +187,7 @@ impl Directions {
             let vector = source.codec.stored_at(source.codes, slot as usize);
             let along = self.along(source.isa, (&vector.code, vector.scale));
             let (code, scale) = self.encode(&along.code, along.factor);
-            let block = &mut blocks[place / LANES * BLOCK_BYTES..][..BLOCK_BYTES];
-            write(block, place % LANES, &code, scale, source.codes.meta[slot as usize].offset, slot);
+            write(&mut blocks, place, &code, scale, source.codes.meta[slot as usize].offset, slot);
         }
         let ranks = |(slot, nearest): &(u32, Vec<u32>)| {
             let query = source.codec.query_at(source.codes, *slot as usize);
@@ -236,10 +237,7 @@ fn mix(vectors: &mut [Vec<f64>]) {
         for pair in vectors.chunks_exact_mut(2 * half) {
             let (low, high) = pair.split_at_mut(half);
             for (a, b) in low.iter_mut().flatten().zip(high.iter_mut().flatten()) {
-                (*a, *b) = (
-                    (*a + *b) * std::f64::consts::FRAC_1_SQRT_2,
-                    (*a - *b) * std::f64::consts::FRAC_1_SQRT_2,
-                );
+                (*a, *b) = ((*a + *b) * FRAC_1_SQRT_2, (*a - *b) * FRAC_1_SQRT_2);
             }
         }
         half *= 2;

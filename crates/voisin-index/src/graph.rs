@@ -108,8 +108,7 @@ impl Graph {
                     blocks.copy_from_slice(&empty_blocks(self.stride, SHORT));
                     for (at, &link) in self.linked(slot).iter().enumerate() {
                         let (code, scale, offset) = &codes[link as usize];
-                        let block = &mut blocks[at / LANES * BLOCK_BYTES..][..BLOCK_BYTES];
-                        short::write(block, at % LANES, code, *scale, *offset, link);
+                        short::write(blocks, at, code, *scale, *offset, link);
                     }
                 };
                 let rows = &mut plane.as_mut()[..self.len() * step];

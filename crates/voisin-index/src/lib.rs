@@ -51,6 +51,7 @@ mod hnsw;
 mod lists;
 mod metric;
 mod persist;
+mod projections;
 mod quantise;
 mod residual;
 mod rotation;

@@ -12,23 +12,18 @@
 
 use std::cell::RefCell;
 
-use rayon::prelude::*;
-
 use super::codes::{CodeSource, Codes, Plane, PreparedQuery};
-use super::directions::{Along, Directions, random_bits, whole};
+use super::directions::{Along, Directions};
 use super::metric::IndexMetric;
+use super::projections::{Projections, centre_parts};
 use super::residual::Residuals;
 use super::subset::Bitmap;
 use super::top::{Candidate, better, keep_best};
 use voisin_kernels::Isa;
 pub use voisin_kernels::dot::short::{
-    BLOCK_BYTES, LANES, NOBODY, SHORT, Scored, ShortQuery, block_bytes, code, empty_blocks, read, write,
+    BLOCK_BYTES, LANES, NOBODY, SHORT, Scored, ShortQuery, code, empty_blocks, read, write,
 };
 
-/// Vectors a list that centres are found from, at most.
-const PER_CENTRE: usize = 40;
-/// Turns of k-means.
-const ROUNDS: usize = 8;
 /// Vectors a list at least, on average: lists are padded to whole blocks.
 const LEAST: usize = 32;
 /// There are about this many times the square root of the number of vectors lists; fewer where the projections that stand
@@ -39,8 +34,6 @@ const LISTS_OF_ALL_DIRECTIONS: f64 = 2.;
 const HANDED_ON_COST: usize = 16;
 /// Blocks at the start of a list that are asked for while the list before it is compared.
 const FIRST_BLOCKS: usize = 3;
-/// Bytes of the centres that are compared with one query or vector after the other: they stay in the first cache.
-const CENTRES_AT_ONCE: usize = 20 << 10;
 
 /// How much of the lists a search looks at.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -145,126 +138,6 @@ impl BestScored {
     }
 }
 
-/// Vectors along the directions, at 8 bits: what k-means works on.
-struct Projections {
-    /// Components of each.
-    width: usize,
-    codes: Vec<i8>,
-    factors: Vec<f32>,
-}
-
-impl Projections {
-    fn zeroed(width: usize, n: usize) -> Self {
-        Self { width, codes: vec![0; n * width], factors: vec![0.; n] }
-    }
-
-    fn len(&self) -> usize {
-        self.factors.len()
-    }
-
-    /// Bytes of a block of them.
-    fn block_bytes(&self) -> usize {
-        block_bytes(self.width)
-    }
-
-    fn at(&self, at: usize) -> ShortQuery<'_> {
-        let code = &self.codes[at * self.width..][..self.width];
-        ShortQuery { code, factor: self.factors[at], bits: 8 }
-    }
-
-    fn rows_mut(&mut self) -> impl IndexedParallelIterator<Item = (&mut [i8], &mut f32)> {
-        self.codes.par_chunks_exact_mut(self.width).zip(&mut self.factors)
-    }
-
-    /// Those at some places.
-    fn of(&self, places: impl Iterator<Item = usize>) -> Self {
-        let mut some = Self::zeroed(self.width, 0);
-        for at in places {
-            let one = self.at(at);
-            some.codes.extend_from_slice(one.code);
-            some.factors.push(one.factor);
-        }
-        some
-    }
-
-    fn square(&self, at: usize) -> f32 {
-        let one = self.at(at);
-        let square: i32 = one.code.iter().map(|&x| i32::from(x) * i32::from(x)).sum();
-        square as f32 * (one.factor * one.factor)
-    }
-
-    /// Puts the mean of some into the place of another's vector; returns the value of one step.
-    fn mean(&self, members: &[u32], to: &mut [i8]) -> f32 {
-        let mut sum = vec![0_f64; self.width];
-        for &at in members {
-            let one = self.at(at as usize);
-            for (sum, &x) in sum.iter_mut().zip(one.code) {
-                *sum += f64::from(x) * f64::from(one.factor);
-            }
-        }
-        sum.iter_mut().for_each(|x| *x /= members.len() as f64);
-        let (code, step) = whole(&sum, self.width);
-        to.copy_from_slice(&code.hi);
-        step as f32
-    }
-
-    /// Blocks of these as centres, each with an offset: the score of a vector is its product with the centre and that.
-    fn centre_blocks(&self, offset: impl Fn(usize) -> f32) -> Vec<u8> {
-        let mut blocks = empty_blocks(self.len(), self.width);
-        for at in 0..self.len() {
-            let centre = self.at(at);
-            let code: Vec<u8> = centre.code.iter().map(|&x| x as u8 ^ 0x80).collect();
-            let block = &mut blocks[at / LANES * self.block_bytes()..][..self.block_bytes()];
-            write(block, at % LANES, &code, centre.factor, offset(at), at as u32);
-        }
-        blocks
-    }
-
-    /// Scores that are highest for the nearest centre.
-    fn by_distance(&self) -> Vec<u8> {
-        self.centre_blocks(|at| -0.5 * self.square(at))
-    }
-
-    /// The nearest of the centres to each, lowest number first.
-    fn assign(&self, isa: Isa, centres: &[u8]) -> Vec<u32> {
-        /// Vectors compared with a part of the centres, then with the next.
-        const TOGETHER: usize = 256;
-        let mut nearest = vec![0_u32; self.len()];
-        nearest.par_chunks_mut(TOGETHER).enumerate().for_each(|(chunk, nearest)| {
-            let mut best = vec![(f32::NEG_INFINITY, NOBODY); nearest.len()];
-            let mut found = Vec::new();
-            for part in centre_parts(centres, self.width) {
-                for (at, best) in best.iter_mut().enumerate() {
-                    found.clear();
-                    isa.near(part, self.at(TOGETHER * chunk + at), best.0, &mut found);
-                    for &one in &found {
-                        if better(&one, best).is_lt() {
-                            *best = one;
-                        }
-                    }
-                }
-            }
-            nearest.iter_mut().zip(best).for_each(|(to, best)| *to = best.1);
-        });
-        nearest
-    }
-}
-
-/// Blocks of centres by parts that fit into the first cache.
-fn centre_parts(centres: &[u8], width: usize) -> std::slice::Chunks<'_, u8> {
-    let block = block_bytes(width);
-    centres.chunks(CENTRES_AT_ONCE / block * block)
-}
-
-/// Members of each list, ascending.
-fn members(lists: usize, nearest: &[u32]) -> Vec<Vec<u32>> {
-    let mut members = vec![Vec::new(); lists];
-    for (at, &list) in nearest.iter().enumerate() {
-        members[list as usize].push(at as u32);
-    }
-    members
-}
-
 /// Number of lists for `n` vectors.
 fn count(n: usize, directions: &Directions) -> usize {
     let share = if directions.bits == 8 { LISTS } else { LISTS_OF_ALL_DIRECTIONS };
@@ -304,29 +177,8 @@ impl Lists {
     pub(crate) fn build(source: CodeSource<'_>) -> Self {
         let n = source.codes.len();
         let directions = Directions::fit(source);
-        let mut vectors = Projections::zeroed(directions.len(), n);
-        vectors.rows_mut().enumerate().for_each_init(Vec::new, |products, (slot, (code, factor))| {
-            let vector = source.codec.stored_at(source.codes, slot);
-            *factor = directions.project(source.isa, (&vector.code, vector.scale), products, code);
-        });
-        let lists = count(n, &directions);
-        let step = n.div_ceil(lists * PER_CENTRE).max(1);
-        let sample = vectors.of((0..n).step_by(step));
-        // One vector of each part of the sample to begin with.
-        let first = |list: usize| {
-            let (from, to) = (list * sample.len() / lists, (list + 1) * sample.len() / lists);
-            from + (random_bits(list, 0) % (to - from).max(1) as u64) as usize
-        };
-        let mut centres = sample.of((0..lists).map(first));
-        for _ in 0..ROUNDS {
-            let members = members(lists, &sample.assign(source.isa, &centres.by_distance()));
-            centres
-                .rows_mut()
-                .zip(&members)
-                .filter(|(_, members)| !members.is_empty())
-                .for_each(|((code, factor), members)| *factor = sample.mean(members, code));
-        }
-        let members = members(lists, &vectors.assign(source.isa, &centres.by_distance()));
+        let vectors = Projections::of_all(source, &directions);
+        let (centres, members) = vectors.grouped(source.isa, count(n, &directions));
         let centres = match source.codec.space.metric {
             IndexMetric::Cosine => centres.by_distance(),
             // A query is not near the lifted vectors that it is to find: its product with the mean of some is the mean of
@@ -338,18 +190,17 @@ impl Lists {
                 0.5 * (squares / members[list].len().max(1) as f32 - centres.square(list)).max(0.)
             }),
         };
-        let mut starts = Vec::with_capacity(lists + 1);
+        let mut starts = Vec::with_capacity(members.len() + 1);
         let mut blocks = Vec::new();
         for members in &members {
             starts.push((blocks.len() / BLOCK_BYTES) as u32);
-            let from = blocks.len();
-            blocks.extend(empty_blocks(members.len(), SHORT));
+            let mut list = empty_blocks(members.len(), SHORT);
             for (place, &slot) in members.iter().enumerate() {
                 let (vector, offset) = (vectors.at(slot as usize), source.codes.meta[slot as usize].offset);
                 let (code, scale) = directions.encode(vector.code, vector.factor);
-                let block = &mut blocks[from + place / LANES * BLOCK_BYTES..][..BLOCK_BYTES];
-                write(block, place % LANES, &code, scale, offset, slot);
+                write(&mut list, place, &code, scale, offset, slot);
             }
+            blocks.append(&mut list);
         }
         starts.push((blocks.len() / BLOCK_BYTES) as u32);
         Self { directions, centres, starts, blocks: Plane::pages(&blocks), vectors: n }

@@ -22,7 +22,7 @@ mod write;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-pub use voisin_kernels::dot::short::{BLOCK_BYTES, LANES, SHORT, block_bytes};
+pub use voisin_kernels::dot::short::{BLOCK_BYTES, FINE, LANES, SHORT, block_bytes};
 
 use super::checked_file::{CheckedFile, DIGEST, PIECE};
 use super::codes::Codec;
@@ -144,7 +144,7 @@ pub(crate) struct ListShape {
 impl ListShape {
     /// Number of directions.
     fn directions(&self) -> usize {
-        if self.bits == 2 { 4 * SHORT } else { SHORT }
+        if self.bits == 2 { FINE } else { SHORT }
     }
 }
 

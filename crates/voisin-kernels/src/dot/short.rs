@@ -76,15 +76,16 @@ pub type Scored = (f32, u32);
 
 /// Blocks of nobody, room for `n` codes of so many bytes.
 pub fn empty_blocks(n: usize, code: usize) -> Vec<u8> {
-    let mut block = vec![0x80; block_bytes(code)];
-    for lane in 0..LANES {
-        write(&mut block, lane, &[], 0., f32::NEG_INFINITY, NOBODY);
-    }
+    let mut block = vec![0; block_bytes(code)];
+    let nothing = vec![0x80; code];
+    (0..LANES).for_each(|place| write(&mut block, place, &nothing, 0., f32::NEG_INFINITY, NOBODY));
     block.repeat(n.div_ceil(LANES))
 }
 
-/// Puts a vector into a place of its block.
-pub fn write(block: &mut [u8], lane: usize, code: &[u8], scale: f32, offset: f32, name: u32) {
+/// Puts a vector into one of the places of blocks of such codes.
+pub fn write(blocks: &mut [u8], place: usize, code: &[u8], scale: f32, offset: f32, name: u32) {
+    let bytes = block_bytes(code.len());
+    let (block, lane) = (&mut blocks[place / LANES * bytes..][..bytes], place % LANES);
     for (group, bytes) in code.chunks_exact(4).enumerate() {
         block[GROUP * group + 4 * lane..][..4].copy_from_slice(bytes);
     }
@@ -548,8 +549,8 @@ mod tests {
                 let code: Vec<u8> =
                     (0..bytes).map(|_| if extreme { 255 } else { rng.random_range(1..=255) }).collect();
                 let (scale, offset) = (rng.random::<f32>() * 1e-3, rng.random::<f32>() - 0.5);
-                let block = &mut blocks[i / LANES * block_bytes(bytes)..][..block_bytes(bytes)];
-                write(block, i % LANES, &code, scale, offset, 1000 + i as u32);
+                write(&mut blocks, i, &code, scale, offset, 1000 + i as u32);
+                let block = &blocks[i / LANES * block_bytes(bytes)..][..block_bytes(bytes)];
                 assert_eq!(read(block, i % LANES), (scale, offset, 1000 + i as u32));
                 assert_eq!(super::code(block, i % LANES)[..], code[..SHORT]);
                 codes.push((components(&code, bits), scale, offset));

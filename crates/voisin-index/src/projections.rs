@@ -1,0 +1,163 @@
+//! k-means over vectors along the directions in which they differ most.
+//!
+//! Products are sums of integers and means are summed in the order of slots: the same bits on any number of threads.
+
+use rayon::prelude::*;
+
+use super::codes::CodeSource;
+use super::directions::{Directions, random_bits, whole};
+use super::top::better;
+use voisin_kernels::Isa;
+use voisin_kernels::dot::short::{NOBODY, ShortQuery, block_bytes, empty_blocks, write};
+
+/// Vectors a group that centres are found from, at most.
+const PER_CENTRE: usize = 40;
+/// Turns of k-means.
+const ROUNDS: usize = 8;
+/// Bytes of the centres that are compared with one query or vector after the other: they stay in the first cache.
+const CENTRES_AT_ONCE: usize = 20 << 10;
+
+/// Vectors along the directions, at 8 bits: what k-means works on.
+pub(crate) struct Projections {
+    /// Components of each.
+    width: usize,
+    codes: Vec<i8>,
+    factors: Vec<f32>,
+}
+
+impl Projections {
+    /// Those of all slots, in parallel on rayon's current pool.
+    pub(crate) fn of_all(source: CodeSource<'_>, directions: &Directions) -> Self {
+        let mut all = Self::zeroed(directions.len(), source.codes.len());
+        all.rows_mut().enumerate().for_each_init(Vec::new, |products, (slot, (code, factor))| {
+            let vector = source.codec.stored_at(source.codes, slot);
+            *factor = directions.project(source.isa, (&vector.code, vector.scale), products, code);
+        });
+        all
+    }
+
+    /// The centres of so many groups, and the members of each, ascending.
+    pub(crate) fn grouped(&self, isa: Isa, groups: usize) -> (Self, Vec<Vec<u32>>) {
+        let sample = self.of((0..self.len()).step_by(self.len().div_ceil(groups * PER_CENTRE).max(1)));
+        // One vector of each part of the sample to begin with.
+        let first = |group: usize| {
+            let (from, to) = (group * sample.len() / groups, (group + 1) * sample.len() / groups);
+            from + (random_bits(group, 0) % (to - from).max(1) as u64) as usize
+        };
+        let mut centres = sample.of((0..groups).map(first));
+        for _ in 0..ROUNDS {
+            let members = sample.members(isa, &centres);
+            centres
+                .rows_mut()
+                .zip(&members)
+                .filter(|(_, members)| !members.is_empty())
+                .for_each(|((code, factor), members)| *factor = sample.mean(members, code));
+        }
+        let members = self.members(isa, &centres);
+        (centres, members)
+    }
+
+    fn zeroed(width: usize, n: usize) -> Self {
+        Self { width, codes: vec![0; n * width], factors: vec![0.; n] }
+    }
+
+    fn len(&self) -> usize {
+        self.factors.len()
+    }
+
+    pub(crate) fn at(&self, at: usize) -> ShortQuery<'_> {
+        let code = &self.codes[at * self.width..][..self.width];
+        ShortQuery { code, factor: self.factors[at], bits: 8 }
+    }
+
+    fn rows_mut(&mut self) -> impl IndexedParallelIterator<Item = (&mut [i8], &mut f32)> {
+        self.codes.par_chunks_exact_mut(self.width).zip(&mut self.factors)
+    }
+
+    /// Those at some places.
+    fn of(&self, places: impl Iterator<Item = usize>) -> Self {
+        let mut some = Self::zeroed(self.width, 0);
+        for at in places {
+            let one = self.at(at);
+            some.codes.extend_from_slice(one.code);
+            some.factors.push(one.factor);
+        }
+        some
+    }
+
+    pub(crate) fn square(&self, at: usize) -> f32 {
+        let one = self.at(at);
+        let square: i32 = one.code.iter().map(|&x| i32::from(x) * i32::from(x)).sum();
+        square as f32 * (one.factor * one.factor)
+    }
+
+    /// Puts the mean of some into the place of another's vector; returns the value of one step.
+    fn mean(&self, members: &[u32], to: &mut [i8]) -> f32 {
+        let mut sum = vec![0_f64; self.width];
+        for &at in members {
+            let one = self.at(at as usize);
+            for (sum, &x) in sum.iter_mut().zip(one.code) {
+                *sum += f64::from(x) * f64::from(one.factor);
+            }
+        }
+        sum.iter_mut().for_each(|x| *x /= members.len() as f64);
+        let (code, step) = whole(&sum, self.width);
+        to.copy_from_slice(&code.hi);
+        step as f32
+    }
+
+    /// Blocks of these as centres, each with an offset: the score of a vector is its product with the centre and that.
+    pub(crate) fn centre_blocks(&self, offset: impl Fn(usize) -> f32) -> Vec<u8> {
+        let mut blocks = empty_blocks(self.len(), self.width);
+        for at in 0..self.len() {
+            let centre = self.at(at);
+            let code: Vec<u8> = centre.code.iter().map(|&x| x as u8 ^ 0x80).collect();
+            write(&mut blocks, at, &code, centre.factor, offset(at), at as u32);
+        }
+        blocks
+    }
+
+    /// Scores that are highest for the nearest centre.
+    pub(crate) fn by_distance(&self) -> Vec<u8> {
+        self.centre_blocks(|at| -0.5 * self.square(at))
+    }
+
+    /// Those that are nearest to each centre, ascending.
+    fn members(&self, isa: Isa, centres: &Self) -> Vec<Vec<u32>> {
+        let mut members = vec![Vec::new(); centres.len()];
+        for (at, centre) in (0..).zip(self.assign(isa, &centres.by_distance())) {
+            members[centre as usize].push(at);
+        }
+        members
+    }
+
+    /// The nearest of the centres to each, lowest number first.
+    fn assign(&self, isa: Isa, centres: &[u8]) -> Vec<u32> {
+        /// Vectors compared with a part of the centres, then with the next.
+        const TOGETHER: usize = 256;
+        let mut nearest = vec![0_u32; self.len()];
+        nearest.par_chunks_mut(TOGETHER).enumerate().for_each(|(chunk, nearest)| {
+            let mut best = vec![(f32::NEG_INFINITY, NOBODY); nearest.len()];
+            let mut found = Vec::new();
+            for part in centre_parts(centres, self.width) {
+                for (at, best) in best.iter_mut().enumerate() {
+                    found.clear();
+                    isa.near(part, self.at(TOGETHER * chunk + at), best.0, &mut found);
+                    for &one in &found {
+                        if better(&one, best).is_lt() {
+                            *best = one;
+                        }
+                    }
+                }
+            }
+            nearest.iter_mut().zip(best).for_each(|(to, best)| *to = best.1);
+        });
+        nearest
+    }
+}
+
+/// Blocks of centres by parts that fit into the first cache.
+pub(crate) fn centre_parts(centres: &[u8], width: usize) -> std::slice::Chunks<'_, u8> {
+    let block = block_bytes(width);
+    centres.chunks(CENTRES_AT_ONCE / block * block)
+}
