@@ -15,9 +15,11 @@ use crate::common::{Sandbox, code, fine, json, noise_wav, text};
 use crate::made::synthetic;
 use crate::{half_vectors, music};
 
+/// Each track's files: which of two copies a track is named by depends on the order in which they were heard.
 fn paths(sandbox: &Sandbox) -> BTreeSet<String> {
     let library = Library::open(&sandbox.path("library"), OpenMode::ReadOnly).unwrap();
-    library.tracks().unwrap().into_iter().map(|track| track.path.display().to_string()).collect()
+    let files = library.tracks().unwrap().into_iter().flat_map(|track| track.files);
+    files.map(|file| file.record.path.display().to_string()).collect()
 }
 
 /// What is in a bucket is heard as from a folder, in shares too, and what comes of it lies in the bucket.
