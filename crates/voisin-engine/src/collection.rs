@@ -16,6 +16,17 @@ use voisin_library::{Library, Track, TrackSet};
 /// Tracks whose neighbours are found by comparing all with all.
 const EXACT_UP_TO: usize = 10_000;
 
+/// What a neighbour graph is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GraphUse {
+    /// Clusters, maps and votes: as good as a search for each track.
+    Exploring,
+    /// Finding copies. They lie so near each other that the index is searched a quarter as widely: among a million made
+    /// vectors, 0.999 of the copies with a cosine of 0.7 are met then, and 0.994 of those with one of 0.5. No vectors are
+    /// needed.
+    Copies,
+}
+
 /// All tracks of a library that have a vector.
 #[derive(Debug, Clone)]
 pub struct Collection {
@@ -40,7 +51,7 @@ pub struct Collection {
 impl Collection {
     /// The row of a track.
     pub fn row(&self, track: TrackId) -> Option<usize> {
-        self.ids.binary_search(&track).ok()
+        row_of(&self.ids, track)
     }
 
     /// How many there are in the whole library, those taken in counted too.
@@ -92,32 +103,39 @@ impl Collection {
 impl Engine {
     /// Reads everything that exploring needs.
     pub fn collection(&self) -> Result<Collection, EngineError> {
-        let taxonomy = self.taxonomy()?;
         let _snapshot = self.library().snapshot()?;
         let vectors = self.library().vectors()?;
         if vectors.ids.is_empty() {
             return Err(EngineError::EmptyLibrary { dir: self.library().dir().to_owned() });
         }
+        let space = LibrarySpace::of(self.library(), &vectors)?;
+        let collection = self.without_vectors(vectors.ids, space)?;
+        Ok(Collection { vectors: collection.space.centre_rows(vectors.values), ..collection })
+    }
+
+    /// What is known of tracks, but for their vectors.
+    ///
+    /// - `ids`: ascending
+    fn without_vectors(&self, ids: Vec<TrackId>, space: LibrarySpace) -> Result<Collection, EngineError> {
+        let taxonomy = self.taxonomy()?;
         let unknown = |id: &TrackId| TrackMeta::new(*id, String::new());
-        let mut facts = Vec::with_capacity(vectors.ids.len());
-        let mut genres = vec![Vec::new(); vectors.ids.len()];
+        let mut facts = Vec::with_capacity(ids.len());
+        let mut genres = vec![Vec::new(); ids.len()];
         // Both come ascending.
         self.for_each_labelled(&self.label_source(), |track, own| {
-            if let Ok(row) = vectors.ids.binary_search(&track.id)
+            if let Some(row) = row_of(&ids, track.id)
                 && row >= facts.len()
             {
-                facts.extend(vectors.ids[facts.len()..row].iter().map(unknown));
+                facts.extend(ids[facts.len()..row].iter().map(unknown));
                 facts.push(meta(&track, &taxonomy));
                 genres[row] = own;
             }
             Ok(())
         })?;
-        facts.extend(vectors.ids[facts.len()..].iter().map(unknown));
+        facts.extend(ids[facts.len()..].iter().map(unknown));
         let mut meta = facts;
         spell_alike(&mut meta, &mut genres);
-        let space = LibrarySpace::of(self.library(), &vectors)?;
-        let (ids, vectors) = (vectors.ids, space.centre_rows(vectors.values));
-        let of = ids.len();
+        let (vectors, of) = (Array2::zeros((0, space.mean().len())), ids.len());
         Ok(Collection { ids, vectors, meta, genres, taxonomy, space, of, guests: 0 })
     }
 
@@ -164,86 +182,121 @@ impl Engine {
     }
 
     /// The `k` nearest other tracks of every track; exact for small libraries, by the index for large ones.
-    pub fn knn_graph(&mut self, collection: &Collection, k: usize) -> Result<KnnGraph, EngineError> {
-        match self.graph_of_index(collection, k)? {
-            Some(graph) => Ok(graph),
-            None => Ok(KnnGraph::exact(collection.vectors.view(), k)?),
-        }
-    }
-
-    /// As [`knn_graph`](Self::knn_graph), for those who need no vectors afterwards: those of a large collection, which has no
-    /// guests, are given up before the index is read.
-    pub fn knn_graph_alone(
+    pub fn knn_graph(
         &mut self,
-        collection: &mut Collection,
+        collection: &Collection,
         k: usize,
+        to: GraphUse,
     ) -> Result<KnnGraph, EngineError> {
         if collection.ids.len() > EXACT_UP_TO {
-            collection.vectors = Array2::zeros((0, collection.vectors.ncols()));
-            if let Some(graph) = self.graph_of_index(collection, k)? {
-                return Ok(graph);
+            let same = self.index()?.tracks() == collection.ids[collection.guests..]
+                && self.space == collection.space;
+            // Else another process changed the library meanwhile.
+            if same && let Some(graph) = self.graph_of_index(k, to)? {
+                return Ok(with_guests(graph, collection));
             }
-            *collection = self.collection()?;
         }
-        self.knn_graph(collection, k)
+        Ok(KnnGraph::exact(collection.vectors.view(), k)?)
     }
 
-    /// As [`knn_graph`](Self::knn_graph), for those who need no index afterwards: the vectors of a large collection, which has
-    /// no guests, are given up while the index is read, and read again when it is closed.
-    pub fn knn_graph_by_turns(
+    /// The whole library, and the `k` nearest other tracks of each, or all where they are fewer.
+    ///
+    /// A large library's vectors are in the index, too: those who need them get them when the graph is made and the index
+    /// is closed; others get none.
+    pub fn collection_and_graph(
         &mut self,
-        collection: &mut Collection,
         k: usize,
-    ) -> Result<KnnGraph, EngineError> {
-        let graph = self.knn_graph_alone(collection, k)?;
-        if collection.vectors.nrows() == collection.ids.len() {
-            return Ok(graph);
+        to: GraphUse,
+    ) -> Result<(Collection, KnnGraph), EngineError> {
+        if self.library().status()?.vectors as usize > EXACT_UP_TO
+            && let Some(answer) = self.collection_of_index(k, to)?
+        {
+            return Ok(answer);
         }
-        self.index = None;
-        let vectors = self.library().vectors()?;
-        if vectors.ids == collection.ids && LibrarySpace::of(self.library(), &vectors)? == collection.space {
-            collection.vectors = collection.space.centre_rows(vectors.values);
-            return Ok(graph);
-        }
-        // Another process changed the library meanwhile.
-        *collection = self.collection()?;
-        self.knn_graph(collection, k)
+        let collection = self.collection()?;
+        let graph = self.knn_graph(&collection, k.min(collection.ids.len().saturating_sub(1)), to)?;
+        Ok((collection, graph))
     }
 
-    /// The graph by the index; `None` for few tracks, and where the index is of others.
-    fn graph_of_index(&mut self, collection: &Collection, k: usize) -> Result<Option<KnnGraph>, EngineError> {
-        let n = collection.ids.len();
-        if n <= EXACT_UP_TO {
+    /// By the index; `None` where another process changes the library meanwhile.
+    fn collection_of_index(
+        &mut self,
+        k: usize,
+        to: GraphUse,
+    ) -> Result<Option<(Collection, KnnGraph)>, EngineError> {
+        let ids = self.index()?.tracks();
+        let Some(graph) = self.graph_of_index(k, to)? else { return Ok(None) };
+        if to == GraphUse::Exploring {
+            self.index = None;
+        }
+        let _snapshot = self.library.snapshot()?;
+        if self.library.generation()? != self.stamp.generation {
             return Ok(None);
         }
+        let mut collection = self.without_vectors(ids, self.space.clone())?;
+        if to == GraphUse::Exploring {
+            let vectors = self.library.vectors()?;
+            if vectors.ids != collection.ids {
+                return Ok(None);
+            }
+            collection.vectors = collection.space.centre_rows(vectors.values);
+        }
+        Ok(Some((collection, graph)))
+    }
+
+    /// The graph of the index's tracks, in their order; `None` where it does not find `k` for each.
+    fn graph_of_index(&mut self, k: usize, to: GraphUse) -> Result<Option<KnnGraph>, EngineError> {
+        /// Lists that are looked at in any case.
+        const LEAST: usize = 8;
         let index = self.index()?;
-        let lists = index.knn_graph(k, &SearchParams::default())?;
-        let guests = collection.guests;
-        let same = index.tracks() == collection.ids[guests..] && self.space == collection.space;
-        if !same || lists.iter().any(|list| list.len() < k) {
-            // Another process changed the library meanwhile.
+        let lists =
+            Some(index.stats()).filter(|stats| to == GraphUse::Copies && stats.mode == SearchMode::Lists);
+        let ef = lists.and_then(|stats| stats.lists).map(|fitted| (fitted.lists / 4).max(LEAST));
+        let lists = index.knn_graph(k, &SearchParams { ef, ..SearchParams::default() })?;
+        let ids = index.tracks();
+        if lists.iter().any(|list| list.len() < k) {
             return Ok(None);
         }
-        let mut graph =
-            KnnGraph { k, neighbours: Array2::zeros((n, k)), similarities: Array2::zeros((n, k)) };
+        let mut graph = KnnGraph {
+            k,
+            neighbours: Array2::zeros((ids.len(), k)),
+            similarities: Array2::zeros((ids.len(), k)),
+        };
         for (row, list) in lists.iter().enumerate() {
             for (column, neighbor) in list.iter().enumerate() {
-                let other = collection.row(neighbor.track).unwrap_or_default();
-                graph.neighbours[[guests + row, column]] = other as u32;
-                graph.similarities[[guests + row, column]] = neighbor.similarity;
-            }
-        }
-        for row in 0..guests {
-            let similarities = collection.vectors.dot(&collection.vectors.row(row));
-            let mut others: Vec<usize> = (0..n).filter(|&other| other != row).collect();
-            others.sort_by(|&a, &b| similarities[b].total_cmp(&similarities[a]).then(a.cmp(&b)));
-            for (column, &other) in others.iter().take(k).enumerate() {
-                graph.neighbours[[row, column]] = other as u32;
-                graph.similarities[[row, column]] = similarities[other];
+                graph.neighbours[[row, column]] = row_of(&ids, neighbor.track).unwrap_or_default() as u32;
+                graph.similarities[[row, column]] = neighbor.similarity;
             }
         }
         Ok(Some(graph))
     }
+}
+
+/// The graph of a library's tracks with the guests in front, whose neighbours are all others' nearest.
+fn with_guests(tracks: KnnGraph, collection: &Collection) -> KnnGraph {
+    let (n, guests, k) = (collection.ids.len(), collection.guests, tracks.k);
+    if guests == 0 {
+        return tracks;
+    }
+    let (mut neighbours, mut similarities) = (Array2::zeros((n, k)), Array2::zeros((n, k)));
+    neighbours.slice_mut(s![guests.., ..]).assign(&(tracks.neighbours + guests as u32));
+    similarities.slice_mut(s![guests.., ..]).assign(&tracks.similarities);
+    for row in 0..guests {
+        let all = collection.vectors.dot(&collection.vectors.row(row));
+        let mut others: Vec<usize> = (0..n).filter(|&other| other != row).collect();
+        others.sort_by(|&a, &b| all[b].total_cmp(&all[a]).then(a.cmp(&b)));
+        for (column, &other) in others.iter().take(k).enumerate() {
+            neighbours[[row, column]] = other as u32;
+            similarities[[row, column]] = all[other];
+        }
+    }
+    KnnGraph { k, neighbours, similarities }
+}
+
+/// Where a track is among ascending ones, most of which follow each other without a gap.
+fn row_of(ids: &[TrackId], track: TrackId) -> Option<usize> {
+    let guess = usize::try_from(track.0 - ids.first()?.0).ok()?;
+    if ids.get(guess) == Some(&track) { Some(guess) } else { ids.binary_search(&track).ok() }
 }
 
 /// One spelling for all: legends and clusters count genres by name.
@@ -365,29 +418,68 @@ mod tests {
     }
 
     #[test]
-    fn a_graph_is_the_same_where_vectors_are_given_up_for_it() {
+    fn a_collection_by_the_index_is_the_one_by_the_database() {
         let dir = tempfile::tempdir().unwrap();
         let mut library = library(dir.path(), 8);
         let mut rng = Random::new(3);
-        for seed in 0..=EXACT_UP_TO as u64 {
+        for seed in 0..=EXACT_UP_TO as u64 + 1 {
             let mut vector: Vec<f32> = (0..8).map(|_| rng.f32() - 0.5).collect();
             make_unit(&mut vector);
             library.insert_track(&track(seed, vector, 0)).unwrap();
         }
+        // A gap among the ids.
+        library.remove_tracks(&[TrackId(77)]).unwrap();
         let mut engine = Engine::from_library(library);
         let whole = engine.collection().unwrap();
-        let graph = engine.knn_graph(&whole, 5).unwrap();
-        let mut collection = engine.collection().unwrap();
-        let by_turns = engine.knn_graph_by_turns(&mut collection, 5).unwrap();
-        assert_eq!((by_turns.neighbours, &collection.vectors), (graph.neighbours.clone(), &whole.vectors));
-        let alone = engine.knn_graph_alone(&mut collection, 5).unwrap();
-        assert_eq!((alone.neighbours, alone.similarities), (graph.neighbours, graph.similarities));
-        assert_eq!((collection.vectors.dim(), collection.ids.len()), ((0, 8), EXACT_UP_TO + 1));
+        for to in [GraphUse::Exploring, GraphUse::Copies] {
+            let (collection, own) = engine.collection_and_graph(5, to).unwrap();
+            let graph = engine.knn_graph(&whole, 5, to).unwrap();
+            assert_eq!((own.neighbours, own.similarities), (graph.neighbours, graph.similarities));
+            assert_eq!(collection.ids, whole.ids);
+            let facts = |of: &Collection| {
+                of.meta.iter().map(|track| (track.id, track.path.clone())).collect::<Vec<_>>()
+            };
+            assert_eq!(facts(&collection), facts(&whole));
+            let vectors = if to == GraphUse::Copies { Array2::zeros((0, 8)) } else { whole.vectors.clone() };
+            assert_eq!(collection.vectors, vectors);
+        }
 
         // An index of other tracks is of no use: then all is compared with all.
         engine.library_mut().remove_tracks(&[TrackId(1)]).unwrap();
-        let mut collection = whole;
-        let exact = engine.knn_graph_alone(&mut collection, 5).unwrap();
+        let (collection, exact) = engine.collection_and_graph(5, GraphUse::Copies).unwrap();
         assert_eq!((exact.len(), collection.vectors.dim()), (EXACT_UP_TO, (EXACT_UP_TO, 8)));
+        assert_eq!(exact.neighbours.row(0).to_vec(), {
+            let mut others: Vec<u32> = (1..EXACT_UP_TO as u32).collect();
+            let of = |row: u32| collection.vectors.row(0).dot(&collection.vectors.row(row as usize));
+            others.sort_by(|&a, &b| of(b).total_cmp(&of(a)));
+            others.truncate(5);
+            others
+        });
+    }
+
+    #[test]
+    fn guests_stand_in_front_of_a_graph_by_the_index() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut library = library(dir.path(), 8);
+        let mut rng = Random::new(4);
+        let mut unit = || {
+            let mut vector: Vec<f32> = (0..8).map(|_| rng.f32() - 0.5).collect();
+            make_unit(&mut vector);
+            vector
+        };
+        for seed in 0..=EXACT_UP_TO as u64 {
+            library.insert_track(&track(seed, unit(), 0)).unwrap();
+        }
+        let mut engine = Engine::from_library(library);
+        let mut collection = engine.collection().unwrap();
+        let before = engine.knn_graph(&collection, 5, GraphUse::Exploring).unwrap();
+        let guest = Seed { path: "guest.mp3".into(), ..Seed::of_vector(unit()) };
+        collection.take_in([&guest]).unwrap();
+        let after = engine.knn_graph(&collection, 5, GraphUse::Exploring).unwrap();
+        assert_eq!(after.neighbours.slice(s![1.., ..]), before.neighbours + 1);
+        let nearest = after.neighbours[[0, 0]] as usize;
+        let of = |row: usize| collection.vectors.row(0).dot(&collection.vectors.row(row));
+        let best = (1..collection.ids.len()).max_by(|&a, &b| of(a).total_cmp(&of(b))).unwrap();
+        assert_eq!((nearest, after.similarities[[0, 0]]), (best, of(best)));
     }
 }

@@ -169,7 +169,7 @@ pub use voisin_learn::genre::{
 };
 
 // Exploring a collection.
-pub use collection::Collection;
+pub use collection::{Collection, GraphUse};
 pub use take_over::Successor;
 pub use voisin_explore::artists::Makers;
 pub use voisin_explore::clusters::{

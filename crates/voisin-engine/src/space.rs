@@ -208,7 +208,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::{Engine, IndexRefresh, SimilarOptions};
+    use crate::{Engine, GraphUse, IndexRefresh, SimilarOptions};
     use voisin_base::track::TrackId;
     use voisin_base::vector::{dot, make_unit, norm};
     use voisin_library::testing::{library, track};
@@ -298,7 +298,7 @@ mod tests {
             }
             let k = (vectors.len() - 1).min(3);
             if k > 0 {
-                engine.knn_graph(&collection, k).unwrap();
+                engine.knn_graph(&collection, k, GraphUse::Exploring).unwrap();
             }
         }
         let dir = tempfile::tempdir().unwrap();

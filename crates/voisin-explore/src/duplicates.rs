@@ -144,12 +144,12 @@ const BATCH: usize = 512;
 /// Groups files of the same recording, most bytes to be won first.
 ///
 /// - `graph`, `meta`: same rows
-/// - `source`: window vectors; pairs of which one has none are left out
+/// - `source`: window vectors, dropped before anything is listened to; pairs of which one has none are left out
 /// - `listener`: hears what windows leave in doubt; without one they alone decide
 pub fn duplicates(
     graph: &KnnGraph,
     meta: &[TrackMeta],
-    source: &mut dyn WindowSource,
+    source: impl WindowSource,
     listener: Option<&dyn PairListener>,
     options: &DuplicateOptions,
 ) -> Result<Vec<DuplicateGroup>> {
@@ -269,7 +269,7 @@ fn candidates(graph: &KnnGraph, meta: &[TrackMeta], options: &DuplicateOptions) 
 fn laid_over(
     graph: &KnnGraph,
     meta: &[TrackMeta],
-    source: &mut dyn WindowSource,
+    mut source: impl WindowSource,
     options: &DuplicateOptions,
 ) -> Vec<(usize, usize, DuplicatePair)> {
     let mut cache: HashMap<usize, Option<Arc<WindowSet>>> = HashMap::new();
@@ -428,9 +428,9 @@ mod tests {
                 track
             })
             .collect();
-        let mut source = |track: TrackId| sets.get(track.0 as usize).cloned();
+        let source = |track: TrackId| sets.get(track.0 as usize).cloned();
         let groups =
-            duplicates(&graph, &meta, &mut source, None, &DuplicateOptions::default()).expect("same rows");
+            duplicates(&graph, &meta, source, None, &DuplicateOptions::default()).expect("same rows");
         assert_eq!(groups.len(), 2);
         assert_eq!((groups[0].best, groups[0].bytes), (TrackId(41), 800_000));
         assert!(
@@ -478,9 +478,9 @@ mod tests {
         meta.iter_mut().for_each(|track| track.seconds = 30.0);
         let groups = |says: f32, meta: &[TrackMeta], most_heard: usize| {
             let ears = Ears { says, asked: std::sync::Mutex::default(), told: std::sync::Mutex::default() };
-            let mut source = |track: TrackId| sets.get(track.0 as usize).cloned();
+            let source = |track: TrackId| sets.get(track.0 as usize).cloned();
             let options = DuplicateOptions { most_heard, ..DuplicateOptions::default() };
-            let found = duplicates(&graph, meta, &mut source, Some(&ears), &options).expect("same rows");
+            let found = duplicates(&graph, meta, source, Some(&ears), &options).expect("same rows");
             let heard = most_heard.min(1);
             assert_eq!(
                 ears.told.into_inner().expect("no panic"),

@@ -13,13 +13,15 @@ use super::values::{ClusterDetail, Count, Limit, MOST, WholeNumber, Within, at_m
 use crate::answers::artists::FoundArtists;
 use crate::answers::duplicates::{GroupJson, versions, with_exact_copies};
 use crate::answers::graph::{
-    clustered, duplicate_groups, neighbour_graph_by_turns, neighbours_of_duplicates, remembered_clusters,
+    clustered, collection_and_graph, duplicate_groups, neighbours_of_duplicates, remembered_clusters,
 };
-use voisin::{Collection, Engine, EngineError, FileListener, KeptAnswer, ListenEvent, Seed, window_set};
+use voisin::{
+    Collection, Engine, EngineError, FileListener, GraphUse, KeptAnswer, ListenEvent, Seed, window_set,
+};
 use voisin_base::track::TrackId;
 use voisin_explore::artists::{Makers, artists, near_artists};
 use voisin_explore::clusters::{ClusterOptions, Clustering};
-use voisin_explore::duplicates::PairListener;
+use voisin_explore::duplicates::{DuplicateOptions, PairListener};
 use voisin_explore::outliers::{Outlier, THRESHOLD, outliers};
 use voisin_explore::path::{PathOptions, Walk, path};
 use voisin_explore::{ExploreError, KnnGraph};
@@ -67,8 +69,7 @@ impl Clusters {
     pub fn ask(&self, engine: &mut Engine, seed: Option<u64>) -> Result<Clustering, EngineError> {
         let mut changes = Vec::new();
         let mut work = |engine: &mut Engine| {
-            let mut collection = engine.collection()?;
-            let graph = neighbour_graph_by_turns(engine, &mut collection)?;
+            let (mut collection, graph) = collection_and_graph(engine)?;
             collection.predict_genres(&graph)?;
             let mut found = self.run(engine, &collection, &graph, None, seed)?;
             changes = std::mem::take(&mut found.changes);
@@ -242,7 +243,7 @@ impl Duplicates {
             return versions(engine, collection, !self.rough, &tell);
         }
         let k = neighbours_of_duplicates(collection);
-        let graph = engine.knn_graph(collection, k)?;
+        let graph = engine.knn_graph(collection, k, GraphUse::Copies)?;
         self.copies(engine, collection, &graph, tell)
     }
 
@@ -252,12 +253,12 @@ impl Duplicates {
         engine: &mut Engine,
         tell: impl Fn(ListenEvent) + Sync,
     ) -> Result<Vec<GroupJson>, EngineError> {
-        let mut collection = engine.collection()?;
         if self.versions {
+            let collection = engine.collection()?;
             return versions(engine, &collection, !self.rough, &tell);
         }
-        let k = neighbours_of_duplicates(&collection);
-        let graph = engine.knn_graph_alone(&mut collection, k)?;
+        let k = DuplicateOptions::default().neighbours;
+        let (collection, graph) = engine.collection_and_graph(k, GraphUse::Copies)?;
         self.copies(engine, &collection, &graph, tell)
     }
 

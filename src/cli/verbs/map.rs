@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use anyhow::{Context as _, bail};
 
-use crate::answers::graph::{clustered, neighbour_graph_by_turns};
+use crate::answers::graph::{clustered, collection_and_graph};
 use crate::base::atomic_file;
 use crate::cli::Ending;
 use crate::cli::args::MapArgs;
@@ -29,12 +29,11 @@ pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
         bail!("--output: there is no folder {}: make it first, or name another", folder.display());
     }
     let mut engine = context.open_engine()?;
-    let mut collection = engine.collection()?;
+    let (mut collection, graph) = collection_and_graph(&mut engine)?;
     let n = collection.ids.len();
     if n < 3 {
         bail!("a map needs at least 3 tracks, this library has {n}");
     }
-    let graph = neighbour_graph_by_turns(&mut engine, &mut collection)?;
     let labelled = collection.predict_genres(&graph)?;
     if matches!(args.colour_by, ColourBy::Predicted | ColourBy::Agreement) {
         GenreError::check_enough(labelled)

@@ -1,6 +1,6 @@
 //! What several answers work out of the library's neighbour graph: the graph itself, clusters, copies.
 
-use voisin::{Collection, Engine, EngineError, window_set};
+use voisin::{Collection, Engine, EngineError, GraphUse, window_set};
 use voisin_base::track::TrackId;
 use voisin_explore::clusters::{self, ClusterOptions, Clustering, Detail, Identity};
 use voisin_explore::duplicates::{DuplicateGroup, DuplicateOptions, PairListener, duplicates};
@@ -12,15 +12,12 @@ const GRAPH_K: usize = 15;
 
 /// The library's tracks and their neighbour graph.
 pub fn neighbour_graph(engine: &mut Engine, collection: &Collection) -> Result<KnnGraph, EngineError> {
-    engine.knn_graph(collection, GRAPH_K.min(collection.ids.len().saturating_sub(1)))
+    engine.knn_graph(collection, GRAPH_K.min(collection.ids.len().saturating_sub(1)), GraphUse::Exploring)
 }
 
-/// The same for those who need no index afterwards, see [`Engine::knn_graph_by_turns`].
-pub fn neighbour_graph_by_turns(
-    engine: &mut Engine,
-    collection: &mut Collection,
-) -> Result<KnnGraph, EngineError> {
-    engine.knn_graph_by_turns(collection, GRAPH_K.min(collection.ids.len().saturating_sub(1)))
+/// The whole library and its graph, for those who need no index afterwards: see [`Engine::collection_and_graph`].
+pub fn collection_and_graph(engine: &mut Engine) -> Result<(Collection, KnnGraph), EngineError> {
+    engine.collection_and_graph(GRAPH_K, GraphUse::Exploring)
 }
 
 /// The clusters of the last time the whole collection was asked for at this detail, if it ever was.
@@ -75,6 +72,11 @@ pub(crate) fn duplicate_groups(
 ) -> Result<Vec<DuplicateGroup>, EngineError> {
     let options = DuplicateOptions::default();
     let (library, parts) = (engine.library(), engine.parts()?);
-    let mut source = |track: TrackId| window_set(library, &parts, track);
-    Ok(duplicates(graph, &collection.meta, &mut source, listener, &options)?)
+    // A snapshot for all windows saves locking the file for each track's.
+    let snapshot = library.snapshot()?;
+    let source = move |track: TrackId| {
+        let _of = &snapshot;
+        window_set(library, &parts, track)
+    };
+    Ok(duplicates(graph, &collection.meta, source, listener, &options)?)
 }

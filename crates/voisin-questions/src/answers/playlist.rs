@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::graph::{duplicate_groups, neighbours_of_duplicates};
 use super::similar::FarJson;
 use super::track::ListedJson;
-use voisin::{Collection, Engine, EngineError, Standing};
+use voisin::{Collection, Engine, EngineError, GraphUse, Standing};
 use voisin_base::track::{TrackId, is_same_recording};
 use voisin_base::vector::dot;
 use voisin_explore::TrackMeta;
@@ -92,7 +92,7 @@ pub fn listed(
         PlaylistOptions { length: if mixed { length.times(MIX_REACH) } else { length }, ..options.clone() };
     let mut excluded: HashSet<usize> = HashSet::new();
     if wanted.copies == Copies::LookedFor {
-        let graph = engine.knn_graph(collection, neighbours_of_duplicates(collection))?;
+        let graph = engine.knn_graph(collection, neighbours_of_duplicates(collection), GraphUse::Copies)?;
         for group in duplicate_groups(engine, collection, &graph, None)? {
             // Of a recording that is named as a seed, every other copy is left out.
             let copies: Vec<usize> =
