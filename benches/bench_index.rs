@@ -7,9 +7,9 @@
 //! build GRAPH_FROM M EFC LISTS_FROM TARGET [hnsw_rs]    with rayon's threads (RAYON_NUM_THREADS); - for what is the default,
 //!                               hnsw_rs to build the graph with it
 //! save FILE | open FILE
-//! search MODE EF K OUT          one thread, every query by itself; ids to OUT.npy; EF 0: default
+//! search MODE EF K OUT [CANDIDATES]   one thread, every query by itself; ids to OUT.npy; 0: default
 //! filter SHARE MODE K OUT       as search, with a filter that passes about SHARE of the tracks
-//! batch MODE K OUT [EF]         all queries in one call
+//! batch MODE K OUT [EF [CANDIDATES]]  all queries in one call
 //! knn K                         the K nearest of every track
 //! insert N | remove N | check | stats
 //! hnsw_rs M EFC                 hnsw_rs by itself over the same vectors (float32)
@@ -87,6 +87,15 @@ fn main() -> anyhow::Result<()> {
         out.flush()?;
     }
     Ok(())
+}
+
+/// Settings of a search; widths of 0 are the default.
+fn params(mode: &str, ef: Option<&&str>, candidates: Option<&&str>) -> anyhow::Result<SearchParams<'static>> {
+    let width = |text: Option<&&str>| -> anyhow::Result<Option<usize>> {
+        Ok(text.map(|text| text.parse()).transpose()?.filter(|&width| width > 0))
+    };
+    let mode = mode.parse().map_err(anyhow::Error::msg)?;
+    Ok(SearchParams { mode, ef: width(ef)?, candidates: width(candidates)?, ..SearchParams::default() })
 }
 
 fn stamp(dimension: usize) -> IndexStamp {
@@ -175,13 +184,8 @@ impl State {
                 self.index = Some(VectorIndex::load(path.as_ref(), &stamp(dimension))?);
                 json!({ "seconds": start.elapsed().as_secs_f64(), "cpu": cpu_seconds() - cpu })
             }
-            ["search", mode, ef, k, out] => {
-                let ef: usize = ef.parse()?;
-                let params = SearchParams {
-                    mode: mode.parse().map_err(anyhow::Error::msg)?,
-                    ef: (ef > 0).then_some(ef),
-                    ..SearchParams::default()
-                };
+            ["search", mode, ef, k, out, ref candidates @ ..] => {
+                let params = params(mode, Some(&ef), candidates.first())?;
                 self.timed(&params, k.parse()?, out)?
             }
             ["filter", share, mode, k, out] => {
@@ -196,13 +200,9 @@ impl State {
                 };
                 self.timed(&params, k.parse()?, out)?
             }
-            ["batch", mode, k, out, ref ef @ ..] => {
+            ["batch", mode, k, out, ref widths @ ..] => {
                 let (k, queries) = (k.parse()?, std::mem::take(&mut self.queries));
-                let params = SearchParams {
-                    mode: mode.parse().map_err(anyhow::Error::msg)?,
-                    ef: ef.first().and_then(|ef| ef.parse().ok()).filter(|&ef| ef > 0),
-                    ..SearchParams::default()
-                };
+                let params = params(mode, widths.first(), widths.get(1))?;
                 let before = cpu_nanoseconds();
                 let found = self.index()?.search_batch(queries.view(), k, &params)?;
                 let (cpu, seconds) = ((cpu_nanoseconds() - before) / 1e9, start.elapsed().as_secs_f64());

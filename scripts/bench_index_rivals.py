@@ -16,12 +16,12 @@ vectors; for each set and each recall@k asked for, the narrowest search that rea
 all are timed in turn,
 ROUNDS times, on one thread: one query at a time, and all queries in one call. Queries per second of
 processor time, and by the clock in brackets, medians; each set is printed with its parameters and
-version. voisin's lists are built for each recall and searched as narrowly as reaches it, its graph,
-like the rivals, is built once; the scan, and the lists a second time, run with their default
-settings. Then, for each recall, the better of voisin's ways against the best rival. With --curves,
+version. voisin's lists are built for each recall and searched as narrowly as reaches it, comparing in
+full as many candidates as were measured at the build, half, and a third as many; its graph, like the
+rivals, is built once; the scan, and the lists a second time, run with their default settings. Then, for each recall, the better of voisin's ways against the best rival. With --curves,
 last, recall and speed at all widths, of voisin's ways and of each rival's best set, drawn.
 """
-import argparse, importlib.metadata, json, os, statistics, subprocess, sys, time, warnings
+import argparse, importlib.metadata, json, os, re, statistics, subprocess, sys, time, warnings
 
 p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 p.add_argument("dir"); p.add_argument("--rounds", type=int, default=5); p.add_argument("--venv", default=".venv-rivals")
@@ -217,21 +217,26 @@ class Process:
 
 
 class Voisin:
-    """One way of searching. Width 0 is the one that was fitted when the index was built."""
+    """One way of searching. Width 0 is the one that was fitted when the index was built. With `of`, the same indexes, of whose candidates a share is compared in full."""
     name = "voisin"
-    def __init__(self, mode, graph_from, widths, targets=TARGETS, label=""):
-        self.all = widths; self.mode, self.label, self.rates, self.widths, self.processes, file = mode, mode + label, {}, {}, {}, f"{D}/rivals-{mode}.bin"
+    def __init__(self, mode, graph_from, widths, targets=TARGETS, label="", of=None, share=1):
+        self.all = widths; self.mode, self.label, self.rates, self.widths, self.processes, self.candidates, file = mode, mode + label, {}, {}, {}, {}, f"{D}/rivals-{mode}.bin"
+        if of: self.processes, self.built, self.fitted = of.processes, of.built, of.fitted
+        else: self.fitted = {}
         for target in targets:
-            if target == targets[0] or mode == "lists":  # lists are measured for a recall when they are built
+            if not of and (target == targets[0] or mode == "lists"):  # lists are measured for a recall when they are built
                 process = Process(a.threads, "load"); built = process("build", graph_from, 16, 200, 0, target if widths[0] and mode == "lists" else "-")
                 process("save", file); process.p.stdin.close(); process.p.wait(); self.built = argparse.Namespace(wall=built["seconds"], cpu=built["cpu"])
-                self.process = Process(1); self.process("open", file); self.stats = self.process("stats")["stats"]
-            self.processes[target] = self.process
+                process = self.process = Process(1); process("open", file); self.stats = process("stats")["stats"]
+            if not of: self.processes[target], self.fitted[target] = self.process, int((re.search(r"candidates: (\d+)", self.stats) or [0, 0])[1])
+            self.candidates[target] = max(K, round(share * self.fitted[target])) if of else 0
             for width in widths:
                 self.ask("search", target, width, f"{D}/found.npy"); found = recall(np.load(f"{D}/found.npy"))
                 if found >= target: self.widths[target] = width, found; break
 
-    def ask(self, what, target, width, out): return self.processes[target](*((what, self.mode, width, K, out) if what == "search" else (what, self.mode, K, out, width)))
+    def ask(self, what, target, width, out):
+        few = self.candidates[target]
+        return self.processes[target](*((what, self.mode, width, K, out, few) if what == "search" else (what, self.mode, K, out, width, few)))
 
     def time(self):
         for target, (width, _) in self.widths.items():
@@ -240,7 +245,8 @@ class Voisin:
 
 
 print(f"{D}: {n} x {d}, {len(queries)} queries, load {os.getloadavg()[0]:.1f}", flush=True)
-fitted = [Voisin("lists", "-", [0], [0.], ", fitted width"), *([] if LARGE else [Voisin("scan", "-", [0], [0.])])]; ours = [Voisin("lists", "-", PROBES), Voisin("hnsw", 0, WIDTHS)]; rivals = []
+fitted = [Voisin("lists", "-", [0], [0.], ", fitted width"), *([] if LARGE else [Voisin("scan", "-", [0], [0.])])]; rivals = []
+lists = Voisin("lists", "-", PROBES); ours = [lists, *(Voisin("lists", "-", PROBES, label=f", candidates / {part}", of=lists, share=1 / part) for part in (2, 3)), Voisin("hnsw", 0, WIDTHS)]
 print(f"  {ours[-1].stats}", flush=True)
 for name, of in (("rabitqlib", rabitqlib_rivals), ("glass", glass_rivals), ("lorann", lorann_rivals), ("vsag", vsag_rivals), ("faiss", faiss_rivals), ("scann", scann_rivals), ("ngt", ngt_rivals), ("hnswlib", hnswlib_rivals), ("usearch", usearch_rivals), ("svs", svs_rivals)):
     if name not in a.only.split(","): continue
@@ -296,8 +302,10 @@ if a.curves:
         target = max(one.widths); key = target, rate(one, target, "batch")
         if key > best.get(one.name, ((0, 0),))[0]: best[one.name] = key, one
     figure, panes = plt.subplots(1, 2, figsize=(11.5, 4.2), sharey=True)
-    for at, one in enumerate([*ours, *(one for _, one in best.values())]):
-        points = curve(one); label = one.name + (f", {one.mode.replace('hnsw', 'graph')}" if one.name == "voisin" else "")
+    for at, ways in enumerate([ours[:-1], ours[-1:], *([one] for _, one in best.values())]):
+        one = ways[0]; label = one.name + (f", {one.mode.replace('hnsw', 'graph')}" if one.name == "voisin" else "")
+        points = sorted(point for way in ways for point in curve(way))
+        points = [point for point in points if not any(other[0] >= point[0] and other[2] > point[2] for other in points)]
         print(label, [tuple(round(x, 4) for x in point) for point in points], flush=True)
         for kind, pane in enumerate(panes):
             style = {"color": ["#d62728", "#1f77b4"][at], "linewidth": 2.2} if at < 2 else {"color": plt.cm.Greys(.95 - .06 * at), "linestyle": ["-", "--", ":", "-."][at % 4], "linewidth": 1.2}

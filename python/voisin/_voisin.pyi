@@ -214,6 +214,7 @@ class VectorIndex:
         *,
         exact: bool = False,
         width: int | None = None,
+        candidates: int | None = None,
         filter: _Ids | Callable[[int], bool] | None = None,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]: ...
     def add(self, ids: int | _Ids, vectors: _Numbers) -> None: ...

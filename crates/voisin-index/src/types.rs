@@ -71,6 +71,9 @@ pub struct SearchParams<'a> {
     /// Width of the search: candidates of the graph, or lists that are looked at; `None`: what the build measured to be
     /// enough. Higher is slower and more complete.
     pub ef: Option<usize>,
+    /// Vectors of the lists that are compared by more than their short codes; `None`: as many as the recall needs that the
+    /// index was built for, whatever `ef` is. Some tens do for a recall of 0.95.
+    pub candidates: Option<usize>,
     /// Only tracks for which this is true are returned. Called up to once per track and search.
     pub filter: Option<&'a (dyn Fn(TrackId) -> bool + Sync)>,
     /// Only tracks of this prepared subset are returned: cheaper than `filter` when many searches share it.
@@ -82,6 +85,7 @@ impl std::fmt::Debug for SearchParams<'_> {
         f.debug_struct("SearchParams")
             .field("mode", &self.mode)
             .field("ef", &self.ef)
+            .field("candidates", &self.candidates)
             .field("filter", &self.filter.map(|_| "fn"))
             .field("subset", &self.subset.is_some())
             .finish()

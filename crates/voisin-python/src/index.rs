@@ -164,9 +164,11 @@ impl PyVectorIndex {
     ///
     /// queries: float32 [queries, dimension], or one of [dimension], for which both answers are [k]. k is at most the number of
     /// vectors that pass. similarities: cosines, inner products, or for "l2" distances, smallest first. exact: compare with all.
-    /// width: lists (with a graph: candidates) that are looked at; more is slower and finds more. filter: only these, an array of
-    /// ids or a function that is told each id once and says whether it passes.
-    #[pyo3(signature = (queries, k = 10, *, exact = false, width = None, filter = None))]
+    /// width: lists (with a graph: candidates) that are looked at; more is slower and finds more. candidates: vectors of those
+    /// lists that are compared in full, as many as target_recall needs by default. filter: only these, an array of ids or a
+    /// function that is told each id once and says whether it passes.
+    #[pyo3(signature = (queries, k = 10, *, exact = false, width = None, candidates = None, filter = None))]
+    #[allow(clippy::too_many_arguments, reason = "by name, in Python")]
     fn search<'py>(
         &self,
         py: Python<'py>,
@@ -174,6 +176,7 @@ impl PyVectorIndex {
         k: usize,
         exact: bool,
         width: Option<usize>,
+        candidates: Option<usize>,
         filter: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyTuple>> {
         let queries = numbers(queries, "queries")?;
@@ -193,7 +196,7 @@ impl PyVectorIndex {
             Some(ids) => Some(track_ids(&ids, "filter")?),
         };
         let mode = if exact { SearchMode::Exact } else { SearchMode::Auto };
-        let params = SearchParams { mode, ef: width, ..SearchParams::default() };
+        let params = SearchParams { mode, ef: width, candidates, ..SearchParams::default() };
         let found = py.detach(|| self.found(rows, k, &params, pass.as_deref()));
         let (ids, mut values) = found.map_err(raised)?;
         if self.options.metric == IndexMetric::Euclidean {

@@ -283,6 +283,37 @@ fn a_graph_from_lists_finds_what_one_by_hnsw_rs_does() {
     assert!(own.is_sorted() && own[0] < own[2] && own[2] > 0.995, "{own:?}");
 }
 
+/// However few are compared in full, alone and in batches, with and without a filter.
+#[test]
+fn more_candidates_of_the_same_lists_find_more() {
+    let (n, dimension) = (6000, 256);
+    let (ids, vectors) = (ids(n), clustered(51, n, dimension, 1));
+    let queries = clustered(52, 60, dimension, 1);
+    let index = VectorIndex::build(&ids, vectors.view(), &IndexOptions::default()).unwrap();
+    let half = |track: TrackId| track.0 % 2 == 0;
+    for filter in [None, Some(&half as &(dyn Fn(TrackId) -> bool + Sync))] {
+        let found = [10, 40, 2000].map(|candidates| {
+            let params = SearchParams {
+                mode: SearchMode::Lists,
+                ef: Some(index.stats().list_count),
+                candidates: Some(candidates),
+                filter,
+                subset: None,
+            };
+            let batch = index.search_batch(queries.view(), 10, &params).unwrap();
+            let recalls = queries.outer_iter().zip(&batch).map(|(query, found)| {
+                assert_eq!(*found, index.search(&query.to_vec(), 10, &params).unwrap());
+                assert_eq!(found.len(), 10);
+                let mut truth = brute(&ids, &vectors, query);
+                truth.retain(|one| filter.is_none_or(|filter| filter(one.1)));
+                recall(found, &truth, 10)
+            });
+            recalls.sum::<f64>() / 60.
+        });
+        assert!(found[0] < found[1] && found[1] < found[2] && found[2] > 0.999, "{found:?}");
+    }
+}
+
 #[test]
 fn batches_answer_as_single_searches_do() {
     let (n, dimension) = (4000, 80);
