@@ -48,6 +48,11 @@ use crate::explore::artists::Makers;
 use crate::library::LibraryError;
 use crate::questions::QuestionError;
 
+/// In place of musl's own, which asks the system anew for each block above 128 KiB, and has one lock for all threads.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// How a verb ended, when nothing went wrong that is an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {
