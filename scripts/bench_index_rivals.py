@@ -168,7 +168,7 @@ def ngt_rivals():
             ngtpy.create(neighbours, d, edge_size_for_creation=100, distance_type="L2", object_type="Float")  # of unit vectors: the same order
             index = ngtpy.Index(neighbours); index.batch_insert(base, num_threads=a.threads); index.save(); index.close()
             run("ngt", "reconstruct-graph", "-mS", "-o64", "-i120", neighbours, graph)
-            run("qbg", "create-qg", graph); run("qbg", "build-qg", "-o20000", "-M6", f"-E{edges}", graph)
+            run("qbg", "create-qg", graph); run("qbg", "build-qg", f"-E{edges}", graph)
             index = ngtpy.QuantizedIndex(graph, edges, log_disabled=True); index.set_with_distance(False); return index
         def search(index, q, w): return np.array([index.search(x, K, epsilon=w[1], result_expansion=w[0]) for x in q])
         widths = [(more, near) for more, near in zip([1, 1.5, 2, 2, 3, 3, 4, 4, 5, 6, 8, 10, 12, 16, 20, 30, 50, 80, 120], [0, 0, 0, .01, .01, .02, .02, .03, .03, .04, .04, .05, .06, .07, .08, .1, .12, .15, .2])]
