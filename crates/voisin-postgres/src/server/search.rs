@@ -15,6 +15,9 @@ use voisin_library::{FilterSql, TrackFilter};
 /// Up to so many tracks that pass a filter, comparing with each is faster than the index, and exact: some 20 ms.
 const COMPARED: usize = 20_000;
 
+/// From how many times as many on, by the planner's estimate, they are not counted: that takes as long as the walk.
+const SURELY_MORE: usize = 2;
+
 /// The widest walk that pgvector allows.
 pub(super) const WIDEST: u32 = 1000;
 
@@ -96,6 +99,28 @@ impl Postgres {
             most + 1
         );
         self.one_number(&sql, conditions)
+    }
+
+    /// Whether the tracks that fit are so few that comparing with each is faster than the index.
+    ///
+    /// Where the estimate is far too high, the walk of the index ends without enough of them, and all are compared.
+    fn are_few(&mut self, conditions: &FilterSql) -> Result<bool> {
+        if self.shards.is_empty() && self.estimate(conditions)? > (SURELY_MORE * COMPARED) as f64 {
+            return Ok(false);
+        }
+        Ok(self.count(conditions, COMPARED)? <= COMPARED as i64)
+    }
+
+    /// How many tracks fit by the planner's estimate; 0 where the plan is another one's (Citus), which estimates nothing.
+    fn estimate(&mut self, conditions: &FilterSql) -> Result<f64> {
+        let sql = format!("explain select 1 from {} where {}", self.table, conditions.sql);
+        let plan: String = self.run(|tx| {
+            let values: Vec<&(dyn ToSql + Sync)> = values(conditions).collect();
+            Ok(tx.query(&sql, &values)?.first().map_or_else(String::new, |row| row.get(0)))
+        })?;
+        let rows = plan.split_once(" rows=").filter(|(node, _)| !node.starts_with("Custom Scan"));
+        let rows = rows.and_then(|(_, rest)| rest.split(' ').next()?.parse().ok());
+        Ok(rows.unwrap_or(0.0))
     }
 
     /// An aggregate (bigint) of the tracks that fit, and the sum of it over the parts of the table.
@@ -240,8 +265,7 @@ impl Postgres {
             Effort::Index => self.width,
             Effort::Width(width) => width.clamp(1, WIDEST),
         };
-        let few = is_filtered && self.count(counted, COMPARED)? <= COMPARED as i64;
-        if few || limit as u32 > WIDEST / 2 {
+        if is_filtered && self.are_few(counted)? || limit as u32 > WIDEST / 2 {
             return self.compare_all(query, &half, limit, conditions);
         }
         if let (Effort::Width(width), false) = (effort, self.shards.is_empty()) {
