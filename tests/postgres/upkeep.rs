@@ -320,6 +320,11 @@ fn words_and_filters_go_by_indexes() {
         });
         assert!(counted, "{question:?} does not go by {name}");
     }
+    // More tracks have these words in others than are fetched of a name; the one that is called so is meant.
+    let words = ["show", "title 1", "--format", "json"];
+    let (here, there) =
+        (fine_json(sandbox.run(words)), fine_json(sandbox.run(words.iter().chain(&["--backend", &url]))));
+    assert!(here[0]["path"] == there[0]["path"] && here[0]["path"].is_string(), "{here} {there}");
     // Few that fit are put in order alone, many are met on the way along all.
     for filter in [["--artist", "artist 17"], ["--exclude-artist", "artist 17"]] {
         let words = ["list", "--sort", "title", "--reverse", "--limit", "9", "--format", "json"];

@@ -220,7 +220,7 @@ impl Remote {
     /// As [`Engine::list`], from the whole database: order, filters and limits are its own.
     pub fn list(&mut self, query: &TrackQuery) -> Result<TrackPage> {
         let mut conditions = self.store.conditions(&query.filter, 2)?;
-        let has_words = add_words(&mut conditions, &query.words);
+        let has_words = add_words(&mut conditions, &query.words, "");
         let is_all = query.filter.is_empty() && !has_words;
         let after = match query.after {
             Some(after) => Some(self.of_local(&[after])?.pop().ok_or(LibraryError::UnknownTrack(after))?),
@@ -259,7 +259,7 @@ impl Remote {
     /// The tracks that fit, unless they are more than are looked at together.
     fn few(&mut self, filter: &TrackFilter, words: &str) -> Result<Option<Vec<TrackId>>> {
         let mut conditions = self.store.conditions(filter, 1)?;
-        add_words(&mut conditions, words);
+        add_words(&mut conditions, words, "");
         if self.store.count(&conditions, LONGEST_STEP)? > LONGEST_STEP as i64 {
             return Ok(None);
         }
@@ -269,7 +269,7 @@ impl Remote {
     /// How many tracks fit.
     fn count(&mut self, filter: &TrackFilter, words: &str) -> Result<usize> {
         let mut conditions = self.store.conditions(filter, 1)?;
-        add_words(&mut conditions, words);
+        add_words(&mut conditions, words, "");
         Ok(self.store.sum("count(*)", &conditions)? as usize)
     }
 
@@ -302,7 +302,9 @@ impl Remote {
                 self.fetch_paths(&paths)?;
             } else if path.is_dir() {
                 let filter = TrackFilter { folders: vec![stored_path(path)], ..TrackFilter::default() };
-                self.fetch_fitting_some(&filter, "")?;
+                let conditions = self.store.conditions(&filter, 1)?;
+                let ids = self.store.ids(&conditions, MOST_NAMED)?;
+                self.fetch(&ids)?;
             } else if let Some(album) = plain.strip_prefix("album:") {
                 self.fetch_by_words(album)?;
                 self.fetch_album(album)?;
@@ -422,17 +424,18 @@ impl Remote {
         self.fetch(&ids)
     }
 
-    /// Fetches tracks whose names have all of these words.
+    /// Fetches tracks whose names have all of these words; of too many, those first that have them as whole words.
     pub fn fetch_by_words(&mut self, words: &str) -> Result<()> {
-        self.fetch_fitting_some(&TrackFilter::default(), words)
-    }
-
-    fn fetch_fitting_some(&mut self, filter: &TrackFilter, words: &str) -> Result<()> {
-        let mut conditions = self.store.conditions(filter, 1)?;
-        if filter.is_empty() && !add_words(&mut conditions, words) {
+        let mut conditions = no_conditions(1);
+        if !add_words(&mut conditions, words, "") {
             return Ok(());
         }
-        let ids = self.store.ids(&conditions, MOST_NAMED)?;
+        let mut ids = self.store.ids(&conditions, MOST_NAMED)?;
+        if ids.len() == MOST_NAMED {
+            let mut whole = no_conditions(1);
+            add_words(&mut whole, words, " ");
+            ids.extend(self.store.ids(&whole, MOST_NAMED)?);
+        }
         self.fetch(&ids)
     }
 
@@ -502,13 +505,15 @@ impl Remote {
 }
 
 /// Adds that all of these words stand in a track's names; false where there are none.
-fn add_words(conditions: &mut FilterSql, words: &str) -> bool {
+///
+/// - `around`: what stands on both sides of each: a blank where they are whole words
+fn add_words(conditions: &mut FilterSql, words: &str, around: &str) -> bool {
     let folded = fold(words);
     let mut any = false;
     for word in folded.split(' ').filter(|word| !word.is_empty()) {
         any = true;
         let word = super::row::plain(word).replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
-        conditions.and("words like {}", FilterValue::Text(format!("%{word}%")));
+        conditions.and("words like {}", FilterValue::Text(format!("%{around}{word}{around}%")));
     }
     any
 }
