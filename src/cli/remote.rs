@@ -9,6 +9,9 @@ use crate::questions::Filters;
 /// Variable that names a database.
 pub(crate) const VARIABLE: &str = "VOISIN_BACKEND";
 
+/// How to ask what a database does not answer.
+pub(crate) const PULL: &str = "bring its library here with \"voisin pull --from URL --library DIR\" (words for sounds and passages need windows: \"voisin push --windows\" before that), then ask with --library DIR and without a backend";
+
 /// Where a database is, as it was given.
 pub(crate) struct DatabaseAddress {
     pub(crate) text: String,

@@ -5,6 +5,7 @@ use clap::Error;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::Cli;
+use crate::cli::remote::PULL;
 
 /// What is wrong with the arguments, in one style with the errors of the verbs.
 pub(crate) fn message(error: &Error) -> String {
@@ -51,8 +52,7 @@ pub(crate) fn message(error: &Error) -> String {
             format!("expected --backend behind the command (\"{called} --backend URL\"), found it before")
         }
         ErrorKind::UnknownArgument if argument == "--backend" => format!(
-            "\"{called}\" works on the library on this disk and takes no --backend: \"voisin pull\" brings the \
-             tracks of a database here, and their windows, which words need, if \"voisin push --windows\" sent them"
+            "\"{called}\" works on a library on this disk and takes no --backend: {PULL}"
         ),
         ErrorKind::UnknownArgument if argument.starts_with('-') => {
             format!("there is no option {argument} here{}", meant(ContextKind::SuggestedArg))

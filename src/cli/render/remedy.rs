@@ -3,6 +3,7 @@
 use crate::base::remedy::{Remedy, with_next};
 use crate::base::text::{count, with_causes};
 use crate::cli::database;
+use crate::cli::remote::PULL;
 use crate::encoder::EncoderError;
 use crate::engine::{EngineError, GenreNews};
 use crate::explore::ExploreError;
@@ -91,7 +92,7 @@ fn words(remedy: &Remedy) -> String {
         Remedy::LeaveOutNeighbours => "leave out -k, which asks the neighbours alone",
         Remedy::UseCpu => "use --device cpu",
         Remedy::Push(place) => return format!("\"voisin push --to {place}\" sends one there"),
-        Remedy::Pull => "bring the library here with \"voisin pull\" first",
+        Remedy::Pull => PULL,
         Remedy::OtherTables => "voisin push --print-ddl prints tables for them",
         Remedy::RenewMean => "delete its row and run voisin push --recentre",
         Remedy::SayMpd => "is it running? --host and --port, or MPD_HOST and MPD_PORT, say where it is",

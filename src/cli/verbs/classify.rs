@@ -10,6 +10,7 @@ use crate::base::cue::Place;
 use crate::cli::add_files::is_unchanged;
 use crate::cli::args::ClassifyArgs;
 use crate::cli::context::Context;
+use crate::cli::remote::PULL;
 use crate::cli::render::{self, advised_news, answers};
 use crate::cli::seeds::{is_list, library_seeds, seeds, with_listed, written};
 use crate::cli::source::LibraryTarget;
@@ -106,7 +107,7 @@ fn open(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Option<Engine>
     let opened = LibraryTarget::open(context, &args.backend, false).and_then(|mut source| {
         if source.is_remote() {
             if args.write.write_tags.is_some() {
-                anyhow::bail!("--write-tags writes into files of the library on this disk: leave out the backend, or run \"voisin pull\" first");
+                anyhow::bail!("--write-tags writes into files on this disk: {PULL}");
             }
             source.resolve_names(&written(&args.question.tracks))?;
             // Files that are not there are listened to later, and a list is read once: their neighbours are not fetched.

@@ -7,6 +7,7 @@ use crate::cli::Ending;
 use crate::cli::args::{ExportArgs, ExportFormat};
 use crate::cli::columnar;
 use crate::cli::context::Context;
+use crate::cli::remote::PULL;
 use crate::cli::render::{self, count};
 use crate::cli::source::LibraryTarget;
 use crate::engine::{Engine, export};
@@ -43,9 +44,7 @@ fn engine(context: &Context, args: &ExportArgs) -> anyhow::Result<Engine> {
     match LibraryTarget::open_remote(context, &args.backend, !args.no_windows)? {
         Some(LibraryTarget::Remote { mut remote, sample }) => {
             if args.changes {
-                bail!(
-                    "--changes: expected the library on this disk, found a backend: \"voisin pull\" brings its tracks here"
-                );
+                bail!("--changes: expected a library on this disk, found a backend: {PULL}");
             }
             remote.take_exact();
             remote.fetch_some(sample)?;

@@ -26,7 +26,12 @@ pub(crate) fn run(context: &Context, args: &FindArgs) -> anyhow::Result<Ending> 
         context.console.note(note);
     }
     if answer.tracks.is_empty() {
-        context.nothing_found(engine.library(), &args.question.filters, "")?;
+        let hint = if engine.library().status()?.windows > 0 {
+            ""
+        } else {
+            "no track has windows, by which sounds are told (\"voisin push --windows\", then \"voisin pull\" brings those of a database); "
+        };
+        context.nothing_found(engine.library(), &args.question.filters, hint)?;
     }
     print_found(&answer, &heard, &args.output)?;
     Ok(if answer.tracks.is_empty() { Ending::Partial } else { Ending::Fine })

@@ -3,6 +3,7 @@
 use crate::cli::Ending;
 use crate::cli::args::PlaylistArgs;
 use crate::cli::context::Context;
+use crate::cli::remote::PULL;
 use crate::cli::render::count;
 use crate::cli::render::track::print_list;
 use crate::cli::seeds::{seeds_and_lists, written};
@@ -17,6 +18,9 @@ pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Endi
     let mut seeds = written(&asked.seeds);
     seeds.extend(written(&args.seed));
     let mut source = LibraryTarget::open(context, &args.backend, false)?;
+    if asked.cluster.is_some() && source.is_remote() {
+        anyhow::bail!("--cluster: a database knows no clusters: {PULL}");
+    }
     source.resolve_names(&seeds)?;
     source.resolve_filters(&asked.filters)?;
     let seeds = seeds_and_lists(context, source.engine(), &seeds)?;

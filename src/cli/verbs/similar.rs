@@ -7,6 +7,7 @@ use anyhow::bail;
 use crate::cli::Ending;
 use crate::cli::args::{ListFormat, SimilarArgs};
 use crate::cli::context::Context;
+use crate::cli::remote::PULL;
 use crate::cli::render::count;
 use crate::cli::render::neighbours::print_neighbours;
 use crate::cli::seeds::{seeds, written};
@@ -21,15 +22,11 @@ pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Endin
     let mut source = LibraryTarget::open(context, &args.backend, asked.passage().is_some())?;
     let is_remote = source.is_remote();
     if asked.is_steered() && is_remote {
-        bail!(
-            "a database does not know what there is more or less of: bring the library here with \"voisin pull\" first"
-        );
+        bail!("a database does not know what there is more or less of: {PULL}");
     }
     if asked.passage().is_some() {
         if is_remote {
-            bail!(
-                "--from and --to compare the windows of all tracks: bring the library here with \"voisin pull\" first"
-            );
+            bail!("--from and --to compare the windows of all tracks: {PULL}");
         }
         return passages::run(context, source.engine(), args);
     }

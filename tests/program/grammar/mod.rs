@@ -95,8 +95,9 @@ fn mistakes_have_one_style() {
         ),
         (
             "genres --backend postgres://db/music",
-            "\"voisin genres\" works on the library on this disk and takes no --backend: \"voisin pull\" brings the tracks \
-             of a database here, and their windows, which words need, if \"voisin push --windows\" sent them; \
+            "\"voisin genres\" works on a library on this disk and takes no --backend: bring its library here with \
+             \"voisin pull --from URL --library DIR\" (words for sounds and passages need windows: \"voisin push --windows\" \
+             before that), then ask with --library DIR and without a backend; \
              see \"voisin genres --help\"",
         ),
         (
