@@ -217,7 +217,7 @@ fn run(cli: Cli) -> anyhow::Result<Ending> {
         Command::Link(args) => verbs::link::run(&context, &args),
         Command::Heard(args) => verbs::heard::run(&context, &args),
         Command::Mpd(args) => verbs::mpd::run(&context, &args),
-        Command::Mcp(_) => verbs::mcp::run(&context),
+        Command::Mcp(args) => verbs::mcp::run(&context, &args),
         Command::Dataset(args) => verbs::dataset::run(&context, &args),
         Command::Features(args) => verbs::features::run(&context, &args),
         Command::Embed(args) => verbs::embed::run(&context, &args),

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use crate::answers::status::StatusJson;
 use crate::engine::{Engine, MixOptions, Seed, SimilarOptions, SimilarTrack, TrackPage, TrackQuery};
+use crate::library::TrackFilter;
 use crate::questions::Filters;
 
 /// Variable that names a database.
@@ -35,11 +36,16 @@ pub(crate) trait RemoteLibrary {
     ///
     /// - returns: how many there are, where the sample does not hold them all
     fn fetch_some(&mut self, most: Option<usize>) -> anyhow::Result<Option<u64>>;
-    /// Fetches what answers about these tracks are made of.
+    /// Fetches what answers about these tracks are made of that fit.
     ///
     /// - `sample`: how many stand for all the others; `None`: as many as is usual
     /// - returns: what was fetched, where that is not all
-    fn fetch_around(&mut self, seeds: &[Seed], sample: Option<usize>) -> anyhow::Result<Option<String>>;
+    fn fetch_around(
+        &mut self,
+        seeds: &[Seed],
+        filter: &TrackFilter,
+        sample: Option<usize>,
+    ) -> anyhow::Result<Option<String>>;
     /// As [`Engine::list`].
     fn list(&mut self, query: &TrackQuery) -> anyhow::Result<TrackPage>;
     /// Window vectors are not needed of what is fetched from now on.

@@ -9,6 +9,7 @@ use super::database;
 use super::remote::{RemoteLibrary, database_address};
 use crate::answers::status::StatusJson;
 use crate::engine::{Engine, Seed, SimilarOptions, SimilarTrack, TrackPage, TrackQuery};
+use crate::library::TrackFilter;
 use crate::questions::{Filters, Mix, Mixing, SimilarAnswer};
 
 /// A library that can be asked.
@@ -95,16 +96,17 @@ impl LibraryTarget {
         }
     }
 
-    /// Makes known what answers about these tracks are made of: all tracks, or where they are many, the nearest of these by
-    /// the database's index and some that stand for all the others.
+    /// Makes known what answers about these tracks are made of: all tracks, or where they are many, of those that fit the
+    /// nearest of these by the database's index and some that stand for all the others.
     pub(crate) fn fetch_around(
         &mut self,
         context: &Context,
         what: &str,
         seeds: &[Seed],
+        filter: &TrackFilter,
     ) -> anyhow::Result<()> {
         if let Self::Remote { remote, sample } = self
-            && let Some(fetched) = remote.fetch_around(seeds, *sample)?
+            && let Some(fetched) = remote.fetch_around(seeds, filter, *sample)?
         {
             context.console.note(&format!("{what} works on {fetched}: --sample N takes more"));
         }

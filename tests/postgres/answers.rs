@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -371,6 +372,32 @@ fn words(words: &str) -> Value {
     serde_json::json!({ "words": words })
 }
 
+/// What `voisin mcp` tells an assistant that uses one tool.
+fn assistant(sandbox: &Sandbox, url: &str, tool: &str, arguments: &Value) -> Value {
+    let mut command = sandbox.command(["mcp", "--backend", url]);
+    let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut stdin = process.stdin.take().unwrap();
+    let hello = serde_json::json!({"protocolVersion": "2025-06-18", "capabilities": {},
+        "clientInfo": {"name": "test", "version": "1"}});
+    for line in [
+        serde_json::json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}),
+        serde_json::json!({"jsonrpc": "2.0", "method": "notifications/initialized"}),
+        serde_json::json!({"jsonrpc": "2.0", "id": 2, "method": "tools/call",
+            "params": {"name": tool, "arguments": arguments}}),
+    ] {
+        writeln!(stdin, "{line}").unwrap();
+    }
+    drop(stdin);
+    let said = fine(process.wait_with_output().unwrap());
+    let mut lines = said.lines().map(|line| serde_json::from_str::<Value>(line).expect(line));
+    lines.find(|line| line["id"] == 2).unwrap_or_else(|| panic!("{said}"))["result"].clone()
+}
+
+/// A question for the way between two tracks.
+fn ends(from: &str, to: &str) -> Value {
+    serde_json::json!({ "from": words(from), "to": words(to) })
+}
+
 fn id_of(web: &Web, words: &str) -> Option<i64> {
     let found = ask(web, &format!("/api/v1/tracks?query={}", words.replace(' ', "%20")), &Value::Null);
     found["tracks"][0]["id"].as_i64()
@@ -422,6 +449,27 @@ fn the_server_answers_from_there_as_from_here() {
                 "/api/v1/refs/similar",
                 serde_json::json!({"songs": [{"path": "album 3/3.flac"}], "mixing": {"random_seed": 5}}),
             ),
+            ("/api/v1/classify", serde_json::json!({"tracks": [words("title 12"), words("title 14")]})),
+            (
+                "/api/v1/classify",
+                serde_json::json!({"tracks": [{"path": "/music/3/album 3/3.flac"}], "neighbours": 5, "other_artists": true}),
+            ),
+            ("/api/v1/path", ends("title 12", "title 900")),
+            (
+                "/api/v1/path",
+                serde_json::json!({"from": words("title 12"), "to": words("title 900"), "via": [words("title 300")],
+                    "steps": 9, "max_per_artist": 2}),
+            ),
+            ("/api/v1/playlist", serde_json::json!({"seeds": [words("title 12")], "limit": 12})),
+            (
+                "/api/v1/playlist",
+                serde_json::json!({"seeds": [words("title 13")], "filters": {"genre": ["jazz"], "year": "1960-1979"},
+                    "length": 1800}),
+            ),
+            (
+                "/api/v1/refs/path",
+                serde_json::json!({"start": {"name": "Title 12", "artist": "Artist 12"}, "end": {"path": "album 3/3.flac"}}),
+            ),
             ("/api/v1/tracks?query=title%207&limit=50&sort=title", Value::Null),
             ("/api/v1/tracks?sort=artist&limit=7", Value::Null),
             ("/api/v1/tracks?sort=path&reverse=true&limit=7&genre=rock", Value::Null),
@@ -452,8 +500,8 @@ fn the_server_answers_from_there_as_from_here() {
             ("/api/v1/genres", Value::Null),
             ("/api/v1/map", Value::Null),
             ("/api/v1/find?query=calm", Value::Null),
-            ("/api/v1/playlist", serde_json::json!({"seeds": [words("title 12")]})),
-            ("/api/v1/classify", serde_json::json!({"tracks": [words("title 12")]})),
+            ("/api/v1/artists", Value::Null),
+            ("/api/v1/playlist", serde_json::json!({"cluster": 1})),
         ] {
             let (status, problem) =
                 if question.is_null() { there.get(path) } else { there.post(path, &question) };
@@ -463,6 +511,12 @@ fn the_server_answers_from_there_as_from_here() {
             );
         }
         if alone {
+            // An assistant is answered the same.
+            let question = ends("title 12", "title 900");
+            let told = assistant(&sandbox, &url, "path", &question);
+            assert_eq!(told["structuredContent"], ask(&there, "/api/v1/path", &question), "{told}");
+            let told = assistant(&sandbox, &url, "genres", &serde_json::json!({}));
+            assert!(told["isError"] == true && told.to_string().contains("keep a copy"), "{told}");
             // What is pushed is seen by the next question.
             let mut library = Library::open(&sandbox.path("library"), OpenMode::ReadWrite).unwrap();
             let kept = library.track(TrackId(20)).unwrap();
@@ -471,12 +525,20 @@ fn the_server_answers_from_there_as_from_here() {
             drop(library);
             push(&sandbox, &server, &[]);
             assert!(id_of(&there, "renamed here").is_some());
+            let named = ask(&there, "/api/v1/path", &ends("renamed here", "title 12"));
+            assert!(named["tracks"][0]["title"] == "renamed here", "{named}");
             server.stop("immediate");
-            let (status, problem) = there.get(&format!("/api/v1/tracks/{id}"));
-            assert!(
-                status == 503 && problem["next"].as_str().unwrap().contains("start the database"),
-                "{problem}"
-            );
+            for (status, problem) in [
+                there.get(&format!("/api/v1/tracks/{id}")),
+                there.post("/api/v1/path", &ends("title 12", "title 900")),
+                there.post("/api/v1/classify", &serde_json::json!({"tracks": [words("title 12")]})),
+                there.post("/api/v1/playlist", &serde_json::json!({"seeds": [words("title 12")]})),
+            ] {
+                assert!(
+                    status == 503 && problem["next"].as_str().unwrap().contains("start the database"),
+                    "{problem}"
+                );
+            }
             server.up();
             ask(&there, &format!("/api/v1/tracks/{id}"), &Value::Null);
             push(&sandbox, &cluster.coordinator, &[]);
@@ -502,7 +564,7 @@ fn the_server_answers_from_a_copy_as_from_here() {
             serde_json::json!({"seeds": [words("title 12")], "filters": {"genre": ["jazz"]}, "search": "exact"}),
         ),
         ("/api/v1/classify", serde_json::json!({"tracks": [words("title 12")]})),
-        ("/api/v1/path", serde_json::json!({"from": words("title 12"), "to": words("title 300")})),
+        ("/api/v1/path", ends("title 12", "title 300")),
         ("/api/v1/playlist", serde_json::json!({"seeds": [words("title 12")], "limit": 9})),
         ("/api/v1/tracks?query=title%207&limit=50", Value::Null),
     ] {
@@ -651,7 +713,45 @@ fn other_indexes_are_made_and_measured() {
         nearest.iter().map(|one| one["path"].to_string()).collect()
     };
     assert!(paths(&there).intersection(&paths(&here)).count() >= 4, "{there} {here}");
-    fine(sandbox.run(["classify", "title 4321", "--backend", &url]));
+    // Of those that pass a filter none is missed for being far.
+    let rare = ["playlist", "title 4321", "--genre", "Zeuhl", "--max-per-artist", "0", "--limit", "30"];
+    let paths = |more: &[&str]| -> BTreeSet<String> {
+        text(&sandbox.run(rare.iter().chain(&["--format", "paths"]).chain(more)).stdout)
+            .lines()
+            .map(str::to_owned)
+            .collect()
+    };
+    let (here, there) = (paths(&[]), paths(&["--backend", &url]));
+    assert!(here.len() == 30 && here.intersection(&there).count() >= 29, "{here:?} {there:?}");
+    // The server answers from the same tracks as the command line, whatever was asked before, and says so.
+    let web = Web::start(&sandbox, &["--backend", &url]);
+    ask(&web, "/api/v1/similar", &serde_json::json!({"seeds": [words("title 12")], "limit": 300}));
+    let sampled = "the 400 nearest tracks of each and 4000 of 42000";
+    for (path, question, verb) in [
+        (
+            "/api/v1/playlist",
+            serde_json::json!({"seeds": [words("title 4321")], "limit": 20}),
+            &["playlist", "title 4321", "--limit", "20"][..],
+        ),
+        ("/api/v1/path", ends("title 4321", "title 900"), &["path", "title 4321", "title 900"]),
+        (
+            "/api/v1/classify",
+            serde_json::json!({"tracks": [words("title 4321"), words("title 4324")]}),
+            &["classify", "title 4321", "title 4324"],
+        ),
+    ] {
+        let line = sandbox.run(verb.iter().chain(&["--format", "json", "--backend", &url]));
+        assert!(text(&line.stderr).contains(sampled), "{}", text(&line.stderr));
+        let (line, served) = (fine_json(line), ask(&web, path, &question));
+        assert!(served["notes"][0].as_str().unwrap().contains(sampled), "{served}");
+        let served = if line.is_array() { &served["items"] } else { &served };
+        let paths = |answer: &Value| -> Vec<(String, String)> {
+            let items = answer.get("tracks").unwrap_or(answer).as_array().unwrap().iter();
+            items.map(|one| (one["path"].to_string(), one["genre"].to_string())).collect()
+        };
+        assert!(!paths(served).is_empty());
+        assert_eq!(paths(served), paths(&line), "{path}");
+    }
 
     // Lists of more than are put in order at once are in the order of those of this disk.
     for order in [

@@ -79,6 +79,7 @@ pub struct Remote {
     wanted: WantedVectors,
     /// Whether tracks have their short ids in the temporary library.
     has_short_ids: bool,
+    is_whole: bool,
     folder: tempfile::TempDir,
 }
 
@@ -91,7 +92,7 @@ impl Remote {
         engine.library_mut().set_mean(&fixed_mean(&store))?;
         restore_settings(&mut store, engine.library_mut(), false)?;
         let wanted = WantedVectors { windows, exact: false };
-        Ok(Self { store, engine, wanted, has_short_ids: false, folder })
+        Ok(Self { store, engine, wanted, has_short_ids: false, is_whole: false, folder })
     }
 
     /// With the [short ids](Postgres::short_id) of copies in the temporary library, which may not have been asked yet.
@@ -188,29 +189,50 @@ impl Remote {
         Ok((all > ids.len() as u64).then_some(all))
     }
 
-    /// Fetches what answers about these tracks are made of: all tracks, or where they are many, the nearest of these by the
-    /// database's index and some that stand for all the others.
+    /// Fetches what answers about these tracks are made of: all tracks, or where they are many, of those that fit the nearest
+    /// of these by the database's index and some that stand for all the others.
     ///
     /// - `sample`: how many those are, and from how many on; `None`: as many as is usual
-    /// - returns: what was fetched, where that is not all
-    pub fn fetch_around(&mut self, seeds: &[Seed], sample: Option<usize>) -> Result<Option<TrackSample>> {
-        let (all, _) = self.store.size()?;
-        let is_large = all > sample.unwrap_or(SAMPLE) as u64;
-        let near = (is_large && !seeds.is_empty() && seeds.len() <= MOST_SEEDS).then_some(NEAR);
+    /// - returns: what was fetched, where that is not all that fit
+    pub fn fetch_around(
+        &mut self,
+        seeds: &[Seed],
+        filter: &TrackFilter,
+        sample: Option<usize>,
+    ) -> Result<Option<TrackSample>> {
+        let (mut all, _) = self.store.size()?;
+        if all <= sample.unwrap_or(SAMPLE) as u64 {
+            self.is_whole |= self.fetch_first(all as usize, all)?.is_none();
+            return Ok(None);
+        }
+        let near = (!seeds.is_empty() && seeds.len() <= MOST_SEEDS).then_some(NEAR);
         if let Some(near) = near {
-            self.fetch_near(seeds, near)?;
+            self.fetch_near(seeds, filter, near)?;
         }
         let drawn = sample.unwrap_or(if near.is_some() { BACKGROUND } else { SAMPLE });
-        let more = self.fetch_first(drawn, all)?;
-        Ok(more.map(|all| TrackSample { near, drawn, all }))
+        let conditions = self.store.conditions(filter, 1)?;
+        let ids = self.store.ids(&conditions, drawn)?;
+        self.fetch(&ids)?;
+        if ids.len() < drawn {
+            return Ok(None);
+        }
+        if !filter.is_empty() {
+            all = self.count(filter, "")? as u64;
+        }
+        Ok(Some(TrackSample { near, drawn, all }))
     }
 
-    /// Fetches the nearest of each of these, by the database's index.
-    fn fetch_near(&mut self, seeds: &[Seed], each: usize) -> Result<()> {
+    /// Whether all tracks were fetched, since they are few.
+    pub fn is_whole(&self) -> bool {
+        self.is_whole
+    }
+
+    /// Fetches of those that fit the nearest of each of these, by the database's index.
+    fn fetch_near(&mut self, seeds: &[Seed], filter: &TrackFilter, each: usize) -> Result<()> {
         let space = self.store.held_space();
         for seed in seeds {
             let (_, query) = space.query(std::slice::from_ref(seed))?;
-            let found = self.store.nearest(query.as_slice(), each, &TrackFilter::default(), Effort::Index)?;
+            let found = self.store.nearest(query.as_slice(), each, filter, Effort::Index)?;
             let ids: Vec<TrackId> = found.iter().map(|found| found.track).collect();
             self.fetch(&ids)?;
         }

@@ -231,7 +231,8 @@ impl OpenLibrary {
         SeedArgument::fetch(named, &mut remote)?;
         fetch_filters(&mut remote, filters)?;
         let seeds = SeedArgument::seeds(named, remote.engine(), embedder)?;
-        let fetched = remote.fetch_around(&seeds, there.sample)?;
+        let filter = filters.filter(remote.engine(), &seeds)?;
+        let fetched = remote.fetch_around(&seeds, &filter, there.sample)?;
         let news = fetched.map(|fetched| format!("{what} works on {fetched}: Library(sample=N) takes more"));
         Ok((work(remote.engine(), seeds)?, news.into_iter().collect()))
     }

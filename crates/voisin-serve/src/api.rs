@@ -53,6 +53,27 @@ impl<T: Serialize> IntoResponse for Answer<T> {
     }
 }
 
+/// An answer, with what is worth knowing of it, if there is something.
+#[derive(Serialize)]
+struct Noted<T> {
+    #[serde(flatten)]
+    answer: T,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notes: Option<[String; 1]>,
+}
+
+/// Says what an answer is made of, where that is not all tracks.
+fn of_sample(sample: &str) -> String {
+    format!("this works on {sample}")
+}
+
+impl<T> Noted<T> {
+    /// - `sample`: what it is made of, where that is not all tracks
+    fn new(answer: T, sample: Option<String>) -> Self {
+        Self { answer, notes: sample.map(|sample| [of_sample(&sample)]) }
+    }
+}
+
 /// A page of a list: which of its items, and the name of the last one where another page follows.
 ///
 /// - `name`: of an item, which no other one has

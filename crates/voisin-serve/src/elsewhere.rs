@@ -1,13 +1,16 @@
 //! A library elsewhere, in a database: what a question needs of it is fetched into a temporary library, and answered from
-//! there. What is about all tracks needs a copy of them.
+//! there. What is about all tracks, and not about some and those around them, needs a copy of them.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use axum::http::StatusCode;
 
 use crate::problem::Problem;
+use crate::state::Explored;
 use voisin::{Engine, EngineError, MixOptions, Seed, SimilarOptions, SimilarTrack, TrackPage, TrackQuery};
 use voisin_base::track::TrackId;
+use voisin_library::TrackFilter;
 use voisin_questions::Filters;
 use voisin_questions::answers::status::StatusJson;
 
@@ -47,6 +50,14 @@ pub trait Elsewhere: Send {
     fn fetch(&mut self, named: Named<'_>) -> Result<(), ElsewhereError>;
     /// Makes known what filters name.
     fn fetch_filters(&mut self, filters: &Filters) -> Result<(), ElsewhereError>;
+    /// Makes known what answers about these tracks are made of that fit; says what that is, where it is not all of these.
+    fn fetch_around(
+        &mut self,
+        seeds: &[Seed],
+        filter: &TrackFilter,
+    ) -> Result<Option<String>, ElsewhereError>;
+    /// Whether all tracks are known here.
+    fn is_whole(&self) -> bool;
     /// As [`Engine::similar`].
     fn similar(
         &mut self,
@@ -89,4 +100,13 @@ pub(super) fn needs_copy(detail: impl Into<String>) -> Problem {
 pub(super) struct ElsewhereContext {
     pub(super) library: Box<dyn Elsewhere>,
     pub(super) generation: u64,
+    /// All tracks and their neighbours, once they were asked for.
+    pub(super) explored: Option<Arc<Explored>>,
+}
+
+impl ElsewhereContext {
+    pub(super) fn new(mut library: Box<dyn Elsewhere>) -> Result<Self, ElsewhereError> {
+        let generation = library.generation()?;
+        Ok(Self { library, generation, explored: None })
+    }
 }

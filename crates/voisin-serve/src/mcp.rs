@@ -22,6 +22,7 @@ use rmcp::{ServerHandler, ServiceExt as _};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use super::elsewhere::OpenElsewhere;
 use super::guard::{Guard, Peer};
 use super::problem::Problem;
 use super::scan::ScanProcess;
@@ -89,9 +90,11 @@ const GLANCE: Duration = Duration::from_millis(200);
 
 /// Answers an assistant until it closes standard input.
 ///
+/// - `elsewhere`: opens the library elsewhere whose tracks these are
 /// - `listener`: is told what happens
 pub fn assist(
     dir: PathBuf,
+    elsewhere: Option<OpenElsewhere>,
     load_model: LoadModel,
     listener: Box<dyn Fn(&str) + Send + Sync>,
 ) -> Result<(), ServeError> {
@@ -99,8 +102,12 @@ pub fn assist(
     let (_stopper, stop) = watch::channel(false);
     // Nobody but the process that started this one can ask: no token, nothing that scans.
     let scan = ScanProcess::new(None);
-    let state = Arc::new(State::new(dir, Guard::default(), scan, stop, load_model, listener, false)?);
+    let mut state = State::new(dir, Guard::default(), scan, stop, load_model, listener, false)?;
+    state.elsewhere = elsewhere;
+    let state = Arc::new(state);
     let router = api::router(&state, None, None)?;
+    // Connections to a database are closed where no task runs: after the runtime.
+    let kept = Arc::clone(&state);
     let assistant = Assistant { state, questions: TowerToHyperService::new(router), tools: tools() };
     let result = runtime.block_on(async {
         let protocol = |reason: String| ServeError::Protocol { reason };
@@ -113,6 +120,7 @@ pub fn assist(
     });
     // What still computes has nobody to answer any more.
     runtime.shutdown_background();
+    drop(kept);
     result
 }
 

@@ -153,6 +153,10 @@ pub(super) struct State {
     /// Opens the library elsewhere whose tracks these are.
     pub(super) elsewhere: Option<OpenElsewhere>,
     elsewheres: Mutex<Vec<ElsewhereContext>>,
+    /// Those that know all tracks of it, where these are few.
+    wholes: Mutex<Vec<ElsewhereContext>>,
+    /// For answers that are made of all its tracks, or of what stands for them: they leave threads to quick ones.
+    arounds: Arc<Semaphore>,
     /// Tracks that a copy of it has, of how many; `None`: it is not being copied.
     copying: Mutex<Option<(u64, u64)>>,
     /// Whether that copy is complete.
@@ -215,6 +219,8 @@ impl State {
             lists: Mutex::default(),
             elsewhere: None,
             elsewheres: Mutex::default(),
+            wholes: Mutex::default(),
+            arounds: Arc::new(Semaphore::new(rayon::current_num_threads().div_ceil(2))),
             copying: Mutex::default(),
             is_copied: AtomicBool::new(false),
             mixing: Mixing::default(),
@@ -232,6 +238,7 @@ impl State {
     pub(super) fn set_copied(&self) {
         if !self.is_copied.swap(true, Ordering::AcqRel) {
             lock(&self.elsewheres).clear();
+            lock(&self.wholes).clear();
         }
     }
 
@@ -307,7 +314,17 @@ impl State {
         work: impl Fn(&State, &mut AnswerSource<'_>) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
         let permit = self.permit(&self.permits).await?;
-        self.with(permit, move |state| state.work_anywhere(&work)).await
+        self.with(permit, move |state| state.work_anywhere(false, &work)).await
+    }
+
+    /// As [`ask_anywhere`](Self::ask_anywhere), for answers that are made of all tracks, or of what stands for them: what
+    /// others asked a library elsewhere before is not among it.
+    pub(super) async fn ask_around<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl Fn(&State, &mut AnswerSource<'_>) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let permit = self.permit(if self.is_elsewhere() { &self.arounds } else { &self.permits }).await?;
+        self.with(permit, move |state| state.work_anywhere(true, &work)).await
     }
 
     /// As [`look`](Self::look), for what a library elsewhere can be asked, too.
@@ -316,7 +333,7 @@ impl State {
         work: impl Fn(&State, &mut AnswerSource<'_>) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
         let permit = self.permit(&self.looks).await?;
-        self.with(permit, move |state| state.work_anywhere(&work)).await
+        self.with(permit, move |state| state.work_anywhere(false, &work)).await
     }
 
     /// Looks something up that is there in a moment: it does not wait behind what computes.
@@ -370,27 +387,31 @@ impl State {
         answer
     }
 
+    /// - `around`: it is made of all tracks, or of what stands for them
     fn work_anywhere<T>(
         &self,
+        around: bool,
         work: &dyn Fn(&State, &mut AnswerSource<'_>) -> Result<T, Problem>,
     ) -> Result<T, Problem> {
         let Some(open) = self.elsewhere.as_ref().filter(|_| self.is_elsewhere()) else {
             return self.work(&|state, context| work(state, &mut AnswerSource::Here(context)));
         };
-        let waiting = lock(&self.elsewheres).pop();
+        let pool = if around { &self.wholes } else { &self.elsewheres };
+        let waiting = lock(pool).pop();
         let current = |mut context: ElsewhereContext| {
-            let is_small = context.library.engine().library().status()?.tracks < MOST_FETCHED;
+            let is_small = context.library.engine().library().status()?.tracks <= MOST_FETCHED;
             let is_same = context.library.generation()? == context.generation;
             Ok::<_, Problem>((is_small && is_same).then_some(context))
         };
         let mut context = if let Some(context) = waiting.map(current).transpose()?.flatten() {
             context
         } else {
-            let mut library = open()?;
-            ElsewhereContext { generation: library.generation()?, library }
+            ElsewhereContext::new(open()?)?
         };
         let answer = work(self, &mut AnswerSource::Elsewhere(&mut context));
-        lock(&self.elsewheres).push(context);
+        if !around || context.library.is_whole() {
+            lock(pool).push(context);
+        }
         answer
     }
 

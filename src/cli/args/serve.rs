@@ -25,8 +25,8 @@ pub(crate) const LMS_PORT: u16 = 12_000;
 )]
 #[allow(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub(crate) struct ServeArgs {
-    /// Answer from the library in this database (see voisin push): what is about all its tracks is refused without --copy
-    /// [variable: `VOISIN_BACKEND`]
+    /// Answer from the library in this database (see voisin push); genres, clusters, the map and what else is about all its
+    /// tracks is refused without --copy [variable: `VOISIN_BACKEND`]
     #[arg(long, value_name = "URL", conflicts_with_all = ["folder", "subsonic", "audiomuse", "renew_lists"])]
     pub(crate) backend: Option<String>,
     /// With a backend: keep a copy of it in this folder and answer from there once it is complete. It follows the database,
@@ -253,9 +253,14 @@ pub(crate) struct MpdCommon {
 /// None of them changes the library or a file. It ends when the assistant closes standard input.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin mcp\n  voisin mcp --library ~/jazz\n\nIn an assistant's settings:\n  {\"mcpServers\": {\"voisin\": {\"command\": \"voisin\", \"args\": [\"mcp\"]}}}"
+    after_help = "Examples:\n  voisin mcp\n  voisin mcp --library ~/jazz\n  voisin mcp --backend postgres://reader@db.example/music\n\nIn an assistant's settings:\n  {\"mcpServers\": {\"voisin\": {\"command\": \"voisin\", \"args\": [\"mcp\"]}}}"
 )]
-pub(crate) struct McpArgs {}
+pub(crate) struct McpArgs {
+    /// Answer from the library in this database (see voisin push); what is about all its tracks is refused [variable:
+    /// `VOISIN_BACKEND`]
+    #[arg(long, value_name = "URL")]
+    pub(crate) backend: Option<String>,
+}
 
 fn base_path(text: &str) -> Result<String, String> {
     let path = text.trim_end_matches('/');

@@ -21,6 +21,7 @@ use crate::base::remedy::Remedy;
 use crate::engine::{
     Engine, EngineError, MixOptions, Seed, SimilarOptions, SimilarTrack, TrackPage, TrackQuery,
 };
+use crate::library::TrackFilter;
 use crate::questions::Filters;
 
 pub(crate) use eval_index::run as eval_index;
@@ -119,8 +120,13 @@ impl RemoteLibrary for Remote {
         Ok(self.fetch_some(most.map_or(TracksNeeded::All, TracksNeeded::Sample))?)
     }
 
-    fn fetch_around(&mut self, seeds: &[Seed], sample: Option<usize>) -> anyhow::Result<Option<String>> {
-        Ok(self.fetch_around(seeds, sample)?.map(|sample| sample.to_string()))
+    fn fetch_around(
+        &mut self,
+        seeds: &[Seed],
+        filter: &TrackFilter,
+        sample: Option<usize>,
+    ) -> anyhow::Result<Option<String>> {
+        Ok(self.fetch_around(seeds, filter, sample)?.map(|sample| sample.to_string()))
     }
 
     fn list(&mut self, query: &TrackQuery) -> anyhow::Result<TrackPage> {

@@ -12,7 +12,7 @@ use crate::base::text::with_causes;
 use crate::cli::context::Context;
 use crate::cli::remote::DatabaseAddress;
 use crate::engine::{Engine, MixOptions, Seed, SimilarOptions, SimilarTrack, TrackPage, TrackQuery};
-use crate::library::OpenMode;
+use crate::library::{OpenMode, TrackFilter};
 use crate::questions::Filters;
 use crate::serve::{Elsewhere, ElsewhereError, Follow, Named, OpenElsewhere};
 
@@ -84,6 +84,19 @@ impl Elsewhere for ServedRemote {
 
     fn fetch_filters(&mut self, filters: &Filters) -> Result<(), ElsewhereError> {
         super::fetch_filters(&mut self.0, filters).map_err(elsewhere_error)
+    }
+
+    fn fetch_around(
+        &mut self,
+        seeds: &[Seed],
+        filter: &TrackFilter,
+    ) -> Result<Option<String>, ElsewhereError> {
+        let sample = self.0.fetch_around(seeds, filter, None).map_err(elsewhere_error)?;
+        Ok(sample.map(|sample| sample.to_string()))
+    }
+
+    fn is_whole(&self) -> bool {
+        self.0.is_whole()
     }
 
     fn similar(

@@ -18,7 +18,7 @@ use crate::cli::{Ending, NothingFound};
 use crate::engine::{
     Classifier, ClassifyOptions, Engine, EngineError, FirstGuess, GenreAnswer, GenreNews, Seed,
 };
-use crate::library::{Library, LibraryError, OpenMode, scan};
+use crate::library::{Library, LibraryError, OpenMode, TrackFilter, scan};
 
 /// How often answers must be right that are written into files, where nobody says.
 const WRITTEN_PRECISION: f32 = 0.9;
@@ -113,8 +113,9 @@ fn open(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Option<Engine>
             // Files that are not there are listened to later, and a list is read once: their neighbours are not fetched.
             let names = written(&args.question.tracks);
             let is_read_once = names.iter().any(|name| name == "-");
-            let asked = if is_read_once { Ok(Vec::new()) } else { library_seeds(context, source.engine(), &names) };
-            source.fetch_around(context, "a vote", &asked.unwrap_or_default())?;
+            let asked =
+                if is_read_once { Ok(Vec::new()) } else { library_seeds(context, source.engine(), &names) };
+            source.fetch_around(context, "a vote", &asked.unwrap_or_default(), &TrackFilter::default())?;
         }
         Ok(source.into_engine(context))
     });

@@ -3,15 +3,20 @@
 use std::io::IsTerminal as _;
 
 use crate::cli::Ending;
+use crate::cli::args::McpArgs;
 use crate::cli::context::Context;
+use crate::cli::database;
+use crate::cli::remote::database_address;
 use crate::serve::assist;
 
-pub(crate) fn run(context: &Context) -> anyhow::Result<Ending> {
+pub(crate) fn run(context: &Context, args: &McpArgs) -> anyhow::Result<Ending> {
     let console = context.console;
     if std::io::stdin().is_terminal() {
         console.note("an assistant starts this and asks over standard input (docs/serve.md); Ctrl-D ends it");
     }
+    let address = database_address(args.backend.as_deref());
+    let elsewhere = address.as_ref().map(database::elsewhere).transpose()?;
     let load_model = Box::new(context.model_loader());
-    assist(context.library_dir(), load_model, Box::new(move |text| console.note(text)))?;
+    assist(context.library_dir(), elsewhere, load_model, Box::new(move |text| console.note(text)))?;
     Ok(Ending::Fine)
 }

@@ -11,6 +11,7 @@ use crate::cli::render::track::{id, print_files, print_rows, print_table};
 use crate::cli::seeds::{one_seed, written};
 use crate::cli::source::LibraryTarget;
 use crate::explore::TrackMeta;
+use crate::library::TrackFilter;
 
 pub(crate) fn run(context: &Context, args: &PathArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
@@ -21,7 +22,7 @@ pub(crate) fn run(context: &Context, args: &PathArgs) -> anyhow::Result<Ending> 
         .iter()
         .map(|text| one_seed(context, source.engine(), text))
         .collect::<anyhow::Result<Vec<_>>>()?;
-    source.fetch_around(context, "a way between tracks", &stops)?;
+    source.fetch_around(context, "a way between tracks", &stops, &TrackFilter::default())?;
     let mut engine = source.into_engine(context);
     let mut collection = engine.collection()?;
     collection.take_in(&stops)?;

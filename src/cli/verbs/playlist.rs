@@ -25,7 +25,8 @@ pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Endi
     source.resolve_filters(&asked.filters)?;
     let seeds = seeds_and_lists(context, source.engine(), &seeds)?;
     let around: Vec<Seed> = seeds.named.iter().chain(&seeds.of_lists).cloned().collect();
-    source.fetch_around(context, "a playlist", &around)?;
+    let filter = asked.filters.filter(source.engine(), &seeds.named)?;
+    source.fetch_around(context, "a playlist", &around, &filter)?;
     // What was fetched for this question alone has no index.
     let has_index = !source.is_remote();
     let mut engine = source.into_engine(context);

@@ -13,6 +13,7 @@ use crate::engine::{
 };
 use crate::explore::clusters::Detail;
 use crate::genre::UnknownReason;
+use crate::library::TrackFilter;
 
 /// Neighbours on a card.
 const NEAREST: usize = 5;
@@ -35,7 +36,7 @@ pub(crate) fn run(context: &Context, args: &ShowArgs) -> anyhow::Result<Ending> 
             Vec::new()
         });
     }
-    source.fetch_around(context, "the predicted genre", &seeds)?;
+    source.fetch_around(context, "the predicted genre", &seeds, &TrackFilter::default())?;
     let mut engine = source.into_engine(context);
     let mut tracks = Vec::new();
     for seed in &seeds {

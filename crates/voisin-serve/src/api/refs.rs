@@ -11,12 +11,12 @@ use crate::ask;
 use crate::elsewhere::Named;
 use crate::problem::Problem;
 use crate::songs::{AlbumRef, ArtistRef, SongRef};
-use crate::state::{Shared, way};
+use crate::state::{Explored, Shared, way};
 use voisin::{EngineError, MixOptions};
 use voisin_base::remedy::Remedy;
 use voisin_base::track::TrackId;
 use voisin_explore::artists::{Makers, near_artists};
-use voisin_library::Track;
+use voisin_library::{Library, Track, TrackFilter};
 use voisin_questions::seed::MOST_SEEDS;
 use voisin_questions::values::{Count, Limit};
 use voisin_questions::{Filters, Mixing};
@@ -167,23 +167,41 @@ pub(super) async fn path(
     ask::Body(asked): ask::Body<SongPathQuestion>,
 ) -> Result<Response<Body>, Problem> {
     let count = asked.count.of(usize::MAX);
+    if state.is_elsewhere() {
+        let answer = state.ask_around(move |_, source| {
+            [&asked.start, &asked.end].into_iter().try_for_each(|song| song.fetch(source))?;
+            let engine = source.engine();
+            let ends = [asked.start.required(engine.library())?, asked.end.required(engine.library())?];
+            let seeds = [engine.seed_of(ends[0].0)?, engine.seed_of(ends[1].0)?];
+            source.fetch_around(&seeds, &TrackFilter::default())?;
+            let explored = source.explored()?;
+            songs_between(source.engine().library(), &explored, ends, count)
+        });
+        return answer.await;
+    }
     state
         .ask_explored(move |_, context, explored| {
             let library = context.engine.library();
-            let (from, from_by) = asked.start.required(library)?;
-            let (to, to_by) = asked.end.required(library)?;
-            let found = way(explored, from, to, count)?;
-            let ids: Vec<TrackId> = found.iter().map(|(track, _)| *track).collect();
-            let matches = library.tracks_by_id(&ids)?.into_iter().zip(found);
-            let matches = matches.map(|(track, (_, similarity))| MatchJson {
-                track: track.id,
-                similarity,
-                song: song(track),
-            });
-            let answer = Matches { found_by: vec![from_by, to_by], matches: matches.collect() };
-            Ok(Answer { generation: explored.generation, answer }.into_response())
+            let ends = [asked.start.required(library)?, asked.end.required(library)?];
+            songs_between(library, explored, ends, count)
         })
         .await
+}
+
+/// - `ends`: with how each was found
+fn songs_between(
+    library: &Library,
+    explored: &Explored,
+    [(from, from_by), (to, to_by)]: [(TrackId, &'static str); 2],
+    count: usize,
+) -> Result<Response<Body>, Problem> {
+    let found = way(explored, from, to, count)?;
+    let ids: Vec<TrackId> = found.iter().map(|(track, _)| *track).collect();
+    let matches = library.tracks_by_id(&ids)?.into_iter().zip(found);
+    let matches =
+        matches.map(|(track, (_, similarity))| MatchJson { track: track.id, similarity, song: song(track) });
+    let answer = Matches { found_by: vec![from_by, to_by], matches: matches.collect() };
+    Ok(Answer { generation: explored.generation, answer }.into_response())
 }
 
 #[derive(Debug, Deserialize)]

@@ -9,13 +9,15 @@ use axum::response::IntoResponse as _;
 use serde::Serialize;
 use tokio::io::AsyncWriteExt as _;
 
-use super::{Answer, bytes, written};
+use super::{Answer, Noted, bytes, of_sample, written};
 use crate::ask;
+use crate::elsewhere::needs_copy;
 use crate::guard::LONGEST_FILE;
 use crate::problem::Problem;
-use crate::state::{Explored, RequestContext, Shared, State as Server};
+use crate::state::{AnswerSource, Explored, RequestContext, Shared, State as Server};
 use voisin::{Engine, GenreNews, Seed};
 use voisin_explore::TrackMeta;
+use voisin_library::TrackFilter;
 use voisin_questions::answers::genre::AnswerJson;
 use voisin_questions::answers::playlist::PlaylistJson;
 use voisin_questions::answers::similar::{PassagesJson, SimilarJson};
@@ -156,16 +158,22 @@ struct Genres<'a> {
 /// - `copy`: the tracks are this one file
 fn classified(
     state: &Server,
-    context: &mut RequestContext,
+    source: &mut AnswerSource<'_>,
     asked: &Classify,
     tracks: Vec<Seed>,
     copy: Option<&Path>,
 ) -> Result<Bytes, Problem> {
-    let generation = context.engine.library().generation()?;
-    let mut notes = Vec::new();
-    let model = state.model(&context.engine);
+    let generation = source.generation()?;
+    let mut notes: Vec<String> = source
+        .fetch_around(&tracks, &TrackFilter::default())?
+        .as_deref()
+        .map(of_sample)
+        .into_iter()
+        .collect();
+    let engine = source.engine();
+    let model = state.model(engine);
     let tell = |news: GenreNews| notes.push(news.to_string());
-    let answers = asked.run(&mut context.engine, tracks, || model, tell);
+    let answers = asked.run(engine, tracks, || model, tell);
     let answers = if let Some(copy) = copy {
         let mut answers = answers.map_err(of_upload(copy))?;
         answers.iter_mut().for_each(|answer| answer.path = UPLOADED.into());
@@ -183,10 +191,10 @@ pub(super) async fn classify(
 ) -> Result<Response<Body>, Problem> {
     at_least_one("tracks", asked.tracks.len())?;
     let answer = state
-        .ask(move |state, context| {
-            state.index(context)?;
-            let seeds = seeds(&asked.tracks, &context.engine)?;
-            classified(state, context, &asked, seeds, None)
+        .ask_around(move |state, source| {
+            source.index(state)?;
+            let seeds = source.seeds(&asked.tracks)?;
+            classified(state, source, &asked, seeds, None)
         })
         .await?;
     Ok(written(answer))
@@ -200,10 +208,10 @@ pub(super) async fn classify_file(
 ) -> Result<Response<Body>, Problem> {
     let copy = received(&headers, body).await?;
     let answer = state
-        .ask(move |state, context| {
-            state.index(context)?;
-            let seed = seed_of_copy(state, &context.engine, copy.path())?;
-            classified(state, context, &asked, vec![seed], Some(copy.path()))
+        .ask_around(move |state, source| {
+            source.index(state)?;
+            let seed = seed_of_copy(state, source.engine(), copy.path())?;
+            classified(state, source, &asked, vec![seed], Some(copy.path()))
         })
         .await?;
     Ok(written(answer))
@@ -213,6 +221,17 @@ pub(super) async fn path(
     State(state): State<Shared>,
     ask::Body(asked): ask::Body<PathBetween>,
 ) -> Result<Response<Body>, Problem> {
+    if state.is_elsewhere() {
+        let answer = state.ask_around(move |_, source| {
+            let stops = source.seeds(&asked.stops())?;
+            let sample = source.fetch_around(&stops, &TrackFilter::default())?;
+            let explored = source.explored()?;
+            let walk = asked.run(&explored.collection, &explored.graph, &stops)?;
+            let answer = Noted::new(WalkJson::new(&explored.collection, &walk), sample);
+            bytes(explored.generation, answer)
+        });
+        return Ok(written(answer.await?));
+    }
     state
         .ask_explored(move |_, context, explored| {
             let stops = seeds(&asked.stops(), &context.engine)?;
@@ -228,6 +247,24 @@ pub(super) async fn playlist(
     ask::Body(asked): ask::Body<Playlist>,
 ) -> Result<Response<Body>, Problem> {
     asked.validate()?;
+    if state.is_elsewhere() {
+        if asked.cluster.is_some() {
+            return Err(needs_copy("clusters are of all tracks, which are in a database"));
+        }
+        let answer = state.ask_around(move |_, source| {
+            let generation = source.generation()?;
+            let named = source.seeds(&asked.seeds)?;
+            source.fetch_filters(&asked.filters)?;
+            let filter = asked.filters.filter(source.engine(), &named)?;
+            let sample = source.fetch_around(&named, &filter)?;
+            let engine = source.engine();
+            let collection = engine.collection()?;
+            let list = asked.run(engine, &collection, None, &named, &[])?;
+            let tracks: Vec<&TrackMeta> = list.rows.iter().map(|&row| &collection.meta[row]).collect();
+            bytes(generation, Noted::new(PlaylistJson::new(&tracks, list.standing.as_ref()), sample))
+        });
+        return Ok(written(answer.await?));
+    }
     // Clusters and copies are looked for in the whole library.
     let is_whole = asked.cluster.is_some() || asked.no_duplicates;
     let key = format!("playlist {asked:?}");

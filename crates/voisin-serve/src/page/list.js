@@ -153,7 +153,7 @@ async function fill() {
   const waiting = (why, seconds) => note(sentence(why) + ` Asked again in ${seconds} s.`);
   note("Listening for what fits…");
   try {
-    const { items, far } = state.how === "path" ? { items: await path(signal, waiting) } : await similar(signal, waiting);
+    const { items, far } = state.how === "path" ? await path(signal, waiting) : await similar(signal, waiting);
     if (signal.aborted) return;
     changed({ items });
     note(`${count(items.length, "track")}, ${span(length())}.` + (far ? " " + sentence(far) : ""));
@@ -201,7 +201,7 @@ async function path(signal, waiting) {
     return { track: own?.track ?? brief(await whole(found, signal)), lock: own?.lock ?? false, more: own?.more ?? false, step: found.step };
   }));
   items[0].lock = items.at(-1).lock = true;
-  return items;
+  return { items, far: walk.notes?.join(" ") };
 }
 
 /** Answers that are about something else leave out the length: the track itself has it. */

@@ -1,13 +1,15 @@
 //! Where a request is answered from: an engine of the library here, or a library elsewhere.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use super::{RequestContext, State};
+use super::{Explored, RequestContext, State};
 use crate::elsewhere::{ElsewhereContext, Named, needs_copy};
 use crate::problem::Problem;
 use voisin::{Engine, MixOptions, Seed, SimilarTrack};
 use voisin_base::track::TrackId;
-use voisin_library::LibraryError;
+use voisin_library::{LibraryError, TrackFilter};
+use voisin_questions::answers::graph::neighbour_graph;
 use voisin_questions::answers::status::StatusJson;
 use voisin_questions::seed::NamedSeed;
 use voisin_questions::{Filters, Mix, Mixing, Similar, SimilarAnswer};
@@ -80,6 +82,36 @@ impl AnswerSource<'_> {
             Self::Here(_) => Ok(()),
             Self::Elsewhere(context) => Ok(context.library.fetch_filters(filters)?),
         }
+    }
+
+    /// Makes known what answers about these tracks are made of that fit; says what that is, where it is not all of these.
+    pub(crate) fn fetch_around(
+        &mut self,
+        seeds: &[Seed],
+        filter: &TrackFilter,
+    ) -> Result<Option<String>, Problem> {
+        match self {
+            Self::Elsewhere(context) if !context.library.is_whole() => {
+                Ok(context.library.fetch_around(seeds, filter)?)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// All tracks that are known, and their neighbours.
+    pub(crate) fn explored(&mut self) -> Result<Arc<Explored>, Problem> {
+        if let Self::Elsewhere(ElsewhereContext { explored: Some(explored), .. }) = self {
+            return Ok(Arc::clone(explored));
+        }
+        let generation = self.generation()?;
+        let engine = self.engine();
+        let collection = engine.collection()?;
+        let graph = neighbour_graph(engine, &collection)?;
+        let explored = Arc::new(Explored { collection: Arc::new(collection), graph, generation });
+        if let Self::Elsewhere(context) = self {
+            context.explored = Some(Arc::clone(&explored));
+        }
+        Ok(explored)
     }
 
     pub(crate) fn similar(
