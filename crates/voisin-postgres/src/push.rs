@@ -131,7 +131,7 @@ pub fn push(
     same_kind(to, library.content_kind()?)?;
     let space = space_for(engine, to)?;
     let mut summary = PushSummary::default();
-    let (there, barred) = (known(to, &source)?, to.barred()?);
+    let barred = to.barred()?;
     // Vectors that the library's own log knows to be as they were sent need not be read.
     let log = match last_push(to, &source, options.windows)? {
         Some(last) => library.changes_since(last)?,
@@ -145,12 +145,13 @@ pub fn push(
     let mut to_hold: Vec<i64> = Vec::new();
     for ids in library.track_ids()?.chunks(BATCH) {
         let tracks = library.tracks_by_id(ids)?;
-        for (track, genres) in tracks.iter().zip(engine.genres_of(&tracks)?) {
+        let names: Vec<i64> = tracks.iter().map(|track| id_of(&track.audio.content).0).collect();
+        let there = known(to, &source, &names)?;
+        for ((track, genres), id) in tracks.iter().zip(engine.genres_of(&tracks)?).zip(names) {
             if !library.has_vector(track.id)? {
                 continue;
             }
             let content = track.audio.content;
-            let id = id_of(&content).0;
             if let Some(other) = seen.insert(id, content) {
                 return Err(BackendError::Clash(format!("{other} and {content}")));
             }
@@ -181,8 +182,7 @@ pub fn push(
             }
         }
     }
-    let gone = there.iter().filter(|(id, known)| known.held && !seen.contains_key(id));
-    let gone: Vec<i64> = gone.map(|(id, _)| *id).collect();
+    let gone = no_longer_here(to, &source, &seen)?;
     let of = todo.len() as u64;
     for (batch, some) in todo.chunks(BATCH).enumerate() {
         if stop.load(Ordering::Relaxed) {
@@ -219,32 +219,36 @@ pub fn push(
     Ok(summary)
 }
 
-/// Ids, owners and digests of all rows.
-fn known(to: &mut Postgres, source: &str) -> Result<HashMap<i64, There>> {
-    const ROWS: i64 = 100_000;
-    let mut there = HashMap::new();
-    let mut after = -1_i64;
-    loop {
-        let rows = to.run(|tx| {
-            tx.query(
-                "select id, case when source = $3 then digest end from voisin_track where id > $1
-                 order by id limit $2",
-                &[&after, &ROWS, &source],
-            )
-        })?;
-        let Some(last) = rows.last().map(|row| row.get::<_, i64>(0)) else { return Ok(there) };
-        let held = to.run(|tx| {
-            let sql = "select id from voisin_held where id > $1 and id <= $2 and library = $3";
-            tx.query(sql, &[&after, &last, &source])
-        })?;
-        let held: HashSet<i64> = held.iter().map(|row| row.get(0)).collect();
-        for row in &rows {
+/// What the database has of these recordings, by id; those that are not there are left out.
+fn known(to: &mut Postgres, source: &str, ids: &[i64]) -> Result<HashMap<i64, There>> {
+    to.run(|tx| {
+        let sql = "select id from voisin_held where id = any ($1) and library = $2";
+        let held: HashSet<i64> = tx.query(sql, &[&ids, &source])?.iter().map(|row| row.get(0)).collect();
+        let sql = "select id, case when source = $2 then digest end from voisin_track where id = any ($1)";
+        let there = |row: &postgres::Row| {
             let id = row.get(0);
             // A row that another library left to this one has no digest.
             let digest = row.get::<_, Option<&[u8]>>(1).map(|digest| digest.try_into().unwrap_or_default());
-            there.insert(id, There { held: held.contains(&id), digest });
-        }
-        after = last;
+            (id, There { held: held.contains(&id), digest })
+        };
+        Ok(tx.query(sql, &[&ids, &source])?.iter().map(there).collect())
+    })
+}
+
+/// The recordings that this library is known to hold there, and does not hold any more.
+///
+/// - `seen`: those that it holds
+fn no_longer_here(to: &mut Postgres, source: &str, seen: &HashMap<i64, ContentId>) -> Result<Vec<i64>> {
+    const ROWS: i64 = 100_000;
+    let (mut gone, mut after) = (Vec::new(), -1_i64);
+    loop {
+        let rows = to.run(|tx| {
+            let sql = "select id from voisin_held where library = $1 and id > $2 order by id limit $3";
+            tx.query(sql, &[&source, &after, &ROWS])
+        })?;
+        let Some(last) = rows.last() else { return Ok(gone) };
+        after = last.get(0);
+        gone.extend(rows.iter().map(|row| row.get::<_, i64>(0)).filter(|id| !seen.contains_key(id)));
     }
 }
 
