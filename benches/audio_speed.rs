@@ -36,8 +36,9 @@ fn write_samples(path: &Path) -> Result<(), AudioError> {
     std::io::stdout().write_all(&bytes).map_err(|source| AudioError::Io { path: path.to_owned(), source })
 }
 
-/// Seconds this thread has computed, where the system tells (Linux); else the time of day.
+/// Seconds this thread has computed, where the system tells (Linux); else the time of day. The kernel brings a running thread's time up to date once a tick, and when it gives way.
 fn clock() -> f64 {
+    std::thread::yield_now();
     static EPOCH: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
     let computed = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
     let nanoseconds = computed.and_then(|text| text.split_whitespace().next()?.parse::<f64>().ok());

@@ -110,7 +110,9 @@ fn cpu_seconds() -> f64 {
 }
 
 /// CPU nanoseconds of this process so far, all threads (Linux; 0 elsewhere).
+/// The kernel brings a running thread's time up to date once a tick, and when it gives way.
 fn cpu_nanoseconds() -> f64 {
+    std::thread::yield_now();
     let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
     let one = |path: std::path::PathBuf| {
         let stat = std::fs::read_to_string(path.join("schedstat")).unwrap_or_default();
@@ -121,6 +123,7 @@ fn cpu_nanoseconds() -> f64 {
 
 /// CPU nanoseconds of this thread so far (Linux; 0 elsewhere).
 fn thread_nanoseconds() -> f64 {
+    std::thread::yield_now();
     let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     stat.split_whitespace().next().and_then(|ns| ns.parse().ok()).unwrap_or(0.)
 }

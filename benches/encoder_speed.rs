@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use voisin_encoder::{Architecture, CpuPath, DeviceChoice, Encoder, EncoderOptions, ModelRef};
 
-/// Seconds that this thread has run, by `/proc`; else by the clock.
+/// Seconds that this thread has run, by `/proc`; else by the clock. The kernel brings a running thread's time up to date once a tick, and when it gives way.
 fn now(start: Instant) -> f64 {
+    std::thread::yield_now();
     std::fs::read_to_string("/proc/thread-self/schedstat")
         .ok()
         .and_then(|text| text.split_whitespace().next()?.parse::<f64>().ok())

@@ -75,8 +75,9 @@ fn track(seed: u64, dimension: usize, windows: usize) -> NewTrack {
     }
 }
 
-/// Time this thread spent on a processor; zero off Linux.
+/// Time this thread spent on a processor; zero off Linux. The kernel brings a running thread's time up to date once a tick, and when it gives way.
 fn processor() -> Duration {
+    std::thread::yield_now();
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     Duration::from_nanos(text.split(' ').next().and_then(|nanos| nanos.parse().ok()).unwrap_or(0))
 }

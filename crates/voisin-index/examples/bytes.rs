@@ -44,8 +44,9 @@ fn proc_number(file: &str, name: &str) -> f64 {
     found.unwrap_or(0.)
 }
 
-/// Processor time of this thread so far, in microseconds.
+/// Processor time of this thread so far, in microseconds. The kernel brings a running thread's time up to date once a tick, and when it gives way.
 fn micros() -> f64 {
+    std::thread::yield_now();
     proc_number("/proc/thread-self/schedstat", "") / 1e3
 }
 
