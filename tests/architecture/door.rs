@@ -12,7 +12,7 @@ use syn::visit::{self, Visit};
 use crate::sources::{all_files, is_test, root};
 
 /// Items that the door may have; one more is a decision, not an accident.
-const MOST: usize = 172;
+const MOST: usize = 173;
 
 fn door() -> String {
     let source = std::fs::read_to_string(root().join("crates/voisin-engine/src/lib.rs")).unwrap();
