@@ -38,8 +38,8 @@ fn write_samples(path: &Path) -> Result<(), AudioError> {
 
 /// Seconds this thread has computed, where the system tells (Linux); else the time of day. The kernel brings a running thread's time up to date once a tick, and when it gives way.
 fn clock() -> f64 {
-    std::thread::yield_now();
     static EPOCH: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
+    std::thread::yield_now();
     let computed = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
     let nanoseconds = computed.and_then(|text| text.split_whitespace().next()?.parse::<f64>().ok());
     nanoseconds.map_or_else(|| EPOCH.elapsed().as_secs_f64(), |nanoseconds| nanoseconds * 1e-9)
