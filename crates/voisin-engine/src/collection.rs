@@ -225,6 +225,9 @@ impl Engine {
         to: GraphUse,
     ) -> Result<Option<(Collection, KnnGraph)>, EngineError> {
         let ids = self.index()?.tracks();
+        if self.library.generation()? != self.stamp.generation {
+            return Ok(None);
+        }
         let Some(graph) = self.graph_of_index(k, to)? else { return Ok(None) };
         if to == GraphUse::Exploring {
             self.index = None;
@@ -362,6 +365,8 @@ pub fn meta(track: &Track, taxonomy: &Taxonomy) -> TrackMeta {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use voisin_base::random::Random;
     use voisin_base::vector::{dot, make_unit};
@@ -417,16 +422,25 @@ mod tests {
         assert_eq!(least, [f32::NEG_INFINITY; 2], "three fit, and all are there");
     }
 
+    fn unit(rng: &mut Random) -> Vec<f32> {
+        let mut vector: Vec<f32> = (0..8).map(|_| rng.f32() - 0.5).collect();
+        make_unit(&mut vector);
+        vector
+    }
+
+    fn filled(dir: &Path, tracks: usize) -> Library {
+        let mut library = library(dir, 8);
+        let mut rng = Random::new(3);
+        for seed in 0..tracks as u64 {
+            library.insert_track(&track(seed, unit(&mut rng), 0)).unwrap();
+        }
+        library
+    }
+
     #[test]
     fn a_collection_by_the_index_is_the_one_by_the_database() {
         let dir = tempfile::tempdir().unwrap();
-        let mut library = library(dir.path(), 8);
-        let mut rng = Random::new(3);
-        for seed in 0..=EXACT_UP_TO as u64 + 1 {
-            let mut vector: Vec<f32> = (0..8).map(|_| rng.f32() - 0.5).collect();
-            make_unit(&mut vector);
-            library.insert_track(&track(seed, vector, 0)).unwrap();
-        }
+        let mut library = filled(dir.path(), EXACT_UP_TO + 2);
         // A gap among the ids.
         library.remove_tracks(&[TrackId(77)]).unwrap();
         let mut engine = Engine::from_library(library);
@@ -460,20 +474,10 @@ mod tests {
     #[test]
     fn guests_stand_in_front_of_a_graph_by_the_index() {
         let dir = tempfile::tempdir().unwrap();
-        let mut library = library(dir.path(), 8);
-        let mut rng = Random::new(4);
-        let mut unit = || {
-            let mut vector: Vec<f32> = (0..8).map(|_| rng.f32() - 0.5).collect();
-            make_unit(&mut vector);
-            vector
-        };
-        for seed in 0..=EXACT_UP_TO as u64 {
-            library.insert_track(&track(seed, unit(), 0)).unwrap();
-        }
-        let mut engine = Engine::from_library(library);
+        let mut engine = Engine::from_library(filled(dir.path(), EXACT_UP_TO + 1));
         let mut collection = engine.collection().unwrap();
         let before = engine.knn_graph(&collection, 5, GraphUse::Exploring).unwrap();
-        let guest = Seed { path: "guest.mp3".into(), ..Seed::of_vector(unit()) };
+        let guest = Seed { path: "guest.mp3".into(), ..Seed::of_vector(unit(&mut Random::new(4))) };
         collection.take_in([&guest]).unwrap();
         let after = engine.knn_graph(&collection, 5, GraphUse::Exploring).unwrap();
         assert_eq!(after.neighbours.slice(s![1.., ..]), before.neighbours + 1);
