@@ -6,8 +6,8 @@ use rayon::prelude::*;
 use super::codes::{CodeSource, PreparedQuery};
 use super::graph::{Graph, NONE};
 use super::lists::{LANES, Lists, Next, Reach};
-use super::top::{Candidate, better};
 use super::types::{GraphBuilder, IndexOptions};
+use voisin_kernels::dot::best::Scored;
 
 /// Slots whose neighbours are looked for together.
 const TOGETHER: usize = 512;
@@ -53,23 +53,23 @@ fn link(
     source: CodeSource<'_>,
     order: &[u32],
     stride: usize,
-    nearest: impl Fn(&[u32], &mut dyn FnMut(u32, &mut [Candidate])) + Sync,
+    nearest: impl Fn(&[u32], &mut dyn FnMut(u32, &mut [Scored])) + Sync,
 ) -> Graph {
     let n = source.codes.len();
     let choose = |slots: &[u32]| {
         let mut chosen = Vec::with_capacity(slots.len());
-        nearest(slots, &mut |slot, found: &mut [Candidate]| {
-            let others = found.iter().copied().filter(|candidate| candidate.1 != slot).collect();
+        nearest(slots, &mut |slot, found: &mut [Scored]| {
+            let others = found.iter().copied().filter(|candidate| candidate.name() != slot).collect();
             chosen.push((slot, Chosen::of(source, others, stride)));
         });
         chosen
     };
     let mut forward = vec![Chosen::default(); n];
-    let mut reverse: Vec<Vec<Candidate>> = vec![Vec::new(); n];
+    let mut reverse: Vec<Vec<Scored>> = vec![Vec::new(); n];
     let parts: Vec<_> = order.par_chunks(TOGETHER).map(choose).collect();
     for (slot, chosen) in parts.into_iter().flatten() {
-        for &(similarity, other) in &chosen.kept {
-            reverse[other as usize].push((similarity, slot));
+        for other in &chosen.kept {
+            reverse[other.name() as usize].push(Scored::new(other.score(), slot));
         }
         forward[slot as usize] = chosen;
     }
@@ -80,17 +80,17 @@ fn link(
         if all.len() > stride {
             all = Chosen::of(source, all, stride).whole();
         }
-        row.iter_mut().zip(all).for_each(|(link, (_, other))| *link = other);
+        row.iter_mut().zip(all).for_each(|(link, other)| *link = other.name());
     });
     // Where rows have room, comparing more of them costs nothing: first those that few lead to, in the rows of their
     // nearest.
     let mut leading = vec![0_usize; n];
     links.iter().filter(|&&link| link != NONE).for_each(|&link| leading[link as usize] += 1);
-    let near: Vec<Vec<Candidate>> = forward
+    let near: Vec<Vec<Scored>> = forward
         .iter()
         .map(|chosen| {
             let mut near = chosen.clone().whole();
-            near.sort_unstable_by(better);
+            near.sort_unstable();
             near
         })
         .collect();
@@ -98,7 +98,7 @@ fn link(
     for want in (0..=stride).step_by(4) {
         for (slot, near) in near.iter().enumerate() {
             while leading[slot] < want && asked[slot] < near.len() {
-                let other = near[asked[slot]].1 as usize;
+                let other = near[asked[slot]].name() as usize;
                 leading[slot] += usize::from(add(&mut links[other * stride..][..stride], slot as u32));
                 asked[slot] += 1;
             }
@@ -106,7 +106,7 @@ fn link(
     }
     links.par_chunks_exact_mut(stride).zip(&forward).for_each(|(row, chosen)| {
         chosen.spare.iter().for_each(|one| {
-            add(row, one.1);
+            add(row, one.name());
         });
     });
     Graph::new(stride, links)
@@ -122,22 +122,26 @@ fn add(row: &mut [u32], slot: u32) -> bool {
 #[derive(Default, Clone)]
 struct Chosen {
     /// Those that no nearer one stands for.
-    kept: Vec<Candidate>,
+    kept: Vec<Scored>,
     /// The nearest of the others.
-    spare: Vec<Candidate>,
+    spare: Vec<Scored>,
 }
 
 impl Chosen {
     /// The neighbour heuristic (Malkov and Yashunin 2018, algorithm 4): a candidate, nearest first, is kept if it is
     /// nearer to the point than to any kept before.
-    fn of(source: CodeSource<'_>, mut candidates: Vec<Candidate>, limit: usize) -> Self {
-        candidates.sort_unstable_by(better);
+    fn of(source: CodeSource<'_>, mut candidates: Vec<Scored>, limit: usize) -> Self {
+        candidates.sort_unstable();
         let mut chosen = Self::default();
         for candidate in candidates {
             if chosen.kept.len() == limit {
                 break;
             }
-            if chosen.kept.iter().all(|other| source.similarity(candidate.1, other.1) < candidate.0) {
+            if chosen
+                .kept
+                .iter()
+                .all(|other| source.similarity(candidate.name(), other.name()) < candidate.score())
+            {
                 chosen.kept.push(candidate);
             } else if chosen.spare.len() < limit {
                 chosen.spare.push(candidate);
@@ -148,7 +152,7 @@ impl Chosen {
     }
 
     /// All of them.
-    fn whole(mut self) -> Vec<Candidate> {
+    fn whole(mut self) -> Vec<Scored> {
         self.kept.append(&mut self.spare);
         self.kept
     }

@@ -54,7 +54,7 @@ impl VectorIndex {
         let equal = if self.residuals.is_some() { EQUAL_READ } else { EQUAL };
         let finds_itself = |&track: &_| -> Result<Option<_>, IndexError> {
             let (query, similarity) = self.with_codes(track, |codes, slot| {
-                let query = self.codec.query_at(codes, slot);
+                let query = self.codec.query_at(self.isa, codes, slot);
                 let similarity = codes.similarity(self.isa, &query, slot);
                 (query, similarity)
             })?;

@@ -18,10 +18,11 @@ use rayon::prelude::*;
 
 use super::checked_file::CheckedFile;
 use super::error::IndexError;
-use super::metric::{IndexMetric, Sphere};
+use super::metric::{IndexMetric, Sphere, at_length_1};
 use super::rotation::rotate;
 use voisin_kernels::Isa;
-use voisin_kernels::dot::{ALIGN, QueryCode};
+use voisin_kernels::dot::best::Scored;
+use voisin_kernels::dot::{ALIGN, Quantised, QueryCode};
 
 /// What stands beside a vector's components.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -248,32 +249,29 @@ impl Codec {
         Meta { scale, offset: (at_mean + missing) as f32 }
     }
 
-    /// As [`Self::quantise`], in f32 and without a branch: a search waits for it.
-    pub(crate) fn query(&self, query: &[f32]) -> PreparedQuery {
-        /// x + this has x's nearest integer in its low bits.
-        const ROUND: f32 = 12_582_912.;
-        let (lifted, factor) = self.space.lift_query(query);
-        let vector: &[f32] = &lifted;
-        let to_unit = (1. / f64::from(sums(vector, vector).max(1e-30)).sqrt()) as f32;
-        let mut centred = vec![0_f32; self.width];
-        for ((y, &x), &mean) in centred.iter_mut().zip(vector).zip(&self.mean) {
-            *y = x * to_unit - mean;
+    /// Checks a query, and quantises it.
+    pub(crate) fn query(&self, isa: Isa, query: &[f32]) -> Result<PreparedQuery, IndexError> {
+        let square = isa.square(query);
+        // Of what has such a square every component is finite, and some are not zero.
+        if query.len() != self.space.dimension || !square.is_normal() {
+            self.space.check(None, query)?;
         }
-        let peak = centred.iter().fold(0_f32, |peak, x| if x.abs() > peak { x.abs() } else { peak });
-        let scale = (peak / 127.).max(f32::MIN_POSITIVE);
-        let step = 1. / scale;
-        let (mut hi, mut lo) = (vec![0_i8; self.width], vec![0_i8; self.width]);
-        for ((hi, lo), &x) in hi.iter_mut().zip(&mut lo).zip(&centred) {
-            let x = x * step;
-            let high = x + ROUND;
-            let low = (x - (high - ROUND)) * 254. + ROUND;
-            *hi = high.to_bits() as i8;
-            *lo = low.to_bits() as i8;
+        Ok(self.prepared(isa, query, square))
+    }
+
+    /// As [`Self::quantise`], in single precision: a search waits for it.
+    fn prepared(&self, isa: Isa, query: &[f32], mut square: f32) -> PreparedQuery {
+        let (mut lifted, factor) = self.space.lift_query(query);
+        if self.space.metric == IndexMetric::Cosine && !(1e-20..=1e20).contains(&square) {
+            lifted = at_length_1(query);
         }
-        let at_mean = f64::from(sums(vector, &self.mean)) * f64::from(to_unit);
+        if let Cow::Owned(lifted) = &lifted {
+            square = isa.square(lifted);
+        }
+        let Quantised { code, scale, at_mean } = isa.quantise(&lifted, square, &self.mean, self.width);
         let plain = if self.space.metric == IndexMetric::Euclidean { query.to_vec() } else { Vec::new() };
-        let prepared = Self::assemble(hi, lo, scale, (at_mean - self.mean_norm2) as f32);
-        PreparedQuery { factor: factor as f32, plain, ..prepared }
+        let offset = (f64::from(at_mean) - self.mean_norm2) as f32;
+        PreparedQuery { code, scale, offset, factor: factor as f32, plain, bits: OnceLock::new() }
     }
 
     /// A query as it is compared with lifted vectors in full.
@@ -284,11 +282,12 @@ impl Codec {
     }
 
     /// A search for the vector at `slot`.
-    pub(crate) fn query_at(&self, codes: &Codes, slot: usize) -> PreparedQuery {
-        match self.space.metric {
-            IndexMetric::Cosine => self.stored_at(codes, slot),
-            _ => self.query(&self.lowered(codes, slot)),
+    pub(crate) fn query_at(&self, isa: Isa, codes: &Codes, slot: usize) -> PreparedQuery {
+        if self.space.metric == IndexMetric::Cosine {
+            return self.stored_at(codes, slot);
         }
+        let vector = self.lowered(codes, slot);
+        self.prepared(isa, &vector, isa.square(&vector))
     }
 
     /// The vector at `slot`, as it was given but for rounding, and at length 1 for cosines.
@@ -302,21 +301,12 @@ impl Codec {
     /// The stored vector at `slot` as a query for what it is itself, lifted.
     pub(crate) fn stored_at(&self, codes: &Codes, slot: usize) -> PreparedQuery {
         let plane = |row: &[u8]| row.iter().map(|&x| (x ^ 0x80) as i8).collect();
-        let meta = codes.meta[slot];
-        let offset = (f64::from(meta.offset) - self.mean_norm2) as f32;
-        Self::assemble(plane(codes.hi_row(slot)), plane(codes.lo_row(slot)), meta.scale, offset)
-    }
-
-    fn assemble(hi: Vec<i8>, lo: Vec<i8>, scale: f32, offset: f32) -> PreparedQuery {
         let sum = |plane: &[i8]| plane.iter().map(|&x| i32::from(x)).sum();
-        PreparedQuery {
-            code: QueryCode { hi_sum: sum(&hi), lo_sum: sum(&lo), hi, lo },
-            scale,
-            offset,
-            factor: 1.,
-            plain: Vec::new(),
-            bits: OnceLock::new(),
-        }
+        let meta = codes.meta[slot];
+        let (hi, lo): (Vec<i8>, Vec<i8>) = (plane(codes.hi_row(slot)), plane(codes.lo_row(slot)));
+        let code = QueryCode { hi_sum: sum(&hi), lo_sum: sum(&lo), hi, lo };
+        let offset = (f64::from(meta.offset) - self.mean_norm2) as f32;
+        PreparedQuery { code, scale: meta.scale, offset, factor: 1., ..PreparedQuery::default() }
     }
 
     /// The vector at `slot` as it is stored; its norm is 1 within 5e-5.
@@ -447,7 +437,7 @@ impl Codes {
         self.lo.part(slot * self.width..(slot + 1) * self.width)
     }
 
-    /// Similarities at 8 bits of the vectors in `slots`, into `out`.
+    /// The vectors in `slots` with their similarities at 8 bits, into `out`.
     #[inline]
     pub(crate) fn similarities8(
         &self,
@@ -455,16 +445,18 @@ impl Codes {
         query: &PreparedQuery,
         slots: &[u32],
         products: &mut Vec<i32>,
-        out: &mut Vec<f32>,
+        out: &mut Vec<Scored>,
     ) {
         if self.hi.unchecked().is_some() {
             slots.iter().for_each(|&slot| _ = self.hi_row(slot as usize));
         }
+        slots.iter().for_each(|&slot| Isa::prefetch(&self.meta, slot as usize));
         isa.dot8_list(self.hi.raw(), slots, &query.code, products);
         out.clear();
         out.extend(slots.iter().zip(products.iter()).map(|(&slot, &product)| {
             let meta = self.meta[slot as usize];
-            product as f32 * (query.scale * meta.scale) + (query.offset + meta.offset)
+            let similarity = product as f32 * (query.scale * meta.scale) + (query.offset + meta.offset);
+            Scored::new(similarity, slot)
         }));
     }
 

@@ -11,7 +11,6 @@ use rayon::prelude::*;
 
 use super::codes::CodeSource;
 use super::quantise::{quantise, unpack};
-use super::top::{Candidate, better};
 use voisin_base::random::hash;
 use voisin_kernels::Isa;
 use voisin_kernels::dot::short::{FINE, SHORT, ShortQuery, empty_blocks, write};
@@ -44,13 +43,19 @@ pub(crate) struct Directions {
 /// A vector along the directions, at 8 bits.
 pub(crate) struct Along {
     pub(crate) code: Vec<i8>,
+    sum: i32,
     pub(crate) factor: f32,
+}
+
+/// Of the components of a code.
+pub(crate) fn sum(code: &[i8]) -> i32 {
+    code.iter().map(|&x| i32::from(x)).sum()
 }
 
 impl Along {
     /// To be compared with codes of so many bits a component.
     pub(crate) fn query(&self, bits: usize) -> ShortQuery<'_> {
-        ShortQuery { code: &self.code, factor: self.factor, bits }
+        ShortQuery { code: &self.code, sum: self.sum, factor: self.factor, bits }
     }
 }
 
@@ -151,7 +156,7 @@ impl Directions {
     pub(crate) fn along(&self, isa: Isa, vector: (&QueryCode, f32)) -> Along {
         let mut code = vec![0; self.len()];
         let factor = self.project(isa, vector, &mut Vec::with_capacity(FINE), &mut code);
-        Along { code, factor }
+        Along { sum: sum(&code), code, factor }
     }
 
     /// The short code of a vector along the directions, and the value of one step of it.
@@ -190,13 +195,13 @@ impl Directions {
             write(&mut blocks, place, &code, scale, source.codes.meta[slot as usize].offset, slot);
         }
         let ranks = |(slot, nearest): &(u32, Vec<u32>)| {
-            let query = source.codec.query_at(source.codes, *slot as usize);
+            let query = source.codec.query_at(source.isa, source.codes, *slot as usize);
             let along = self.along(source.isa, (&query.code, query.scale));
             let mut found = Vec::new();
             source.isa.near(&blocks, along.query(self.bits), f32::NEG_INFINITY, &mut found);
-            found.retain(|one| one.1 != *slot);
-            found.sort_unstable_by(better);
-            let ranks = found.iter().enumerate().filter(|(_, one)| nearest.contains(&one.1));
+            found.retain(|one| one.name() != *slot);
+            found.sort_unstable();
+            let ranks = found.iter().enumerate().filter(|(_, one)| nearest.contains(&one.name()));
             ranks.map(|(rank, _)| rank).collect::<Vec<usize>>()
         };
         let mut ranks: Vec<usize> = tried.nearest.par_iter().flat_map_iter(ranks).collect();
@@ -216,13 +221,12 @@ impl Tried {
         let n = source.codes.len();
         let slots: Vec<u32> = (0..n as u32).step_by(n.div_ceil(TRIED_WITH).max(1)).collect();
         let of = |&slot: &u32| {
-            let query = source.codec.query_at(source.codes, slot as usize);
-            let (mut products, mut similarities) = (Vec::new(), Vec::new());
-            source.codes.similarities8(source.isa, &query, &slots, &mut products, &mut similarities);
-            let mut found: Vec<Candidate> =
-                similarities.into_iter().zip(slots.iter().copied()).filter(|one| one.1 != slot).collect();
-            found.sort_unstable_by(better);
-            (slot, found.iter().take(NEAREST).map(|one| one.1).collect())
+            let query = source.codec.query_at(source.isa, source.codes, slot as usize);
+            let (mut products, mut found) = (Vec::new(), Vec::new());
+            source.codes.similarities8(source.isa, &query, &slots, &mut products, &mut found);
+            found.retain(|one| one.name() != slot);
+            found.sort_unstable();
+            (slot, found.iter().take(NEAREST).map(|one| one.name()).collect())
         };
         let nearest = slots.par_iter().step_by(slots.len().div_ceil(TRIALS).max(1)).map(of).collect();
         Self { slots, nearest }

@@ -11,9 +11,9 @@ use std::sync::OnceLock;
 use rayon::prelude::*;
 
 use super::codes::{CodeSource, Plane, PreparedQuery};
-use super::lists::{BLOCK_BYTES, LANES, Lists, SHORT, Scored, ShortQuery, empty_blocks};
-use super::top::{Candidate, descending, similarity};
+use super::lists::{BLOCK_BYTES, LANES, Lists, SHORT, ShortQuery, empty_blocks};
 use voisin_kernels::Isa;
+use voisin_kernels::dot::best::Scored;
 use voisin_kernels::dot::short;
 
 /// No link.
@@ -42,8 +42,8 @@ pub(crate) struct Graph {
 type Pooled = u64;
 
 #[inline]
-fn pooled((similarity, slot): Candidate) -> Pooled {
-    u64::from(descending(similarity)) << 32 | u64::from(slot) << 1
+fn pooled(one: Scored) -> Pooled {
+    one.key() >> 32 << 32 | u64::from(one.name()) << 1
 }
 
 #[inline]
@@ -51,8 +51,8 @@ fn slot_of(pooled: Pooled) -> u32 {
     pooled as u32 >> 1
 }
 
-fn candidate(pooled: Pooled) -> Candidate {
-    (similarity((pooled >> 32) as u32), slot_of(pooled))
+fn candidate(pooled: Pooled) -> Scored {
+    Scored::from(pooled >> 32 << 32 | u64::from(slot_of(pooled)))
 }
 
 /// Memory of a walk, kept per thread.
@@ -65,8 +65,7 @@ pub(crate) struct GraphWalk {
     fresh: Vec<Pooled>,
     slots: Vec<u32>,
     products: Vec<i32>,
-    similarities: Vec<f32>,
-    found: Vec<Candidate>,
+    found: Vec<Scored>,
 }
 
 thread_local! {
@@ -132,7 +131,7 @@ impl Graph {
         query: &PreparedQuery,
         ef: usize,
         skip: Option<u32>,
-        then: impl FnOnce(&mut [Candidate]) -> R,
+        then: impl FnOnce(&mut [Scored]) -> R,
     ) -> R {
         let blocks = self.blocks(lists);
         WALK.with_borrow_mut(|walk| {
@@ -142,12 +141,10 @@ impl Graph {
             let mut search = Search { graph: self, blocks, isa, short, ef: ef.max(1), next: 0, walk };
             lists.with_nearest(isa, &along, ENTRIES, |list| search.compare(list, skip));
             search.spread(skip);
-            let GraphWalk { pool, slots, products, similarities, found, .. } = walk;
+            let GraphWalk { pool, slots, products, found, .. } = walk;
             slots.clear();
             slots.extend(pool.iter().map(|&one| slot_of(one)));
-            codes.similarities8(isa, query, slots, products, similarities);
-            found.clear();
-            found.extend(similarities.iter().copied().zip(slots.iter().copied()));
+            codes.similarities8(isa, query, slots, products, found);
             then(found)
         })
     }
@@ -169,7 +166,8 @@ impl Search<'_> {
     /// Puts those of `blocks` that are near enough into `walk.scored`.
     fn near(&mut self, blocks: &[u8]) {
         let pool = &self.walk.pool;
-        let limit = if pool.len() == self.ef { candidate(pool[self.ef - 1]).0 } else { f32::NEG_INFINITY };
+        let limit =
+            if pool.len() == self.ef { candidate(pool[self.ef - 1]).score() } else { f32::NEG_INFINITY };
         self.isa.near(blocks, self.short, limit, &mut self.walk.scored);
     }
 
@@ -180,7 +178,7 @@ impl Search<'_> {
         fresh.clear();
         for one in scored.drain(..) {
             let new = pooled(one);
-            if new < limit && Some(one.1) != skip {
+            if new < limit && Some(one.name()) != skip {
                 let at = pool.partition_point(|&old| old < new);
                 if pool.get(at).is_none_or(|&old| old & !FOLLOWED != new) {
                     fresh.push(new);
@@ -259,18 +257,17 @@ fn merge(pool: &mut Vec<Pooled>, fresh: &[Pooled], most: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::top::better;
     use rand::{Rng, SeedableRng};
 
     #[test]
     fn pooled_candidates_sort_by_similarity_then_slot_and_come_back() {
-        let mut all: Vec<Candidate> = [-1., -0.5, -1e-9, 0., 1e-9, 0.3, 0.999_999, 1.]
+        let mut all: Vec<Scored> = [-1., -0.5, -1e-9, 0., 1e-9, 0.3, 0.999_999, 1.]
             .into_iter()
-            .flat_map(|similarity| [0, 1, 77, (1 << 31) - 2].map(|slot| (similarity, slot)))
+            .flat_map(|similarity| [0, 1, 77, (1 << 31) - 2].map(|slot| Scored::new(similarity, slot)))
             .collect();
         let mut keys: Vec<Pooled> = all.iter().copied().map(pooled).collect();
         keys.sort_unstable();
-        all.sort_by(better);
+        all.sort_unstable();
         assert_eq!(keys.iter().map(|&key| candidate(key | FOLLOWED)).collect::<Vec<_>>(), all);
     }
 
@@ -281,8 +278,9 @@ mod tests {
             let mut draw = |from: u32, most: usize| -> Vec<Pooled> {
                 let n = rng.random_range(0..=most);
                 // Few values: many equals.
-                let mut all: Vec<_> =
-                    (0..n as u32).map(|i| pooled((rng.random_range(0..20) as f32, from + i))).collect();
+                let mut all: Vec<_> = (0..n as u32)
+                    .map(|i| pooled(Scored::new(rng.random_range(0..20) as f32, from + i)))
+                    .collect();
                 all.sort_unstable();
                 all
             };

@@ -15,13 +15,13 @@ use std::cell::RefCell;
 use super::codes::{CodeSource, Codes, Plane, PreparedQuery};
 use super::directions::{Along, Directions};
 use super::metric::IndexMetric;
-use super::projections::{Projections, centre_parts};
+use super::projections::Projections;
 use super::residual::Residuals;
 use super::subset::Bitmap;
-use super::top::{Candidate, better, keep_best};
 use voisin_kernels::Isa;
+use voisin_kernels::dot::best::Scored;
 pub use voisin_kernels::dot::short::{
-    BLOCK_BYTES, LANES, NOBODY, SHORT, Scored, ShortQuery, code, empty_blocks, read, write,
+    BLOCK_BYTES, LANES, NOBODY, Near, SHORT, ShortQuery, code, empty_blocks, read, write,
 };
 
 /// Vectors a list at least, on average: lists are padded to whole blocks.
@@ -32,8 +32,14 @@ const LISTS: f64 = 6.;
 const LISTS_OF_ALL_DIRECTIONS: f64 = 2.;
 /// A vector that is handed on to 8 bits costs about as much as so many compared by their short codes.
 const HANDED_ON_COST: usize = 16;
+/// Lists of so many bytes stay in a core's own cache: to read each once for many queries, or to ask ahead for them, saves
+/// nothing then.
+pub(crate) const CACHED: usize = 2 << 20;
 /// Blocks at the start of a list that are asked for while the list before it is compared.
 const FIRST_BLOCKS: usize = 3;
+
+/// Queries that are compared with the same blocks at once.
+const TOGETHER: usize = 4;
 
 /// How much of the lists a search looks at.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -68,6 +74,7 @@ pub(crate) struct Lists {
 struct ListBuffers {
     pool: BestScored,
     ranked: BestScored,
+    ranked_together: [BestScored; TOGETHER],
     /// Of a batch, one for each query.
     pools: Vec<BestScored>,
     /// Lists with the queries that ask for them, as they come and by list.
@@ -75,8 +82,7 @@ struct ListBuffers {
     by_list: Vec<(u32, u32)>,
     slots: Vec<u32>,
     products: Vec<i32>,
-    similarities: Vec<f32>,
-    found: Vec<Candidate>,
+    found: Vec<Scored>,
 }
 
 thread_local! {
@@ -90,12 +96,12 @@ pub(crate) struct BestScored {
     found: Vec<Scored>,
     /// What is below it cannot be among the best.
     limit: f32,
-    keys: Vec<u64>,
+    spare: Vec<Scored>,
 }
 
 impl Default for BestScored {
     fn default() -> Self {
-        Self { most: 0, found: Vec::new(), limit: f32::NEG_INFINITY, keys: Vec::new() }
+        Self { most: 0, found: Vec::new(), limit: f32::NEG_INFINITY, spare: Vec::new() }
     }
 }
 
@@ -107,9 +113,21 @@ impl BestScored {
     }
 
     fn compare(&mut self, isa: Isa, blocks: &[u8], query: ShortQuery<'_>) {
-        isa.near(blocks, query, self.limit, &mut self.found);
-        if self.found.len() >= 2 * self.most + LANES {
-            self.cut();
+        Self::compare_each(isa, blocks, [(self, query)]);
+    }
+
+    /// As [`compare`](Self::compare) for each of some queries of one kind.
+    fn compare_each<const N: usize>(isa: Isa, blocks: &[u8], mut all: [(&mut Self, ShortQuery<'_>); N]) {
+        isa.near_each(
+            blocks,
+            all.each_mut().map(|(best, query)| Near {
+                query: *query,
+                limit: best.limit,
+                out: &mut best.found,
+            }),
+        );
+        for (best, _) in all {
+            best.cut_where_it_pays(isa);
         }
     }
 
@@ -119,21 +137,29 @@ impl BestScored {
         isa.near(blocks, query, self.limit, &mut self.found);
         let mut kept = before;
         for at in before..self.found.len() {
-            if allowed.contains(self.found[at].1 as usize) {
+            if allowed.contains(self.found[at].name() as usize) {
                 self.found.swap(kept, at);
                 kept += 1;
             }
         }
         self.found.truncate(kept);
-        if kept >= 2 * self.most + LANES {
-            self.cut();
+        self.cut_where_it_pays(isa);
+    }
+
+    fn cut(&mut self, isa: Isa) {
+        self.keep(isa, self.most);
+    }
+
+    fn cut_where_it_pays(&mut self, isa: Isa) {
+        if self.found.len() >= 2 * self.most + LANES {
+            self.keep(isa, self.most + self.most / 2);
         }
     }
 
-    fn cut(&mut self) {
-        if self.found.len() > self.most {
-            keep_best(&mut self.found, self.most, &mut self.keys);
-            self.limit = self.found[self.most - 1].0;
+    /// Leaves the best, and of the others so few that there are `most` at most.
+    fn keep(&mut self, isa: Isa, most: usize) {
+        if let Some(bound) = isa.keep_best(&mut self.found, (self.most, most), &mut self.spare) {
+            self.limit = bound.score();
         }
     }
 }
@@ -238,6 +264,14 @@ impl Lists {
         self.blocks.sane_part(self.place(list), sane)
     }
 
+    /// Asks for the first blocks of a list.
+    fn prefetch(&self, list: Scored) {
+        let start = self.starts[list.name() as usize] as usize * BLOCK_BYTES;
+        (0..FIRST_BLOCKS * BLOCK_BYTES)
+            .step_by(64)
+            .for_each(|line| Isa::prefetch(self.blocks.raw(), start + line));
+    }
+
     /// A query along the directions.
     pub(crate) fn along(&self, isa: Isa, query: &PreparedQuery) -> Along {
         self.directions.along(isa, (&query.code, query.scale))
@@ -250,19 +284,25 @@ impl Lists {
 
     /// The nearest `lists` lists, nearest first.
     fn rank(&self, isa: Isa, query: &Along, lists: usize, ranked: &mut BestScored) {
-        ranked.clear(lists.min(self.len()));
-        for part in centre_parts(&self.centres, self.directions.len()) {
-            ranked.compare(isa, part, query.query(8));
+        self.rank_each(isa, [(ranked, query)], lists);
+    }
+
+    /// As [`rank`](Self::rank) for each of some queries.
+    fn rank_each<const N: usize>(&self, isa: Isa, mut all: [(&mut BestScored, &Along); N], lists: usize) {
+        all.iter_mut().for_each(|(ranked, _)| ranked.clear(lists.min(self.len())));
+        let queries = all.each_mut().map(|(ranked, query)| (&mut **ranked, query.query(8)));
+        BestScored::compare_each(isa, &self.centres, queries);
+        for (ranked, _) in all {
+            ranked.cut(isa);
+            ranked.found.sort_unstable();
         }
-        ranked.cut();
-        ranked.found.sort_unstable_by(better);
     }
 
     /// Hands on the blocks of the nearest `lists` lists, nearest first.
     pub(crate) fn with_nearest(&self, isa: Isa, query: &Along, lists: usize, mut then: impl FnMut(&[u8])) {
         BUFFERS.with_borrow_mut(|buffers| {
             self.rank(isa, query, lists, &mut buffers.ranked);
-            buffers.ranked.found.iter().for_each(|&(_, list)| then(self.list(list)));
+            buffers.ranked.found.iter().for_each(|one| then(self.list(one.name())));
         });
     }
 
@@ -310,7 +350,7 @@ impl Lists {
         query: &PreparedQuery,
         reach: Reach,
         skip: Option<u32>,
-        then: impl FnOnce(&mut [Candidate]) -> R,
+        then: impl FnOnce(&mut [Scored]) -> R,
     ) -> R {
         BUFFERS.with_borrow_mut(|buffers| {
             let along = self.along(isa, query);
@@ -318,16 +358,14 @@ impl Lists {
             // One more, for the one that is left out.
             buffers.pool.clear(reach.codes + usize::from(skip.is_some()));
             let ranked = &buffers.ranked.found;
-            self.blocks.expect(ranked.iter().map(|&(_, list)| self.place(list)));
-            for (at, &(_, list)) in ranked.iter().enumerate() {
+            self.blocks.expect(ranked.iter().map(|one| self.place(one.name())));
+            let is_far = self.blocks.len() > CACHED;
+            for (at, list) in ranked.iter().enumerate() {
                 // The kernel asks ahead inside a list.
-                if let Some(&(_, next)) = ranked.get(at + 1) {
-                    let next = self.starts[next as usize] as usize * BLOCK_BYTES;
-                    (0..FIRST_BLOCKS * BLOCK_BYTES)
-                        .step_by(64)
-                        .for_each(|line| Isa::prefetch(self.blocks.raw(), next + line));
+                if let Some(next) = ranked.get(at + 1).filter(|_| is_far) {
+                    self.prefetch(*next);
                 }
-                buffers.pool.compare(isa, self.list(list), self.short(&along));
+                buffers.pool.compare(isa, self.list(list.name()), self.short(&along));
             }
             self.finish(isa, next, query, skip, buffers, then)
         })
@@ -341,7 +379,7 @@ impl Lists {
         query: &PreparedQuery,
         codes: usize,
         allowed: &Bitmap,
-        then: impl FnOnce(&mut [Candidate]) -> R,
+        then: impl FnOnce(&mut [Scored]) -> R,
     ) -> R {
         BUFFERS.with_borrow_mut(|buffers| {
             let along = self.along(isa, query);
@@ -360,24 +398,22 @@ impl Lists {
         query: &PreparedQuery,
         skip: Option<u32>,
         buffers: &mut ListBuffers,
-        then: impl FnOnce(&mut [Candidate]) -> R,
+        then: impl FnOnce(&mut [Scored]) -> R,
     ) -> R {
-        let ListBuffers { pool, slots, products, similarities, found, .. } = buffers;
+        let ListBuffers { pool, slots, products, found, .. } = buffers;
         if let Some(skip) = skip {
-            pool.found.retain(|one| one.1 != skip);
+            pool.found.retain(|one| one.name() != skip);
             pool.most -= 1;
         }
-        pool.cut();
-        found.clear();
+        pool.cut(isa);
         match next {
             Next::Codes(codes) => {
                 slots.clear();
-                slots.extend(pool.found.iter().map(|one| one.1));
-                codes.similarities8(isa, query, slots, products, similarities);
-                found.extend(similarities.iter().copied().zip(slots.iter().copied()));
+                slots.extend(pool.found.iter().map(|one| one.name()));
+                codes.similarities8(isa, query, slots, products, found);
             }
             Next::Residuals(residuals) => {
-                found.extend_from_slice(&pool.found);
+                found.clone_from(&pool.found);
                 residuals.add(isa, query, products, slots, found);
             }
         }
@@ -391,7 +427,7 @@ impl Lists {
         next: Next<'_>,
         queries: &[PreparedQuery],
         reach: Reach,
-        mut then: impl FnMut(usize, &mut [Candidate]) -> R,
+        mut then: impl FnMut(usize, &mut [Scored]) -> R,
     ) -> Vec<R> {
         BUFFERS.with_borrow_mut(|buffers| {
             let along: Vec<Along> = queries.iter().map(|query| self.along(isa, query)).collect();
@@ -403,17 +439,33 @@ impl Lists {
             // For each list, who asks for it: the nearest list of each query goes first, so that limits are soon high.
             asked.clear();
             let mut ends = vec![0_u32; self.len() + 1];
-            for (at, (along, pool)) in along.iter().zip(&mut pools).enumerate() {
-                self.rank(isa, along, reach.lists, &mut buffers.ranked);
+            let mut ask = |at: usize, ranked: &BestScored| {
+                let pool = &mut pools[at];
                 pool.clear(reach.codes);
-                let mut ranked = buffers.ranked.found.iter();
-                if let Some(&(_, nearest)) = ranked.next() {
-                    pool.compare(isa, self.list(nearest), self.short(along));
+                let mut ranked = ranked.found.iter();
+                if let Some(nearest) = ranked.next() {
+                    pool.compare(isa, self.list(nearest.name()), self.short(&along[at]));
                 }
-                for &(_, list) in ranked {
-                    asked.push((list, at as u32));
-                    ends[list as usize + 1] += 1;
+                for list in ranked {
+                    asked.push((list.name(), at as u32));
+                    ends[list.name() as usize + 1] += 1;
                 }
+            };
+            let (together, rest) = along.as_chunks::<TOGETHER>();
+            for (group, queries) in together.iter().enumerate() {
+                let mut queries = queries.iter();
+                let each = buffers.ranked_together.each_mut();
+                self.rank_each(
+                    isa,
+                    each.map(|ranked| (ranked, queries.next().unwrap_or(&along[0]))),
+                    reach.lists,
+                );
+                let ranked = buffers.ranked_together.iter().enumerate();
+                ranked.for_each(|(at, ranked)| ask(group * TOGETHER + at, ranked));
+            }
+            for (at, query) in rest.iter().enumerate() {
+                self.rank(isa, query, reach.lists, &mut buffers.ranked);
+                ask(together.len() * TOGETHER + at, &buffers.ranked);
             }
             (1..ends.len()).for_each(|list| ends[list] += ends[list - 1]);
             by_list.clear();
@@ -423,8 +475,32 @@ impl Lists {
                 by_list[*place as usize] = one;
                 *place += 1;
             }
-            for &(list, at) in &by_list {
-                pools[at as usize].compare(isa, self.list(list), self.short(&along[at as usize]));
+            for asked in by_list.chunk_by(|a, b| a.0 == b.0) {
+                let blocks = self.list(asked[0].0);
+                let (together, rest) = asked.as_chunks::<TOGETHER>();
+                for together in together {
+                    let places = together.map(|(_, at)| at as usize);
+                    if let Ok(pools) = pools.get_disjoint_mut(places) {
+                        let mut queries = places.iter().map(|&at| self.short(&along[at]));
+                        let first = self.short(&along[places[0]]);
+                        BestScored::compare_each(
+                            isa,
+                            blocks,
+                            pools.map(|pool| (pool, queries.next().unwrap_or(first))),
+                        );
+                    }
+                }
+                let (pairs, rest) = rest.as_chunks::<2>();
+                for pair in pairs {
+                    let places = pair.map(|(_, at)| at as usize);
+                    if let Ok([a, b]) = pools.get_disjoint_mut(places) {
+                        let [first, second] = places.map(|at| self.short(&along[at]));
+                        BestScored::compare_each(isa, blocks, [(a, first), (b, second)]);
+                    }
+                }
+                for &(_, at) in rest {
+                    pools[at as usize].compare(isa, blocks, self.short(&along[at as usize]));
+                }
             }
             let mut answers = Vec::with_capacity(queries.len());
             for (at, query) in queries.iter().enumerate() {
@@ -452,17 +528,17 @@ impl Lists {
         let mut ranked = BestScored::default();
         self.rank(isa, &along, self.len(), &mut ranked);
         let mut place = vec![0_usize; self.len()];
-        for (at, &(_, list)) in ranked.found.iter().enumerate() {
-            place[list as usize] = at;
+        for (at, list) in ranked.found.iter().enumerate() {
+            place[list.name() as usize] = at;
         }
         let mut seen = Vec::new();
-        for &(_, list) in ranked.found.iter().take(lists) {
-            isa.near(self.list(list), self.short(&along), f32::NEG_INFINITY, &mut seen);
+        for list in ranked.found.iter().take(lists) {
+            isa.near(self.list(list.name()), self.short(&along), f32::NEG_INFINITY, &mut seen);
         }
-        seen.retain(|one| one.1 != skip);
-        seen.sort_unstable_by(better);
+        seen.retain(|one| one.name() != skip);
+        seen.sort_unstable();
         let rank: std::collections::HashMap<u32, usize> =
-            seen.iter().enumerate().map(|(rank, one)| (one.1, rank)).collect();
+            seen.iter().enumerate().map(|(rank, one)| (one.name(), rank)).collect();
         let of = |slot: &u32| {
             (place[list_of[*slot as usize] as usize], rank.get(slot).copied().unwrap_or(usize::MAX))
         };

@@ -166,10 +166,11 @@ impl Sphere {
         Ok(lifted.into())
     }
 
-    /// What a checked query is compared with, and the factor that makes an inner product of a cosine.
+    /// What a checked query is compared with, and the factor that makes an inner product of a cosine. For cosines it is of any
+    /// length.
     pub(crate) fn lift_query<'a>(&self, query: &'a [f32]) -> (Cow<'a, [f32]>, f64) {
         match self.metric {
-            IndexMetric::Cosine => (at_length_1(query), 1.),
+            IndexMetric::Cosine => (query.into(), 1.),
             IndexMetric::InnerProduct => {
                 let length = norm(query);
                 let unit = query.iter().map(|&x| (f64::from(x) / length) as f32);
@@ -196,13 +197,13 @@ impl Sphere {
     }
 }
 
-/// Whether a vector's length is 1 within [`NORM_TOLERANCE`], by single precision: a search waits for it.
+/// Whether a vector's length is 1 within [`NORM_TOLERANCE`], by single precision.
 fn is_about_1(vector: &[f32]) -> bool {
     (dot_in_lanes::<f32, 16>(vector, vector) - 1.).abs() <= NORM_TOLERANCE as f32
 }
 
 /// A vector of length 1 as it is, any other made one.
-fn at_length_1(vector: &[f32]) -> Cow<'_, [f32]> {
+pub(crate) fn at_length_1(vector: &[f32]) -> Cow<'_, [f32]> {
     if is_about_1(vector) {
         return vector.into();
     }

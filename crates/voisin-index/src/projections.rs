@@ -5,9 +5,9 @@
 use rayon::prelude::*;
 
 use super::codes::CodeSource;
-use super::directions::{Directions, random_bits, whole};
-use super::top::better;
+use super::directions::{Directions, random_bits, sum, whole};
 use voisin_kernels::Isa;
+use voisin_kernels::dot::best::Scored;
 use voisin_kernels::dot::short::{NOBODY, ShortQuery, block_bytes, empty_blocks, write};
 
 /// Vectors a group that centres are found from, at most.
@@ -67,7 +67,7 @@ impl Projections {
 
     pub(crate) fn at(&self, at: usize) -> ShortQuery<'_> {
         let code = &self.codes[at * self.width..][..self.width];
-        ShortQuery { code, factor: self.factors[at], bits: 8 }
+        ShortQuery { code, sum: sum(code), factor: self.factors[at], bits: 8 }
     }
 
     fn rows_mut(&mut self) -> impl IndexedParallelIterator<Item = (&mut [i8], &mut f32)> {
@@ -137,27 +137,23 @@ impl Projections {
         const TOGETHER: usize = 256;
         let mut nearest = vec![0_u32; self.len()];
         nearest.par_chunks_mut(TOGETHER).enumerate().for_each(|(chunk, nearest)| {
-            let mut best = vec![(f32::NEG_INFINITY, NOBODY); nearest.len()];
+            let mut best = vec![Scored::new(f32::NEG_INFINITY, NOBODY); nearest.len()];
             let mut found = Vec::new();
             for part in centre_parts(centres, self.width) {
                 for (at, best) in best.iter_mut().enumerate() {
                     found.clear();
-                    isa.near(part, self.at(TOGETHER * chunk + at), best.0, &mut found);
-                    for &one in &found {
-                        if better(&one, best).is_lt() {
-                            *best = one;
-                        }
-                    }
+                    isa.near(part, self.at(TOGETHER * chunk + at), best.score(), &mut found);
+                    *best = found.iter().fold(*best, |best, &one| best.min(one));
                 }
             }
-            nearest.iter_mut().zip(best).for_each(|(to, best)| *to = best.1);
+            nearest.iter_mut().zip(best).for_each(|(to, best)| *to = best.name());
         });
         nearest
     }
 }
 
 /// Blocks of centres by parts that fit into the first cache.
-pub(crate) fn centre_parts(centres: &[u8], width: usize) -> std::slice::Chunks<'_, u8> {
+fn centre_parts(centres: &[u8], width: usize) -> std::slice::Chunks<'_, u8> {
     let block = block_bytes(width);
     centres.chunks(CENTRES_AT_ONCE / block * block)
 }

@@ -16,8 +16,8 @@ use super::codes::{CodeSource, Plane, PreparedQuery};
 use super::directions::Directions;
 use super::metric::Sphere;
 use super::quantise::{quantise, row_bytes, unpack};
-use super::top::Candidate;
 use voisin_kernels::Isa;
+use voisin_kernels::dot::best::Scored;
 use voisin_kernels::dot::short::SHORT;
 
 /// Bits that a component can have; `None`: vectors are in the index.
@@ -88,7 +88,7 @@ impl Residuals {
         query: &PreparedQuery,
         products: &mut Vec<i32>,
         slots: &mut Vec<u32>,
-        found: &mut [Candidate],
+        found: &mut [Scored],
     ) {
         if self.bits > 0 {
             ROWS.with_borrow_mut(|rows| {
@@ -96,7 +96,7 @@ impl Residuals {
                 rows.resize(found.len() * self.width, 0);
                 let step = row_bytes(self.width, self.bits);
                 let parts =
-                    || found.iter().map(|&(_, slot)| slot as usize * step..(slot as usize + 1) * step);
+                    || found.iter().map(|one| one.name() as usize * step..(one.name() as usize + 1) * step);
                 self.rows.expect(parts());
                 for (to, part) in rows.chunks_exact_mut(self.width).zip(parts()) {
                     unpack(self.rows.part(part), self.bits, to);
@@ -105,11 +105,12 @@ impl Residuals {
                 slots.extend(0..found.len() as u32);
                 isa.dot8_list(rows, slots, &query.code, products);
             });
-            for ((score, slot), &product) in found.iter_mut().zip(products.iter()) {
-                *score += product as f32 * (query.scale * self.scales[*slot as usize]);
+            for (one, &product) in found.iter_mut().zip(products.iter()) {
+                let left = product as f32 * (query.scale * self.scales[one.name() as usize]);
+                *one = Scored::new(one.score() + left, one.name());
             }
         }
-        found.iter_mut().for_each(|one| one.0 += query.offset);
+        found.iter_mut().for_each(|one| *one = Scored::new(one.score() + query.offset, one.name()));
     }
 }
 

@@ -8,12 +8,12 @@ use rayon::prelude::*;
 use voisin_base::track::TrackId;
 
 use super::codes::PreparedQuery;
-use super::top::{Candidate, Top};
+use super::lists::CACHED;
+use super::top::Top;
 use super::ways::Way;
-use super::{IndexError, Neighbor, SearchMode, SearchParams, VectorIndex};
+use voisin_kernels::dot::best::Scored;
 
-/// Lists of so many bytes stay in a core's own cache: to read each once for many queries saves nothing then.
-const CACHED: usize = 2 << 20;
+use super::{IndexError, Neighbor, SearchMode, SearchParams, VectorIndex};
 
 impl VectorIndex {
     /// The `k` tracks most similar to `query`: nearest first, equals by id, none twice.
@@ -25,8 +25,7 @@ impl VectorIndex {
         k: usize,
         params: &SearchParams<'_>,
     ) -> Result<Vec<Neighbor>, IndexError> {
-        self.codec.space.check(None, query)?;
-        self.search_query(&self.codec.query(query), k, params)
+        self.search_query(&self.codec.query(self.isa, query)?, k, params)
     }
 
     /// The `k` tracks most similar to a track of the index, itself left out.
@@ -36,7 +35,7 @@ impl VectorIndex {
         k: usize,
         params: &SearchParams<'_>,
     ) -> Result<Vec<Neighbor>, IndexError> {
-        let query = self.with_codes(track, |codes, slot| self.codec.query_at(codes, slot))?;
+        let query = self.with_codes(track, |codes, slot| self.codec.query_at(self.isa, codes, slot))?;
         let mut found = self.search_query(&query, k.saturating_add(1), params)?;
         found.retain(|neighbor| neighbor.track != track);
         found.truncate(k);
@@ -59,9 +58,8 @@ impl VectorIndex {
         let rows = queries.as_slice().unwrap_or_default();
         let search = |rows: &[f32]| {
             let rows = rows.chunks_exact(dimension);
-            rows.clone().try_for_each(|query| self.codec.space.check(None, query))?;
-            let queries: Vec<PreparedQuery> = rows.map(|query| self.codec.query(query)).collect();
-            self.search_all(&queries, k, params)
+            let queries: Result<Vec<_>, _> = rows.map(|query| self.codec.query(self.isa, query)).collect();
+            self.search_all(&queries?, k, params)
         };
         let found: Vec<_> =
             rows.par_chunks(batch(queries.nrows()) * dimension).map(search).collect::<Result<_, _>>()?;
@@ -75,7 +73,9 @@ impl VectorIndex {
         k: usize,
         params: &SearchParams<'_>,
     ) -> Result<Vec<Vec<Neighbor>>, IndexError> {
-        let query = |&track: &TrackId| self.with_codes(track, |codes, slot| self.codec.query_at(codes, slot));
+        let query = |&track: &TrackId| {
+            self.with_codes(track, |codes, slot| self.codec.query_at(self.isa, codes, slot))
+        };
         let queries = tracks.iter().map(query).collect::<Result<Vec<PreparedQuery>, IndexError>>()?;
         let mut all = self.search_all(&queries, k.saturating_add(1), params)?;
         for (&track, found) in tracks.iter().zip(&mut all) {
@@ -98,7 +98,7 @@ impl VectorIndex {
             let k = k.min(self.len());
             let [base, tail] = self.allowed(params)?;
             if let Some(reach) = self.reach(lists, k, params, &base) {
-                let take = |at: usize, pool: &mut [Candidate]| {
+                let take = |at: usize, pool: &mut [Scored]| {
                     let mut top = Top::new(k);
                     let within = |count: usize| self.reached(reach, count);
                     let within: Option<&dyn Fn(usize) -> bool> =
@@ -107,7 +107,7 @@ impl VectorIndex {
                 };
                 let tops: Vec<_> = if self.residuals.is_some() {
                     // Whatever reads vectors may itself search: no buffers are held meanwhile.
-                    let copy = |_, pool: &mut [Candidate]| pool.to_vec();
+                    let copy = |_, pool: &mut [Scored]| pool.to_vec();
                     let mut pools = lists.nearest_of_all(self.isa, self.next(), queries, reach, copy);
                     pools.iter_mut().enumerate().map(|(at, pool)| take(at, pool)).collect()
                 } else {

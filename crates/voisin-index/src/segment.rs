@@ -7,8 +7,9 @@ use voisin_base::track::TrackId;
 
 use super::codes::{Codec, Codes, Meta, PreparedQuery};
 use super::subset::Bitmap;
-use super::top::{Candidate, Top, better};
+use super::top::Top;
 use voisin_kernels::Isa;
+use voisin_kernels::dot::best::Scored;
 use voisin_kernels::dot::{BLOCK, BitBlocks, BitMatch};
 
 /// Slots multiplied in one call.
@@ -66,8 +67,7 @@ struct ScanBuffers {
     matches: Vec<BitMatch>,
     slots: Vec<u32>,
     products: Vec<i32>,
-    similarities: Vec<f32>,
-    ranked: Vec<(f32, u32)>,
+    ranked: Vec<Scored>,
     histogram: Vec<u32>,
     /// By how much the limit of differing signs rose during the last searches, about. Costs time where it is wrong,
     /// never changes an answer.
@@ -160,9 +160,10 @@ impl Segment {
                     query,
                     &buffers.slots,
                     &mut buffers.products,
-                    &mut buffers.similarities,
+                    &mut buffers.ranked,
                 );
-                for (&slot, &estimate) in buffers.slots.iter().zip(&buffers.similarities) {
+                for one in &buffers.ranked {
+                    let (slot, estimate) = (one.name(), one.score());
                     let slot = slot as usize;
                     let meta = self.codes.meta[slot];
                     if estimate + bound.of(meta.scale, meta.offset) >= top.worst() {
@@ -245,7 +246,7 @@ impl Segment {
         limit: u32,
         buffers: &mut ScanBuffers,
     ) {
-        let ScanBuffers { matches, slots, products, similarities, ranked, .. } = buffers;
+        let ScanBuffers { matches, slots, products, ranked, .. } = buffers;
         slots.clear();
         slots.resize(matches.len(), 0);
         let from = before.map_or(0, |before| before + 1);
@@ -255,9 +256,7 @@ impl Segment {
             n += usize::from((from..=limit).contains(&candidate.distance));
         }
         slots.truncate(n);
-        self.codes.similarities8(isa, query, slots, products, similarities);
-        ranked.clear();
-        ranked.extend(similarities.iter().copied().zip(slots.iter().copied()));
+        self.codes.similarities8(isa, query, slots, products, ranked);
     }
 
     /// For calibration: of each of `slots`, how many live vectors' signs differ from the query's in at most as many
@@ -295,7 +294,7 @@ impl Segment {
 ///
 /// - `soon`: called with the slots that `exact` is likely to be asked for next
 pub(crate) fn rerank(
-    ranked: &mut [Candidate],
+    ranked: &mut [Scored],
     error8: f32,
     top: &mut Top,
     soon: impl Fn(usize),
@@ -304,18 +303,19 @@ pub(crate) fn rerank(
     const FIRST: usize = 64;
     let first = ranked.len().min(FIRST.max(top.k() + top.k() / 4));
     if first < ranked.len() {
-        ranked.select_nth_unstable_by(first, better);
+        ranked.select_nth_unstable(first);
     }
-    let mut last = ranked.first().map(|&(_, slot)| slot as usize);
+    let mut last = ranked.first().map(|one| one.name() as usize);
     let (near, far) = ranked.split_at_mut(first);
-    near.sort_unstable_by(better);
-    near.iter().take(2 * top.k()).for_each(|&(_, slot)| soon(slot as usize));
-    let mut offer = |&(estimate, slot): &(f32, u32)| {
-        let chance = estimate + error8 >= top.worst();
+    near.sort_unstable();
+    near.iter().take(2 * top.k()).for_each(|one| soon(one.name() as usize));
+    let mut offer = |one: &Scored| {
+        let chance = one.score() + error8 >= top.worst();
         if chance {
-            let (similarity, track) = exact(slot as usize);
+            let slot = one.name() as usize;
+            let (similarity, track) = exact(slot);
             if similarity >= top.worst() {
-                last = Some(slot as usize);
+                last = Some(slot);
             }
             top.push(similarity, track);
         }

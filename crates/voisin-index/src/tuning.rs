@@ -10,8 +10,9 @@ use super::graph::Graph;
 use super::lists::{Lists, Next, Reach};
 use super::residual::Residuals;
 use super::segment::{Budget, Segment, SignModel, rerank};
-use super::top::{Candidate, Top, keep_best};
+use super::top::Top;
 use super::types::{ListStats, SearchMode};
+use voisin_kernels::dot::best::Scored;
 
 /// Numbers of neighbours that widths are measured at; in between and beyond, a line through both.
 const AT: [usize; 2] = [10, 100];
@@ -204,7 +205,7 @@ pub(crate) fn measure(
         for (at, k) in AT.into_iter().enumerate() {
             let target = if k == AT[0] { target } else { target.min(0.99) };
             let walk = |width: usize| {
-                move |query: &PreparedQuery, slot: u32, then: &mut dyn FnMut(&mut [Candidate])| {
+                move |query: &PreparedQuery, slot: u32, then: &mut dyn FnMut(&mut [Scored])| {
                     graph.walk(lists, source, query, width, Some(slot), then);
                 }
             };
@@ -231,7 +232,7 @@ fn measure_lists(
     let aim = target + ABOVE * (1. - target);
     let ranks = |nearest: usize| -> Vec<Vec<(usize, usize)>> {
         let of = |trial: &TuningQuery| {
-            let query = source.codec.query_at(source.codes, trial.slot as usize);
+            let query = source.codec.query_at(source.isa, source.codes, trial.slot as usize);
             lists.ranks(source.isa, &query, trial.slot, &trial.nearest[..AT[1]], &list_of, nearest)
         };
         trials.par_iter().map(of).collect()
@@ -271,10 +272,10 @@ fn measure_lists(
         // What was read is compared, however far from the others it seemed.
         let error8 = if residuals.is_some() { f32::INFINITY } else { tuning.error8 };
         let measured = |reach: Reach, reads: usize| {
-            let search = |query: &PreparedQuery, slot: u32, then: &mut dyn FnMut(&mut [Candidate])| {
-                lists.nearest(source.isa, next, query, reach, Some(slot), |pool: &mut [Candidate]| {
+            let search = |query: &PreparedQuery, slot: u32, then: &mut dyn FnMut(&mut [Scored])| {
+                lists.nearest(source.isa, next, query, reach, Some(slot), |pool: &mut [Scored]| {
                     let mut read = pool.to_vec();
-                    keep_best(&mut read, reads, &mut Vec::new());
+                    source.isa.keep_best(&mut read, (reads, reads), &mut Vec::new());
                     then(&mut read);
                 });
             };
@@ -308,7 +309,7 @@ fn measure_lists(
 }
 
 fn trial(source: CodeSource<'_>, base: &Segment, slot: usize) -> TuningQuery {
-    let query = source.codec.query_at(source.codes, slot);
+    let query = source.codec.query_at(source.isa, source.codes, slot);
     let mut top = Top::new(DEPTH + 1);
     base.exact(source.isa, source.codec, &query, &base.live, &mut top);
     let slots = top.into_sorted().into_iter().filter_map(|found| base.ids.binary_search(&found.track).ok());
@@ -331,18 +332,18 @@ struct Errors {
 
 fn measure_cascade(source: CodeSource<'_>, base: &Segment, trials: &[TuningQuery], tuning: &mut Tuning) {
     let errors = |trial: &TuningQuery| {
-        let query = source.codec.query_at(source.codes, trial.slot as usize);
+        let query = source.codec.query_at(source.isa, source.codes, trial.slot as usize);
         let nearest = &trial.nearest[..AT[1]];
-        let (mut products, mut similarities) = (Vec::new(), Vec::new());
-        source.codes.similarities8(source.isa, &query, nearest, &mut products, &mut similarities);
+        let (mut products, mut estimates) = (Vec::new(), Vec::new());
+        source.codes.similarities8(source.isa, &query, nearest, &mut products, &mut estimates);
         let mut errors = Errors::default();
         let signs = base.sign_ranks(source.isa, &query, nearest);
-        for ((&slot, (rank, distance)), estimate) in nearest.iter().zip(signs).zip(similarities) {
+        for ((&slot, (rank, distance)), estimate) in nearest.iter().zip(signs).zip(estimates) {
             let similarity = source.codes.similarity(source.isa, &query, slot as usize);
             let model = SignModel::new(source.codec, &query, source.codes.meta[slot as usize], similarity);
             errors.ranks.push(rank);
             errors.signs.push((distance as f32 - model.mean) / model.deviation.max(1.));
-            errors.error8.push(similarity - estimate);
+            errors.error8.push(similarity - estimate.score());
         }
         errors
     };
@@ -367,13 +368,13 @@ fn measure_cascade(source: CodeSource<'_>, base: &Segment, trials: &[TuningQuery
 /// - `search`: hands on candidates for a query, a slot left out
 fn recall(
     source: CodeSource<'_>,
-    search: impl Fn(&PreparedQuery, u32, &mut dyn FnMut(&mut [Candidate])) + Sync,
+    search: impl Fn(&PreparedQuery, u32, &mut dyn FnMut(&mut [Scored])) + Sync,
     trials: &[TuningQuery],
     k: usize,
     error8: f32,
 ) -> (f64, f64) {
     let one = |trial: &TuningQuery| {
-        let query = source.codec.query_at(source.codes, trial.slot as usize);
+        let query = source.codec.query_at(source.isa, source.codes, trial.slot as usize);
         let mut top = Top::new(k);
         search(&query, trial.slot, &mut |pool| {
             let exact = |slot| (source.codes.similarity(source.isa, &query, slot), TrackId(slot as i64));

@@ -10,8 +10,9 @@ use super::lists::{Lists, Next, Reach};
 use super::metric::IndexMetric;
 use super::segment::{self, Segment};
 use super::subset::Bitmap;
-use super::top::{Candidate, Top, better, keep_best, nearer};
+use super::top::{Top, nearer};
 use voisin_kernels::Isa;
+use voisin_kernels::dot::best::Scored;
 
 use super::{IndexError, Neighbor, SearchMode, SearchParams, VectorIndex};
 
@@ -185,7 +186,9 @@ impl VectorIndex {
             allowed.slots().collect()
         } else {
             let codes = (2 * self.tuning.reach(k).codes).max(reads);
-            lists.nearest_allowed(self.isa, self.next(), query, codes, allowed, |pool| best_of(pool, reads))
+            lists.nearest_allowed(self.isa, self.next(), query, codes, allowed, |pool| {
+                self.best_of(pool, reads)
+            })
         };
         self.offer(std::slice::from_ref(query), slots, std::slice::from_mut(top))
     }
@@ -237,8 +240,8 @@ impl VectorIndex {
             let (isa, next) = (self.isa, self.next());
             let found = if self.residuals.is_some() {
                 // Whatever reads vectors may itself search: no buffers are held meanwhile.
-                let pool = lists.nearest(isa, next, query, reach, None, |pool| pool.to_vec());
-                self.take(query, k, allowed, &pool, within, top)
+                let mut pool = lists.nearest(isa, next, query, reach, None, |pool| pool.to_vec());
+                self.take(query, k, allowed, &mut pool, within, top)
             } else {
                 lists.nearest(isa, next, query, reach, None, |pool| {
                     self.take(query, k, allowed, pool, within, top)
@@ -293,31 +296,29 @@ impl VectorIndex {
         query: &PreparedQuery,
         k: usize,
         allowed: &Bitmap,
-        pool: &[Candidate],
+        pool: &mut [Scored],
         within: Option<&dyn Fn(usize) -> bool>,
         top: &mut Top,
     ) -> Result<bool, IndexError> {
         let all = allowed.count == self.base.len();
-        let mut passing = pool.to_vec();
-        if !all {
-            passing.retain(|&(_, slot)| allowed.contains(slot as usize));
-        }
         // Where the k-th allowed candidate is: without a filter, would a search as wide as this have found all up to
         // there? Not if the filter leaves out what is near the query: another cluster, say.
         let count = k.min(allowed.count).max(1);
-        let last = (passing.len() >= count).then(|| {
-            if all {
-                return count - 1;
-            }
-            let (_, &mut last, _) = passing.select_nth_unstable_by(count - 1, better);
-            pool.iter().filter(|one| better(one, &last).is_lt()).count()
-        });
+        let (passing, last) = if all {
+            let last = (pool.len() >= count).then(|| count - 1);
+            (pool, last)
+        } else {
+            pool.sort_unstable();
+            let mut place = (0..pool.len()).filter(|&at| allowed.contains(pool[at].name() as usize));
+            let last = place.nth(count - 1);
+            (retain(pool, |one| allowed.contains(one.name() as usize)), last)
+        };
         if self.residuals.is_some() {
-            let slots = best_of(&mut passing, self.tuning.reads(k));
+            let slots = self.best_of(passing, self.tuning.reads(k));
             self.offer(std::slice::from_ref(query), slots, std::slice::from_mut(top))?;
         } else {
             segment::rerank(
-                &mut passing,
+                passing,
                 self.tuning.error8,
                 top,
                 |slot| {
@@ -332,11 +333,24 @@ impl VectorIndex {
             (found, _) => found.is_some(),
         })
     }
+
+    /// The slots of the `most` best of `pool`.
+    fn best_of(&self, pool: &[Scored], most: usize) -> Vec<u32> {
+        let mut best = pool.to_vec();
+        let most = most.max(1);
+        self.isa.keep_best(&mut best, (most, most), &mut Vec::new());
+        best.into_iter().map(Scored::name).collect()
+    }
 }
 
-/// The slots of the `most` best of `pool`.
-fn best_of(pool: &mut [Candidate], most: usize) -> Vec<u32> {
-    let mut best = pool.to_vec();
-    keep_best(&mut best, most, &mut Vec::new());
-    best.into_iter().map(|one| one.1).collect()
+/// Those that `keep` says, brought to the front.
+fn retain(pool: &mut [Scored], keep: impl Fn(&Scored) -> bool) -> &mut [Scored] {
+    let mut kept = 0;
+    for at in 0..pool.len() {
+        if keep(&pool[at]) {
+            pool[kept] = pool[at];
+            kept += 1;
+        }
+    }
+    &mut pool[..kept]
 }

@@ -1,9 +1,12 @@
 //! AVX-512: 64 products an instruction by VNNI, eight vectors' sign bits an instruction by VPOPCNTDQ.
 
 use std::arch::x86_64::{
-    __m512i, _MM_HINT_T0, _mm_prefetch, _mm512_add_epi32, _mm512_add_epi64, _mm512_cmple_epu64_mask,
-    _mm512_dpbusd_epi32, _mm512_loadu_si512, _mm512_popcnt_epi64, _mm512_reduce_add_epi32, _mm512_set1_epi8,
-    _mm512_set1_epi64, _mm512_setzero_si512, _mm512_storeu_si512, _mm512_sub_epi32, _mm512_xor_si512,
+    __m512i, _MM_HINT_T0, _mm_add_epi32, _mm_prefetch, _mm_storeu_si128, _mm256_add_epi32,
+    _mm256_castsi256_si128, _mm256_extracti128_si256, _mm512_add_epi32, _mm512_add_epi64,
+    _mm512_castsi512_si256, _mm512_cmple_epu64_mask, _mm512_dpbusd_epi32, _mm512_extracti64x4_epi64,
+    _mm512_loadu_si512, _mm512_popcnt_epi64, _mm512_reduce_add_epi32, _mm512_set1_epi8, _mm512_set1_epi64,
+    _mm512_setzero_si512, _mm512_storeu_si512, _mm512_sub_epi32, _mm512_unpackhi_epi32,
+    _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64, _mm512_xor_si512,
 };
 
 use super::{ALIGN, BLOCK, BitBlocks, BitMatch, QueryCode};
@@ -55,11 +58,7 @@ fn dot8_fixed<const N: usize>(plane: &[u8], ids: &[u32], query: &[i8], sum: i32,
             }
         }
     };
-    ids.iter().take(AHEAD).for_each(|&id| fetch(id));
-    for (i, (&id, out)) in ids.iter().zip(out).enumerate() {
-        if let Some(&ahead) = ids.get(i + AHEAD) {
-            fetch(ahead);
-        }
+    let total = |id: u32| {
         let row = &plane[id as usize * width..][..width];
         let mut even = _mm512_setzero_si512();
         let mut odd = _mm512_setzero_si512();
@@ -67,8 +66,34 @@ fn dot8_fixed<const N: usize>(plane: &[u8], ids: &[u32], query: &[i8], sum: i32,
             even = _mm512_dpbusd_epi32(even, load(&pair[..ALIGN]), q[2 * line]);
             odd = _mm512_dpbusd_epi32(odd, load(&pair[ALIGN..]), q[2 * line + 1]);
         }
-        *out = _mm512_reduce_add_epi32(_mm512_add_epi32(even, odd)) - 128 * sum;
+        _mm512_add_epi32(even, odd)
+    };
+    ids.iter().take(AHEAD).for_each(|&id| fetch(id));
+    let (fours, rest) = ids.as_chunks::<4>();
+    let (sums, rest_sums) = out.as_chunks_mut::<4>();
+    for (i, (four, sums)) in fours.iter().zip(sums).enumerate() {
+        ids.iter().skip(4 * i + AHEAD).take(4).for_each(|&id| fetch(id));
+        *sums = reduce(four.map(&total)).map(|total| total - 128 * sum);
     }
+    for (&id, out) in rest.iter().zip(rest_sums) {
+        *out = _mm512_reduce_add_epi32(total(id)) - 128 * sum;
+    }
+}
+
+/// The sums of the lanes of four registers.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn reduce([a, b, c, d]: [__m512i; 4]) -> [i32; 4] {
+    // In each part of four lanes, two of the four sums, and then all.
+    let pair = |x, y| _mm512_add_epi32(_mm512_unpacklo_epi32(x, y), _mm512_unpackhi_epi32(x, y));
+    let (ab, cd) = (pair(a, b), pair(c, d));
+    let all = _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+    let half = _mm256_add_epi32(_mm512_castsi512_si256(all), _mm512_extracti64x4_epi64::<1>(all));
+    let quarter = _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256::<1>(half));
+    let mut sums = [0; 4];
+    // SAFETY: the array holds 16 bytes.
+    unsafe { _mm_storeu_si128(sums.as_mut_ptr().cast(), quarter) };
+    sums
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx512vpopcntdq")]
@@ -84,11 +109,8 @@ pub(super) fn dot16(hi: &[u8], lo: &[u8], query: &QueryCode) -> [i32; 3] {
         cross = _mm512_dpbusd_epi32(cross, lo, query_hi);
         low = _mm512_dpbusd_epi32(low, lo, query_lo);
     }
-    [
-        _mm512_reduce_add_epi32(high) - 128 * query.hi_sum,
-        _mm512_reduce_add_epi32(_mm512_add_epi32(middle, cross)) - 128 * (query.hi_sum + query.lo_sum),
-        _mm512_reduce_add_epi32(low) - 128 * query.lo_sum,
-    ]
+    let [high, middle, low, _] = reduce([high, _mm512_add_epi32(middle, cross), low, zero]);
+    [high - 128 * query.hi_sum, middle - 128 * (query.hi_sum + query.lo_sum), low - 128 * query.lo_sum]
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx512vpopcntdq")]

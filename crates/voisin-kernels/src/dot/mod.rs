@@ -13,10 +13,14 @@ use crate::isa::Set;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+pub mod best;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod portable;
+mod query;
 pub mod short;
+
+pub use query::Quantised;
 
 /// Vectors per block of sign bits.
 pub const BLOCK: usize = 8;
@@ -60,24 +64,24 @@ pub struct BitBlocks<'a> {
 }
 
 macro_rules! dispatch {
-    ($isa:expr, $name:ident $(::<$bytes:ident>)? ( $($argument:expr),* )) => {
+    ($isa:expr, $name:ident $(::<$($size:ident),+>)? ( $($argument:expr),* )) => {
         match $isa.set() {
             #[cfg(target_arch = "x86_64")]
             Set::Avx512 { integers: true, .. } => {
                 // SAFETY: an `Isa` is only made for what the processor has; this one has VNNI and VPOPCNTDQ too.
-                unsafe { avx512::$name$(::<$bytes>)?($($argument),*) }
+                unsafe { avx512::$name$(::<$($size),+>)?($($argument),*) }
             }
             #[cfg(target_arch = "x86_64")]
             Set::Avx512 { .. } | Set::Avx2 => {
                 // SAFETY: an `Isa` is only made for what the processor has; with AVX-512 comes AVX2.
-                unsafe { avx2::$name$(::<$bytes>)?($($argument),*) }
+                unsafe { avx2::$name$(::<$($size),+>)?($($argument),*) }
             }
             #[cfg(target_arch = "aarch64")]
             Set::Neon => {
                 // SAFETY: an `Isa` is only made for what the processor has.
-                unsafe { neon::$name$(::<$bytes>)?($($argument),*) }
+                unsafe { neon::$name$(::<$($size),+>)?($($argument),*) }
             }
-            Set::Portable => portable::$name$(::<$bytes>)?($($argument),*),
+            Set::Portable => portable::$name$(::<$($size),+>)?($($argument),*),
         }
     };
 }

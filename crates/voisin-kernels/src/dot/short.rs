@@ -10,6 +10,7 @@
 //! `Σ code · query · scale · factor + offset`: an exact sum of integers, then two products and a sum, each rounded by
 //! itself, so every instruction set gives the same bits.
 
+use super::best::Scored;
 use super::dispatch;
 use crate::Isa;
 use crate::isa::Set;
@@ -44,20 +45,18 @@ pub const fn block_bytes(code: usize) -> usize {
 pub struct ShortQuery<'a> {
     /// The components, one signed byte each: 64 or 256.
     pub code: &'a [i8],
+    /// Sum of `code`.
+    pub sum: i32,
     /// Value of one step of `code`.
     pub factor: f32,
     /// Bits of a component of the codes: 8, or 2 where there are 256.
     pub bits: usize,
 }
 
-impl ShortQuery<'_> {
+impl<'a> ShortQuery<'a> {
     /// The components by four, as the groups of a block.
-    fn groups(&self) -> &[[i8; 4]] {
+    fn groups(self) -> &'a [[i8; 4]] {
         self.code.as_chunks().0
-    }
-
-    fn sum(&self) -> i32 {
-        self.code.iter().map(|&x| i32::from(x)).sum()
     }
 }
 
@@ -70,9 +69,6 @@ const fn groups(block: usize) -> usize {
 fn word(group: [i8; 4]) -> i32 {
     i32::from_le_bytes(group.map(|x| x as u8))
 }
-
-/// A vector by its name, with its score.
-pub type Scored = (f32, u32);
 
 /// Blocks of nobody, room for `n` codes of so many bytes.
 pub fn empty_blocks(n: usize, code: usize) -> Vec<u8> {
@@ -110,26 +106,44 @@ pub fn read(block: &[u8], lane: usize) -> (f32, f32, u32) {
     (f32::from_le_bytes(at(SCALES)), f32::from_le_bytes(at(OFFSETS)), u32::from_le_bytes(at(NAMES)))
 }
 
+/// What vectors are compared with, and where those go that are near.
+pub struct Near<'a> {
+    /// The query.
+    pub query: ShortQuery<'a>,
+    /// The least score.
+    pub limit: f32,
+    /// Every vector of this score is appended.
+    pub out: &'a mut Vec<Scored>,
+}
+
 impl Isa {
     /// Appends every vector of `blocks` whose score is at least `limit`.
     #[inline]
     pub fn near(self, blocks: &[u8], query: ShortQuery<'_>, limit: f32, out: &mut Vec<Scored>) {
+        self.near_each(blocks, [Near { query, limit, out }]);
+    }
+
+    /// As [`near`](Self::near) for each of some queries of one kind, which read the blocks together.
+    #[inline]
+    pub fn near_each<const N: usize>(self, blocks: &[u8], to: [Near<'_>; N]) {
         /// Constants are divided by at once.
         fn check<const BYTES: usize>(blocks: &[u8]) {
             assert!(blocks.len().is_multiple_of(BYTES), "whole blocks of {BYTES} bytes");
         }
-        match (query.code.len(), query.bits) {
+        let Some(first) = to.first().map(|to| (to.query.code.len(), to.query.bits)) else { return };
+        assert!(to.iter().all(|to| (to.query.code.len(), to.query.bits) == first), "queries of one kind");
+        match first {
             (SHORT, 8) => {
                 check::<BLOCK_BYTES>(blocks);
-                dispatch!(self, near::<BLOCK_BYTES>(blocks, query, limit, out));
+                dispatch!(self, near::<BLOCK_BYTES, N>(blocks, to));
             }
             (FINE, 8) => {
                 check::<FINE_BLOCK_BYTES>(blocks);
-                dispatch!(self, near::<FINE_BLOCK_BYTES>(blocks, query, limit, out));
+                dispatch!(self, near::<FINE_BLOCK_BYTES, N>(blocks, to));
             }
             (FINE, 2) => {
                 check::<BLOCK_BYTES>(blocks);
-                dispatch!(self, near_fields(blocks, query, limit, out));
+                dispatch!(self, near_fields::<N>(blocks, to));
             }
             (components, bits) => panic!("{components} components of {bits} bits"),
         }
@@ -149,20 +163,19 @@ fn collect<const BYTES: usize>(
         near &= near - 1;
         let name = read(block, lane).2;
         if name != NOBODY {
-            out.push((scores[lane], name));
+            out.push(Scored::new(scores[lane], name));
         }
     }
 }
 
 mod portable {
-    use super::{BLOCK_BYTES, FIELDS, GROUP, LANES, SHORT, Scored, ShortQuery, collect, read};
+    use super::{BLOCK_BYTES, FIELDS, GROUP, LANES, Near, SHORT, Scored, ShortQuery, collect, read};
 
-    pub(super) fn near<const BYTES: usize>(
-        blocks: &[u8],
-        query: ShortQuery<'_>,
-        limit: f32,
-        out: &mut Vec<Scored>,
-    ) {
+    pub(super) fn near<const BYTES: usize, const N: usize>(blocks: &[u8], to: [Near<'_>; N]) {
+        to.into_iter().for_each(|to| near_one::<BYTES>(blocks, to));
+    }
+
+    fn near_one<const BYTES: usize>(blocks: &[u8], Near { query, limit, out }: Near<'_>) {
         for block in blocks.as_chunks::<BYTES>().0 {
             let mut sums = [0_i32; LANES];
             for (codes, query) in block.chunks_exact(GROUP).zip(query.code.chunks_exact(4)) {
@@ -176,7 +189,11 @@ mod portable {
         }
     }
 
-    pub(super) fn near_fields(blocks: &[u8], query: ShortQuery<'_>, limit: f32, out: &mut Vec<Scored>) {
+    pub(super) fn near_fields<const N: usize>(blocks: &[u8], to: [Near<'_>; N]) {
+        to.into_iter().for_each(|to| near_fields_one(blocks, to));
+    }
+
+    fn near_fields_one(blocks: &[u8], Near { query, limit, out }: Near<'_>) {
         for block in blocks.as_chunks::<BLOCK_BYTES>().0 {
             let mut sums = [0_i32; LANES];
             for (field, query) in query.code.chunks_exact(SHORT).enumerate().take(FIELDS) {
@@ -214,14 +231,19 @@ mod portable {
 #[cfg(target_arch = "x86_64")]
 mod avx512 {
     use std::arch::x86_64::{
-        __m512, __m512i, _CMP_GE_OQ, _MM_HINT_T0, _mm_prefetch, _mm512_add_epi32, _mm512_add_ps,
-        _mm512_and_si512, _mm512_cmp_ps_mask, _mm512_cvtepi32_ps, _mm512_dpbusd_epi32, _mm512_loadu_ps,
-        _mm512_loadu_si512, _mm512_mul_ps, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps,
-        _mm512_setzero_si512, _mm512_srai_epi32, _mm512_storeu_ps,
+        __m256i, __m512, __m512i, _CMP_GE_OQ, _MM_HINT_T0, _mm_prefetch, _mm512_add_epi32, _mm512_add_ps,
+        _mm512_and_si512, _mm512_castps_si512, _mm512_castsi512_si256, _mm512_cmp_ps_mask,
+        _mm512_cmpneq_epi32_mask, _mm512_cvtepi32_ps, _mm512_cvtepu32_epi64, _mm512_dpbusd_epi32,
+        _mm512_extracti64x4_epi64, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_maskz_compress_epi64,
+        _mm512_mul_ps, _mm512_or_si512, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps,
+        _mm512_setzero_si512, _mm512_slli_epi64, _mm512_srai_epi32, _mm512_storeu_si512,
+        _mm512_ternarylogic_epi32,
     };
 
+    use std::array::from_fn;
+
     use super::{
-        BLOCK_BYTES, FIELDS, GROUP, LANES, OFFSETS, SCALES, SHORT, Scored, ShortQuery, collect, groups, word,
+        BLOCK_BYTES, FIELDS, GROUP, LANES, NAMES, NOBODY, Near, OFFSETS, SCALES, SHORT, groups, word,
     };
 
     /// Blocks asked for ahead of the one being compared.
@@ -243,94 +265,134 @@ mod avx512 {
         unsafe { _mm512_loadu_ps(line.as_ptr().cast()) }
     }
 
-    /// - `sum`: products of a block's codes with the query's
+    /// - `sums`: products of a block's codes with those of each query
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx512vpopcntdq")]
-    fn with_sums<const BYTES: usize>(
+    fn with_sums<const BYTES: usize, const N: usize>(
         blocks: &[u8],
-        query: ShortQuery<'_>,
-        limit: f32,
-        out: &mut Vec<Scored>,
-        sum: impl Fn(&[u8; BYTES]) -> __m512i,
+        to: &mut [Near<'_>; N],
+        sums: impl Fn(&[u8; BYTES]) -> [__m512i; N],
     ) {
-        let (factor, limit) = (_mm512_set1_ps(query.factor), _mm512_set1_ps(limit));
-        let mut scores = [0_f32; LANES];
+        // Room for all: what is near is written eight at a time.
+        to.iter_mut().for_each(|to| to.out.reserve(blocks.len() / BYTES * LANES));
+        let terms: [(__m512, __m512); N] =
+            from_fn(|at| (_mm512_set1_ps(to[at].query.factor), _mm512_set1_ps(to[at].limit)));
         for (b, block) in blocks.as_chunks::<BYTES>().0.iter().enumerate() {
             let ahead = (b + AHEAD) * BYTES;
-            if ahead + BYTES <= blocks.len() {
+            // Centres are in the second cache, and read one after the other.
+            if BYTES == BLOCK_BYTES && ahead + BYTES <= blocks.len() {
                 for line in 0..BYTES / 64 {
                     // SAFETY: inside the slice; and a prefetch does not access memory.
                     unsafe { _mm_prefetch::<_MM_HINT_T0>(blocks.as_ptr().add(ahead + 64 * line).cast()) };
                 }
             }
-            let step = _mm512_mul_ps(floats(block, SCALES), factor);
-            let product = _mm512_mul_ps(_mm512_cvtepi32_ps(sum(block)), step);
-            let score = _mm512_add_ps(product, floats(block, OFFSETS));
-            let near = _mm512_cmp_ps_mask::<_CMP_GE_OQ>(score, limit);
-            if near != 0 {
-                // SAFETY: the array holds 64 bytes.
-                unsafe { _mm512_storeu_ps(scores.as_mut_ptr(), score) };
-                collect(block, u32::from(near), &scores, out);
+            let (scales, offsets) = (floats(block, SCALES), floats(block, OFFSETS));
+            for ((to, (factor, limit)), sum) in to.iter_mut().zip(terms).zip(sums(block)) {
+                let step = _mm512_mul_ps(scales, factor);
+                let score = _mm512_add_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(sum), step), offsets);
+                let near = _mm512_cmp_ps_mask::<_CMP_GE_OQ>(score, limit);
+                if near != 0 {
+                    let names = load(block, block.len() - NAMES);
+                    let near = near & _mm512_cmpneq_epi32_mask(names, _mm512_set1_epi32(NOBODY as i32));
+                    for (keys, near) in keys(score, names).into_iter().zip([near as u8, (near >> 8) as u8]) {
+                        let end = to.out.len();
+                        // SAFETY: there is room for the sixteen vectors of each block; before this half at most 16 `b`, and
+                        // 8 of this block, were written.
+                        unsafe {
+                            let place = to.out.as_mut_ptr().add(end);
+                            _mm512_storeu_si512(place.cast(), _mm512_maskz_compress_epi64(near, keys));
+                            to.out.set_len(end + near.count_ones() as usize);
+                        }
+                    }
+                }
             }
         }
     }
 
+    /// [`Scored`] of sixteen scores and names.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn keys(score: __m512, names: __m512i) -> [__m512i; 2] {
+        /// `!(a ^ (b | c))`
+        const DESCENDING: i32 = 0b1110_0001;
+        let bits = _mm512_castps_si512(score);
+        let (negative, top) = (_mm512_srai_epi32::<31>(bits), _mm512_set1_epi32(i32::MIN));
+        let descending = _mm512_ternarylogic_epi32::<DESCENDING>(bits, negative, top);
+        let key = |descending: __m256i, names: __m256i| {
+            let high = _mm512_slli_epi64::<32>(_mm512_cvtepu32_epi64(descending));
+            _mm512_or_si512(high, _mm512_cvtepu32_epi64(names))
+        };
+        let (upper, upper_names) =
+            (_mm512_extracti64x4_epi64::<1>(descending), _mm512_extracti64x4_epi64::<1>(names));
+        [key(_mm512_castsi512_si256(descending), _mm512_castsi512_si256(names)), key(upper, upper_names)]
+    }
+
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx512vpopcntdq")]
-    pub(super) fn near<const BYTES: usize>(
-        blocks: &[u8],
-        query: ShortQuery<'_>,
-        limit: f32,
-        out: &mut Vec<Scored>,
-    ) {
+    pub(super) fn near<const BYTES: usize, const N: usize>(blocks: &[u8], mut to: [Near<'_>; N]) {
         /// Groups of a query that stay in registers.
         const HELD: usize = 16;
+        /// Sums that do not wait for each other.
+        const CHAINS: usize = 4;
         let zero = _mm512_setzero_si512();
-        let q = &query.groups()[..const { groups(BYTES) }];
+        let queries: [&[[i8; 4]]; N] = from_fn(|at| &to[at].query.groups()[..const { groups(BYTES) }]);
+        let is_held = const { N == 1 && groups(BYTES) <= HELD };
         let mut held = [zero; HELD];
-        for group in 0..HELD {
-            held[group] = _mm512_set1_epi32(word(q[group]));
+        if is_held {
+            for group in 0..HELD {
+                held[group] = _mm512_set1_epi32(word(queries[0][group]));
+            }
         }
         // What the bias of the codes adds to each sum is taken back.
-        let bias = _mm512_set1_epi32(-128 * query.sum());
-        with_sums::<BYTES>(blocks, query, limit, out, move |block| {
-            let mut sums = [bias, zero, zero, zero];
+        let bias: [__m512i; N] = from_fn(|at| _mm512_set1_epi32(-128 * to[at].query.sum));
+        with_sums::<BYTES, N>(blocks, &mut to, move |block| {
+            let mut sums = [[zero; CHAINS]; N];
             for group in 0..const { groups(BYTES) } {
-                let q = if const { groups(BYTES) <= HELD } {
-                    held[group]
-                } else {
-                    _mm512_set1_epi32(word(q[group]))
-                };
-                let sum = &mut sums[group % 4];
-                *sum = _mm512_dpbusd_epi32(*sum, load(block, GROUP * group), q);
+                let codes = load(block, GROUP * group);
+                for at in 0..N {
+                    let q = if is_held { held[group] } else { _mm512_set1_epi32(word(queries[at][group])) };
+                    let sum = &mut sums[at][group % const { CHAINS.div_ceil(N) }];
+                    *sum = _mm512_dpbusd_epi32(*sum, codes, q);
+                }
             }
-            _mm512_add_epi32(_mm512_add_epi32(sums[0], sums[1]), _mm512_add_epi32(sums[2], sums[3]))
+            let total = |at: usize| {
+                let [a, b, c, d] = sums[at];
+                let all = _mm512_add_epi32(_mm512_add_epi32(a, b), _mm512_add_epi32(c, d));
+                _mm512_add_epi32(all, bias[at])
+            };
+            from_fn(total)
         });
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx512vpopcntdq")]
-    pub(super) fn near_fields(blocks: &[u8], query: ShortQuery<'_>, limit: f32, out: &mut Vec<Scored>) {
+    pub(super) fn near_fields<const N: usize>(blocks: &[u8], mut to: [Near<'_>; N]) {
         const GROUPS: usize = SHORT / 4;
         let zero = _mm512_setzero_si512();
-        let q = &query.groups()[..FIELDS * GROUPS];
+        let queries: [&[[i8; 4]]; N] = from_fn(|at| &to[at].query.groups()[..FIELDS * GROUPS]);
         let masks = [3, 12, 48, -64].map(|mask| _mm512_set1_epi8(mask));
-        let bias = _mm512_set1_epi32(-3 * query.sum());
-        with_sums::<BLOCK_BYTES>(blocks, query, limit, out, move |block| {
+        let bias: [__m512i; N] = from_fn(|at| _mm512_set1_epi32(-3 * to[at].query.sum));
+        with_sums::<BLOCK_BYTES, N>(blocks, &mut to, move |block| {
             // A field where it stands is its value times 4^field.
-            let mut sums = [zero; FIELDS];
+            let mut sums = [[zero; FIELDS]; N];
             for group in 0..GROUPS {
                 let codes = load(block, GROUP * group);
                 for field in 0..FIELDS {
                     let codes = _mm512_and_si512(codes, masks[field]);
-                    let q = _mm512_set1_epi32(word(q[GROUPS * field + group]));
-                    sums[field] = _mm512_dpbusd_epi32(sums[field], codes, q);
+                    for at in 0..N {
+                        let q = _mm512_set1_epi32(word(queries[at][GROUPS * field + group]));
+                        sums[at][field] = _mm512_dpbusd_epi32(sums[at][field], codes, q);
+                    }
                 }
             }
-            let (second, third) = (_mm512_srai_epi32::<2>(sums[1]), _mm512_srai_epi32::<4>(sums[2]));
-            let sum = _mm512_add_epi32(
-                _mm512_add_epi32(sums[0], second),
-                _mm512_add_epi32(third, _mm512_srai_epi32::<6>(sums[3])),
-            );
-            _mm512_add_epi32(bias, _mm512_add_epi32(sum, sum))
+            let total = |at: usize| {
+                let [first, second, third, fourth] = sums[at];
+                let (second, third) = (_mm512_srai_epi32::<2>(second), _mm512_srai_epi32::<4>(third));
+                let sum = _mm512_add_epi32(
+                    _mm512_add_epi32(first, second),
+                    _mm512_add_epi32(third, _mm512_srai_epi32::<6>(fourth)),
+                );
+                _mm512_add_epi32(bias[at], _mm512_add_epi32(sum, sum))
+            };
+            from_fn(total)
         });
     }
 }
@@ -346,7 +408,8 @@ mod avx2 {
     };
 
     use super::{
-        BLOCK_BYTES, FIELDS, GROUP, LANES, OFFSETS, SCALES, SHORT, Scored, ShortQuery, collect, groups, word,
+        BLOCK_BYTES, FIELDS, GROUP, LANES, Near, OFFSETS, SCALES, SHORT, Scored, ShortQuery, collect, groups,
+        word,
     };
 
     #[inline]
@@ -392,12 +455,12 @@ mod avx2 {
     }
 
     #[target_feature(enable = "avx2")]
-    pub(super) fn near<const BYTES: usize>(
-        blocks: &[u8],
-        query: ShortQuery<'_>,
-        limit: f32,
-        out: &mut Vec<Scored>,
-    ) {
+    pub(super) fn near<const BYTES: usize, const N: usize>(blocks: &[u8], to: [Near<'_>; N]) {
+        to.into_iter().for_each(|to| near_one::<BYTES>(blocks, to));
+    }
+
+    #[target_feature(enable = "avx2")]
+    fn near_one<const BYTES: usize>(blocks: &[u8], Near { query, limit, out }: Near<'_>) {
         let q = &query.groups()[..const { groups(BYTES) }];
         let (bias, ones) = (_mm256_set1_epi8(-128), _mm256_set1_epi16(1));
         with_sums::<BYTES>(blocks, query, limit, out, |block, half| {
@@ -414,13 +477,18 @@ mod avx2 {
     }
 
     #[target_feature(enable = "avx2")]
-    pub(super) fn near_fields(blocks: &[u8], query: ShortQuery<'_>, limit: f32, out: &mut Vec<Scored>) {
+    pub(super) fn near_fields<const N: usize>(blocks: &[u8], to: [Near<'_>; N]) {
+        to.into_iter().for_each(|to| near_fields_one(blocks, to));
+    }
+
+    #[target_feature(enable = "avx2")]
+    fn near_fields_one(blocks: &[u8], Near { query, limit, out }: Near<'_>) {
         const GROUPS: usize = SHORT / 4;
         /// Groups whose sums stay within 16 bits: 4 · 2 · 3 · 127 each.
         const TOGETHER: usize = 8;
         let q = &query.groups()[..FIELDS * GROUPS];
         let (low, ones) = (_mm256_set1_epi8(3), _mm256_set1_epi16(1));
-        let bias = _mm256_set1_epi32(-3 * query.sum());
+        let bias = _mm256_set1_epi32(-3 * query.sum);
         with_sums::<BLOCK_BYTES>(blocks, query, limit, out, |block, half| {
             let mut sum = _mm256_setzero_si256();
             for first in (0..GROUPS).step_by(TOGETHER) {
@@ -454,7 +522,7 @@ mod neon {
         vreinterpretq_s8_s32, vreinterpretq_s8_u8, vshrq_n_u8, vst1q_s32,
     };
 
-    use super::{BLOCK_BYTES, FIELDS, GROUP, LANES, SHORT, Scored, ShortQuery, groups, portable, word};
+    use super::{BLOCK_BYTES, FIELDS, GROUP, LANES, Near, SHORT, groups, portable, word};
 
     #[inline]
     #[target_feature(enable = "neon")]
@@ -465,12 +533,12 @@ mod neon {
     }
 
     #[target_feature(enable = "neon")]
-    pub(super) fn near<const BYTES: usize>(
-        blocks: &[u8],
-        query: ShortQuery<'_>,
-        limit: f32,
-        out: &mut Vec<Scored>,
-    ) {
+    pub(super) fn near<const BYTES: usize, const N: usize>(blocks: &[u8], to: [Near<'_>; N]) {
+        to.into_iter().for_each(|to| near_one::<BYTES>(blocks, to));
+    }
+
+    #[target_feature(enable = "neon")]
+    fn near_one<const BYTES: usize>(blocks: &[u8], Near { query, limit, out }: Near<'_>) {
         let q = &query.groups()[..const { groups(BYTES) }];
         for block in blocks.as_chunks::<BYTES>().0 {
             let mut sums = [0_i32; LANES];
@@ -492,11 +560,16 @@ mod neon {
     }
 
     #[target_feature(enable = "neon")]
-    pub(super) fn near_fields(blocks: &[u8], query: ShortQuery<'_>, limit: f32, out: &mut Vec<Scored>) {
+    pub(super) fn near_fields<const N: usize>(blocks: &[u8], to: [Near<'_>; N]) {
+        to.into_iter().for_each(|to| near_fields_one(blocks, to));
+    }
+
+    #[target_feature(enable = "neon")]
+    fn near_fields_one(blocks: &[u8], Near { query, limit, out }: Near<'_>) {
         const GROUPS: usize = SHORT / 4;
         let q = &query.groups()[..FIELDS * GROUPS];
         let three = vdupq_n_u8(3);
-        let bias = vdupq_n_s32(-3 * query.sum());
+        let bias = vdupq_n_s32(-3 * query.sum);
         for block in blocks.as_chunks::<BLOCK_BYTES>().0 {
             let mut sums = [0_i32; LANES];
             for (quarter, sums) in sums.chunks_exact_mut(4).enumerate() {
@@ -559,24 +632,41 @@ mod tests {
                 let code: Vec<i8> = (0..bytes * 8 / bits)
                     .map(|_| extreme.unwrap_or_else(|| rng.random_range(-127..=127)))
                     .collect();
-                let query = ShortQuery { code: &code, factor: 0.01, bits };
+                let sum = code.iter().map(|&x| i32::from(x)).sum();
+                let query = ShortQuery { code: &code, sum, factor: 0.01, bits };
                 let all: Vec<Scored> = codes
                     .iter()
                     .zip(1000..)
                     .map(|((x, scale, offset), name)| {
                         let sum: i32 = x.iter().zip(&code).map(|(&x, &q)| x * i32::from(q)).sum();
-                        (sum as f32 * (scale * query.factor) + offset, name)
+                        Scored::new(sum as f32 * (scale * query.factor) + offset, name)
                     })
                     .collect();
-                let mut sorted: Vec<f32> = all.iter().map(|one| one.0).collect();
+                let mut sorted: Vec<f32> = all.iter().map(|one| one.score()).collect();
                 sorted.sort_by(f32::total_cmp);
-                for limit in [f32::NEG_INFINITY, sorted[n / 2], sorted[n - 1], f32::INFINITY] {
-                    let want: Vec<Scored> = all.iter().copied().filter(|one| one.0 >= limit).collect();
-                    for isa in Isa::available() {
-                        let mut got = Vec::new();
-                        isa.near(&blocks, query, limit, &mut got);
-                        assert_eq!(got, want, "{isa:?} {bytes} {bits} {extreme:?} {limit}");
+                let limits = [f32::NEG_INFINITY, sorted[n / 2], sorted[n - 1], f32::INFINITY];
+                let want = limits.map(|limit| -> Vec<Scored> {
+                    all.iter().copied().filter(|one| one.score() >= limit).collect()
+                });
+                for isa in Isa::available() {
+                    let (mut got, mut each) = ([const { Vec::new() }; 4], [const { Vec::new() }; 4]);
+                    for (&limit, out) in limits.iter().zip(&mut got) {
+                        isa.near(&blocks, query, limit, out);
                     }
+                    assert_eq!(got, want, "{isa:?} {bytes} {bits} {extreme:?}");
+                    // Four queries together, each with a limit and a factor of its own.
+                    let mut factors = [1., 1., 2., 0.5].into_iter().zip(limits);
+                    let together = each.each_mut().map(|out| {
+                        let (factor, limit) = factors.next().expect("four");
+                        Near { query: ShortQuery { factor: factor * query.factor, ..query }, limit, out }
+                    });
+                    isa.near_each(&blocks, together);
+                    let mut alone = [const { Vec::new() }; 4];
+                    for ((factor, limit), out) in [1., 1., 2., 0.5].into_iter().zip(limits).zip(&mut alone) {
+                        let query = ShortQuery { factor: factor * query.factor, ..query };
+                        Isa::PORTABLE.near(&blocks, query, limit, out);
+                    }
+                    assert_eq!(each, alone, "{isa:?} {bytes} {bits} {extreme:?}");
                 }
             }
         }

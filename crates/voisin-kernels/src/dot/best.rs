@@ -1,0 +1,242 @@
+//! Names with scores as whole numbers, and the best of many.
+
+use std::fmt;
+
+use crate::Isa;
+#[cfg(target_arch = "x86_64")]
+use crate::isa::Set;
+
+/// A vector by its name, with its score: better ones are smaller, by [`f32::total_cmp`] and then the lower name.
+///
+/// One number, so that many are compared and sorted without branches.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(transparent)]
+pub struct Scored(u64);
+
+impl Scored {
+    /// A name with its score.
+    #[inline]
+    pub fn new(score: f32, name: u32) -> Self {
+        let bits = score.to_bits();
+        // Of positive numbers larger bits are larger, of negative ones smaller.
+        let descending = !(bits ^ ((bits as i32 >> 31) as u32 | 1 << 31));
+        Self(u64::from(descending) << 32 | u64::from(name))
+    }
+
+    /// The score.
+    #[inline]
+    pub fn score(self) -> f32 {
+        let ascending = !((self.0 >> 32) as u32);
+        f32::from_bits(ascending ^ (!(ascending as i32 >> 31) as u32 | 1 << 31))
+    }
+
+    /// The name.
+    #[inline]
+    pub fn name(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// A number that is smaller for higher scores, in the upper 32 bits, and the name below.
+    #[inline]
+    pub fn key(self) -> u64 {
+        self.0
+    }
+}
+
+impl From<u64> for Scored {
+    /// Of a [key](Self::key).
+    #[inline]
+    fn from(key: u64) -> Self {
+        Self(key)
+    }
+}
+
+impl fmt::Debug for Scored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (self.score(), self.name()).fmt(f)
+    }
+}
+
+impl Isa {
+    /// Keeps the `least` best of `found`, in no order, or up to `most`, whichever is quicker, where there are more; returns one
+    /// that none of the kept is worse than and none of the others better. `spare` is memory to work in.
+    ///
+    /// Panics if `least` is 0 or more than `most`.
+    #[inline]
+    pub fn keep_best(
+        self,
+        found: &mut Vec<Scored>,
+        (least, most): (usize, usize),
+        spare: &mut Vec<Scored>,
+    ) -> Option<Scored> {
+        assert!(0 < least && least <= most, "the best of none");
+        (found.len() > most).then(|| {
+            #[cfg(target_arch = "x86_64")]
+            if let Set::Avx512 { .. } = self.set() {
+                // SAFETY: an `Isa` is only made for what the processor has.
+                return unsafe { avx512::keep_best(found, (least, most), spare) };
+            }
+            portable::keep_best(found, least, spare)
+        })
+    }
+}
+
+mod portable {
+    use super::Scored;
+
+    pub(super) fn keep_best(found: &mut Vec<Scored>, least: usize, _: &mut Vec<Scored>) -> Scored {
+        let worst = *found.select_nth_unstable(least - 1).1;
+        found.truncate(least);
+        worst
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod avx512 {
+    use std::arch::x86_64::{
+        _mm512_cmplt_epu64_mask, _mm512_loadu_si512, _mm512_maskz_compress_epi64, _mm512_set1_epi64,
+        _mm512_storeu_si512,
+    };
+
+    use super::Scored;
+
+    /// Of a register.
+    const LANES: usize = 8;
+    /// As few as this are sorted by comparing one with another.
+    const FEW: usize = 8;
+    /// Turns, most of which leave half at most, before another algorithm goes on with what there is.
+    const TURNS: usize = 64;
+
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn keep_best(
+        found: &mut Vec<Scored>,
+        (least, most): (usize, usize),
+        spare: &mut Vec<Scored>,
+    ) -> Scored {
+        // Those before `kept` are among the best, those from `end` on are not.
+        let (mut kept, mut end) = (0, found.len());
+        for _ in 0..TURNS {
+            let open = &mut found[kept..end];
+            if open.len() <= FEW {
+                break;
+            }
+            let (a, b, c) = (open[0], open[open.len() / 2], open[open.len() - 1]);
+            let pivot = a.min(b).max(a.max(b).min(c));
+            let better = partition(open, pivot, spare);
+            if kept + better > most {
+                end = kept + better;
+                continue;
+            }
+            if kept + better >= least {
+                found.truncate(kept + better);
+                return pivot;
+            }
+            open[better..].copy_from_slice(spare);
+            kept += better;
+            if better == 0 {
+                // Where many are equal; names that differ never are.
+                break;
+            }
+        }
+        found.truncate(end);
+        let worst = *found[kept..].select_nth_unstable(least - 1 - kept).1;
+        found.truncate(least);
+        worst
+    }
+
+    /// Brings those of `all` that are better than `pivot` to the front and the others into `rest`; how many are better.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn partition(all: &mut [Scored], pivot: Scored, rest: &mut Vec<Scored>) -> usize {
+        let n = all.len();
+        rest.clear();
+        rest.reserve(n);
+        let limit = _mm512_set1_epi64(pivot.key() as i64);
+        let (from, to) = (all.as_mut_ptr(), rest.as_mut_ptr());
+        let (mut better, mut worse) = (0, 0);
+        let whole = n / LANES * LANES;
+        for at in (0..whole).step_by(LANES) {
+            // SAFETY: a `Scored` is a `u64`, and `at + 8 ≤ n`. `better + worse = at`, so that both stores end by `at + 8`,
+            // inside the slice and what is reserved; what they overwrite of the slice has been read.
+            unsafe {
+                let some = _mm512_loadu_si512(from.add(at).cast());
+                let mask = _mm512_cmplt_epu64_mask(some, limit);
+                _mm512_storeu_si512(from.add(better).cast(), _mm512_maskz_compress_epi64(mask, some));
+                _mm512_storeu_si512(to.add(worse).cast(), _mm512_maskz_compress_epi64(!mask, some));
+                let count = mask.count_ones() as usize;
+                better += count;
+                worse += LANES - count;
+            }
+        }
+        // SAFETY: so many were written.
+        unsafe { rest.set_len(worse) };
+        for at in whole..n {
+            let one = all[at];
+            if one < pivot {
+                all[better] = one;
+                better += 1;
+            } else {
+                rest.push(one);
+            }
+        }
+        better
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{Rng, SeedableRng, rngs::StdRng};
+
+    #[test]
+    fn orders_are_those_of_scores_and_then_names() {
+        let values =
+            [f32::NEG_INFINITY, -1., -1e-9, -0., 0., 1e-9, 0.3, 0.999_999, 1., f32::INFINITY, f32::NAN];
+        for (a, b) in values.iter().flat_map(|&a| values.map(|b| (a, b))) {
+            for (i, j) in [(0_u32, 0), (1, 2), (7, 1 << 31), (u32::MAX, 3)] {
+                let order = b.total_cmp(&a).then(i.cmp(&j));
+                assert_eq!(Scored::new(a, i).cmp(&Scored::new(b, j)), order, "{a} {b}");
+                let one = Scored::new(a, i);
+                assert_eq!((one.score().to_bits(), one.name()), (a.to_bits(), i));
+                assert_eq!(Scored::from(one.key()), one);
+            }
+        }
+    }
+
+    #[test]
+    fn every_instruction_set_keeps_the_best() {
+        let mut rng = StdRng::seed_from_u64(6);
+        let mut spare = Vec::new();
+        for n in [1, 2, 17, 21, 40, 63, 64, 200, 1000, 5000] {
+            for (kind, most) in
+                [1, 2, n / 3, n / 2, n - 1, n, n + 1].into_iter().filter(|&m| m > 0).enumerate()
+            {
+                let score = |rng: &mut StdRng, i: usize| match kind % 4 {
+                    0 => i as f32,
+                    1 => -(i as f32),
+                    // Few values, so many equals, and the same names again.
+                    2 => rng.random_range(-2..3) as f32,
+                    _ => rng.random::<f32>() - 0.5,
+                };
+                let all: Vec<Scored> =
+                    (0..n).map(|i| Scored::new(score(&mut rng, i), (i % 700) as u32)).collect();
+                let mut want = all.clone();
+                want.sort_unstable();
+                for (isa, more) in
+                    Isa::available().into_iter().flat_map(|isa| [0, 1, most / 2].map(|more| (isa, more)))
+                {
+                    let mut got = all.clone();
+                    let bound = isa.keep_best(&mut got, (most, most + more), &mut spare);
+                    got.sort_unstable();
+                    let kept = got.len();
+                    assert_eq!(got, want[..kept], "{isa:?} {most} of {n}");
+                    assert_eq!(bound.is_some(), most + more < n);
+                    if let Some(bound) = bound {
+                        assert!((most..=most + more).contains(&kept), "{isa:?} {kept}, {most} of {n}");
+                        assert!(want[kept - 1] <= bound && bound <= want[kept], "{isa:?} {most} of {n}");
+                    }
+                }
+            }
+        }
+    }
+}
