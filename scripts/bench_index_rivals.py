@@ -43,6 +43,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1"); os.environ.setdefault("TF_CPP_MIN
 import numpy as np
 base, queries = np.load(f"{D}/base.npy"), np.load(f"{D}/queries.npy"); truth = np.load(f"{D}/truth.npy")[:, :K]; n, d = base.shape
 median = statistics.median
+LEAST = .15  # seconds of a measurement: a pass over a small set takes milliseconds, most of them to get warm
+
+
+def paced(run):
+    """Queries/s of processor time and by the clock, over as many passes as take LEAST seconds; `run` returns the seconds of one."""
+    cpu = wall = passes = 0
+    while wall < LEAST: c, w = run(); cpu += c; wall += w; passes += 1
+    return passes * len(queries) / cpu, passes * len(queries) / wall
 
 
 def recall(found): return float(np.mean([len(set(f.tolist()) & set(t.tolist())) for f, t in zip(found, truth)])) / K
@@ -68,14 +76,14 @@ class Rival:
     def time(self):
         for target, (width, _) in self.widths.items():
             for kind, run in (("alone", self.one_by_one), ("batch", self.search)):
-                wall, cpu = time.perf_counter(), time.process_time(); run(self.built.index, queries, width)
-                self.rates.setdefault((target, kind), []).append((len(queries) / (time.process_time() - cpu), len(queries) / (time.perf_counter() - wall)))
+                def once(): wall, cpu = time.perf_counter(), time.process_time(); run(self.built.index, queries, width); return time.process_time() - cpu, time.perf_counter() - wall
+                self.rates.setdefault((target, kind), []).append(paced(once))
 
 
 MORE = 2 ** round(np.log2((n / 100_000) ** .5)) if n > 100_000 else 1  # times as many lists
 LARGE = a.quick and n > 300_000  # leaves out what was slower at a hundred thousand, for memory, too
-PROBES = [2, 4, 6, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 72, 80, 96, 112, 128, 160, 192, 256, 320, 400, 500, 640, 800, 1000, 1300, 1700]
-WIDTHS = [width for width in [16, 20, 24, 28, 32, 40, 48, 56, 64, 72, 80, 96, 112, 128, 160, 192, 256, 320, 384, 512, 640, 768, 1024] if width >= K]
+PROBES = [2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16, 18, 20, 22, 24, 28, 32, 36, 40, 48, 56, 64, 72, 80, 96, 112, 128, 160, 192, 256, 320, 400, 500, 640, 800, 1000, 1300, 1700]
+WIDTHS = [width for width in [16, 18, 20, 22, 24, 28, 32, 36, 40, 44, 48, 56, 64, 72, 80, 96, 112, 128, 160, 192, 256, 320, 384, 512, 640, 768, 1024] if width >= K]
 
 
 def rabitqlib_rivals():
@@ -241,7 +249,8 @@ class Voisin:
     def time(self):
         for target, (width, _) in self.widths.items():
             for kind, what in (("alone", "search"), ("batch", "batch")):
-                r = self.ask(what, target, width, "-"); self.rates.setdefault((target, kind), []).append((r["cpu_qps"], r["qps"]))
+                def once(): r = self.ask(what, target, width, "-"); return len(queries) / r["cpu_qps"], len(queries) / r["qps"]
+                self.rates.setdefault((target, kind), []).append(paced(once))
 
 
 print(f"{D}: {n} x {d}, {len(queries)} queries, load {os.getloadavg()[0]:.1f}", flush=True)
