@@ -21,7 +21,7 @@ use super::subset::Bitmap;
 use voisin_kernels::Isa;
 use voisin_kernels::dot::best::Scored;
 pub use voisin_kernels::dot::short::{
-    BLOCK_BYTES, LANES, NOBODY, Near, SHORT, ShortQuery, code, empty_blocks, read, write,
+    BLOCK_BYTES, LANES, NOBODY, SHORT, ShortQuery, ShortSearch, code, empty_blocks, read, write,
 };
 
 /// Vectors a list at least, on average: lists are padded to whole blocks.
@@ -120,7 +120,7 @@ impl BestScored {
     fn compare_each<const N: usize>(isa: Isa, blocks: &[u8], mut all: [(&mut Self, ShortQuery<'_>); N]) {
         isa.near_each(
             blocks,
-            all.each_mut().map(|(best, query)| Near {
+            all.each_mut().map(|(best, query)| ShortSearch {
                 query: *query,
                 limit: best.limit,
                 out: &mut best.found,
@@ -420,6 +420,23 @@ impl Lists {
         then(found)
     }
 
+    /// Compares a list with some of the queries that ask for it, all different.
+    fn compare_some<const N: usize>(
+        &self,
+        isa: Isa,
+        blocks: &[u8],
+        asked: [(u32, u32); N],
+        along: &[Along],
+        pools: &mut [BestScored],
+    ) {
+        let places = asked.map(|(_, at)| at as usize);
+        if let Ok(pools) = pools.get_disjoint_mut(places) {
+            let mut places = places.into_iter();
+            let each = |pool| (pool, self.short(&along[places.next().unwrap_or_default()]));
+            BestScored::compare_each(isa, blocks, pools.map(each));
+        }
+    }
+
     /// As [`nearest`](Self::nearest) for each of `queries`, but every list is read once for all of them.
     pub(crate) fn nearest_of_all<R>(
         &self,
@@ -453,13 +470,10 @@ impl Lists {
             };
             let (together, rest) = along.as_chunks::<TOGETHER>();
             for (group, queries) in together.iter().enumerate() {
-                let mut queries = queries.iter();
-                let each = buffers.ranked_together.each_mut();
-                self.rank_each(
-                    isa,
-                    each.map(|ranked| (ranked, queries.next().unwrap_or(&along[0]))),
-                    reach.lists,
-                );
+                let mut queries = queries.each_ref().into_iter();
+                let ranked = buffers.ranked_together.each_mut();
+                let each = ranked.map(|ranked| (ranked, queries.next().unwrap_or(&along[0])));
+                self.rank_each(isa, each, reach.lists);
                 let ranked = buffers.ranked_together.iter().enumerate();
                 ranked.for_each(|(at, ranked)| ask(group * TOGETHER + at, ranked));
             }
@@ -477,30 +491,11 @@ impl Lists {
             }
             for asked in by_list.chunk_by(|a, b| a.0 == b.0) {
                 let blocks = self.list(asked[0].0);
-                let (together, rest) = asked.as_chunks::<TOGETHER>();
-                for together in together {
-                    let places = together.map(|(_, at)| at as usize);
-                    if let Ok(pools) = pools.get_disjoint_mut(places) {
-                        let mut queries = places.iter().map(|&at| self.short(&along[at]));
-                        let first = self.short(&along[places[0]]);
-                        BestScored::compare_each(
-                            isa,
-                            blocks,
-                            pools.map(|pool| (pool, queries.next().unwrap_or(first))),
-                        );
-                    }
-                }
+                let (fours, rest) = asked.as_chunks::<TOGETHER>();
                 let (pairs, rest) = rest.as_chunks::<2>();
-                for pair in pairs {
-                    let places = pair.map(|(_, at)| at as usize);
-                    if let Ok([a, b]) = pools.get_disjoint_mut(places) {
-                        let [first, second] = places.map(|at| self.short(&along[at]));
-                        BestScored::compare_each(isa, blocks, [(a, first), (b, second)]);
-                    }
-                }
-                for &(_, at) in rest {
-                    pools[at as usize].compare(isa, blocks, self.short(&along[at as usize]));
-                }
+                fours.iter().for_each(|some| self.compare_some(isa, blocks, *some, &along, &mut pools));
+                pairs.iter().for_each(|some| self.compare_some(isa, blocks, *some, &along, &mut pools));
+                rest.iter().for_each(|&one| self.compare_some(isa, blocks, [one], &along, &mut pools));
             }
             let mut answers = Vec::with_capacity(queries.len());
             for (at, query) in queries.iter().enumerate() {

@@ -8,7 +8,7 @@ use super::codes::CodeSource;
 use super::directions::{Directions, random_bits, sum, whole};
 use voisin_kernels::Isa;
 use voisin_kernels::dot::best::Scored;
-use voisin_kernels::dot::short::{NOBODY, ShortQuery, block_bytes, empty_blocks, write};
+use voisin_kernels::dot::short::{NOBODY, ShortQuery, ShortSearch, block_bytes, empty_blocks, write};
 
 /// Vectors a group that centres are found from, at most.
 const PER_CENTRE: usize = 40;
@@ -135,15 +135,35 @@ impl Projections {
     fn assign(&self, isa: Isa, centres: &[u8]) -> Vec<u32> {
         /// Vectors compared with a part of the centres, then with the next.
         const TOGETHER: usize = 256;
+        /// Vectors compared with one block.
+        const AT_ONCE: usize = 4;
+        let better = |best: &mut Scored, found: &[Scored]| {
+            *best = found.iter().fold(*best, |best, &one| best.min(one));
+        };
         let mut nearest = vec![0_u32; self.len()];
         nearest.par_chunks_mut(TOGETHER).enumerate().for_each(|(chunk, nearest)| {
             let mut best = vec![Scored::new(f32::NEG_INFINITY, NOBODY); nearest.len()];
-            let mut found = Vec::new();
+            let mut found = [const { Vec::new() }; AT_ONCE];
             for part in centre_parts(centres, self.width) {
-                for (at, best) in best.iter_mut().enumerate() {
-                    found.clear();
-                    isa.near(part, self.at(TOGETHER * chunk + at), best.score(), &mut found);
-                    *best = found.iter().fold(*best, |best, &one| best.min(one));
+                let (groups, rest) = best.as_chunks_mut::<AT_ONCE>();
+                for (group, best) in groups.iter_mut().enumerate() {
+                    let mut at = TOGETHER * chunk + AT_ONCE * group..;
+                    let mut limits = best.iter();
+                    isa.near_each(
+                        part,
+                        found.each_mut().map(|out| {
+                            out.clear();
+                            let limit = limits.next().map_or(f32::NEG_INFINITY, |best| best.score());
+                            ShortSearch { query: self.at(at.next().unwrap_or_default()), limit, out }
+                        }),
+                    );
+                    best.iter_mut().zip(&found).for_each(|(best, found)| better(best, found));
+                }
+                let at = TOGETHER * chunk + AT_ONCE * groups.len()..;
+                for (best, at) in rest.iter_mut().zip(at) {
+                    found[0].clear();
+                    isa.near(part, self.at(at), best.score(), &mut found[0]);
+                    better(best, &found[0]);
                 }
             }
             nearest.iter_mut().zip(best).for_each(|(to, best)| *to = best.name());

@@ -1,6 +1,7 @@
 //! Questions to an index: one vector or many, with filters, and the neighbours of all.
 
 use std::collections::HashSet;
+use std::slice::{from_mut, from_ref};
 
 use ndarray::{ArrayView2, Axis};
 use rayon::prelude::*;
@@ -132,7 +133,7 @@ impl VectorIndex {
             let mut tops = vec![Top::new(k.min(self.len())); queries.len()];
             self.read_all(queries, &base, &mut tops)?;
             let finish = |(query, mut top): (&PreparedQuery, Top)| {
-                self.tail.exact(self.isa, &self.codec, query, &tail, &mut top);
+                self.tail.exact(self.isa, &self.codec, from_ref(query), &tail, from_mut(&mut top));
                 self.answers(query, top)
             };
             return queries.iter().zip(tops).map(finish).collect();

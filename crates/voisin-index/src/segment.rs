@@ -1,6 +1,7 @@
 //! A run of vectors that is scanned: exactly, or by a cascade of 1, 8 and 16 bits a component.
 
 use std::cell::RefCell;
+use std::slice::{from_mut, from_ref};
 use std::sync::OnceLock;
 
 use voisin_base::track::TrackId;
@@ -139,15 +140,15 @@ impl Segment {
         &self,
         isa: Isa,
         codec: &Codec,
-        query: &PreparedQuery,
+        queries: &[PreparedQuery],
         allowed: &Bitmap,
-        top: &mut Top,
+        tops: &mut [Top],
     ) {
         if allowed.count == 0 {
             return;
         }
         BUFFERS.with_borrow_mut(|buffers| {
-            let bound = ErrorBound::new(codec, query);
+            let bounds: Vec<ErrorBound> = queries.iter().map(|query| ErrorBound::new(codec, query)).collect();
             let mut slots = allowed.slots();
             loop {
                 buffers.slots.clear();
@@ -155,19 +156,15 @@ impl Segment {
                 if buffers.slots.is_empty() {
                     return;
                 }
-                self.codes.similarities8(
-                    isa,
-                    query,
-                    &buffers.slots,
-                    &mut buffers.products,
-                    &mut buffers.ranked,
-                );
-                for one in &buffers.ranked {
-                    let (slot, estimate) = (one.name(), one.score());
-                    let slot = slot as usize;
-                    let meta = self.codes.meta[slot];
-                    if estimate + bound.of(meta.scale, meta.offset) >= top.worst() {
-                        top.push(self.codes.similarity(isa, query, slot), self.ids[slot]);
+                for ((query, bound), top) in queries.iter().zip(&bounds).zip(&mut *tops) {
+                    let ScanBuffers { slots, products, ranked, .. } = buffers;
+                    self.codes.similarities8(isa, query, slots, products, ranked);
+                    for one in ranked {
+                        let slot = one.name() as usize;
+                        let meta = self.codes.meta[slot];
+                        if one.score() + bound.of(meta.scale, meta.offset) >= top.worst() {
+                            top.push(self.codes.similarity(isa, query, slot), self.ids[slot]);
+                        }
                     }
                 }
             }
@@ -186,7 +183,7 @@ impl Segment {
     ) {
         let is_filtered = allowed.count < self.live.count;
         if allowed.count <= PAYS * budget.bits || is_filtered && allowed.count <= FEW {
-            return self.exact(isa, codec, query, allowed, top);
+            return self.exact(isa, codec, from_ref(query), allowed, from_mut(top));
         }
         let bits = self.bits();
         BUFFERS.with_borrow_mut(|buffers| {

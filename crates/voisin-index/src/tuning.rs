@@ -192,8 +192,10 @@ pub(crate) fn measure(
         return tuning;
     }
     let step = base.len().div_ceil(SAMPLE);
+    let slots: Vec<usize> = (0..base.len()).step_by(step).collect();
+    let together = slots.len().div_ceil(rayon::current_num_threads());
     let trials: Vec<TuningQuery> =
-        (0..base.len()).into_par_iter().step_by(step).map(|slot| trial(source, base, slot)).collect();
+        slots.par_chunks(together).flat_map_iter(|slots| trials(source, base, slots)).collect();
     if residuals.is_none() {
         measure_cascade(source, base, &trials, &mut tuning);
     }
@@ -308,15 +310,21 @@ fn measure_lists(
     }
 }
 
-fn trial(source: CodeSource<'_>, base: &Segment, slot: usize) -> TuningQuery {
-    let query = source.codec.query_at(source.isa, source.codes, slot);
-    let mut top = Top::new(DEPTH + 1);
-    base.exact(source.isa, source.codec, &query, &base.live, &mut top);
-    let slots = top.into_sorted().into_iter().filter_map(|found| base.ids.binary_search(&found.track).ok());
-    TuningQuery {
-        slot: slot as u32,
-        nearest: slots.map(|s| s as u32).filter(|&s| s as usize != slot).collect(),
-    }
+/// The trials of some slots, for which the vectors are read once.
+fn trials(source: CodeSource<'_>, base: &Segment, slots: &[usize]) -> Vec<TuningQuery> {
+    let query = |&slot: &usize| source.codec.query_at(source.isa, source.codes, slot);
+    let queries: Vec<PreparedQuery> = slots.iter().map(query).collect();
+    let mut tops = vec![Top::new(DEPTH + 1); slots.len()];
+    base.exact(source.isa, source.codec, &queries, &base.live, &mut tops);
+    let trial = |(&slot, top): (&usize, Top)| {
+        let found = top.into_sorted().into_iter();
+        let nearest = found.filter_map(|found| base.ids.binary_search(&found.track).ok());
+        TuningQuery {
+            slot: slot as u32,
+            nearest: nearest.map(|s| s as u32).filter(|&s| s as usize != slot).collect(),
+        }
+    };
+    slots.iter().zip(tops).map(trial).collect()
 }
 
 /// What one trial says about the stages of the cascade.

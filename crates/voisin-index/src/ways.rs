@@ -1,6 +1,7 @@
 //! The ways to search, chosen by measured cost: all vectors, a scan of their codes, the nearest lists, the graph.
 
 use std::borrow::Cow;
+use std::slice::{from_mut, from_ref};
 
 use voisin_base::track::TrackId;
 
@@ -62,11 +63,11 @@ impl VectorIndex {
         match way {
             Way::Exact => {
                 if self.is_outside(&self.base) {
-                    self.read_all(std::slice::from_ref(query), &base, std::slice::from_mut(&mut top))?;
+                    self.read_all(from_ref(query), &base, from_mut(&mut top))?;
                 } else {
-                    self.base.exact(self.isa, &self.codec, query, &base, &mut top);
+                    self.base.exact(self.isa, &self.codec, from_ref(query), &base, from_mut(&mut top));
                 }
-                self.tail.exact(self.isa, &self.codec, query, &tail, &mut top);
+                self.tail.exact(self.isa, &self.codec, from_ref(query), &tail, from_mut(&mut top));
                 return self.answers(query, top);
             }
             Way::Lists(lists) => self.search_lists(lists, query, k, params, &base, &mut top)?,
@@ -190,7 +191,7 @@ impl VectorIndex {
                 self.best_of(pool, reads)
             })
         };
-        self.offer(std::slice::from_ref(query), slots, std::slice::from_mut(top))
+        self.offer(from_ref(query), slots, from_mut(top))
     }
 
     /// Walks the graph if that is cheaper than scanning the allowed vectors, and scans if that cannot be trusted.
@@ -315,7 +316,7 @@ impl VectorIndex {
         };
         if self.residuals.is_some() {
             let slots = self.best_of(passing, self.tuning.reads(k));
-            self.offer(std::slice::from_ref(query), slots, std::slice::from_mut(top))?;
+            self.offer(from_ref(query), slots, from_mut(top))?;
         } else {
             segment::rerank(
                 passing,

@@ -107,7 +107,7 @@ pub fn read(block: &[u8], lane: usize) -> (f32, f32, u32) {
 }
 
 /// What vectors are compared with, and where those go that are near.
-pub struct Near<'a> {
+pub struct ShortSearch<'a> {
     /// The query.
     pub query: ShortQuery<'a>,
     /// The least score.
@@ -120,12 +120,12 @@ impl Isa {
     /// Appends every vector of `blocks` whose score is at least `limit`.
     #[inline]
     pub fn near(self, blocks: &[u8], query: ShortQuery<'_>, limit: f32, out: &mut Vec<Scored>) {
-        self.near_each(blocks, [Near { query, limit, out }]);
+        self.near_each(blocks, [ShortSearch { query, limit, out }]);
     }
 
     /// As [`near`](Self::near) for each of some queries of one kind, which read the blocks together.
     #[inline]
-    pub fn near_each<const N: usize>(self, blocks: &[u8], to: [Near<'_>; N]) {
+    pub fn near_each<const N: usize>(self, blocks: &[u8], to: [ShortSearch<'_>; N]) {
         /// Constants are divided by at once.
         fn check<const BYTES: usize>(blocks: &[u8]) {
             assert!(blocks.len().is_multiple_of(BYTES), "whole blocks of {BYTES} bytes");
@@ -169,13 +169,13 @@ fn collect<const BYTES: usize>(
 }
 
 mod portable {
-    use super::{BLOCK_BYTES, FIELDS, GROUP, LANES, Near, SHORT, Scored, ShortQuery, collect, read};
+    use super::{BLOCK_BYTES, FIELDS, GROUP, LANES, SHORT, Scored, ShortQuery, ShortSearch, collect, read};
 
-    pub(super) fn near<const BYTES: usize, const N: usize>(blocks: &[u8], to: [Near<'_>; N]) {
+    pub(super) fn near<const BYTES: usize, const N: usize>(blocks: &[u8], to: [ShortSearch<'_>; N]) {
         to.into_iter().for_each(|to| near_one::<BYTES>(blocks, to));
     }
 
-    fn near_one<const BYTES: usize>(blocks: &[u8], Near { query, limit, out }: Near<'_>) {
+    fn near_one<const BYTES: usize>(blocks: &[u8], ShortSearch { query, limit, out }: ShortSearch<'_>) {
         for block in blocks.as_chunks::<BYTES>().0 {
             let mut sums = [0_i32; LANES];
             for (codes, query) in block.chunks_exact(GROUP).zip(query.code.chunks_exact(4)) {
@@ -189,11 +189,11 @@ mod portable {
         }
     }
 
-    pub(super) fn near_fields<const N: usize>(blocks: &[u8], to: [Near<'_>; N]) {
+    pub(super) fn near_fields<const N: usize>(blocks: &[u8], to: [ShortSearch<'_>; N]) {
         to.into_iter().for_each(|to| near_fields_one(blocks, to));
     }
 
-    fn near_fields_one(blocks: &[u8], Near { query, limit, out }: Near<'_>) {
+    fn near_fields_one(blocks: &[u8], ShortSearch { query, limit, out }: ShortSearch<'_>) {
         for block in blocks.as_chunks::<BLOCK_BYTES>().0 {
             let mut sums = [0_i32; LANES];
             for (field, query) in query.code.chunks_exact(SHORT).enumerate().take(FIELDS) {
@@ -243,7 +243,7 @@ mod avx512 {
     use std::array::from_fn;
 
     use super::{
-        BLOCK_BYTES, FIELDS, GROUP, LANES, NAMES, NOBODY, Near, OFFSETS, SCALES, SHORT, groups, word,
+        BLOCK_BYTES, FIELDS, GROUP, LANES, NAMES, NOBODY, OFFSETS, SCALES, SHORT, ShortSearch, groups, word,
     };
 
     /// Blocks asked for ahead of the one being compared.
@@ -270,7 +270,7 @@ mod avx512 {
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx512vpopcntdq")]
     fn with_sums<const BYTES: usize, const N: usize>(
         blocks: &[u8],
-        to: &mut [Near<'_>; N],
+        to: &mut [ShortSearch<'_>; N],
         sums: impl Fn(&[u8; BYTES]) -> [__m512i; N],
     ) {
         // Room for all: what is near is written eight at a time.
@@ -328,7 +328,7 @@ mod avx512 {
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx512vpopcntdq")]
-    pub(super) fn near<const BYTES: usize, const N: usize>(blocks: &[u8], mut to: [Near<'_>; N]) {
+    pub(super) fn near<const BYTES: usize, const N: usize>(blocks: &[u8], mut to: [ShortSearch<'_>; N]) {
         /// Groups of a query that stay in registers.
         const HELD: usize = 16;
         /// Sums that do not wait for each other.
@@ -364,7 +364,7 @@ mod avx512 {
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx512vpopcntdq")]
-    pub(super) fn near_fields<const N: usize>(blocks: &[u8], mut to: [Near<'_>; N]) {
+    pub(super) fn near_fields<const N: usize>(blocks: &[u8], mut to: [ShortSearch<'_>; N]) {
         const GROUPS: usize = SHORT / 4;
         let zero = _mm512_setzero_si512();
         let queries: [&[[i8; 4]]; N] = from_fn(|at| &to[at].query.groups()[..FIELDS * GROUPS]);
@@ -408,8 +408,8 @@ mod avx2 {
     };
 
     use super::{
-        BLOCK_BYTES, FIELDS, GROUP, LANES, Near, OFFSETS, SCALES, SHORT, Scored, ShortQuery, collect, groups,
-        word,
+        BLOCK_BYTES, FIELDS, GROUP, LANES, OFFSETS, SCALES, SHORT, Scored, ShortQuery, ShortSearch, collect,
+        groups, word,
     };
 
     #[inline]
@@ -455,12 +455,12 @@ mod avx2 {
     }
 
     #[target_feature(enable = "avx2")]
-    pub(super) fn near<const BYTES: usize, const N: usize>(blocks: &[u8], to: [Near<'_>; N]) {
+    pub(super) fn near<const BYTES: usize, const N: usize>(blocks: &[u8], to: [ShortSearch<'_>; N]) {
         to.into_iter().for_each(|to| near_one::<BYTES>(blocks, to));
     }
 
     #[target_feature(enable = "avx2")]
-    fn near_one<const BYTES: usize>(blocks: &[u8], Near { query, limit, out }: Near<'_>) {
+    fn near_one<const BYTES: usize>(blocks: &[u8], ShortSearch { query, limit, out }: ShortSearch<'_>) {
         let q = &query.groups()[..const { groups(BYTES) }];
         let (bias, ones) = (_mm256_set1_epi8(-128), _mm256_set1_epi16(1));
         with_sums::<BYTES>(blocks, query, limit, out, |block, half| {
@@ -477,12 +477,12 @@ mod avx2 {
     }
 
     #[target_feature(enable = "avx2")]
-    pub(super) fn near_fields<const N: usize>(blocks: &[u8], to: [Near<'_>; N]) {
+    pub(super) fn near_fields<const N: usize>(blocks: &[u8], to: [ShortSearch<'_>; N]) {
         to.into_iter().for_each(|to| near_fields_one(blocks, to));
     }
 
     #[target_feature(enable = "avx2")]
-    fn near_fields_one(blocks: &[u8], Near { query, limit, out }: Near<'_>) {
+    fn near_fields_one(blocks: &[u8], ShortSearch { query, limit, out }: ShortSearch<'_>) {
         const GROUPS: usize = SHORT / 4;
         /// Groups whose sums stay within 16 bits: 4 · 2 · 3 · 127 each.
         const TOGETHER: usize = 8;
@@ -522,7 +522,7 @@ mod neon {
         vreinterpretq_s8_s32, vreinterpretq_s8_u8, vshrq_n_u8, vst1q_s32,
     };
 
-    use super::{BLOCK_BYTES, FIELDS, GROUP, LANES, Near, SHORT, groups, portable, word};
+    use super::{BLOCK_BYTES, FIELDS, GROUP, LANES, SHORT, ShortSearch, groups, portable, word};
 
     #[inline]
     #[target_feature(enable = "neon")]
@@ -533,12 +533,12 @@ mod neon {
     }
 
     #[target_feature(enable = "neon")]
-    pub(super) fn near<const BYTES: usize, const N: usize>(blocks: &[u8], to: [Near<'_>; N]) {
+    pub(super) fn near<const BYTES: usize, const N: usize>(blocks: &[u8], to: [ShortSearch<'_>; N]) {
         to.into_iter().for_each(|to| near_one::<BYTES>(blocks, to));
     }
 
     #[target_feature(enable = "neon")]
-    fn near_one<const BYTES: usize>(blocks: &[u8], Near { query, limit, out }: Near<'_>) {
+    fn near_one<const BYTES: usize>(blocks: &[u8], ShortSearch { query, limit, out }: ShortSearch<'_>) {
         let q = &query.groups()[..const { groups(BYTES) }];
         for block in blocks.as_chunks::<BYTES>().0 {
             let mut sums = [0_i32; LANES];
@@ -560,12 +560,12 @@ mod neon {
     }
 
     #[target_feature(enable = "neon")]
-    pub(super) fn near_fields<const N: usize>(blocks: &[u8], to: [Near<'_>; N]) {
+    pub(super) fn near_fields<const N: usize>(blocks: &[u8], to: [ShortSearch<'_>; N]) {
         to.into_iter().for_each(|to| near_fields_one(blocks, to));
     }
 
     #[target_feature(enable = "neon")]
-    fn near_fields_one(blocks: &[u8], Near { query, limit, out }: Near<'_>) {
+    fn near_fields_one(blocks: &[u8], ShortSearch { query, limit, out }: ShortSearch<'_>) {
         const GROUPS: usize = SHORT / 4;
         let q = &query.groups()[..FIELDS * GROUPS];
         let three = vdupq_n_u8(3);
@@ -658,7 +658,11 @@ mod tests {
                     let mut factors = [1., 1., 2., 0.5].into_iter().zip(limits);
                     let together = each.each_mut().map(|out| {
                         let (factor, limit) = factors.next().expect("four");
-                        Near { query: ShortQuery { factor: factor * query.factor, ..query }, limit, out }
+                        ShortSearch {
+                            query: ShortQuery { factor: factor * query.factor, ..query },
+                            limit,
+                            out,
+                        }
                     });
                     isa.near_each(&blocks, together);
                     let mut alone = [const { Vec::new() }; 4];
