@@ -328,18 +328,6 @@ impl Codec {
     }
 }
 
-/// Product of two vectors, summed in sixteen lanes: in the same order on every machine.
-pub(crate) fn sums(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [0_f32; 16];
-    let (a, b) = (a.chunks(16), b.chunks(16));
-    for (a, b) in a.zip(b) {
-        for ((lane, a), b) in lanes.iter_mut().zip(a).zip(b) {
-            *lane += a * b;
-        }
-    }
-    lanes.iter().sum()
-}
-
 /// Quantised vectors, one row per slot.
 pub(crate) struct Codes {
     pub(crate) width: usize,

@@ -133,7 +133,7 @@ impl Segment {
         })
     }
 
-    /// Adds the allowed vectors nearest to the query to `top`: all of them are compared.
+    /// Adds the allowed vectors nearest to each query to its `top`: all are compared, and read once.
     ///
     /// 16-bit products are only made where the 8-bit one and the bound of its error leave a chance.
     pub(crate) fn exact(

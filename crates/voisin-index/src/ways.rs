@@ -4,8 +4,9 @@ use std::borrow::Cow;
 use std::slice::{from_mut, from_ref};
 
 use voisin_base::track::TrackId;
+use voisin_base::vector::dot_in_lanes;
 
-use super::codes::{CodeSource, PreparedQuery, sums};
+use super::codes::{CodeSource, PreparedQuery};
 use super::graph::Graph;
 use super::lists::{Lists, Next, Reach};
 use super::metric::IndexMetric;
@@ -122,9 +123,9 @@ impl VectorIndex {
         let queries: Vec<Vec<f32>> = queries.iter().map(|query| self.codec.whole(query)).collect();
         for (&track, vector) in tracks.iter().zip(vectors.chunks_exact(self.dimension())) {
             let vector = self.codec.space.lift(track, vector)?;
-            let to_unit = 1. / sums(&vector, &vector).max(f32::MIN_POSITIVE).sqrt();
+            let to_unit = 1. / dot_in_lanes::<f32, 16>(&vector, &vector).max(f32::MIN_POSITIVE).sqrt();
             for (query, top) in queries.iter().zip(&mut *tops) {
-                top.push((sums(query, &vector) * to_unit).clamp(-1., 1.), track);
+                top.push((dot_in_lanes::<f32, 16>(query, &vector) * to_unit).clamp(-1., 1.), track);
             }
         }
         Ok(())

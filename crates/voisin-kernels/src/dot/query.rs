@@ -65,7 +65,6 @@ mod avx2 {
 }
 
 /// Sum of the products of components.
-#[allow(clippy::inline_always, reason = "it must become part of the function that has the instructions")]
 #[inline(always)]
 fn product(a: &[f32], b: &[f32]) -> f32 {
     let mut lanes = [0_f32; LANES];
@@ -81,7 +80,6 @@ fn product(a: &[f32], b: &[f32]) -> f32 {
     lanes.iter().sum()
 }
 
-#[allow(clippy::inline_always, reason = "it must become part of the function that has the instructions")]
 #[inline(always)]
 fn quantise(vector: &[f32], square: f32, mean: &[f32], to: &mut Quantised) {
     /// x + this has x's nearest integer in its low bits.

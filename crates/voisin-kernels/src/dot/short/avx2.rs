@@ -1,0 +1,115 @@
+//! AVX2: half a block at a time.
+
+use std::arch::x86_64::{
+    __m256i, _CMP_GE_OQ, _mm256_abs_epi8, _mm256_add_epi16, _mm256_add_epi32, _mm256_add_ps,
+    _mm256_and_si256, _mm256_cmp_ps, _mm256_cvtepi32_ps, _mm256_loadu_ps, _mm256_loadu_si256,
+    _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_movemask_ps, _mm256_mul_ps, _mm256_set1_epi8,
+    _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setzero_si256, _mm256_sign_epi8,
+    _mm256_srli_epi16, _mm256_storeu_ps, _mm256_xor_si256,
+};
+
+use super::{
+    BLOCK_BYTES, FIELDS, GROUP, LANES, OFFSETS, SCALES, SHORT, Scored, ShortQuery, ShortSearch, collect,
+    groups, word,
+};
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn load(block: &[u8], at: usize) -> __m256i {
+    let half = &block[at..at + 32];
+    // SAFETY: the slice holds 32 bytes.
+    unsafe { _mm256_loadu_si256(half.as_ptr().cast()) }
+}
+
+/// - `sum`: products of a half of a block's codes with the query's
+#[inline]
+#[target_feature(enable = "avx2")]
+fn with_sums<const BYTES: usize>(
+    blocks: &[u8],
+    query: ShortQuery<'_>,
+    limit: f32,
+    out: &mut Vec<Scored>,
+    sum: impl Fn(&[u8; BYTES], usize) -> __m256i,
+) {
+    let (factor, limit) = (_mm256_set1_ps(query.factor), _mm256_set1_ps(limit));
+    let mut scores = [0_f32; LANES];
+    for block in blocks.as_chunks::<BYTES>().0 {
+        let mut near = 0;
+        for half in 0..2 {
+            let at = |from_end: usize| &block[block.len() - from_end + 32 * half..][..32];
+            let (scales, offsets) = (at(SCALES), at(OFFSETS));
+            // SAFETY: the slices hold 32 bytes each, and any bits are a float.
+            let (scale, offset) = unsafe {
+                (_mm256_loadu_ps(scales.as_ptr().cast()), _mm256_loadu_ps(offsets.as_ptr().cast()))
+            };
+            let sum = sum(block, half);
+            let product = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), _mm256_mul_ps(scale, factor));
+            let score = _mm256_add_ps(product, offset);
+            let reached = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GE_OQ>(score, limit)) as u32;
+            near |= reached << (8 * half);
+            let half = &mut scores[8 * half..][..8];
+            // SAFETY: the slice holds 32 bytes.
+            unsafe { _mm256_storeu_ps(half.as_mut_ptr(), score) };
+        }
+        collect(block, near, &scores, out);
+    }
+}
+
+#[target_feature(enable = "avx2")]
+pub(super) fn near<const BYTES: usize, const N: usize>(blocks: &[u8], to: [ShortSearch<'_>; N]) {
+    to.into_iter().for_each(|to| near_one::<BYTES>(blocks, to));
+}
+
+#[target_feature(enable = "avx2")]
+fn near_one<const BYTES: usize>(blocks: &[u8], ShortSearch { query, limit, out }: ShortSearch<'_>) {
+    let q = &query.groups()[..const { groups(BYTES) }];
+    let (bias, ones) = (_mm256_set1_epi8(-128), _mm256_set1_epi16(1));
+    with_sums::<BYTES>(blocks, query, limit, out, |block, half| {
+        let mut sum = _mm256_setzero_si256();
+        for group in 0..const { groups(BYTES) } {
+            let q = _mm256_set1_epi32(word(q[group]));
+            let x = _mm256_xor_si256(load(block, GROUP * group + 32 * half), bias);
+            // Both are within ±127: no sum of two products leaves 16 bits.
+            let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(x), _mm256_sign_epi8(q, x));
+            sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, ones));
+        }
+        sum
+    });
+}
+
+#[target_feature(enable = "avx2")]
+pub(super) fn near_fields<const N: usize>(blocks: &[u8], to: [ShortSearch<'_>; N]) {
+    to.into_iter().for_each(|to| near_fields_one(blocks, to));
+}
+
+#[target_feature(enable = "avx2")]
+fn near_fields_one(blocks: &[u8], ShortSearch { query, limit, out }: ShortSearch<'_>) {
+    const GROUPS: usize = SHORT / 4;
+    /// Groups whose sums stay within 16 bits: 4 · 2 · 3 · 127 each.
+    const TOGETHER: usize = 8;
+    let q = &query.groups()[..FIELDS * GROUPS];
+    let (low, ones) = (_mm256_set1_epi8(3), _mm256_set1_epi16(1));
+    let bias = _mm256_set1_epi32(-3 * query.sum);
+    with_sums::<BLOCK_BYTES>(blocks, query, limit, out, |block, half| {
+        let mut sum = _mm256_setzero_si256();
+        for first in (0..GROUPS).step_by(TOGETHER) {
+            let mut pairs = _mm256_setzero_si256();
+            for group in first..first + TOGETHER {
+                let codes = load(block, GROUP * group + 32 * half);
+                let fields = [
+                    codes,
+                    _mm256_srli_epi16::<2>(codes),
+                    _mm256_srli_epi16::<4>(codes),
+                    _mm256_srli_epi16::<6>(codes),
+                ];
+                for (at, field) in fields.into_iter().enumerate() {
+                    let q = _mm256_set1_epi32(word(q[GROUPS * at + group]));
+                    let products = _mm256_maddubs_epi16(_mm256_and_si256(field, low), q);
+                    pairs = _mm256_add_epi16(pairs, products);
+                }
+            }
+            sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, ones));
+        }
+        _mm256_add_epi32(bias, _mm256_add_epi32(sum, sum))
+    });
+}

@@ -1,0 +1,319 @@
+//! Short codes: 64 bytes a vector, sixteen vectors side by side, compared with a query.
+//!
+//! ```text
+//! block: codes u8 [16 groups of four bytes, 16 vectors, 4] · scale f32 [16] · offset f32 [16] · name u32 [16]
+//! ```
+//!
+//! Little-endian. A byte is one component, biased by 128 and within ±127, or four of two bits, which stand for -3, -1, 1
+//! and 3: byte `i` then has the components `i`, `64 + i`, `128 + i` and `192 + i`, lowest bits first. Codes of 256 bytes,
+//! in 64 groups, are compared with queries of 256 components, too. A vector's score is
+//! `Σ code · query · scale · factor + offset`: an exact sum of integers, then two products and a sum, each rounded by
+//! itself, so every instruction set gives the same bits.
+
+use super::best::Scored;
+use super::dispatch;
+use crate::Isa;
+use crate::isa::Set;
+
+/// Bytes of a short code.
+pub const SHORT: usize = 64;
+/// Vectors of a block.
+pub const LANES: usize = 16;
+/// Bytes of a block of short codes.
+pub const BLOCK_BYTES: usize = block_bytes(SHORT);
+/// Bytes of a block of codes of a byte for each of [`FINE`] components.
+const FINE_BLOCK_BYTES: usize = block_bytes(FINE);
+/// The name of a place in a block that no vector has taken.
+pub const NOBODY: u32 = u32::MAX;
+/// Components of a code at two bits each.
+pub const FINE: usize = FIELDS * SHORT;
+
+const GROUP: usize = 4 * LANES;
+const FIELDS: usize = 4;
+/// From the end of a block.
+const SCALES: usize = 3 * GROUP;
+const OFFSETS: usize = 2 * GROUP;
+const NAMES: usize = GROUP;
+
+/// Bytes of a block of codes of so many bytes.
+pub const fn block_bytes(code: usize) -> usize {
+    code * LANES + SCALES
+}
+
+/// A query, and what it is compared with.
+#[derive(Debug, Clone, Copy)]
+pub struct ShortQuery<'a> {
+    /// The components, one signed byte each: 64 or 256.
+    pub code: &'a [i8],
+    /// Sum of `code`.
+    pub sum: i32,
+    /// Value of one step of `code`.
+    pub factor: f32,
+    /// Bits of a component of the codes: 8, or 2 where there are 256.
+    pub bits: usize,
+}
+
+impl<'a> ShortQuery<'a> {
+    /// The components by four, as the groups of a block.
+    fn groups(self) -> &'a [[i8; 4]] {
+        self.code.as_chunks().0
+    }
+}
+
+/// Groups of a block of so many bytes.
+const fn groups(block: usize) -> usize {
+    (block - SCALES) / GROUP
+}
+
+#[inline]
+fn word(group: [i8; 4]) -> i32 {
+    i32::from_le_bytes(group.map(|x| x as u8))
+}
+
+/// Blocks of nobody, room for `n` codes of so many bytes.
+pub fn empty_blocks(n: usize, code: usize) -> Vec<u8> {
+    let mut block = vec![0; block_bytes(code)];
+    let nothing = vec![0x80; code];
+    (0..LANES).for_each(|place| write(&mut block, place, &nothing, 0., f32::NEG_INFINITY, NOBODY));
+    block.repeat(n.div_ceil(LANES))
+}
+
+/// Puts a vector into one of the places of blocks of such codes.
+pub fn write(blocks: &mut [u8], place: usize, code: &[u8], scale: f32, offset: f32, name: u32) {
+    let bytes = block_bytes(code.len());
+    let (block, lane) = (&mut blocks[place / LANES * bytes..][..bytes], place % LANES);
+    for (group, bytes) in code.chunks_exact(4).enumerate() {
+        block[GROUP * group + 4 * lane..][..4].copy_from_slice(bytes);
+    }
+    let end = block.len() + 4 * lane;
+    block[end - SCALES..][..4].copy_from_slice(&scale.to_le_bytes());
+    block[end - OFFSETS..][..4].copy_from_slice(&offset.to_le_bytes());
+    block[end - NAMES..][..4].copy_from_slice(&name.to_le_bytes());
+}
+
+/// The short code in a place.
+pub fn code(block: &[u8], lane: usize) -> [u8; SHORT] {
+    std::array::from_fn(|i| block[GROUP * (i / 4) + 4 * lane + i % 4])
+}
+
+/// Scale, offset and name of a place.
+#[inline]
+pub fn read(block: &[u8], lane: usize) -> (f32, f32, u32) {
+    let at = |from_end: usize| {
+        let bytes = &block[block.len() - from_end + 4 * lane..][..4];
+        [bytes[0], bytes[1], bytes[2], bytes[3]]
+    };
+    (f32::from_le_bytes(at(SCALES)), f32::from_le_bytes(at(OFFSETS)), u32::from_le_bytes(at(NAMES)))
+}
+
+/// What vectors are compared with, and where those go that are near.
+pub struct ShortSearch<'a> {
+    /// The query.
+    pub query: ShortQuery<'a>,
+    /// The least score.
+    pub limit: f32,
+    /// Every vector of this score is appended.
+    pub out: &'a mut Vec<Scored>,
+}
+
+impl Isa {
+    /// Appends every vector of `blocks` whose score is at least `limit`.
+    #[inline]
+    pub fn near(self, blocks: &[u8], query: ShortQuery<'_>, limit: f32, out: &mut Vec<Scored>) {
+        self.near_each(blocks, [ShortSearch { query, limit, out }]);
+    }
+
+    /// As [`near`](Self::near) for each of some queries of one kind, which read the blocks together.
+    #[inline]
+    pub fn near_each<const N: usize>(self, blocks: &[u8], to: [ShortSearch<'_>; N]) {
+        /// Constants are divided by at once.
+        fn check<const BYTES: usize>(blocks: &[u8]) {
+            assert!(blocks.len().is_multiple_of(BYTES), "whole blocks of {BYTES} bytes");
+        }
+        let Some(first) = to.first().map(|to| (to.query.code.len(), to.query.bits)) else { return };
+        assert!(to.iter().all(|to| (to.query.code.len(), to.query.bits) == first), "queries of one kind");
+        match first {
+            (SHORT, 8) => {
+                check::<BLOCK_BYTES>(blocks);
+                dispatch!(self, near::<BLOCK_BYTES, N>(blocks, to));
+            }
+            (FINE, 8) => {
+                check::<FINE_BLOCK_BYTES>(blocks);
+                dispatch!(self, near::<FINE_BLOCK_BYTES, N>(blocks, to));
+            }
+            (FINE, 2) => {
+                check::<BLOCK_BYTES>(blocks);
+                dispatch!(self, near_fields::<N>(blocks, to));
+            }
+            (components, bits) => panic!("{components} components of {bits} bits"),
+        }
+    }
+}
+
+/// Appends what is marked of a block; whether there is anything at all cannot be foreseen, so this is kept small.
+#[inline]
+fn collect<const BYTES: usize>(
+    block: &[u8; BYTES],
+    mut near: u32,
+    scores: &[f32; LANES],
+    out: &mut Vec<Scored>,
+) {
+    while near != 0 {
+        let lane = near.trailing_zeros() as usize;
+        near &= near - 1;
+        let name = read(block, lane).2;
+        if name != NOBODY {
+            out.push(Scored::new(scores[lane], name));
+        }
+    }
+}
+
+mod portable {
+    use super::{BLOCK_BYTES, FIELDS, GROUP, LANES, SHORT, Scored, ShortQuery, ShortSearch, collect, read};
+
+    pub(super) fn near<const BYTES: usize, const N: usize>(blocks: &[u8], to: [ShortSearch<'_>; N]) {
+        to.into_iter().for_each(|to| near_one::<BYTES>(blocks, to));
+    }
+
+    fn near_one<const BYTES: usize>(blocks: &[u8], ShortSearch { query, limit, out }: ShortSearch<'_>) {
+        for block in blocks.as_chunks::<BYTES>().0 {
+            let mut sums = [0_i32; LANES];
+            for (codes, query) in block.chunks_exact(GROUP).zip(query.code.chunks_exact(4)) {
+                for (sum, codes) in sums.iter_mut().zip(codes.chunks_exact(4)) {
+                    for (&x, &q) in codes.iter().zip(query) {
+                        *sum += i32::from((x ^ 0x80) as i8) * i32::from(q);
+                    }
+                }
+            }
+            score(block, &sums, query, limit, out);
+        }
+    }
+
+    pub(super) fn near_fields<const N: usize>(blocks: &[u8], to: [ShortSearch<'_>; N]) {
+        to.into_iter().for_each(|to| near_fields_one(blocks, to));
+    }
+
+    fn near_fields_one(blocks: &[u8], ShortSearch { query, limit, out }: ShortSearch<'_>) {
+        for block in blocks.as_chunks::<BLOCK_BYTES>().0 {
+            let mut sums = [0_i32; LANES];
+            for (field, query) in query.code.chunks_exact(SHORT).enumerate().take(FIELDS) {
+                for (codes, query) in block.chunks_exact(GROUP).zip(query.chunks_exact(4)) {
+                    for (sum, codes) in sums.iter_mut().zip(codes.chunks_exact(4)) {
+                        for (&x, &q) in codes.iter().zip(query) {
+                            *sum += (2 * i32::from(x >> (2 * field) & 3) - 3) * i32::from(q);
+                        }
+                    }
+                }
+            }
+            score(block, &sums, query, limit, out);
+        }
+    }
+
+    /// Scores from sums, and those that reach the limit.
+    pub(super) fn score<const BYTES: usize>(
+        block: &[u8; BYTES],
+        sums: &[i32; LANES],
+        query: ShortQuery<'_>,
+        limit: f32,
+        out: &mut Vec<Scored>,
+    ) {
+        let mut scores = [0_f32; LANES];
+        let mut near = 0_u32;
+        for lane in 0..LANES {
+            let (scale, offset, _) = read(block, lane);
+            scores[lane] = sums[lane] as f32 * (scale * query.factor) + offset;
+            near |= u32::from(scores[lane] >= limit) << lane;
+        }
+        collect(block, near, &scores, out);
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+
+#[cfg(target_arch = "aarch64")]
+mod neon;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{Rng, SeedableRng, rngs::StdRng};
+
+    /// The components of a code.
+    fn components(code: &[u8], bits: usize) -> Vec<i32> {
+        let fields = |field: usize| code.iter().map(move |&byte| 2 * i32::from(byte >> (2 * field) & 3) - 3);
+        match bits {
+            2 => (0..FIELDS).flat_map(fields).collect(),
+            _ => code.iter().map(|&byte| i32::from(byte) - 128).collect(),
+        }
+    }
+
+    #[test]
+    fn every_instruction_set_finds_the_same_with_the_same_scores() {
+        let mut rng = StdRng::seed_from_u64(5);
+        for (bytes, bits) in [(SHORT, 8), (FINE, 8), (SHORT, 2)] {
+            let n = 16 * 9 - 5;
+            let mut blocks = empty_blocks(n, bytes);
+            let mut codes = Vec::new();
+            for i in 0..n {
+                let extreme = i % 10 == 0;
+                let code: Vec<u8> =
+                    (0..bytes).map(|_| if extreme { 255 } else { rng.random_range(1..=255) }).collect();
+                let (scale, offset) = (rng.random::<f32>() * 1e-3, rng.random::<f32>() - 0.5);
+                write(&mut blocks, i, &code, scale, offset, 1000 + i as u32);
+                let block = &blocks[i / LANES * block_bytes(bytes)..][..block_bytes(bytes)];
+                assert_eq!(read(block, i % LANES), (scale, offset, 1000 + i as u32));
+                assert_eq!(super::code(block, i % LANES)[..], code[..SHORT]);
+                codes.push((components(&code, bits), scale, offset));
+            }
+            for extreme in [None, Some(127), Some(-127)] {
+                let code: Vec<i8> = (0..bytes * 8 / bits)
+                    .map(|_| extreme.unwrap_or_else(|| rng.random_range(-127..=127)))
+                    .collect();
+                let sum = code.iter().map(|&x| i32::from(x)).sum();
+                let query = ShortQuery { code: &code, sum, factor: 0.01, bits };
+                let all: Vec<Scored> = codes
+                    .iter()
+                    .zip(1000..)
+                    .map(|((x, scale, offset), name)| {
+                        let sum: i32 = x.iter().zip(&code).map(|(&x, &q)| x * i32::from(q)).sum();
+                        Scored::new(sum as f32 * (scale * query.factor) + offset, name)
+                    })
+                    .collect();
+                let mut sorted: Vec<f32> = all.iter().map(|one| one.score()).collect();
+                sorted.sort_by(f32::total_cmp);
+                let limits = [f32::NEG_INFINITY, sorted[n / 2], sorted[n - 1], f32::INFINITY];
+                let want = limits.map(|limit| -> Vec<Scored> {
+                    all.iter().copied().filter(|one| one.score() >= limit).collect()
+                });
+                for isa in Isa::available() {
+                    let (mut got, mut each) = ([const { Vec::new() }; 4], [const { Vec::new() }; 4]);
+                    for (&limit, out) in limits.iter().zip(&mut got) {
+                        isa.near(&blocks, query, limit, out);
+                    }
+                    assert_eq!(got, want, "{isa:?} {bytes} {bits} {extreme:?}");
+                    // Four queries together, each with a limit and a factor of its own.
+                    let mut factors = [1., 1., 2., 0.5].into_iter().zip(limits);
+                    let together = each.each_mut().map(|out| {
+                        let (factor, limit) = factors.next().expect("four");
+                        ShortSearch {
+                            query: ShortQuery { factor: factor * query.factor, ..query },
+                            limit,
+                            out,
+                        }
+                    });
+                    isa.near_each(&blocks, together);
+                    let mut alone = [const { Vec::new() }; 4];
+                    for ((factor, limit), out) in [1., 1., 2., 0.5].into_iter().zip(limits).zip(&mut alone) {
+                        let query = ShortQuery { factor: factor * query.factor, ..query };
+                        Isa::PORTABLE.near(&blocks, query, limit, out);
+                    }
+                    assert_eq!(each, alone, "{isa:?} {bytes} {bits} {extreme:?}");
+                }
+            }
+        }
+    }
+}
