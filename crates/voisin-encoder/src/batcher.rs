@@ -82,7 +82,9 @@ impl Backend for Batcher {
 
 /// Answers requests until every caller is gone.
 fn serve<B: Backend>(network: &B, requests: &Receiver<Request>, mut batch: usize) {
-    let mut waiting = VecDeque::new();
+    let mut waiting: VecDeque<Request> = VecDeque::new();
+    // Kept, so that its pages are there.
+    let mut mels = Vec::new();
     while let Ok(first) = requests.recv() {
         let mut windows = first.windows;
         waiting.push_back(first);
@@ -93,9 +95,9 @@ fn serve<B: Backend>(network: &B, requests: &Receiver<Request>, mut batch: usize
             waiting.push_back(next);
         }
         // More than a batch stays together: the rest of one request runs with the next.
-        let mut mels = Vec::with_capacity(waiting.iter().map(|request: &Request| request.mels.len()).sum());
-        for request in &mut waiting {
-            mels.append(&mut request.mels);
+        mels.clear();
+        for request in &waiting {
+            mels.extend_from_slice(&request.mels);
         }
         let result = in_batches(network, &mels, windows, &mut batch);
         let Ok(pass) = result else {

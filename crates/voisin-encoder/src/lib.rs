@@ -21,9 +21,15 @@
 mod architecture;
 mod backend;
 mod batcher;
+#[cfg(any(test, feature = "cuda"))]
+mod channels_last;
 mod device;
 mod embedding;
 mod error;
+#[cfg(any(test, feature = "cuda"))]
+mod gpu_networks;
+#[cfg(feature = "cuda")]
+mod launch;
 mod layers;
 mod manifest;
 mod models;
@@ -34,6 +40,7 @@ mod openl3_train;
 mod projection;
 mod stack;
 mod tensors;
+mod vectors;
 mod vgg;
 mod weights;
 
@@ -49,6 +56,7 @@ pub use network::{CpuPath, Encoder, EncoderOptions, Tagged};
 pub use openl3_train::OpenL3TrainOnDevice;
 pub use projection::TagLayer;
 pub use stack::{FinishedStack, FirstWeights, Stack, StackLayer, StackShape, StackTensor, StackTrain};
+pub use vectors::{NearestOnDevice, VectorsOnDevice};
 pub use weights::Weights;
 
 pub use voisin_import::{ImportError, WeightFormat, WeightTensor};

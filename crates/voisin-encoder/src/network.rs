@@ -43,10 +43,10 @@ struct Network {
     batch: usize,
 }
 
-/// Who computes on a CPU.
+/// Who computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CpuPath {
-    /// voisin's own kernels.
+    /// voisin's own kernels, on a GPU beside Candle's products of matrices.
     #[default]
     Fast,
     /// Candle, layer by layer: slow, and what the fast kernels are tested against.
@@ -68,7 +68,7 @@ impl std::str::FromStr for CpuPath {
 /// Settings that change speed, and results by no more than rounding.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct EncoderOptions {
-    /// Who computes; a GPU always runs Candle.
+    /// Who computes.
     pub engine: CpuPath,
     /// Windows that go through the network at once; by default what suits the device.
     pub batch: Option<usize>,
@@ -168,7 +168,7 @@ impl Backend for InCandle<vgg::Vgg> {
 }
 
 /// The network in Candle, on a device of Candle's.
-fn in_candle(
+pub(super) fn in_candle(
     architecture: Architecture,
     weights: &Weights,
     device: &candle_core::Device,
@@ -191,6 +191,21 @@ fn in_candle(
         }
     })
 }
+
+/// The network on a GPU.
+#[cfg(feature = "cuda")]
+fn on_gpu(
+    architecture: Architecture,
+    weights: &Weights,
+    device: &candle_core::Device,
+    precision: Precision,
+) -> Result<Box<dyn Backend>, EncoderError> {
+    Ok(Box::new(super::gpu_networks::GpuNetwork::new(architecture, weights, device, precision)?))
+}
+
+/// Without the feature there is none.
+#[cfg(not(feature = "cuda"))]
+use in_candle as on_gpu;
 
 impl Backend for Box<dyn Backend> {
     fn forward(&self, mels: &[f32], n: usize) -> Result<Pass, EncoderError> {
@@ -425,11 +440,15 @@ impl Network {
         } else {
             Projection::read(weights, architecture.dimension(), dimension)?
         };
-        let candle = device.is_gpu() || options.engine == CpuPath::Candle;
-        let batch = options.batch.unwrap_or_else(|| default_batch(architecture, device, candle)).max(1);
+        let candle = options.engine == CpuPath::Candle;
+        let mut batch = options.batch.unwrap_or_else(|| default_batch(architecture, device, candle)).max(1);
         let backend: Box<dyn Backend> = if device.is_gpu() {
+            batch = batch.min((LARGEST_ON_GPU - 1) / columns(architecture));
             let (weights, on, precision) = (weights.clone(), device.candle().clone(), options.precision);
-            let build = move || in_candle(architecture, &weights, &on, precision);
+            let build = move || {
+                let network = if candle { in_candle } else { on_gpu };
+                network(architecture, &weights, &on, precision)
+            };
             Box::new(Batcher::start(build, batch)?)
         } else if candle {
             // Candle's products on a CPU know no bf16.
@@ -479,7 +498,7 @@ impl Network {
             return Err(EncoderError::WrongInput { windows: n, expected: n * cells, found: mels.len() });
         }
         // ReLU turns NaN into 0: it would pass unnoticed.
-        if let Some(at) = mels.iter().position(|x| !x.is_finite()) {
+        if let Some(at) = not_finite(mels) {
             return Err(EncoderError::NotFinite { window: at / cells });
         }
         let mut whole = Pass::default();
@@ -504,28 +523,45 @@ fn needs_manifest(weights: &Weights) -> EncoderError {
     EncoderError::UnknownArchitecture { origin: weights.origin().to_owned() }
 }
 
+/// Numbers that a tensor on a GPU may have: Candle counts them in 32 bits, and does not come to an end beyond.
+pub(super) const LARGEST_ON_GPU: usize = 1 << 31;
+
+/// Numbers of the largest tensor that a network makes of a window: what the outputs of a convolution are products with.
+fn columns(architecture: Architecture) -> usize {
+    match architecture {
+        Architecture::OpenL3 => 128 * 199 * 64 * 9,
+        Architecture::Vgg => 96 * 187 * 128 * 9,
+        Architecture::Musicnn => 187 * 59 * 7 * 38,
+        Architecture::Layers => 1 << 26,
+    }
+}
+
 /// Windows that go through the network at once.
 fn default_batch(architecture: Architecture, device: &Device, candle: bool) -> usize {
-    // Activations that Candle holds at the widest place: the first convolution's columns (9 or 266 per output),
-    // its outputs, and as many again for batch norm and ReLU, in f32.
-    let per_window: u64 = match architecture {
-        Architecture::OpenL3 => 128 * 199 * 64 * (9 + 4) * 4,
-        Architecture::Vgg => 96 * 187 * 128 * (9 + 4) * 4,
-        Architecture::Layers => 1 << 28,
-        Architecture::Musicnn => 187 * (59 * 7 * 38 + 30 * 7 * 67 + 5 * 204 * 96) * 4,
-    };
+    // Beside the largest tensor there are others, half as large together, of 4 bytes a number.
+    let per_window = columns(architecture) as u64 * 6;
     match device.memory() {
         // A third of what is free: the CUDA allocator keeps what it once had.
-        Some(free) => (free / 3 / per_window).clamp(1, 256) as usize,
+        Some(free) => (free / 3 / per_window).clamp(1, 64) as usize,
         // Candle's products depend on the batch in their last bits; one window at a time does not.
         None if candle => 1,
         None => 32,
     }
 }
 
+/// The first number that is infinite or none.
+fn not_finite(values: &[f32]) -> Option<usize> {
+    const AT_ONCE: usize = 1024;
+    // Without an end within, a part takes a fraction of the time.
+    let largest = |part: &[f32]| part.iter().fold(0, |most, x| (x.to_bits() & !(1 << 31)).max(most));
+    let part = values.chunks(AT_ONCE).position(|part| largest(part) >= f32::INFINITY.to_bits())?;
+    let start = part * AT_ONCE;
+    values[start..].iter().position(|x| !x.is_finite()).map(|at| start + at)
+}
+
 /// Shapes the values and refuses any that is not finite.
 fn rows(values: Vec<f32>, n: usize, width: usize) -> Result<Array2<f32>, EncoderError> {
-    if let Some(at) = values.iter().position(|x| !x.is_finite()) {
+    if let Some(at) = not_finite(&values) {
         return Err(EncoderError::NotFinite { window: at / width });
     }
     let found = values.len();

@@ -2,6 +2,7 @@
 
 use candle_core::{D, DType, Tensor, Var};
 
+use super::network::LARGEST_ON_GPU;
 use super::{Device, EncoderError};
 pub use voisin_kernels::conv::{BATCH_NORM_EPS, FRAMES, MELS, OpenL3Train, OpenL3Weights, is_pooled};
 use voisin_kernels::{Isa, Precision};
@@ -69,6 +70,14 @@ impl OpenL3TrainOnDevice {
     pub fn forward(&mut self, mels: &[f32], n: usize) -> Result<Vec<f32>, EncoderError> {
         let (h, w) = self.input;
         assert!(n > 0 && mels.len() >= n * h * w, "expected {n} windows of {h} × {w}, found {}", mels.len());
+        if self.device.is_cuda() {
+            let filters = self.host.layout().iter().find(|parameter| parameter.decays);
+            let most = (LARGEST_ON_GPU - 1) / (9 * h * w * filters.map_or(1, |filters| filters.shape[0]));
+            if n > most {
+                let error = format!("{n} windows at once: expected at most {most} on a GPU");
+                return Err(candle_core::Error::Msg(error).into());
+            }
+        }
         self.vars.clear();
         for parameter in self.host.layout() {
             let values = &self.host.parameters()[parameter.range.clone()];

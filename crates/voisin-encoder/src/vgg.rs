@@ -16,12 +16,12 @@ use voisin_kernels::conv::{BlockPlan, BlockTensors, ChainPlan, FastChain, NormPl
 use voisin_kernels::{Isa, Precision};
 
 /// Epsilon of every batch norm.
-const EPSILON: f64 = 1e-3;
+pub(crate) const EPSILON: f64 = 1e-3;
 /// Frames and bands that each pool joins.
 ///
 /// These are the pools of the graph that `MSD_vgg` was saved with. The package's own `models.py` has others (4 × 1 with
 /// steps of 2 × 2, then 2 × 2 three times); on music, the batch norms' stored statistics fit the graph's and not those.
-const POOLS: [(usize, usize); 5] = [(4, 1), (1, 4), (2, 2), (2, 2), (4, 4)];
+pub(crate) const POOLS: [(usize, usize); 5] = [(4, 1), (1, 4), (2, 2), (2, 2), (4, 4)];
 
 /// The network.
 pub(crate) struct Vgg {

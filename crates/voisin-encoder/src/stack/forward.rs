@@ -62,6 +62,8 @@ pub(super) fn forward(
                 let (_, channels, steps) = x.dims3()?;
                 let shifted = |by| x.narrow(2, by, steps + 1 - kernel);
                 let columns = Tensor::cat(&(0..kernel).map(shifted).collect::<Result<Vec<_>>>()?, 1)?;
+                // A GPU's products need it.
+                let columns = columns.contiguous()?;
                 let bias = own("bias");
                 let out = bias.elem_count();
                 let weight = own("weight").squeeze(2)?.transpose(1, 2)?.contiguous()?;

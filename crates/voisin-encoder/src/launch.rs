@@ -1,0 +1,190 @@
+//! Launches of the kernels in `kernels.cu`.
+
+#![allow(unsafe_code, reason = "kernels are launched")]
+
+use std::sync::OnceLock;
+
+use candle_core::backend::BackendStorage;
+use candle_core::cuda_backend::cudarc::driver::{DeviceRepr, LaunchConfig, PushKernelArg};
+use candle_core::cuda_backend::cudarc::nvrtc;
+use candle_core::cuda_backend::{CudaDType, WrapErr};
+use candle_core::{CudaStorage, DType, Layout, Result, Shape, bail};
+use half::{bf16, f16};
+
+use super::channels_last::{Columns, Finishing};
+
+const SOURCE: &str = include_str!("kernels.cu");
+const MODULE: &str = "voisin";
+const THREADS: u32 = 256;
+
+/// The kernels, compiled once in a process for any GPU that CUDA 13 drives.
+fn kernels() -> Result<&'static str> {
+    static COMPILED: OnceLock<std::result::Result<String, String>> = OnceLock::new();
+    let compiled = COMPILED.get_or_init(|| {
+        let options = nvrtc::CompileOptions { arch: Some("compute_75"), ..Default::default() };
+        let ptx = nvrtc::compile_ptx_with_opts(SOURCE, options);
+        ptx.map(|ptx| ptx.to_src()).map_err(|error| error.to_string())
+    });
+    match compiled {
+        Ok(ptx) => Ok(ptx),
+        Err(error) => bail!("NVRTC did not compile the kernels: {error}"),
+    }
+}
+
+fn fits(name: &str, numbers: usize) -> Result<u32> {
+    match u32::try_from(numbers) {
+        Ok(fitting) if fitting < 1 << 31 => Ok(fitting),
+        _ => bail!("{name}: {numbers} numbers at once, expected fewer than 2^31"),
+    }
+}
+
+pub(super) fn columns(op: &Columns, storage: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
+    match storage.dtype() {
+        DType::F32 => columns_of::<f32>(op, storage, layout),
+        DType::BF16 => columns_of::<bf16>(op, storage, layout),
+        other => bail!("columns of {other:?}: expected f32 or bf16"),
+    }
+}
+
+fn columns_of<T: CudaDType + DeviceRepr>(
+    op: &Columns,
+    storage: &CudaStorage,
+    layout: &Layout,
+) -> Result<(CudaStorage, Shape)> {
+    let (n, height, width, channels) = layout.shape().dims4()?;
+    let device = storage.device().clone();
+    let x = storage.as_cuda_slice::<T>()?;
+    let Some((from, to)) = layout.contiguous_offsets() else { bail!("columns: expected a contiguous image") };
+    let x = x.slice(from..to);
+    let shape = op.shape(n, channels);
+    // As many channels at once as make 16 bytes.
+    let size = size_of::<T>();
+    let together =
+        if (channels * size).is_multiple_of(16) && (from * size).is_multiple_of(16) { 16 / size } else { 1 };
+    let name = format!("columns_{}", together * size);
+    let run = op.kernel[0] * op.kernel[1] * channels / together;
+    let rows = fits("columns", n * op.out[0])?;
+    let row = fits("columns", (op.out[1] * run).max(height * width * channels))?;
+    let function = device.get_or_load_custom_func(&name, MODULE, kernels()?)?;
+    // SAFETY: the kernel writes each of these numbers.
+    let mut out = unsafe { device.alloc::<T>(shape.elem_count())? };
+    let config = LaunchConfig {
+        grid_dim: (rows, 1, 1),
+        block_dim: (THREADS.min(row.next_multiple_of(32)), 1, 1),
+        shared_mem_bytes: 0,
+    };
+    let sizes = [
+        height,
+        width,
+        channels / together,
+        op.out[0],
+        op.out[1],
+        op.kernel[0],
+        op.kernel[1],
+        op.before[0],
+        op.before[1],
+    ]
+    .map(|size| size as u32);
+    let mut builder = function.builder();
+    builder.arg(&x).arg(&mut out);
+    for size in &sizes {
+        builder.arg(size);
+    }
+    // SAFETY: the arguments are the kernel's; a block reads in the image alone and writes its own row of `rows`.
+    unsafe { builder.launch(config) }.w()?;
+    Ok((T::wrap_cuda_slice(out, device), shape))
+}
+
+pub(super) fn finish(
+    op: &Finishing,
+    x: &CudaStorage,
+    x_layout: &Layout,
+    parameters: &CudaStorage,
+    parameters_layout: &Layout,
+) -> Result<(CudaStorage, Shape)> {
+    match x.dtype() {
+        DType::F32 => finish_of::<f32>(op, "finish_f32", x, x_layout, parameters, parameters_layout),
+        DType::BF16 => finish_of::<bf16>(op, "finish_bf16", x, x_layout, parameters, parameters_layout),
+        other => bail!("finish of {other:?}: expected f32 or bf16"),
+    }
+}
+
+fn finish_of<T: CudaDType + DeviceRepr>(
+    op: &Finishing,
+    name: &str,
+    x: &CudaStorage,
+    x_layout: &Layout,
+    parameters: &CudaStorage,
+    parameters_layout: &Layout,
+) -> Result<(CudaStorage, Shape)> {
+    let (n, height, width, channels) = x_layout.shape().dims4()?;
+    let device = x.device().clone();
+    let shape = op.shape([n, height, width, channels]);
+    let total = fits("finish", shape.elem_count())?;
+    fits("finish", height * width * channels)?;
+    let (Some((from, to)), Some((first, last))) =
+        (x_layout.contiguous_offsets(), parameters_layout.contiguous_offsets())
+    else {
+        bail!("finish: expected a contiguous image and parameters")
+    };
+    if last - first != 4 * channels {
+        bail!("finish: expected 4 parameters for each of {channels} channels, found {}", last - first)
+    }
+    let x = x.as_cuda_slice::<T>()?.slice(from..to);
+    let parameters = parameters.as_cuda_slice::<f32>()?.slice(first..last);
+    let function = device.get_or_load_custom_func(name, MODULE, kernels()?)?;
+    // SAFETY: the kernel writes each of these numbers.
+    let mut out = unsafe { device.alloc::<T>(shape.elem_count())? };
+    let config = LaunchConfig {
+        grid_dim: (total.div_ceil(THREADS), 1, 1),
+        block_dim: (THREADS, 1, 1),
+        shared_mem_bytes: 0,
+    };
+    let sizes = [height, width, channels, op.pool[0], op.pool[1], usize::from(op.relu)];
+    let sizes = sizes.map(|size| size as u32);
+    let mut builder = function.builder();
+    builder.arg(&x).arg(&parameters).arg(&mut out).arg(&total);
+    for size in &sizes {
+        builder.arg(size);
+    }
+    // SAFETY: the arguments are the kernel's; a thread reads its own pool and writes its own number of `total`.
+    unsafe { builder.launch(config) }.w()?;
+    Ok((T::wrap_cuda_slice(out, device), shape))
+}
+
+/// The largest of each group of each row: of columns `i`, `i + groups`, `i + 2 · groups` …, as `[rows, groups]`.
+///
+/// - `layout`: of f16, `[rows, columns]`
+/// - `groups`, `width`: with at most `columns` columns together
+pub(super) fn maxima(
+    storage: &CudaStorage,
+    layout: &Layout,
+    groups: usize,
+    width: usize,
+) -> Result<(CudaStorage, Shape)> {
+    let (rows, columns) = layout.shape().dims2()?;
+    let device = storage.device().clone();
+    let Some((from, to)) = layout.contiguous_offsets() else { bail!("maxima: expected contiguous rows") };
+    if groups == 0 || width == 0 || groups * width > columns {
+        bail!("maxima: {groups} groups of {width} in {columns} columns")
+    }
+    let x = storage.as_cuda_slice::<f16>()?.slice(from..to);
+    let blocks = fits("maxima", groups)?.div_ceil(THREADS);
+    let sizes = [fits("maxima", columns)?, groups as u32, width as u32];
+    if rows > 65_535 {
+        bail!("maxima: {rows} rows at once, expected at most 65535")
+    }
+    let function = device.get_or_load_custom_func("maxima_f16", MODULE, kernels()?)?;
+    // SAFETY: the kernel writes each of these numbers.
+    let mut out = unsafe { device.alloc::<f16>(rows * groups)? };
+    let config =
+        LaunchConfig { grid_dim: (blocks, rows as u32, 1), block_dim: (THREADS, 1, 1), shared_mem_bytes: 0 };
+    let mut builder = function.builder();
+    builder.arg(&x).arg(&mut out);
+    for size in &sizes {
+        builder.arg(size);
+    }
+    // SAFETY: the arguments are the kernel's; a thread reads columns of its own group, and writes its own number.
+    unsafe { builder.launch(config) }.w()?;
+    Ok((f16::wrap_cuda_slice(out, device), (rows, groups).into()))
+}

@@ -1,0 +1,321 @@
+//! Networks, training steps and brute force on a GPU against the CPU; told as skipped where there is none.
+//!
+//! `VOISIN_NEEDS_GPU=1` makes a missing GPU a failure.
+
+#![cfg(feature = "cuda")]
+#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a test: it fails, or says what it measured")]
+
+use ndarray::{Array2, ArrayView2};
+use voisin_base::random::Random;
+use voisin_encoder::{
+    Architecture, CpuPath, Device, DeviceChoice, Encoder, EncoderOptions, FirstWeights, ModelRef,
+    OpenL3TrainOnDevice, Precision, Stack, StackShape, StackTrain, VectorsOnDevice, models,
+};
+use voisin_features::MelFrontEnd;
+use voisin_kernels::conv::{OpenL3Train, OpenL3Weights};
+
+fn cpu() -> Device {
+    DeviceChoice::Cpu.resolve().unwrap()
+}
+
+fn gpu() -> Option<Device> {
+    match DeviceChoice::Cuda(0).resolve() {
+        Ok(device) => Some(device),
+        Err(error) => {
+            assert!(std::env::var_os("VOISIN_NEEDS_GPU").is_none(), "{error}");
+            println!("skipped: {error}");
+            None
+        }
+    }
+}
+
+/// Sounds that differ: chords of a few partials that decay, and noise.
+fn sound(rate: u32, samples: usize, seed: u64) -> Vec<f32> {
+    let mut random = Random::stream(seed, 3);
+    let partials: Vec<(f32, f32)> =
+        (0..6).map(|_| (60.0 * 2f32.powf(random.normal() as f32 + 2.0), random.normal() as f32)).collect();
+    let (noise, decay) = (0.1 * (seed % 4) as f32, (seed % 3) as f32);
+    let sample = |at: usize| {
+        let time = at as f32 / rate as f32;
+        let tones: f32 = partials.iter().map(|(f, a)| a * (std::f32::consts::TAU * f * time).sin()).sum();
+        0.1 * tones * (-decay * time).exp() + noise * random.normal() as f32
+    };
+    (0..samples).map(sample).collect()
+}
+
+/// `n` windows for each of an encoder's networks.
+fn windows(encoder: &Encoder, n: usize, seed: u64) -> Vec<Vec<f32>> {
+    encoder
+        .front_ends()
+        .zip(encoder.every())
+        .map(|(config, every)| {
+            let front_end = MelFrontEnd::new(config.clone()).unwrap();
+            let (mut scratch, cells) = (front_end.scratch(), config.cells());
+            let mut mels = vec![0.0; n.div_ceil(every) * cells];
+            for (i, mel) in mels.chunks_mut(cells).enumerate() {
+                let samples = sound(config.sample_rate(), config.window_samples(), seed + (i * every) as u64);
+                front_end.compute_into(&samples, &mut scratch, mel);
+            }
+            mels
+        })
+        .collect()
+}
+
+fn encode(encoder: &Encoder, mels: &[Vec<f32>], n: usize) -> (Array2<f32>, Array2<f32>) {
+    let mels: Vec<&[f32]> = mels.iter().map(Vec::as_slice).collect();
+    if encoder.tags() == 0 {
+        return (encoder.encode_each(&mels, n).unwrap(), Array2::zeros((n, 0)));
+    }
+    let tagged = encoder.encode_each_with_tags(&mels, n).unwrap();
+    (tagged.embeddings, tagged.logits)
+}
+
+/// The largest distance of two rows at unit length.
+fn apart(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>) -> f64 {
+    assert_eq!(a.dim(), b.dim());
+    let unit = |row: ndarray::ArrayView1<'_, f32>| {
+        let row = row.mapv(f64::from);
+        let length = row.dot(&row).sqrt();
+        row / length.max(1e-30)
+    };
+    let distance = |(a, b): (ndarray::ArrayView1<'_, f32>, ndarray::ArrayView1<'_, f32>)| {
+        let off = unit(a) - unit(b);
+        off.dot(&off).sqrt()
+    };
+    a.rows().into_iter().zip(b.rows()).map(distance).fold(0.0, f64::max)
+}
+
+/// Vectors in f32 within `2e-5` of the CPU's at unit length, those in bf16 within `0.05`.
+fn compare(name: &str, load: impl Fn(&Device, &EncoderOptions) -> Encoder, gpu: &Device) {
+    let n = 37;
+    let on_cpu = load(&cpu(), &EncoderOptions::default());
+    let mels = windows(&on_cpu, n, 11);
+    let (expected, logits) = encode(&on_cpu, &mels, n);
+    let all =
+        [CpuPath::Fast, CpuPath::Candle].map(|engine| [Precision::F32, Precision::Bf16].map(|p| (engine, p)));
+    for (engine, precision) in all.into_iter().flatten() {
+        let allowed = if precision == Precision::F32 { 2e-5 } else { 5e-2 };
+        let on_gpu = load(gpu, &EncoderOptions { precision, engine, ..EncoderOptions::default() });
+        assert!(on_gpu.device().is_gpu());
+        assert_eq!(on_gpu.precision(), precision, "{name}");
+        let (found, told) = encode(&on_gpu, &mels, n);
+        let vectors = apart(found.view(), expected.view());
+        let off = (&told - &logits).iter().fold(0f32, |most, x| most.max(x.abs()));
+        println!("{name}, {engine:?}, {precision:?}: vectors {vectors:.1e} apart, logits {off:.1e}");
+        assert!(vectors < allowed, "{name}, {engine:?}, {precision:?}: {vectors}");
+        assert!(off < 20.0 * allowed as f32, "{name}, {engine:?}, {precision:?}: logits {off}");
+    }
+}
+
+#[test]
+fn every_model_gives_the_vectors_of_the_cpu() {
+    let Some(gpu) = gpu() else { return };
+    for model in models(None) {
+        let name = model.unwrap().manifest.name;
+        let load = |device: &Device, options: &EncoderOptions| {
+            Encoder::load_with(&ModelRef::Name(name.clone()), device, options).unwrap()
+        };
+        compare(&name, load, &gpu);
+    }
+}
+
+#[test]
+fn every_architecture_gives_the_vectors_of_the_cpu() {
+    let Some(gpu) = gpu() else { return };
+    for architecture in [Architecture::OpenL3, Architecture::Musicnn, Architecture::Vgg] {
+        let load = |device: &Device, options: &EncoderOptions| {
+            Encoder::random_with(architecture, 3, device, options).unwrap()
+        };
+        compare(&format!("random {architecture:?}"), load, &gpu);
+    }
+}
+
+#[test]
+fn many_threads_share_a_gpu() {
+    let Some(gpu) = gpu() else { return };
+    let encoder = Encoder::load(&ModelRef::Name("voisin-256".to_owned()), &gpu).unwrap();
+    let alone: Vec<_> = (0..24)
+        .map(|i| {
+            let mels = windows(&encoder, 1 + i, i as u64 * 100);
+            let (vectors, _) = encode(&encoder, &mels, 1 + i);
+            (mels, vectors)
+        })
+        .collect();
+    for _ in 0..4 {
+        std::thread::scope(|scope| {
+            for (i, (mels, expected)) in alone.iter().enumerate() {
+                let encoder = &encoder;
+                scope.spawn(move || {
+                    let (found, _) = encode(encoder, mels, 1 + i);
+                    assert!(apart(found.view(), expected.view()) < 2e-5);
+                });
+            }
+        });
+    }
+}
+
+#[test]
+fn any_batch_gives_the_same_vectors() {
+    let Some(gpu) = gpu() else { return };
+    // More windows at once than a tensor of Candle's may have numbers for.
+    let n = 700;
+    for engine in [CpuPath::Fast, CpuPath::Candle] {
+        let load = |batch| {
+            let options = EncoderOptions { batch, engine, ..EncoderOptions::default() };
+            Encoder::random_with(Architecture::OpenL3, 3, &gpu, &options).unwrap()
+        };
+        let few = windows(&load(None), 50, 7);
+        let expected = load(Some(1)).encode(&few[0], 50).unwrap();
+        let many: Vec<f32> = few[0].iter().copied().cycle().take(n * few[0].len() / 50).collect();
+        for batch in [None, Some(n)] {
+            let found = load(batch).encode(&many, n).unwrap();
+            for chunk in found.exact_chunks((50, 512)) {
+                assert!(apart(chunk, expected.view()) < 2e-5, "{engine:?}, {batch:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_training_step_is_that_of_the_cpu() {
+    let Some(gpu) = gpu() else { return };
+    let weights = OpenL3Weights::seeded(5, &[16, 16, 32, 16, 32, 48, 32, 64]);
+    let (h, w, n) = (64, 99, 8);
+    let mut random = Random::stream(1, 1);
+    let mels: Vec<f32> = (0..n * h * w).map(|_| 20.0 * random.normal() as f32 - 40.0).collect();
+    // In bf16 some maxima move to other places, and with them gradients: by half their length on a CPU, too.
+    for (precision, steps, outputs, allowed) in
+        [(Precision::F32, 2, 2e-5, 2e-3), (Precision::Bf16, 1, 5e-2, 0.9)]
+    {
+        let isa = voisin_kernels::isa().unwrap();
+        let mut on_cpu = OpenL3Train::with_input(&weights, h, w, isa, Precision::F32, Precision::F32);
+        let mut on_gpu = OpenL3TrainOnDevice::with_input(&weights, h, w, &gpu, precision);
+        let near = |a: &[f32], b: &[f32], allowed: f64, what: &str| {
+            let length = |x: &[f32]| x.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
+            let off: Vec<f32> = a.iter().zip(b).map(|(a, b)| a - b).collect();
+            let error = length(&off) / length(b).max(1e-6);
+            println!("{precision:?} {what}: {error:.1e}");
+            assert!(a.len() == b.len() && error < allowed, "{precision:?} {what}: {error:e}");
+        };
+        for step in 0..steps {
+            let (a, b) = (on_cpu.forward(&mels, n), on_gpu.forward(&mels, n).unwrap());
+            near(&b, &a, outputs, "embeddings");
+            let d: Vec<f32> = (0..a.len()).map(|i| (i as f32 * 1.7 + step as f32).sin()).collect();
+            on_cpu.backward(&d);
+            on_gpu.backward(&d).unwrap();
+            for parameter in on_cpu.layout().to_vec() {
+                // What is left of terms that cancel; in bf16, of its bias too.
+                let left = match precision {
+                    Precision::F32 => "batch_normalization_1.weight",
+                    Precision::Bf16 => "batch_normalization_1.",
+                };
+                if !parameter.name.starts_with(left) {
+                    let range = parameter.range.clone();
+                    near(
+                        &on_gpu.host().gradients()[range.clone()],
+                        &on_cpu.gradients()[range],
+                        allowed,
+                        &parameter.name,
+                    );
+                }
+            }
+            for train in [&mut on_cpu, on_gpu.host_mut()] {
+                let (parameters, gradients) = train.parameters_and_gradients();
+                parameters.iter_mut().zip(gradients).for_each(|(p, g)| *p -= 1e-5 * g);
+            }
+        }
+    }
+}
+
+#[test]
+fn networks_of_layers_train_as_on_the_cpu() {
+    let Some(gpu) = gpu() else { return };
+    let image = StackShape::Image(1, 19, 46);
+    let networks: [(&[&str], StackShape); 4] = [
+        (
+            &[
+                "conv 16 3x3 same",
+                "batch-norm",
+                "relu",
+                "pool 2x2",
+                "dropout 0.2",
+                "conv 32 3x3 same",
+                "relu",
+                "conv 16 3x3 same",
+                "elu",
+                "flatten",
+                "linear classes",
+            ],
+            image,
+        ),
+        (&["conv 3 3x2 valid", "elu", "pool 3x2", "frames", "lstm 5 all", "lstm 4", "linear classes"], image),
+        (
+            &[
+                "frames",
+                "conv1 4 5 same",
+                "batch-norm",
+                "elu",
+                "pool1 2",
+                "lstm 3 all",
+                "flatten",
+                "linear classes",
+            ],
+            image,
+        ),
+        (&["conv 4 3x3", "elu", "gap", "linear 6", "elu", "linear classes"], image),
+    ];
+    let (n, classes) = (3, 4);
+    for (layers, input) in networks {
+        let stack = Stack::new(layers, input, classes).unwrap();
+        let mut random = Random::stream(9, 1);
+        let mut numbers = |n: usize| -> Vec<f32> { (0..n).map(|_| random.normal() as f32).collect() };
+        let (x, d) = (numbers(n * input.cells()), numbers(n * classes));
+        let pass = |device: Device| {
+            let mut net = StackTrain::new(stack.clone(), 5, FirstWeights::Torch, device);
+            let mut found = Vec::new();
+            for step in [3, 4] {
+                found.push(net.forward(&x, n, step).unwrap());
+                net.backward(&d).unwrap();
+            }
+            found.push(net.finished().unwrap().judge(&x, n).unwrap());
+            found.extend(net.blocks().map(|(_, gradient, _)| gradient.to_vec()));
+            found.extend(net.tensors().iter().map(|tensor| tensor.values.clone()));
+            found
+        };
+        for (at, (found, expected)) in pass(gpu.clone()).iter().zip(&pass(cpu())).enumerate() {
+            assert_eq!(found.len(), expected.len());
+            let largest = expected.iter().fold(1e-2f32, |most, x| most.max(x.abs()));
+            let off = found.iter().zip(expected).fold(0f32, |most, (a, b)| most.max((a - b).abs()));
+            assert!(off < 5e-4 * largest, "{layers:?}, {at}: {off:e} of {largest:e}");
+        }
+    }
+}
+
+#[test]
+fn brute_force_finds_the_nearest() {
+    let Some(gpu) = gpu() else { return };
+    // Many clusters, so that the nearest lie close to each other.
+    let (n, dimension, k) = (200_003, 64, 15);
+    let mut random = Random::stream(4, 1);
+    let centres = Array2::from_shape_simple_fn((400, dimension), || random.normal() as f32);
+    let mut vectors = Array2::from_shape_fn((n, dimension), |(row, column)| {
+        centres[[row * 7919 % 400, column]] + 0.3 * random.normal() as f32
+    });
+    for mut row in vectors.rows_mut() {
+        let length = row.dot(&row).sqrt();
+        row /= length;
+    }
+    let on_gpu = VectorsOnDevice::new(vectors.view(), &gpu).unwrap();
+    let questions = vectors.slice(ndarray::s![..1500, ..]);
+    let found = on_gpu.nearest(questions, k).unwrap();
+    for row in (0..1500).step_by(10) {
+        let exact = vectors.dot(&vectors.row(row));
+        let mut sorted = exact.to_vec();
+        sorted.sort_by(|a, b| b.total_cmp(a));
+        for column in 0..k {
+            let (id, similarity) = (found.rows[[row, column]], found.similarities[[row, column]]);
+            assert!((exact[id as usize] - similarity).abs() < 1e-5);
+            assert!((similarity - sorted[column]).abs() < 1e-5, "question {row}, place {column}");
+        }
+    }
+}
