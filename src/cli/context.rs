@@ -96,6 +96,7 @@ impl Context {
             Err(error) => return Err(error.into()),
         };
         self.check_options(engine.library())?;
+        engine.make_graphs_on(self.device_option());
         let console = self.console;
         engine.on_index_news(move |news| match news {
             IndexNews::Ready(IndexRefresh::Loaded) => console.detail(&news.to_string()),

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use ndarray::{Array2, aview1, s};
+use ndarray::{Array2, ArrayView2, aview1, s};
 
 use super::search::stacked;
 use super::{Engine, EngineError, LibrarySpace, Seed};
 use voisin_base::track::TrackId;
-use voisin_encoder::Parts;
+use voisin_encoder::{Device, EncoderError, Parts, VectorsOnDevice};
 use voisin_explore::{KnnGraph, TrackMeta, WindowSet};
 use voisin_index::{IndexError, Neighbor, SearchMode, SearchParams};
 use voisin_learn::genre::{Genre, Spellings, Taxonomy};
@@ -15,6 +15,9 @@ use voisin_library::{Library, Track, TrackSet};
 
 /// Tracks whose neighbours are found by comparing all with all.
 const EXACT_UP_TO: usize = 10_000;
+
+/// Tracks whose neighbours a GPU finds sooner than the index: it takes half a second to start.
+const GPU_FROM: usize = 100_000;
 
 /// What a neighbour graph is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -181,7 +184,7 @@ impl Engine {
         Ok((Collection { ids, vectors, meta, genres, taxonomy, space, of, guests: 0 }, least))
     }
 
-    /// The `k` nearest other tracks of every track; exact for small libraries, by the index for large ones.
+    /// The `k` nearest other tracks of every track; exact for small libraries, and for large ones on a GPU, else by the index.
     pub fn knn_graph(
         &mut self,
         collection: &Collection,
@@ -189,6 +192,9 @@ impl Engine {
         to: GraphUse,
     ) -> Result<KnnGraph, EngineError> {
         if collection.ids.len() > EXACT_UP_TO {
+            if let Some(graph) = self.graph_of_gpu(collection, k) {
+                return Ok(graph);
+            }
             let same = self.index()?.tracks() == collection.ids[collection.guests..]
                 && self.space == collection.space;
             // Else another process changed the library meanwhile.
@@ -208,7 +214,11 @@ impl Engine {
         k: usize,
         to: GraphUse,
     ) -> Result<(Collection, KnnGraph), EngineError> {
-        if self.library().status()?.vectors as usize > EXACT_UP_TO
+        let tracks = self.library().status()?.vectors as usize;
+        // A GPU needs the vectors, which copies are found without.
+        let of_index = to == GraphUse::Copies || self.gpu(tracks).is_none();
+        if tracks > EXACT_UP_TO
+            && of_index
             && let Some(answer) = self.collection_of_index(k, to)?
         {
             return Ok(answer);
@@ -247,6 +257,21 @@ impl Engine {
         Ok(Some((collection, graph)))
     }
 
+    /// The GPU that makes the graph of so many tracks.
+    fn gpu(&self, tracks: usize) -> Option<Device> {
+        let device = (cfg!(feature = "cuda") && tracks >= GPU_FROM).then(|| self.graphs_on.resolve())?;
+        device.ok().filter(Device::is_gpu)
+    }
+
+    /// By a GPU, if there is one and its memory suffices.
+    fn graph_of_gpu(&self, collection: &Collection, k: usize) -> Option<KnnGraph> {
+        let tracks = collection.ids.len();
+        let device = self.gpu(tracks).filter(|_| collection.vectors.nrows() == tracks)?;
+        graph_on(&device, collection.vectors.view(), k)
+            .inspect_err(|error| tracing::warn!("no neighbour graph on the GPU: {error}"))
+            .ok()
+    }
+
     /// The graph of the index's tracks, in their order; `None` where it does not find `k` for each.
     fn graph_of_index(&mut self, k: usize, to: GraphUse) -> Result<Option<KnnGraph>, EngineError> {
         /// Lists that are looked at in any case.
@@ -273,6 +298,30 @@ impl Engine {
         }
         Ok(Some(graph))
     }
+}
+
+/// Each row's `k` nearest others, by brute force on a device.
+fn graph_on(device: &Device, vectors: ArrayView2<'_, f32>, k: usize) -> Result<KnnGraph, EncoderError> {
+    let on_device = VectorsOnDevice::new(vectors, device)?;
+    // One more, because each row is among its own nearest.
+    let nearest = on_device.nearest(vectors, (k + 1).min(vectors.nrows()))?;
+    let mut graph = KnnGraph {
+        k,
+        neighbours: Array2::zeros((vectors.nrows(), k)),
+        similarities: Array2::zeros((vectors.nrows(), k)),
+    };
+    for (row, (ids, similarities)) in
+        nearest.rows.outer_iter().zip(nearest.similarities.outer_iter()).enumerate()
+    {
+        let others = ids.iter().zip(similarities).filter(|(id, _)| **id as usize != row);
+        let mut others: Vec<(u32, f32)> = others.map(|(id, similarity)| (*id, *similarity)).collect();
+        others.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        for (column, (id, similarity)) in others.into_iter().take(k).enumerate() {
+            graph.neighbours[[row, column]] = id;
+            graph.similarities[[row, column]] = similarity.clamp(-1.0, 1.0);
+        }
+    }
+    Ok(graph)
 }
 
 /// The graph of a library's tracks with the guests in front, whose neighbours are all others' nearest.
@@ -469,6 +518,28 @@ mod tests {
             others.truncate(5);
             others
         });
+    }
+
+    #[test]
+    fn a_graph_on_a_device_is_the_exact_one() {
+        let mut rng = Random::new(9);
+        let mut rows: Vec<f32> = (0..9000).flat_map(|_| unit(&mut rng)).collect();
+        // More copies than neighbours: a row is not among its own nearest then.
+        let first = rows[..8].to_vec();
+        rows[8..8 * 12].chunks_mut(8).for_each(|row| row.copy_from_slice(&first));
+        let vectors = Array2::from_shape_vec((9000, 8), rows).unwrap();
+        let device = voisin_encoder::DeviceChoice::Cpu.resolve().unwrap();
+        let (found, exact) =
+            (graph_on(&device, vectors.view(), 7).unwrap(), KnnGraph::exact(vectors.view(), 7).unwrap());
+        let off = (&found.similarities - &exact.similarities).iter().fold(0f32, |most, x| most.max(x.abs()));
+        assert!(off < 1e-6, "{off}");
+        // Sums in another order may exchange two that lie equally near.
+        let others = |graph: &KnnGraph| graph.neighbours.slice(s![12.., ..]).to_owned();
+        let exchanged = others(&found).iter().zip(&others(&exact)).filter(|(a, b)| a != b).count();
+        assert!(exchanged < 20, "{exchanged}");
+        for row in 0..12 {
+            assert!(found.neighbours.row(row).iter().all(|&other| other < 12 && other != row as u32));
+        }
     }
 
     #[test]

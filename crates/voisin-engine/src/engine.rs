@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use voisin_base::text::with_causes;
 use voisin_base::track::TrackId;
-use voisin_encoder::{ModelRef, Parts};
+use voisin_encoder::{DeviceChoice, ModelRef, Parts};
 use voisin_index::{IndexError, IndexOptions, IndexStamp, Subset, VectorIndex};
 use voisin_library::{Library, LibraryError, OpenMode, StoredModel, Track, TrackSet, stored_path};
 
@@ -91,6 +91,8 @@ pub struct Engine {
     /// The space that its vectors are in; as meaningless.
     pub(crate) space: LibrarySpace,
     pub(crate) listener: Option<IndexListener>,
+    /// Where neighbour graphs are made, if it is a GPU.
+    pub(crate) graphs_on: DeviceChoice,
     pub(crate) known_filters: Mutex<KnownFilters>,
     /// The tracks that the last search was kept to, as the index has them.
     kept_subset: Mutex<Option<(TrackSet, Arc<Subset>)>>,
@@ -107,12 +109,19 @@ impl Engine {
         let stamp = IndexStamp { generation: 0, model_fingerprint: String::new(), dimension: 0 };
         let space = LibrarySpace::new(Vec::new(), "");
         let (known_filters, kept_subset) = (Mutex::default(), Mutex::default());
-        Self { library, index: None, stamp, space, listener: None, known_filters, kept_subset }
+        let graphs_on = DeviceChoice::Cpu;
+        Self { library, index: None, stamp, space, listener: None, graphs_on, known_filters, kept_subset }
     }
 
     /// Calls `listener` whenever the index was made ready for use or could not be kept, until another one is set.
     pub fn on_index_news(&mut self, listener: impl Fn(&IndexNews<'_>) + Send + Sync + 'static) {
         self.listener = Some(Box::new(listener));
+    }
+
+    /// Where the neighbour graphs of large libraries are made. A GPU compares all of 100 000 tracks and more with all; by
+    /// default, for fewer, and where its memory does not suffice, the index is searched for each track.
+    pub fn make_graphs_on(&mut self, device: DeviceChoice) {
+        self.graphs_on = device;
     }
 
     fn notify(&self, news: &IndexNews<'_>) {
