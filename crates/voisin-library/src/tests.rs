@@ -146,6 +146,24 @@ fn a_migration_that_fails_changes_nothing() {
     assert_eq!(library.check(true).unwrap().findings, vec![]);
 }
 
+/// SQLite keeps what a statement changes in memory, and in a file from some size on.
+#[test]
+fn a_statement_may_change_many_pages() {
+    let dir = tempfile::tempdir().unwrap();
+    let library = open(dir.path(), 64);
+    for kilobytes in [100, 300, 3000] {
+        let statements = format!(
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {kilobytes})
+             INSERT INTO settings SELECT printf('%06d', i), hex(zeroblob(512)) FROM n;
+             BEGIN;
+             UPDATE settings SET name = 'x' || name, value = value || 'y' WHERE name < '9';
+             COMMIT;
+             DELETE FROM settings WHERE name LIKE 'x%'"
+        );
+        library.connection.execute_batch(&statements).unwrap();
+    }
+}
+
 /// A limit on the number of pages ends in the same error as a full disk, on every system.
 #[test]
 fn a_database_that_may_not_grow_loses_nothing() {
