@@ -12,7 +12,7 @@ pub(crate) type Size = [usize; 2];
 
 /// A convolution with what follows it.
 #[derive(Debug)]
-pub(crate) struct Convolution {
+pub(crate) struct GpuConvolution {
     /// `[kernel height · kernel width · inputs, outputs]`
     filters: Tensor,
     kernel: Size,
@@ -20,19 +20,19 @@ pub(crate) struct Convolution {
     before: Size,
     /// Zeros below and to the right of it.
     after: Size,
-    finish: Finish,
+    finish: ConvolutionFinish,
 }
 
 /// The largest of each pool of `second · f(first · x + bias) + shift`, where `f` is ReLU or nothing.
 #[derive(Debug)]
-pub(crate) struct Finish {
+pub(crate) struct ConvolutionFinish {
     /// `[4, channels]`: first, bias, second, shift
     parameters: Tensor,
     relu: bool,
     pool: Size,
 }
 
-impl Finish {
+impl ConvolutionFinish {
     /// - `parameters`: first, bias, second, shift, a number for each channel
     pub(crate) fn new(
         parameters: [&[f32]; 4],
@@ -46,13 +46,13 @@ impl Finish {
 
     /// Of an image.
     pub(crate) fn of(&self, x: &Tensor) -> Result<Tensor> {
-        x.apply_op2_no_bwd(&self.parameters, &Finishing { relu: self.relu, pool: self.pool })
+        x.apply_op2_no_bwd(&self.parameters, &FinishOp { relu: self.relu, pool: self.pool })
     }
 }
 
-impl Convolution {
+impl GpuConvolution {
     /// - `weight`: `[outputs, inputs, kernel height, kernel width]`, of the type that is computed in
-    pub(crate) fn new(weight: &Tensor, before: Size, after: Size, finish: Finish) -> Result<Self> {
+    pub(crate) fn new(weight: &Tensor, before: Size, after: Size, finish: ConvolutionFinish) -> Result<Self> {
         let (outputs, inputs, height, width) = weight.dims4()?;
         let filters =
             weight.permute((2, 3, 1, 0))?.reshape((height * width * inputs, outputs))?.contiguous()?;
@@ -64,22 +64,22 @@ impl Convolution {
         let (n, height, width, _) = x.dims4()?;
         let side = |at: usize, length: usize| length + self.before[at] + self.after[at] + 1 - self.kernel[at];
         let out = [side(0, height), side(1, width)];
-        let columns = x.apply_op1_no_bwd(&Columns { kernel: self.kernel, before: self.before, out })?;
+        let columns = x.apply_op1_no_bwd(&ColumnsOp { kernel: self.kernel, before: self.before, out })?;
         let y = columns.matmul(&self.filters)?;
         self.finish.of(&y.reshape((n, out[0], out[1], ()))?)
     }
 }
 
 /// What each output of a convolution is a product with: `[n · height · width, kernel height · kernel width · channels]`.
-pub(super) struct Columns {
-    pub(super) kernel: Size,
-    pub(super) before: Size,
-    pub(super) out: Size,
+struct ColumnsOp {
+    kernel: Size,
+    before: Size,
+    out: Size,
 }
 
-pub(super) struct Finishing {
-    pub(super) relu: bool,
-    pub(super) pool: Size,
+struct FinishOp {
+    relu: bool,
+    pool: Size,
 }
 
 fn whole<'a, T>(values: &'a [T], layout: &Layout) -> Result<&'a [T]> {
@@ -89,13 +89,13 @@ fn whole<'a, T>(values: &'a [T], layout: &Layout) -> Result<&'a [T]> {
     }
 }
 
-impl Columns {
-    pub(super) fn shape(&self, n: usize, channels: usize) -> Shape {
+impl ColumnsOp {
+    fn shape(&self, n: usize, channels: usize) -> Shape {
         (n * self.out[0] * self.out[1], self.kernel[0] * self.kernel[1] * channels).into()
     }
 }
 
-impl CustomOp1 for Columns {
+impl CustomOp1 for ColumnsOp {
     fn name(&self) -> &'static str {
         "columns"
     }
@@ -128,17 +128,17 @@ impl CustomOp1 for Columns {
         storage: &candle_core::CudaStorage,
         layout: &Layout,
     ) -> Result<(candle_core::CudaStorage, Shape)> {
-        super::launch::columns(self, storage, layout)
+        super::launch::columns(storage, layout, [self.kernel, self.before, self.out])
     }
 }
 
-impl Finishing {
-    pub(super) fn shape(&self, [n, height, width, channels]: [usize; 4]) -> Shape {
+impl FinishOp {
+    fn shape(&self, [n, height, width, channels]: [usize; 4]) -> Shape {
         (n, height / self.pool[0], width / self.pool[1], channels).into()
     }
 }
 
-impl CustomOp2 for Finishing {
+impl CustomOp2 for FinishOp {
     fn name(&self) -> &'static str {
         "finish"
     }
@@ -183,6 +183,6 @@ impl CustomOp2 for Finishing {
         parameters: &candle_core::CudaStorage,
         parameters_layout: &Layout,
     ) -> Result<(candle_core::CudaStorage, Shape)> {
-        super::launch::finish(self, x, x_layout, parameters, parameters_layout)
+        super::launch::finish((x, x_layout), (parameters, parameters_layout), self.relu, self.pool)
     }
 }

@@ -6,7 +6,7 @@
 use candle_core::{DType, Device, Result, Tensor};
 
 use super::backend::{Backend, Pass};
-use super::channels_last::{Convolution, Finish, Size};
+use super::channels_last::{ConvolutionFinish, GpuConvolution, Size};
 use super::tensors::{VGG_CONVOLUTIONS, openl3_layer, vgg_norm};
 use super::weights::hears_mean;
 use super::{Architecture, EncoderError, Precision, Weights, openl3, vgg};
@@ -19,24 +19,24 @@ pub(crate) struct GpuNetwork {
     dtype: DType,
     precision: Precision,
     shape: [usize; 2],
-    input: Finish,
+    input: ConvolutionFinish,
     layers: Layers,
 }
 
 enum Layers {
-    OpenL3 { blocks: Vec<Convolution> },
-    Vgg { blocks: Vec<Convolution>, dense: Dense },
-    Musicnn(Box<Musicnn>),
+    OpenL3 { blocks: Vec<GpuConvolution> },
+    Vgg { blocks: Vec<GpuConvolution>, dense: Dense },
+    Musicnn(Box<GpuMusicnn>),
 }
 
-struct Musicnn {
+struct GpuMusicnn {
     /// The first two hear the bands, the others their mean where `hears_mean`.
-    front: Vec<Convolution>,
+    front: Vec<GpuConvolution>,
     hears_mean: bool,
-    middle: Vec<Convolution>,
-    pools: Finish,
+    middle: Vec<GpuConvolution>,
+    pools: ConvolutionFinish,
     dense: Dense,
-    penultimate: Finish,
+    penultimate: ConvolutionFinish,
     dense_1: Dense,
 }
 
@@ -54,13 +54,13 @@ impl Dense {
 }
 
 /// Reads the parts of a network.
-struct Reader<'a> {
+struct NetworkReader<'a> {
     weights: &'a Weights,
     device: &'a Device,
     dtype: DType,
 }
 
-impl Reader<'_> {
+impl NetworkReader<'_> {
     fn values(&self, name: &str) -> std::result::Result<(&[f32], &[usize]), EncoderError> {
         let found = self.weights.tensor(name).ok_or_else(|| EncoderError::BadWeights {
             origin: self.weights.origin().to_owned(),
@@ -79,10 +79,10 @@ impl Reader<'_> {
     }
 
     /// A batch norm alone.
-    fn scaled(&self, name: &str, epsilon: f64) -> std::result::Result<Finish, EncoderError> {
+    fn scaled(&self, name: &str, epsilon: f64) -> std::result::Result<ConvolutionFinish, EncoderError> {
         let (scale, shift) = self.norm(name, epsilon)?;
         let (one, zero) = (vec![1.0; scale.len()], vec![0.0; scale.len()]);
-        Ok(Finish::new([&scale, &shift, &one, &zero], false, [1, 1], self.device)?)
+        Ok(ConvolutionFinish::new([&scale, &shift, &one, &zero], false, [1, 1], self.device)?)
     }
 
     /// A convolution, ReLU and batch norm in the order of `relu_first`, and the largest of each pool; without a batch norm
@@ -94,27 +94,27 @@ impl Reader<'_> {
         relu_first: bool,
         [before, after]: [Size; 2],
         pool: Size,
-    ) -> std::result::Result<Convolution, EncoderError> {
+    ) -> std::result::Result<GpuConvolution, EncoderError> {
         let (weight, shape) = self.values(&format!("{name}.weight"))?;
         let (bias, _) = self.values(&format!("{name}.bias"))?;
         let (one, zero) = (vec![1.0; bias.len()], vec![0.0; bias.len()]);
         let finish = match norm {
-            None => Finish::new([&one, bias, &one, &zero], false, pool, self.device)?,
+            None => ConvolutionFinish::new([&one, bias, &one, &zero], false, pool, self.device)?,
             Some((norm, epsilon)) => {
                 let (scale, shift) = self.norm(norm, epsilon)?;
                 if relu_first {
-                    Finish::new([&one, bias, &scale, &shift], true, pool, self.device)?
+                    ConvolutionFinish::new([&one, bias, &scale, &shift], true, pool, self.device)?
                 } else {
                     let moved: Vec<f32> =
                         bias.iter().zip(&scale).zip(&shift).map(|((b, s), t)| b * s + t).collect();
-                    Finish::new([&scale, &moved, &one, &zero], true, pool, self.device)?
+                    ConvolutionFinish::new([&scale, &moved, &one, &zero], true, pool, self.device)?
                 }
             }
         };
         // A kernel along the time alone has a width of 1.
         let shape = [shape[0], shape[1], shape[2], shape.get(3).copied().unwrap_or(1)];
         let weight = Tensor::from_slice(weight, &shape, self.device)?.to_dtype(self.dtype)?;
-        Ok(Convolution::new(&weight, before, after, finish)?)
+        Ok(GpuConvolution::new(&weight, before, after, finish)?)
     }
 
     fn dense(&self, name: &str) -> std::result::Result<Dense, EncoderError> {
@@ -140,7 +140,7 @@ impl GpuNetwork {
             Precision::F32 => DType::F32,
             Precision::Bf16 => DType::BF16,
         };
-        let reader = Reader { weights, device, dtype };
+        let reader = NetworkReader { weights, device, dtype };
         let shape = architecture.input_shape();
         let (input, layers) = match architecture {
             Architecture::OpenL3 => {
@@ -209,7 +209,7 @@ impl GpuNetwork {
     }
 }
 
-fn musicnn(reader: &Reader<'_>) -> std::result::Result<Musicnn, EncoderError> {
+fn musicnn(reader: &NetworkReader<'_>) -> std::result::Result<GpuMusicnn, EncoderError> {
     let hears_mean = hears_mean(reader.weights);
     let layer = |i: usize| {
         let convolution = &convolutions(hears_mean)[i];
@@ -224,7 +224,7 @@ fn musicnn(reader: &Reader<'_>) -> std::result::Result<Musicnn, EncoderError> {
         let norm = (NORMS[i + 1].0, musicnn::EPSILON);
         reader.convolution(convolution.name, Some(norm), true, padding, [1, bands])
     };
-    Ok(Musicnn {
+    Ok(GpuMusicnn {
         front: (0..5).map(layer).collect::<std::result::Result<_, _>>()?,
         hears_mean,
         middle: (5..8).map(layer).collect::<std::result::Result<_, _>>()?,
@@ -235,7 +235,7 @@ fn musicnn(reader: &Reader<'_>) -> std::result::Result<Musicnn, EncoderError> {
     })
 }
 
-impl Musicnn {
+impl GpuMusicnn {
     /// - `x`: `[n, 187, 96, 1]`
     /// - returns: penultimate layer `[n, 200]`, tag logits `[n, 50]`
     fn forward(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {

@@ -11,8 +11,6 @@ use candle_core::cuda_backend::{CudaDType, WrapErr};
 use candle_core::{CudaStorage, DType, Layout, Result, Shape, bail};
 use half::{bf16, f16};
 
-use super::channels_last::{Columns, Finishing};
-
 const SOURCE: &str = include_str!("kernels.cu");
 const MODULE: &str = "voisin";
 const THREADS: u32 = 256;
@@ -38,33 +36,42 @@ fn fits(name: &str, numbers: usize) -> Result<u32> {
     }
 }
 
-pub(super) fn columns(op: &Columns, storage: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
+/// What each output of a convolution over an image is a product with:
+/// `[n · height · width, kernel height · kernel width · channels]`.
+///
+/// - `layout`: `[n, height, width, channels]`
+/// - `sizes`: height and width of the kernel, of the zeros above and to the left, and of the outputs
+pub(super) fn columns(
+    storage: &CudaStorage,
+    layout: &Layout,
+    sizes: [[usize; 2]; 3],
+) -> Result<(CudaStorage, Shape)> {
     match storage.dtype() {
-        DType::F32 => columns_of::<f32>(op, storage, layout),
-        DType::BF16 => columns_of::<bf16>(op, storage, layout),
+        DType::F32 => columns_of::<f32>(storage, layout, sizes),
+        DType::BF16 => columns_of::<bf16>(storage, layout, sizes),
         other => bail!("columns of {other:?}: expected f32 or bf16"),
     }
 }
 
 fn columns_of<T: CudaDType + DeviceRepr>(
-    op: &Columns,
     storage: &CudaStorage,
     layout: &Layout,
+    [kernel, before, outputs]: [[usize; 2]; 3],
 ) -> Result<(CudaStorage, Shape)> {
     let (n, height, width, channels) = layout.shape().dims4()?;
     let device = storage.device().clone();
     let x = storage.as_cuda_slice::<T>()?;
     let Some((from, to)) = layout.contiguous_offsets() else { bail!("columns: expected a contiguous image") };
     let x = x.slice(from..to);
-    let shape = op.shape(n, channels);
+    let shape: Shape = (n * outputs[0] * outputs[1], kernel[0] * kernel[1] * channels).into();
     // As many channels at once as make 16 bytes.
     let size = size_of::<T>();
     let together =
         if (channels * size).is_multiple_of(16) && (from * size).is_multiple_of(16) { 16 / size } else { 1 };
     let name = format!("columns_{}", together * size);
-    let run = op.kernel[0] * op.kernel[1] * channels / together;
-    let rows = fits("columns", n * op.out[0])?;
-    let row = fits("columns", (op.out[1] * run).max(height * width * channels))?;
+    let run = kernel[0] * kernel[1] * channels / together;
+    let rows = fits("columns", n * outputs[0])?;
+    let row = fits("columns", (outputs[1] * run).max(height * width * channels))?;
     let function = device.get_or_load_custom_func(&name, MODULE, kernels()?)?;
     // SAFETY: the kernel writes each of these numbers.
     let mut out = unsafe { device.alloc::<T>(shape.elem_count())? };
@@ -77,12 +84,12 @@ fn columns_of<T: CudaDType + DeviceRepr>(
         height,
         width,
         channels / together,
-        op.out[0],
-        op.out[1],
-        op.kernel[0],
-        op.kernel[1],
-        op.before[0],
-        op.before[1],
+        outputs[0],
+        outputs[1],
+        kernel[0],
+        kernel[1],
+        before[0],
+        before[1],
     ]
     .map(|size| size as u32);
     let mut builder = function.builder();
@@ -95,31 +102,36 @@ fn columns_of<T: CudaDType + DeviceRepr>(
     Ok((T::wrap_cuda_slice(out, device), shape))
 }
 
+/// The largest of each pool of an image, with its parameters: `[n, height, width, channels]`.
+///
+/// - `x`: `[n, height, width, channels]`
+/// - `parameters`: `[4, channels]` of f32
 pub(super) fn finish(
-    op: &Finishing,
-    x: &CudaStorage,
-    x_layout: &Layout,
-    parameters: &CudaStorage,
-    parameters_layout: &Layout,
+    x: (&CudaStorage, &Layout),
+    parameters: (&CudaStorage, &Layout),
+    relu: bool,
+    pool: [usize; 2],
 ) -> Result<(CudaStorage, Shape)> {
-    match x.dtype() {
-        DType::F32 => finish_of::<f32>(op, "finish_f32", x, x_layout, parameters, parameters_layout),
-        DType::BF16 => finish_of::<bf16>(op, "finish_bf16", x, x_layout, parameters, parameters_layout),
+    match x.0.dtype() {
+        DType::F32 => finish_of::<f32>("finish_f32", x, parameters, relu, pool),
+        DType::BF16 => finish_of::<bf16>("finish_bf16", x, parameters, relu, pool),
         other => bail!("finish of {other:?}: expected f32 or bf16"),
     }
 }
 
 fn finish_of<T: CudaDType + DeviceRepr>(
-    op: &Finishing,
     name: &str,
-    x: &CudaStorage,
-    x_layout: &Layout,
-    parameters: &CudaStorage,
-    parameters_layout: &Layout,
+    (x, x_layout): (&CudaStorage, &Layout),
+    (parameters, parameters_layout): (&CudaStorage, &Layout),
+    relu: bool,
+    pool: [usize; 2],
 ) -> Result<(CudaStorage, Shape)> {
     let (n, height, width, channels) = x_layout.shape().dims4()?;
     let device = x.device().clone();
-    let shape = op.shape([n, height, width, channels]);
+    if pool.contains(&0) {
+        bail!("finish: pools of {pool:?}")
+    }
+    let shape: Shape = (n, height / pool[0], width / pool[1], channels).into();
     let total = fits("finish", shape.elem_count())?;
     fits("finish", height * width * channels)?;
     let (Some((from, to)), Some((first, last))) =
@@ -140,7 +152,7 @@ fn finish_of<T: CudaDType + DeviceRepr>(
         block_dim: (THREADS, 1, 1),
         shared_mem_bytes: 0,
     };
-    let sizes = [height, width, channels, op.pool[0], op.pool[1], usize::from(op.relu)];
+    let sizes = [height, width, channels, pool[0], pool[1], usize::from(relu)];
     let sizes = sizes.map(|size| size as u32);
     let mut builder = function.builder();
     builder.arg(&x).arg(&parameters).arg(&mut out).arg(&total);
