@@ -176,6 +176,18 @@ impl Library {
         self.sql(self.connection.pragma_update(None, "cache_size", -i64::from(kibibytes)))
     }
 
+    /// In case that a statement fails, SQLite keeps copies of the pages that it changes, by default in a file once there are
+    /// eight in a transaction: forty writes for each track that comes in. For statements that each change a few.
+    fn keep_statements_in_memory(&self) -> Result<()> {
+        const IN_MEMORY: i64 = 2;
+        if self.pragma("temp_store")? == IN_MEMORY {
+            return Ok(());
+        }
+        self.sql(self.connection.pragma_update(None, "temp_store", IN_MEMORY))?;
+        // SQLite drops what is temporary with it.
+        self.sql(checksum::seal_what_is_written(&self.connection))
+    }
+
     /// Counts, at a cost that does not grow with the library.
     pub fn status(&self) -> Result<Status> {
         let snapshot = self.snapshot()?;

@@ -315,9 +315,7 @@ impl<'a> Intake<'a> {
     /// Begins, with the library's model and tracks as they are.
     pub fn new(library: &'a mut Library) -> Result<Self> {
         library.limit_page_cache(Self::PAGES)?;
-        // In case that a statement fails, SQLite keeps copies of the pages that it changes, by default in a file once there
-        // are eight in a transaction: forty writes a track. Here each changes a few.
-        library.sql(library.connection.pragma_update(None, "temp_store", "MEMORY"))?;
+        library.keep_statements_in_memory()?;
         Ok(Self { library, waiting: Vec::new(), bytes: 0, taken: MergeOutcome::default() })
     }
 

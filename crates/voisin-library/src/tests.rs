@@ -146,6 +146,21 @@ fn a_migration_that_fails_changes_nothing() {
     assert_eq!(library.check(true).unwrap().findings, vec![]);
 }
 
+#[test]
+fn what_comes_in_by_the_thousand_has_its_checksums() {
+    let (dir, other_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (mut library, mut other) = (open(dir.path(), 64), open(other_dir.path(), 64));
+    for seed in 0..3 {
+        other.insert_track(&track(seed, 64, 2)).unwrap();
+    }
+    // A second time on the same connection, too.
+    library.merge(&other).unwrap();
+    other.insert_track(&track(3, 64, 2)).unwrap();
+    library.merge(&other).unwrap();
+    assert_eq!(library.status().unwrap().tracks, 4);
+    assert_eq!(library.check(true).unwrap().findings, vec![]);
+}
+
 /// SQLite keeps what a statement changes in memory, and in a file from some size on.
 #[test]
 fn a_statement_may_change_many_pages() {
