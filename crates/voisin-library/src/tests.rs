@@ -147,7 +147,7 @@ fn a_migration_that_fails_changes_nothing() {
 }
 
 #[test]
-fn what_comes_in_by_the_thousand_has_its_checksums() {
+fn tracks_that_come_in_by_the_thousand_have_their_checksums() {
     let (dir, other_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (mut library, mut other) = (open(dir.path(), 64), open(other_dir.path(), 64));
     for seed in 0..3 {
