@@ -1,6 +1,6 @@
 //! One thread that owns a GPU's network and joins what several callers hand over into large batches.
 //!
-//! Tracks are decoded on many threads, a few dozen windows each; a GPU wants hundreds at once. While one batch runs,
+//! Tracks are decoded on many threads, a few dozen windows each; a GPU wants more at once. While one batch runs,
 //! the next one gathers in a bounded queue, so nothing waits on a clock. The network is built, used and dropped on
 //! this one thread: Candle gives each thread a CUDA stream of its own and orders nothing between them.
 

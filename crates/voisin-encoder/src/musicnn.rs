@@ -1,5 +1,5 @@
-//! MusiCNN: layer by layer in Candle, the reference of the fast path and what runs on a GPU; and the tensors for the
-//! fast path.
+//! MusiCNN: layer by layer in Candle, the reference of the fast paths on a CPU and on a GPU; and the tensors for the
+//! former.
 //!
 //! Pons, Nieto, Prockup, Schmidt, Ehmann, Serra, "End-to-end learning for music audio tagging at scale", ISMIR
 //! 2018; Pons, Serra, "musicnn: Pre-trained convolutional neural networks for music audio tagging", 2019.

@@ -571,3 +571,23 @@ fn rows(values: Vec<f32>, n: usize, width: usize) -> Result<Array2<f32>, Encoder
         found,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::not_finite;
+
+    #[test]
+    fn the_first_number_that_is_not_finite_is_found_wherever_it_is() {
+        let finite: Vec<f32> = (0..2500).map(|i| [f32::MAX, f32::MIN, -0.0, 1e-45][i % 4]).collect();
+        assert_eq!(not_finite(&finite), None);
+        assert_eq!(not_finite(&[]), None);
+        for at in [0, 1023, 1024, 2047, 2499] {
+            for bad in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                let mut values = finite.clone();
+                values[2499] = f32::NAN;
+                values[at] = bad;
+                assert_eq!(not_finite(&values), Some(at));
+            }
+        }
+    }
+}

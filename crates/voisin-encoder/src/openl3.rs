@@ -1,4 +1,4 @@
-//! OpenL3 mel128, 512 dimensions, in Candle: the reference of the fast path, and what runs on a GPU.
+//! OpenL3 mel128, 512 dimensions, in Candle: the reference of the fast paths on a CPU and on a GPU.
 //!
 //! Cramer, Wu, Salamon, Bello, "Look, Listen and Learn More", ICASSP 2019. Layer names are those of the weights
 //! files (torchopenl3's; Keras' without `_layer` suffixes).
