@@ -41,8 +41,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 impl Library {
     /// Opens the library in `dir`.
     ///
-    /// An older schema is migrated, with a copy of the database beside it (`voisin.db.backup-vN`); a newer
-    /// one is refused. Nothing is written in [`OpenMode::ReadOnly`].
+    /// An older schema is migrated, with a copy of the database beside it (`voisin.db.backup-vN`), which is
+    /// removed if the migration fails and changes nothing; a newer one is refused. Nothing is written in
+    /// [`OpenMode::ReadOnly`].
     pub fn open(dir: &Path, mode: OpenMode) -> Result<Self> {
         let mut library = Self::open_with(dir, mode, &migrations(), PAGE_SIZE)?;
         if mode != OpenMode::ReadOnly {
@@ -147,26 +148,41 @@ impl Library {
     fn migrate(&mut self, migrations: &[M<'_>], page_size: i64) -> Result<()> {
         let lock = WriterLock::take(&self.dir, BUSY_TIMEOUT)?;
         let from = self.pragma("user_version")?;
+        let mut backup = None;
         if from == 0 {
             self.sql(self.connection.pragma_update(None, "page_size", page_size))?;
             self.sql(self.connection.pragma_update(None, "application_id", APPLICATION_ID))?;
             self.sql(self.connection.pragma_update(None, "journal_mode", "WAL"))?;
         } else if from < migrations.len() as i64 {
-            back_up(&self.connection, &self.path, &free_name(&self.path, from))?;
+            let target = free_name(&self.path, from);
+            back_up(&self.connection, &self.path, &target)?;
+            backup = Some(target);
         }
         // Tables are rebuilt by some migrations, which must not cascade.
         self.sql(self.connection.execute_batch("PRAGMA foreign_keys = OFF; PRAGMA synchronous = FULL"))?;
         self.connection.set_transaction_behavior(TransactionBehavior::Immediate);
-        let migrated = Migrations::from_slice(migrations).to_latest(&mut self.connection);
-        drop(lock);
-        migrated.map_err(|error| match error {
-            rusqlite_migration::Error::RusqliteError { err, .. }
-                if matches!(err.sqlite_error_code(), Some(code) if code != ErrorCode::Unknown && code != ErrorCode::ConstraintViolation) =>
-            {
-                LibraryError::from_sql(&self.path, err)
+        let migrated = Migrations::from_slice(migrations).to_latest(&mut self.connection).map_err(|error| {
+            match error {
+                rusqlite_migration::Error::RusqliteError { err, .. }
+                    if matches!(err.sqlite_error_code(), Some(code) if code != ErrorCode::Unknown && code != ErrorCode::ConstraintViolation) =>
+                {
+                    LibraryError::from_sql(&self.path, err)
+                }
+                other => LibraryError::Migration { path: self.path.clone(), from, source: Box::new(other) },
             }
-            other => LibraryError::Migration { path: self.path.clone(), from, source: Box::new(other) },
-        })
+        });
+        // Each attempt would leave a backup, on a disk that may be full. Of a database that can no longer be
+        // read, the backup is kept.
+        if let (
+            Err(LibraryError::Migration { .. } | LibraryError::DiskFull { .. } | LibraryError::Locked { .. }),
+            Some(backup),
+        ) = (&migrated, backup)
+            && self.pragma("user_version").is_ok_and(|version| version == from)
+        {
+            let _ = std::fs::remove_file(backup);
+        }
+        drop(lock);
+        migrated
     }
 }
 

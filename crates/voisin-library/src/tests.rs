@@ -136,11 +136,16 @@ fn a_migration_that_fails_changes_nothing() {
         .into_iter()
         .chain([M::up("DELETE FROM vectors; ALTER TABLE no_such_table ADD COLUMN x TEXT;")])
         .collect();
-    let error = Library::open_with(dir.path(), OpenMode::ReadWrite, &broken, PAGE_SIZE).unwrap_err();
-    assert!(
-        matches!(error, LibraryError::Migration { from, .. } if from == i64::from(SCHEMA_VERSION)),
-        "{error:?}"
-    );
+    // Nor do backups pile up.
+    for _ in 0..2 {
+        let error = Library::open_with(dir.path(), OpenMode::ReadWrite, &broken, PAGE_SIZE).unwrap_err();
+        assert!(
+            matches!(error, LibraryError::Migration { from, .. } if from == i64::from(SCHEMA_VERSION)),
+            "{error:?}"
+        );
+        let mut entries = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        assert!(!entries.any(|name| name.to_string_lossy().contains("backup")));
+    }
     let library = Library::open(dir.path(), OpenMode::ReadOnly).unwrap();
     assert_eq!(library.status().unwrap().vectors, 1);
     assert_eq!(library.check(true).unwrap().findings, vec![]);
