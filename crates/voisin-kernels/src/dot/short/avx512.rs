@@ -35,20 +35,24 @@ fn floats(block: &[u8], from_end: usize) -> __m512 {
     unsafe { _mm512_loadu_ps(line.as_ptr().cast()) }
 }
 
-/// - `sums`: products of a block's codes with those of each query
+/// Of some blocks with each of some queries.
+type BlockSums<const BLOCKS: usize, const N: usize> = [[__m512i; N]; BLOCKS];
+
+/// - `sums`: products of the codes of some blocks with those of each query
+/// - `sums_of_one`: the same for each of the blocks that are left
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx512vpopcntdq")]
-fn with_sums<const BYTES: usize, const N: usize>(
+fn with_sums<const BYTES: usize, const BLOCKS: usize, const N: usize>(
     blocks: &[u8],
     to: &mut [ShortSearch<'_>; N],
-    sums: impl Fn(&[u8; BYTES]) -> [__m512i; N],
+    sums: impl Fn(&[[u8; BYTES]; BLOCKS]) -> BlockSums<BLOCKS, N>,
+    sums_of_one: impl Fn(&[[u8; BYTES]; 1]) -> BlockSums<1, N>,
 ) {
     // Room for all: what is near is written eight at a time.
     to.iter_mut().for_each(|to| to.out.reserve(blocks.len() / BYTES * LANES));
-    let terms: [(__m512, __m512); N] =
-        from_fn(|at| (_mm512_set1_ps(to[at].query.factor), _mm512_set1_ps(to[at].limit)));
-    for (b, block) in blocks.as_chunks::<BYTES>().0.iter().enumerate() {
-        let ahead = (b + AHEAD) * BYTES;
+    let terms = from_fn(|at| (_mm512_set1_ps(to[at].query.factor), _mm512_set1_ps(to[at].limit)));
+    let fetch = |from: usize| {
+        let ahead = from + AHEAD * BYTES;
         // Centres are in the second cache, and read one after the other.
         if BYTES == BLOCK_BYTES && ahead + BYTES <= blocks.len() {
             for line in 0..BYTES / 64 {
@@ -56,23 +60,48 @@ fn with_sums<const BYTES: usize, const N: usize>(
                 unsafe { _mm_prefetch::<_MM_HINT_T0>(blocks.as_ptr().add(ahead + 64 * line).cast()) };
             }
         }
-        let (scales, offsets) = (floats(block, SCALES), floats(block, OFFSETS));
-        for ((to, (factor, limit)), sum) in to.iter_mut().zip(terms).zip(sums(block)) {
-            let step = _mm512_mul_ps(scales, factor);
-            let score = _mm512_add_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(sum), step), offsets);
-            let near = _mm512_cmp_ps_mask::<_CMP_GE_OQ>(score, limit);
-            if near != 0 {
-                let names = load(block, block.len() - NAMES);
-                let near = near & _mm512_cmpneq_epi32_mask(names, _mm512_set1_epi32(NOBODY as i32));
-                for (keys, near) in keys(score, names).into_iter().zip([near as u8, (near >> 8) as u8]) {
-                    let end = to.out.len();
-                    // SAFETY: there is room for the sixteen vectors of each block; before this half at most 16 `b`, and
-                    // 8 of this block, were written.
-                    unsafe {
-                        let place = to.out.as_mut_ptr().add(end);
-                        _mm512_storeu_si512(place.cast(), _mm512_maskz_compress_epi64(near, keys));
-                        to.out.set_len(end + near.count_ones() as usize);
-                    }
+    };
+    let (some, rest) = blocks.as_chunks::<BYTES>().0.as_chunks::<BLOCKS>();
+    for (s, some) in some.iter().enumerate() {
+        (0..BLOCKS).for_each(|b| fetch((s * BLOCKS + b) * BYTES));
+        for (block, sums) in some.iter().zip(sums(some)) {
+            collect(block, to, &terms, sums);
+        }
+    }
+    for block in rest {
+        let [sums] = sums_of_one(std::array::from_ref(block));
+        collect(block, to, &terms, sums);
+    }
+}
+
+/// Appends what is near of a block, for whose vectors there is room.
+///
+/// - `terms`: factor and limit of each query
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx512vpopcntdq")]
+fn collect<const BYTES: usize, const N: usize>(
+    block: &[u8; BYTES],
+    to: &mut [ShortSearch<'_>; N],
+    terms: &[(__m512, __m512); N],
+    sums: [__m512i; N],
+) {
+    let (scales, offsets) = (floats(block, SCALES), floats(block, OFFSETS));
+    for ((to, &(factor, limit)), sum) in to.iter_mut().zip(terms).zip(sums) {
+        let step = _mm512_mul_ps(scales, factor);
+        let score = _mm512_add_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(sum), step), offsets);
+        let near = _mm512_cmp_ps_mask::<_CMP_GE_OQ>(score, limit);
+        if near != 0 {
+            let names = load(block, block.len() - NAMES);
+            let near = near & _mm512_cmpneq_epi32_mask(names, _mm512_set1_epi32(NOBODY as i32));
+            for (keys, near) in keys(score, names).into_iter().zip([near as u8, (near >> 8) as u8]) {
+                let end = to.out.len();
+                debug_assert!(to.out.capacity() - end >= LANES / 2);
+                // SAFETY: `with_sums` made room for the sixteen vectors of each block; of `b` blocks before this one at
+                // most 16 `b` were written, and 8 of this one before its second half.
+                unsafe {
+                    let place = to.out.as_mut_ptr().add(end);
+                    _mm512_storeu_si512(place.cast(), _mm512_maskz_compress_epi64(near, keys));
+                    to.out.set_len(end + near.count_ones() as usize);
                 }
             }
         }
@@ -99,69 +128,106 @@ fn keys(score: __m512, names: __m512i) -> [__m512i; 2] {
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx512vpopcntdq")]
 pub(super) fn near<const BYTES: usize, const N: usize>(blocks: &[u8], mut to: [ShortSearch<'_>; N]) {
-    /// Groups of a query that stay in registers.
-    const HELD: usize = 16;
-    /// Sums that do not wait for each other.
-    const CHAINS: usize = 4;
-    let zero = _mm512_setzero_si512();
     let queries: [&[[i8; 4]]; N] = from_fn(|at| &to[at].query.groups()[..const { groups(BYTES) }]);
-    let is_held = const { N == 1 && groups(BYTES) <= HELD };
-    let mut held = [zero; HELD];
-    if is_held {
+    let mut held = [_mm512_setzero_si512(); HELD];
+    if const { N == 1 && groups(BYTES) <= HELD } {
         for group in 0..HELD {
             held[group] = _mm512_set1_epi32(word(queries[0][group]));
         }
     }
     // What the bias of the codes adds to each sum is taken back.
     let bias: [__m512i; N] = from_fn(|at| _mm512_set1_epi32(-128 * to[at].query.sum));
-    with_sums::<BYTES, N>(blocks, &mut to, move |block| {
-        let mut sums = [[zero; CHAINS]; N];
-        for group in 0..const { groups(BYTES) } {
+    let sums = |[block]: &[[u8; BYTES]; 1]| [products(block, &queries, &held, &bias)];
+    with_sums::<BYTES, 1, N>(blocks, &mut to, sums, sums);
+}
+
+/// Groups of a query that stay in registers.
+const HELD: usize = 16;
+
+/// Sums of products of codes of a byte a component.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx512vpopcntdq")]
+fn products<const BYTES: usize, const N: usize>(
+    block: &[u8; BYTES],
+    queries: &[&[[i8; 4]]; N],
+    held: &[__m512i; HELD],
+    bias: &[__m512i; N],
+) -> [__m512i; N] {
+    /// Sums that do not wait for each other.
+    const CHAINS: usize = 4;
+    let mut sums = [[_mm512_setzero_si512(); CHAINS]; N];
+    // By so many, each sum is known when this is compiled, and stays in a register.
+    for first in (0..const { groups(BYTES) }).step_by(CHAINS) {
+        for group in 0..CHAINS {
+            let chain = group % const { CHAINS.div_ceil(N) };
+            let group = first + group;
             let codes = load(block, GROUP * group);
             for at in 0..N {
+                let is_held = const { N == 1 && groups(BYTES) <= HELD };
                 let q = if is_held { held[group] } else { _mm512_set1_epi32(word(queries[at][group])) };
-                let sum = &mut sums[at][group % const { CHAINS.div_ceil(N) }];
-                *sum = _mm512_dpbusd_epi32(*sum, codes, q);
+                sums[at][chain] = _mm512_dpbusd_epi32(sums[at][chain], codes, q);
             }
         }
-        let total = |at: usize| {
-            let [a, b, c, d] = sums[at];
-            let all = _mm512_add_epi32(_mm512_add_epi32(a, b), _mm512_add_epi32(c, d));
-            _mm512_add_epi32(all, bias[at])
-        };
-        from_fn(total)
-    });
+    }
+    from_fn(|at| {
+        let [a, b, c, d] = sums[at];
+        let all = _mm512_add_epi32(_mm512_add_epi32(a, b), _mm512_add_epi32(c, d));
+        _mm512_add_epi32(all, bias[at])
+    })
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx512vpopcntdq")]
-pub(super) fn near_fields<const N: usize>(blocks: &[u8], mut to: [ShortSearch<'_>; N]) {
-    const GROUPS: usize = SHORT / 4;
-    let zero = _mm512_setzero_si512();
+pub(super) fn near_fields<const N: usize>(blocks: &[u8], to: [ShortSearch<'_>; N]) {
+    if const { N == 1 } { near_fields_in::<2, N>(blocks, to) } else { near_fields_in::<1, N>(blocks, to) }
+}
+
+/// As [`near_fields`], some blocks at once.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx512vpopcntdq")]
+fn near_fields_in<const BLOCKS: usize, const N: usize>(blocks: &[u8], mut to: [ShortSearch<'_>; N]) {
     let queries: [&[[i8; 4]]; N] = from_fn(|at| &to[at].query.groups()[..FIELDS * GROUPS]);
-    let masks = [3, 12, 48, -64].map(|mask| _mm512_set1_epi8(mask));
     let bias: [__m512i; N] = from_fn(|at| _mm512_set1_epi32(-3 * to[at].query.sum));
-    with_sums::<BLOCK_BYTES, N>(blocks, &mut to, move |block| {
-        // A field where it stands is its value times 4^field.
-        let mut sums = [[zero; FIELDS]; N];
-        for group in 0..GROUPS {
-            let codes = load(block, GROUP * group);
-            for field in 0..FIELDS {
-                let codes = _mm512_and_si512(codes, masks[field]);
-                for at in 0..N {
-                    let q = _mm512_set1_epi32(word(queries[at][GROUPS * field + group]));
-                    sums[at][field] = _mm512_dpbusd_epi32(sums[at][field], codes, q);
+    with_sums::<BLOCK_BYTES, BLOCKS, N>(
+        blocks,
+        &mut to,
+        |some| products_of_fields::<BLOCKS, N>(some, &queries, &bias),
+        |some| products_of_fields::<1, N>(some, &queries, &bias),
+    );
+}
+
+/// Groups of a short code.
+const GROUPS: usize = SHORT / 4;
+
+/// Sums of products of codes of two bits a component.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx512vpopcntdq")]
+fn products_of_fields<const BLOCKS: usize, const N: usize>(
+    blocks: &[[u8; BLOCK_BYTES]; BLOCKS],
+    queries: &[&[[i8; 4]]; N],
+    bias: &[__m512i; N],
+) -> BlockSums<BLOCKS, N> {
+    let masks = [3, 12, 48, -64].map(|mask| _mm512_set1_epi8(mask));
+    // A field where it stands is its value times 4^field.
+    let mut sums = [[[_mm512_setzero_si512(); FIELDS]; N]; BLOCKS];
+    for group in 0..GROUPS {
+        let codes: [__m512i; BLOCKS] = from_fn(|b| load(&blocks[b], GROUP * group));
+        for field in 0..FIELDS {
+            let codes = codes.map(|codes| _mm512_and_si512(codes, masks[field]));
+            for at in 0..N {
+                let q = _mm512_set1_epi32(word(queries[at][GROUPS * field + group]));
+                for b in 0..BLOCKS {
+                    sums[b][at][field] = _mm512_dpbusd_epi32(sums[b][at][field], codes[b], q);
                 }
             }
         }
-        let total = |at: usize| {
-            let [first, second, third, fourth] = sums[at];
-            let (second, third) = (_mm512_srai_epi32::<2>(second), _mm512_srai_epi32::<4>(third));
-            let sum = _mm512_add_epi32(
-                _mm512_add_epi32(first, second),
-                _mm512_add_epi32(third, _mm512_srai_epi32::<6>(fourth)),
-            );
-            _mm512_add_epi32(bias[at], _mm512_add_epi32(sum, sum))
-        };
-        from_fn(total)
-    });
+    }
+    let total = |[first, second, third, fourth]: [__m512i; FIELDS], at: usize| {
+        let (second, third) = (_mm512_srai_epi32::<2>(second), _mm512_srai_epi32::<4>(third));
+        let sum = _mm512_add_epi32(
+            _mm512_add_epi32(first, second),
+            _mm512_add_epi32(third, _mm512_srai_epi32::<6>(fourth)),
+        );
+        _mm512_add_epi32(bias[at], _mm512_add_epi32(sum, sum))
+    };
+    sums.map(|sums| from_fn(|at| total(sums[at], at)))
 }
