@@ -1,7 +1,7 @@
 //! AVX-512: 64 products an instruction by VNNI, eight vectors' sign bits an instruction by VPOPCNTDQ.
 
 use std::arch::x86_64::{
-    __m512i, _MM_HINT_T0, _mm_add_epi32, _mm_prefetch, _mm_storeu_si128, _mm256_add_epi32,
+    __m512i, _MM_HINT_T1, _mm_add_epi32, _mm_prefetch, _mm_storeu_si128, _mm256_add_epi32,
     _mm256_castsi256_si128, _mm256_extracti128_si256, _mm512_add_epi32, _mm512_add_epi64,
     _mm512_castsi512_si256, _mm512_cmple_epu64_mask, _mm512_dpbusd_epi32, _mm512_extracti64x4_epi64,
     _mm512_loadu_si512, _mm512_popcnt_epi64, _mm512_reduce_add_epi32, _mm512_set1_epi8, _mm512_set1_epi64,
@@ -11,8 +11,8 @@ use std::arch::x86_64::{
 
 use super::{ALIGN, BLOCK, BitBlocks, BitMatch, QueryCode};
 
-/// Rows fetched ahead of the one being multiplied.
-const AHEAD: usize = 8;
+/// Rows fetched ahead of the one being multiplied, into the second cache.
+const AHEAD: usize = 48;
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx512vpopcntdq")]
 pub(super) fn dot8_list(plane: &[u8], ids: &[u32], query: &[i8], sum: i32, out: &mut [i32]) {
@@ -54,7 +54,7 @@ fn dot8_fixed<const N: usize>(plane: &[u8], ids: &[u32], query: &[i8], sum: i32,
         if at + width <= plane.len() {
             for line in 0..N {
                 // SAFETY: inside the plane; and a prefetch does not access memory.
-                unsafe { _mm_prefetch::<_MM_HINT_T0>(plane.as_ptr().add(at + line * ALIGN).cast()) };
+                unsafe { _mm_prefetch::<_MM_HINT_T1>(plane.as_ptr().add(at + line * ALIGN).cast()) };
             }
         }
     };

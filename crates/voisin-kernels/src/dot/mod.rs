@@ -125,15 +125,16 @@ impl Isa {
         dispatch!(self, hamming(blocks, query, limit, out));
     }
 
-    /// Asks for the cache line at the start of `bytes`; a hint, never a fault.
+    /// Asks for the cache line at the start of an item, to be in the second cache: more lines can be on their way there at a
+    /// time than to the first. A hint, never a fault.
     #[inline]
     pub fn prefetch<T>(data: &[T], index: usize) {
         if let Some(item) = data.get(index) {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: prefetching is available on every x86-64 and does not access memory; the reference is valid.
             unsafe {
-                use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-                _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(item).cast());
+                use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+                _mm_prefetch::<_MM_HINT_T1>(std::ptr::from_ref(item).cast());
             }
             #[cfg(not(target_arch = "x86_64"))]
             let _ = item;
