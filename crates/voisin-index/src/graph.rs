@@ -6,11 +6,13 @@
 //! The blocks are made of links and lists at the first walk: a file has the links alone.
 
 use std::cell::RefCell;
+use std::slice::from_ref;
 use std::sync::OnceLock;
 
 use rayon::prelude::*;
 
 use super::codes::{CodeSource, Plane, PreparedQuery};
+use super::directions::Along;
 use super::lists::{BLOCK_BYTES, LANES, Lists, SHORT, ShortQuery, empty_blocks};
 use voisin_kernels::Isa;
 use voisin_kernels::dot::best::Scored;
@@ -19,7 +21,7 @@ use voisin_kernels::dot::short;
 /// No link.
 pub(crate) const NONE: u32 = u32::MAX;
 /// Candidates that are followed together: while one's blocks are compared, the next ones' come from memory.
-const TOGETHER: usize = 2;
+const TOGETHER: usize = 4;
 /// Lists that a walk starts with.
 const ENTRIES: usize = 4;
 /// Marks a pooled candidate whose links were followed.
@@ -57,9 +59,13 @@ fn candidate(pooled: Pooled) -> Scored {
 
 /// Memory of a walk, kept per thread.
 #[derive(Default)]
-pub(crate) struct GraphWalk {
+struct GraphWalk {
     /// Nearest first.
     pool: Vec<Pooled>,
+    /// A bit for each slot: whether it was in the pool at some time.
+    seen: Vec<u64>,
+    /// Words of `seen` with any.
+    marked: Vec<u32>,
     scored: Vec<Scored>,
     /// Those of one comparison that enter the pool.
     fresh: Vec<Pooled>,
@@ -127,36 +133,62 @@ impl Graph {
     pub(crate) fn walk<R>(
         &self,
         lists: &Lists,
-        CodeSource { isa, codes, .. }: CodeSource<'_>,
+        source: CodeSource<'_>,
         query: &PreparedQuery,
         ef: usize,
         skip: Option<u32>,
-        then: impl FnOnce(&mut [Scored]) -> R,
-    ) -> R {
+        mut then: impl FnMut(&mut [Scored]) -> R,
+    ) -> Option<R> {
+        self.walk_all(lists, source, from_ref(query), ef, skip, |_, found| then(found)).pop()
+    }
+
+    /// As [`walk`](Self::walk) for each of `queries`, with its place among them.
+    pub(crate) fn walk_all<R>(
+        &self,
+        lists: &Lists,
+        CodeSource { isa, codes, .. }: CodeSource<'_>,
+        queries: &[PreparedQuery],
+        ef: usize,
+        skip: Option<u32>,
+        mut then: impl FnMut(usize, &mut [Scored]) -> R,
+    ) -> Vec<R> {
         let blocks = self.blocks(lists);
+        let along: Vec<Along> = queries.iter().map(|query| lists.along(isa, query)).collect();
+        let mut entries = Vec::with_capacity(ENTRIES * queries.len());
+        lists.rank_all(isa, &along, ENTRIES, |_, nearest| {
+            entries.extend(nearest.iter().map(|one| one.name()));
+        });
+        let entries = entries.chunks(ENTRIES.min(lists.len()).max(1));
         WALK.with_borrow_mut(|walk| {
-            let along = lists.along(isa, query);
-            let short = lists.short(&along);
-            walk.pool.clear();
-            let mut search = Search { graph: self, blocks, isa, short, ef: ef.max(1), next: 0, walk };
-            lists.with_nearest(isa, &along, ENTRIES, |list| search.compare(list, skip));
-            search.spread(skip);
-            let GraphWalk { pool, slots, products, found, .. } = walk;
-            slots.clear();
-            slots.extend(pool.iter().map(|&one| slot_of(one)));
-            codes.similarities8(isa, query, slots, products, found);
-            then(found)
+            walk.seen.resize(walk.seen.len().max(self.len().div_ceil(64)), 0);
+            let walks = queries.iter().zip(&along).zip(entries).enumerate();
+            let one = |(at, ((query, along), entries)): (usize, ((_, &Along), &[u32]))| {
+                walk.pool.clear();
+                walk.marked.drain(..).for_each(|word| walk.seen[word as usize] = 0);
+                let short = lists.short(along);
+                let mut search =
+                    Search { graph: self, blocks, isa, short, ef: ef.max(1), skip, next: 0, walk };
+                entries.iter().for_each(|&list| search.compare(lists.list(list)));
+                search.spread();
+                let GraphWalk { pool, slots, products, found, .. } = &mut *walk;
+                slots.clear();
+                slots.extend(pool.iter().copied().map(slot_of));
+                codes.similarities8(isa, query, slots, products, found);
+                then(at, found)
+            };
+            walks.map(one).collect()
         })
     }
 }
 
-/// One search of a graph.
+/// One search of a graph: best first, with one sorted pool of `ef` candidates.
 struct Search<'a> {
     graph: &'a Graph,
     blocks: &'a [u8],
     isa: Isa,
     short: ShortQuery<'a>,
     ef: usize,
+    skip: Option<u32>,
     /// Everything before it in the pool was followed.
     next: usize,
     walk: &'a mut GraphWalk,
@@ -171,35 +203,35 @@ impl Search<'_> {
         self.isa.near(blocks, self.short, limit, &mut self.walk.scored);
     }
 
-    /// Puts `walk.scored` into the pool. The same slot always has the same score: what is there already is equal.
-    fn enter(&mut self, skip: Option<u32>) {
-        let GraphWalk { pool, scored, fresh, .. } = &mut *self.walk;
+    /// Puts those of `walk.scored` into the pool that were not there before.
+    fn enter(&mut self) {
+        let GraphWalk { pool, seen, marked, scored, fresh, .. } = &mut *self.walk;
         let limit = if pool.len() == self.ef { pool[self.ef - 1] & !FOLLOWED } else { u64::MAX };
         fresh.clear();
         for one in scored.drain(..) {
+            let (word, bit) = (one.name() as usize / 64, 1 << (one.name() % 64));
             let new = pooled(one);
-            if new < limit && Some(one.name()) != skip {
-                let at = pool.partition_point(|&old| old < new);
-                if pool.get(at).is_none_or(|&old| old & !FOLLOWED != new) {
-                    fresh.push(new);
+            if new < limit && seen[word] & bit == 0 && Some(one.name()) != self.skip {
+                if seen[word] == 0 {
+                    marked.push(word as u32);
                 }
+                seen[word] |= bit;
+                fresh.push(new);
             }
         }
         if fresh.is_empty() {
             return;
         }
         fresh.sort_unstable();
-        fresh.dedup();
         self.next = self.next.min(merge(pool, fresh, self.ef));
     }
 
-    fn compare(&mut self, blocks: &[u8], skip: Option<u32>) {
+    fn compare(&mut self, blocks: &[u8]) {
         self.near(blocks);
-        self.enter(skip);
+        self.enter();
     }
 
-    /// Best-first search with one sorted pool of `ef` candidates.
-    fn spread(&mut self, skip: Option<u32>) {
+    fn spread(&mut self) {
         let step = self.graph.stride / LANES * BLOCK_BYTES;
         let blocks = self.blocks;
         let mut followed = [0_usize; TOGETHER];
@@ -225,7 +257,7 @@ impl Search<'_> {
             for &at in &followed[..n] {
                 self.near(&blocks[at..at + step]);
             }
-            self.enter(skip);
+            self.enter();
         }
     }
 }

@@ -77,8 +77,8 @@ struct ListBuffers {
     ranked_together: [BestScored; TOGETHER],
     /// Of a batch, one for each query.
     pools: Vec<BestScored>,
-    /// Lists with the queries that ask for them, as they come and by list.
-    asked: Vec<(u32, u32)>,
+    /// The nearest list with each query, and the others; and some of them by list.
+    asked: [Vec<(u32, u32)>; 2],
     by_list: Vec<(u32, u32)>,
     slots: Vec<u32>,
     products: Vec<i32>,
@@ -259,7 +259,8 @@ impl Lists {
         from * BLOCK_BYTES..to * BLOCK_BYTES
     }
 
-    fn list(&self, list: u32) -> &[u8] {
+    /// Blocks of a list.
+    pub(crate) fn list(&self, list: u32) -> &[u8] {
         let sane = |blocks: &[u8]| are_places(blocks, BLOCK_BYTES, self.vectors, |_| true);
         self.blocks.sane_part(self.place(list), sane)
     }
@@ -295,6 +296,42 @@ impl Lists {
         for (ranked, _) in all {
             ranked.cut(isa);
             ranked.found.sort_unstable();
+        }
+    }
+
+    /// Hands on the nearest `lists` lists of each query, nearest first, with its place.
+    pub(crate) fn rank_all(
+        &self,
+        isa: Isa,
+        along: &[Along],
+        lists: usize,
+        each: impl FnMut(usize, &[Scored]),
+    ) {
+        BUFFERS.with_borrow_mut(|buffers| {
+            self.rank_all_in(isa, along, lists, &mut buffers.ranked_together, each);
+        });
+    }
+
+    fn rank_all_in(
+        &self,
+        isa: Isa,
+        along: &[Along],
+        lists: usize,
+        ranked: &mut [BestScored; TOGETHER],
+        mut each: impl FnMut(usize, &[Scored]),
+    ) {
+        let (together, rest) = along.as_chunks::<TOGETHER>();
+        for (group, queries) in together.iter().enumerate() {
+            let mut queries = queries.each_ref().into_iter();
+            let some = ranked.each_mut().map(|ranked| (ranked, queries.next().unwrap_or(&along[0])));
+            self.rank_each(isa, some, lists);
+            let ranked = ranked.iter().enumerate();
+            ranked.for_each(|(at, ranked)| each(group * TOGETHER + at, &ranked.found));
+        }
+        for (at, query) in rest.iter().enumerate() {
+            let ranked = &mut ranked[0];
+            self.rank(isa, query, lists, ranked);
+            each(together.len() * TOGETHER + at, &ranked.found);
         }
     }
 
@@ -420,6 +457,37 @@ impl Lists {
         then(found)
     }
 
+    /// Compares lists with the queries that ask for them: (list, query).
+    ///
+    /// - `by_list`: memory to work in
+    fn compare_asked(
+        &self,
+        isa: Isa,
+        asked: &[(u32, u32)],
+        along: &[Along],
+        pools: &mut [BestScored],
+        by_list: &mut Vec<(u32, u32)>,
+    ) {
+        let mut ends = vec![0_u32; self.len() + 1];
+        asked.iter().for_each(|&(list, _)| ends[list as usize + 1] += 1);
+        (1..ends.len()).for_each(|list| ends[list] += ends[list - 1]);
+        by_list.clear();
+        by_list.resize(asked.len(), (0, 0));
+        for &one in asked {
+            let place = &mut ends[one.0 as usize];
+            by_list[*place as usize] = one;
+            *place += 1;
+        }
+        for asked in by_list.chunk_by(|a, b| a.0 == b.0) {
+            let blocks = self.list(asked[0].0);
+            let (fours, rest) = asked.as_chunks::<TOGETHER>();
+            let (pairs, rest) = rest.as_chunks::<2>();
+            fours.iter().for_each(|some| self.compare_some(isa, blocks, *some, along, pools));
+            pairs.iter().for_each(|some| self.compare_some(isa, blocks, *some, along, pools));
+            rest.iter().for_each(|&one| self.compare_some(isa, blocks, [one], along, pools));
+        }
+    }
+
     /// Compares a list with some of the queries that ask for it, all different.
     fn compare_some<const N: usize>(
         &self,
@@ -453,50 +521,17 @@ impl Lists {
             let mut asked = std::mem::take(&mut buffers.asked);
             let mut by_list = std::mem::take(&mut buffers.by_list);
             pools.resize_with(queries.len().max(pools.len()), BestScored::default);
-            // For each list, who asks for it: the nearest list of each query goes first, so that limits are soon high.
-            asked.clear();
-            let mut ends = vec![0_u32; self.len() + 1];
-            let mut ask = |at: usize, ranked: &BestScored| {
-                let pool = &mut pools[at];
-                pool.clear(reach.codes);
-                let mut ranked = ranked.found.iter();
-                if let Some(nearest) = ranked.next() {
-                    pool.compare(isa, self.list(nearest.name()), self.short(&along[at]));
-                }
-                for list in ranked {
-                    asked.push((list.name(), at as u32));
-                    ends[list.name() as usize + 1] += 1;
-                }
-            };
-            let (together, rest) = along.as_chunks::<TOGETHER>();
-            for (group, queries) in together.iter().enumerate() {
-                let mut queries = queries.each_ref().into_iter();
-                let ranked = buffers.ranked_together.each_mut();
-                let each = ranked.map(|ranked| (ranked, queries.next().unwrap_or(&along[0])));
-                self.rank_each(isa, each, reach.lists);
-                let ranked = buffers.ranked_together.iter().enumerate();
-                ranked.for_each(|(at, ranked)| ask(group * TOGETHER + at, ranked));
-            }
-            for (at, query) in rest.iter().enumerate() {
-                self.rank(isa, query, reach.lists, &mut buffers.ranked);
-                ask(together.len() * TOGETHER + at, &buffers.ranked);
-            }
-            (1..ends.len()).for_each(|list| ends[list] += ends[list - 1]);
-            by_list.clear();
-            by_list.resize(asked.len(), (0, 0));
-            for &one in &asked {
-                let place = &mut ends[one.0 as usize];
-                by_list[*place as usize] = one;
-                *place += 1;
-            }
-            for asked in by_list.chunk_by(|a, b| a.0 == b.0) {
-                let blocks = self.list(asked[0].0);
-                let (fours, rest) = asked.as_chunks::<TOGETHER>();
-                let (pairs, rest) = rest.as_chunks::<2>();
-                fours.iter().for_each(|some| self.compare_some(isa, blocks, *some, &along, &mut pools));
-                pairs.iter().for_each(|some| self.compare_some(isa, blocks, *some, &along, &mut pools));
-                rest.iter().for_each(|&one| self.compare_some(isa, blocks, [one], &along, &mut pools));
-            }
+            // The nearest list of each query goes first, so that limits are soon high.
+            let [nearest, others] = &mut asked;
+            nearest.clear();
+            others.clear();
+            self.rank_all_in(isa, &along, reach.lists, &mut buffers.ranked_together, |at, ranked| {
+                pools[at].clear(reach.codes);
+                let mut asks = ranked.iter().map(|list| (list.name(), at as u32));
+                nearest.extend(asks.next());
+                others.extend(asks);
+            });
+            asked.iter().for_each(|asked| self.compare_asked(isa, asked, &along, &mut pools, &mut by_list));
             let mut answers = Vec::with_capacity(queries.len());
             for (at, query) in queries.iter().enumerate() {
                 std::mem::swap(&mut buffers.pool, &mut pools[at]);

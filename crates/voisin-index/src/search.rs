@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use voisin_base::track::TrackId;
 
-use super::codes::PreparedQuery;
+use super::codes::{CodeSource, PreparedQuery};
 use super::lists::CACHED;
 use super::top::Top;
 use super::ways::Way;
@@ -93,27 +93,39 @@ impl VectorIndex {
         k: usize,
         params: &SearchParams<'_>,
     ) -> Result<Vec<Vec<Neighbor>>, IndexError> {
-        if let Way::Lists(lists) = self.way(params.mode)?
-            && lists.blocks.len() > CACHED
-        {
+        let way = self.way(params.mode)?;
+        if let Way::Lists(_) | Way::Graph(..) = way {
             let k = k.min(self.len());
             let [base, tail] = self.allowed(params)?;
-            if let Some(reach) = self.reach(lists, k, params, &base) {
-                let take = |at: usize, pool: &mut [Scored]| {
-                    let mut top = Top::new(k);
-                    let within = |count: usize| self.reached(reach, count);
-                    let within: Option<&dyn Fn(usize) -> bool> =
-                        if params.ef.is_none() { Some(&within) } else { None };
-                    Ok(self.take(&queries[at], k, &base, pool, within, &mut top)?.then_some(top))
-                };
-                let tops: Vec<_> = if self.residuals.is_some() {
-                    // Whatever reads vectors may itself search: no buffers are held meanwhile.
-                    let copy = |_, pool: &mut [Scored]| pool.to_vec();
-                    let mut pools = lists.nearest_of_all(self.isa, self.next(), queries, reach, copy);
-                    pools.iter_mut().enumerate().map(|(at, pool)| take(at, pool)).collect()
-                } else {
-                    lists.nearest_of_all(self.isa, self.next(), queries, reach, take)
-                };
+            let take = |at: usize, pool: &mut [Scored], within: &dyn Fn(usize) -> bool| {
+                let mut top = Top::new(k);
+                let within = params.ef.is_none().then_some(within);
+                Ok(self.take(&queries[at], k, &base, pool, within, &mut top)?.then_some(top))
+            };
+            let tops: Option<Vec<_>> = match way {
+                Way::Lists(lists) if lists.blocks.len() > CACHED => {
+                    self.reach(lists, k, params, &base).map(|reach| {
+                        let within = |count: usize| self.reached(reach, count);
+                        if self.residuals.is_some() {
+                            // Whatever reads vectors may itself search: no buffers are held meanwhile.
+                            let copy = |_, pool: &mut [Scored]| pool.to_vec();
+                            let mut pools = lists.nearest_of_all(self.isa, self.next(), queries, reach, copy);
+                            pools.iter_mut().enumerate().map(|(at, pool)| take(at, pool, &within)).collect()
+                        } else {
+                            let take = |at, pool: &mut [Scored]| take(at, pool, &within);
+                            lists.nearest_of_all(self.isa, self.next(), queries, reach, take)
+                        }
+                    })
+                }
+                Way::Graph(graph, lists) => self.width(k, params, &base).map(|ef| {
+                    let within = |count: usize| self.tuning.ef(count) <= ef;
+                    let source = CodeSource { isa: self.isa, codec: &self.codec, codes: &self.base.codes };
+                    let take = |at, pool: &mut [Scored]| take(at, pool, &within);
+                    graph.walk_all(lists, source, queries, ef, None, take)
+                }),
+                _ => None,
+            };
+            if let Some(tops) = tops {
                 let finish = |(query, top): (&PreparedQuery, Result<Option<Top>, IndexError>)| {
                     let mut top = if let Some(top) = top? {
                         top

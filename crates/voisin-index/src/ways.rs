@@ -205,23 +205,30 @@ impl VectorIndex {
         allowed: &Bitmap,
         top: &mut Top,
     ) -> Result<(), IndexError> {
+        if let Some(ef) = self.width(k, params, allowed) {
+            let within = |count: usize| self.tuning.ef(count) <= ef;
+            let source = CodeSource { isa: self.isa, codec: &self.codec, codes: &self.base.codes };
+            let enough = graph.walk(lists, source, query, ef, None, |pool| {
+                self.take(query, k, allowed, pool, params.ef.is_none().then_some(&within), top)
+            });
+            if let Some(enough) = enough
+                && enough?
+            {
+                return Ok(());
+            }
+            *top = Top::new(k);
+        }
+        self.scan(&self.base, query, allowed, k, top)
+    }
+
+    /// How many candidates a walk of the graph keeps; `None` if a scan of the allowed vectors is cheaper.
+    pub(super) fn width(&self, k: usize, params: &SearchParams<'_>, allowed: &Bitmap) -> Option<usize> {
         let n = self.base.len();
         let wanted = params.ef.unwrap_or_else(|| self.tuning.ef(k)).max(k);
         // Of the candidates that a walk ends with, about the share that is allowed will be.
         let ef = (wanted as f64 * n as f64 / allowed.count.max(1) as f64).ceil() as usize;
-        if allowed.count == 0 || allowed.count < WALK_COST.saturating_mul(ef) && params.ef.is_none() {
-            return self.scan(&self.base, query, allowed, k, top);
-        }
-        let within = |count: usize| self.tuning.ef(count) <= ef;
-        let source = CodeSource { isa: self.isa, codec: &self.codec, codes: &self.base.codes };
-        let enough = graph.walk(lists, source, query, ef.min(n), None, |pool| {
-            self.take(query, k, allowed, pool, params.ef.is_none().then_some(&within), top)
-        });
-        if enough? {
-            return Ok(());
-        }
-        *top = Top::new(k);
-        self.scan(&self.base, query, allowed, k, top)
+        let pays = allowed.count >= WALK_COST.saturating_mul(ef) || params.ef.is_some();
+        (allowed.count > 0 && pays).then_some(ef.min(n))
     }
 
     /// Goes through the nearest lists if that is cheaper than scanning the allowed vectors, and scans if that cannot be
