@@ -451,11 +451,32 @@ impl Codes {
     /// Similarity at 16 bits.
     #[inline]
     pub fn similarity(&self, isa: Isa, query: &PreparedQuery, slot: usize) -> f32 {
-        let product = isa.dot16(self.hi_row(slot), self.lo_row(slot), &query.code) as f64;
+        self.similarity_in((self.hi_row(slot), self.lo_row(slot)), isa, query, slot)
+    }
+
+    #[inline]
+    fn similarity_in(&self, (hi, lo): (&[u8], &[u8]), isa: Isa, query: &PreparedQuery, slot: usize) -> f32 {
+        let product = isa.dot16(hi, lo, &query.code) as f64;
         let meta = self.meta[slot];
         let steps = f64::from(query.scale) / 254. * (f64::from(meta.scale) / 254.);
         let cosine = product * steps + (f64::from(query.offset) + f64::from(meta.offset));
         cosine.clamp(-1., 1.) as f32
+    }
+
+    /// Puts similarities at 16 bits in the place of others.
+    pub(crate) fn similarities16(&self, isa: Isa, query: &PreparedQuery, some: &mut [Scored]) {
+        let is_checked = self.hi.unchecked().is_none() && self.lo.unchecked().is_none();
+        let (hi, lo) = (self.hi.raw(), self.lo.raw());
+        for one in some {
+            let slot = one.name() as usize;
+            let row = slot * self.width..(slot + 1) * self.width;
+            let similarity = if is_checked {
+                self.similarity_in((&hi[row.clone()], &lo[row]), isa, query, slot)
+            } else {
+                self.similarity(isa, query, slot)
+            };
+            *one = Scored::new(similarity, one.name());
+        }
     }
 
     /// Sign bits of one vector, into the lane of its block.

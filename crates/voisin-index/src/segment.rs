@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use voisin_base::track::TrackId;
 
-use super::codes::{Codec, Codes, Meta, PreparedQuery};
+use super::codes::{CodeSource, Codec, Codes, Meta, PreparedQuery};
 use super::subset::Bitmap;
 use super::top::Top;
 use voisin_kernels::Isa;
@@ -77,6 +77,7 @@ struct ScanBuffers {
 
 thread_local! {
     static BUFFERS: RefCell<ScanBuffers> = RefCell::default();
+    static NEAREST: RefCell<(Vec<Scored>, Vec<Scored>)> = RefCell::default();
 }
 
 impl Segment {
@@ -203,13 +204,9 @@ impl Segment {
             let (mut ranked, mut reference) = (None, None);
             loop {
                 self.rank_matches(isa, query, ranked, limit, buffers);
-                let entered = rerank(
-                    &mut buffers.ranked,
-                    budget.error8,
-                    top,
-                    |_| (),
-                    |slot| (self.codes.similarity(isa, query, slot), self.ids[slot]),
-                );
+                let entered = rerank(&mut buffers.ranked, budget.error8, top, |slot| {
+                    (self.codes.similarity(isa, query, slot), self.ids[slot])
+                });
                 reference = entered.or(reference);
                 // Vectors as near as the worst result are not expected to differ in more signs than this; if the
                 // limit was lower, go on to those in between.
@@ -285,16 +282,50 @@ impl Segment {
     }
 }
 
+/// Hands on the `k` nearest of some candidates by their similarities at 16 bits, nearest first.
+///
+/// The best `k` by 8 bits are compared, then those others that may be nearer than the farthest of these.
+///
+/// - `candidates`: with their similarities at 8 bits, in any order
+/// - `error8`: how much more a similarity is at 16 bits, at most
+pub(crate) fn nearest16<R>(
+    CodeSource { isa, codes, .. }: CodeSource<'_>,
+    query: &PreparedQuery,
+    candidates: &[Scored],
+    k: usize,
+    error8: f32,
+    then: impl FnOnce(&[Scored]) -> R,
+) -> R {
+    let fetch = |one: &Scored| codes.prefetch_low(one.name() as usize);
+    let worst = |some: &[Scored]| some.iter().max().copied();
+    NEAREST.with_borrow_mut(|(found, spare)| {
+        found.clear();
+        found.extend_from_slice(candidates);
+        if 0 < k && k < found.len() {
+            isa.keep_best(found, (k, k), spare);
+        }
+        let last = worst(found);
+        let limit = last.map_or(f32::NEG_INFINITY, |last| last.score() - 2. * error8);
+        candidates.iter().filter(|one| one.score() >= limit).for_each(fetch);
+        codes.similarities16(isa, query, found);
+        let limit = worst(found).map_or(f32::NEG_INFINITY, |worst| worst.score() - error8);
+        let others = candidates.iter().filter(|&&one| Some(one) > last && one.score() >= limit);
+        let first = found.len();
+        found.extend(others);
+        codes.similarities16(isa, query, &mut found[first..]);
+        found.sort_unstable();
+        found.truncate(k);
+        then(found)
+    })
+}
+
 /// Makes 16-bit products of the candidates in the order of their 8-bit ones, for as long as these leave a chance.
 ///
 /// Returns the slot of the last that entered `top`, `None` if there were no candidates.
-///
-/// - `soon`: called with the slots that `exact` is likely to be asked for next
-pub(crate) fn rerank(
+fn rerank(
     ranked: &mut [Scored],
     error8: f32,
     top: &mut Top,
-    soon: impl Fn(usize),
     exact: impl Fn(usize) -> (f32, TrackId),
 ) -> Option<usize> {
     const FIRST: usize = 64;
@@ -305,7 +336,6 @@ pub(crate) fn rerank(
     let mut last = ranked.first().map(|one| one.name() as usize);
     let (near, far) = ranked.split_at_mut(first);
     near.sort_unstable();
-    near.iter().take(2 * top.k()).for_each(|one| soon(one.name() as usize));
     let mut offer = |one: &Scored| {
         let chance = one.score() + error8 >= top.worst();
         if chance {

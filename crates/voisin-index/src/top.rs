@@ -33,6 +33,15 @@ impl Top {
         self.worst
     }
 
+    /// Takes what comes nearest first, before anything else.
+    pub(crate) fn start(&mut self, nearest: impl Iterator<Item = Neighbor>) {
+        debug_assert!(self.found.is_empty(), "the first");
+        self.found.extend(nearest.take(self.k));
+        if let Some(worst) = self.found.last().filter(|_| self.found.len() == self.k) {
+            self.worst = worst.similarity;
+        }
+    }
+
     #[inline]
     pub(crate) fn push(&mut self, similarity: f32, track: TrackId) {
         if self.k == 0 || similarity < self.worst {

@@ -2,14 +2,12 @@
 
 use rayon::prelude::*;
 
-use voisin_base::track::TrackId;
-
 use super::codes::{CodeSource, PreparedQuery};
 use super::fields::{FieldResult, HeaderFields};
 use super::graph::Graph;
 use super::lists::{Lists, Next, Reach};
 use super::residual::Residuals;
-use super::segment::{Budget, Segment, SignModel, rerank};
+use super::segment::{Budget, Segment, SignModel, nearest16};
 use super::top::Top;
 use super::types::{ListStats, SearchMode};
 use voisin_kernels::dot::best::Scored;
@@ -383,13 +381,13 @@ fn recall(
 ) -> (f64, f64) {
     let one = |trial: &TuningQuery| {
         let query = source.codec.query_at(source.isa, source.codes, trial.slot as usize);
-        let mut top = Top::new(k);
+        let mut hits = 0;
         search(&query, trial.slot, &mut |pool| {
-            let exact = |slot| (source.codes.similarity(source.isa, &query, slot), TrackId(slot as i64));
-            rerank(pool, error8, &mut top, |_| (), exact);
+            hits = nearest16(source, &query, pool, k, error8, |found| {
+                found.iter().filter(|found| trial.nearest[..k].contains(&found.name())).count()
+            });
         });
-        let found = top.into_sorted();
-        found.iter().filter(|found| trial.nearest[..k].contains(&(found.track.0 as u32))).count()
+        hits
     };
     let found: Vec<usize> = trials.par_iter().map(one).collect();
     let n = trials.len() as f64;

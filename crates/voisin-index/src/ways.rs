@@ -13,7 +13,6 @@ use super::metric::IndexMetric;
 use super::segment::{self, Segment};
 use super::subset::Bitmap;
 use super::top::{Top, nearer};
-use voisin_kernels::Isa;
 use voisin_kernels::dot::best::Scored;
 
 use super::{IndexError, Neighbor, SearchMode, SearchParams, VectorIndex};
@@ -326,16 +325,13 @@ impl VectorIndex {
             let slots = self.best_of(passing, self.tuning.reads(k));
             self.offer(from_ref(query), slots, from_mut(top))?;
         } else {
-            segment::rerank(
-                passing,
-                self.tuning.error8,
-                top,
-                |slot| {
-                    self.base.codes.prefetch_low(slot);
-                    Isa::prefetch(&self.base.ids, slot);
-                },
-                |slot| (self.base.codes.similarity(self.isa, query, slot), self.base.ids[slot]),
-            );
+            let source = CodeSource { isa: self.isa, codec: &self.codec, codes: &self.base.codes };
+            segment::nearest16(source, query, passing, top.k(), self.tuning.error8, |found| {
+                top.start(found.iter().map(|one| Neighbor {
+                    track: self.base.ids[one.name() as usize],
+                    similarity: one.score(),
+                }));
+            });
         }
         Ok(match (last, within) {
             (Some(at), Some(within)) => all || within(at + 1),
