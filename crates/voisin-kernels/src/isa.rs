@@ -49,6 +49,7 @@ impl Isa {
                 && is_x86_feature_detected!("avx512bw")
                 && is_x86_feature_detected!("avx512dq")
                 && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("popcnt")
             {
                 all.push(Self(Set::Avx512 {
                     integers: is_x86_feature_detected!("avx512vnni")

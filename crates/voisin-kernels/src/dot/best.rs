@@ -107,7 +107,7 @@ mod avx512 {
     /// Turns, most of which leave half at most, before another algorithm goes on with what there is.
     const TURNS: usize = 64;
 
-    #[target_feature(enable = "avx512f")]
+    #[target_feature(enable = "avx512f,popcnt")]
     pub(super) fn keep_best(
         found: &mut Vec<Scored>,
         (least, most): (usize, usize),
@@ -146,7 +146,7 @@ mod avx512 {
 
     /// Brings those of `all` that are better than `pivot` to the front and the others into `rest`; how many are better.
     #[inline]
-    #[target_feature(enable = "avx512f")]
+    #[target_feature(enable = "avx512f,popcnt")]
     fn partition(all: &mut [Scored], pivot: Scored, rest: &mut Vec<Scored>) -> usize {
         let n = all.len();
         rest.clear();

@@ -13,7 +13,8 @@ use std::arch::x86_64::{
 use std::array::from_fn;
 
 use super::{
-    BLOCK_BYTES, FIELDS, GROUP, LANES, NAMES, NOBODY, OFFSETS, SCALES, SHORT, ShortSearch, groups, word,
+    BLOCK_BYTES, FIELDS, FINE_BLOCK_BYTES, GROUP, LANES, NAMES, NOBODY, OFFSETS, SCALES, SHORT, ShortSearch,
+    groups, word,
 };
 
 /// Blocks asked for ahead of the one being compared.
@@ -41,7 +42,7 @@ type BlockSums<const BLOCKS: usize, const N: usize> = [[__m512i; N]; BLOCKS];
 /// - `sums`: products of the codes of some blocks with those of each query
 /// - `sums_of_one`: the same for each of the blocks that are left
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx512vpopcntdq")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni,popcnt")]
 fn with_sums<const BYTES: usize, const BLOCKS: usize, const N: usize>(
     blocks: &[u8],
     to: &mut [ShortSearch<'_>; N],
@@ -78,7 +79,7 @@ fn with_sums<const BYTES: usize, const BLOCKS: usize, const N: usize>(
 ///
 /// - `terms`: factor and limit of each query
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx512vpopcntdq")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni,popcnt")]
 fn collect<const BYTES: usize, const N: usize>(
     block: &[u8; BYTES],
     to: &mut [ShortSearch<'_>; N],
@@ -86,22 +87,31 @@ fn collect<const BYTES: usize, const N: usize>(
     sums: [__m512i; N],
 ) {
     let (scales, offsets) = (floats(block, SCALES), floats(block, OFFSETS));
-    for ((to, &(factor, limit)), sum) in to.iter_mut().zip(terms).zip(sums) {
-        let step = _mm512_mul_ps(scales, factor);
-        let score = _mm512_add_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(sum), step), offsets);
-        let near = _mm512_cmp_ps_mask::<_CMP_GE_OQ>(score, limit);
-        if near != 0 {
+    let mut scores = [offsets; N];
+    let mut near = [0; N];
+    for at in 0..N {
+        let step = _mm512_mul_ps(scales, terms[at].0);
+        scores[at] = _mm512_add_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(sums[at]), step), offsets);
+        near[at] = _mm512_cmp_ps_mask::<_CMP_GE_OQ>(scores[at], terms[at].1);
+    }
+    // All sums are wanted at once: otherwise each would be worked out behind the last one's branch.
+    if near.iter().fold(0, |any, near| any | near) == 0 {
+        return;
+    }
+    for at in 0..N {
+        if near[at] != 0 {
             let names = load(block, block.len() - NAMES);
-            let near = near & _mm512_cmpneq_epi32_mask(names, _mm512_set1_epi32(NOBODY as i32));
-            for (keys, near) in keys(score, names).into_iter().zip([near as u8, (near >> 8) as u8]) {
-                let end = to.out.len();
-                debug_assert!(to.out.capacity() - end >= LANES / 2);
+            let near = near[at] & _mm512_cmpneq_epi32_mask(names, _mm512_set1_epi32(NOBODY as i32));
+            let out = &mut *to[at].out;
+            for (keys, near) in keys(scores[at], names).into_iter().zip([near as u8, (near >> 8) as u8]) {
+                let end = out.len();
+                debug_assert!(out.capacity() - end >= LANES / 2);
                 // SAFETY: `with_sums` made room for the sixteen vectors of each block; of `b` blocks before this one at
                 // most 16 `b` were written, and 8 of this one before its second half.
                 unsafe {
-                    let place = to.out.as_mut_ptr().add(end);
+                    let place = out.as_mut_ptr().add(end);
                     _mm512_storeu_si512(place.cast(), _mm512_maskz_compress_epi64(near, keys));
-                    to.out.set_len(end + near.count_ones() as usize);
+                    out.set_len(end + near.count_ones() as usize);
                 }
             }
         }
@@ -126,11 +136,30 @@ fn keys(score: __m512, names: __m512i) -> [__m512i; 2] {
     [key(_mm512_castsi512_si256(descending), _mm512_castsi512_si256(names)), key(upper, upper_names)]
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx512vpopcntdq")]
-pub(super) fn near<const BYTES: usize, const N: usize>(blocks: &[u8], mut to: [ShortSearch<'_>; N]) {
-    let queries: [&[[i8; 4]]; N] = from_fn(|at| &to[at].query.groups()[..const { groups(BYTES) }]);
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni,popcnt")]
+pub(super) fn near<const BYTES: usize, const N: usize>(blocks: &[u8], to: [ShortSearch<'_>; N]) {
+    const FINE_GROUPS: usize = groups(FINE_BLOCK_BYTES);
+    if const { groups(BYTES) == FINE_GROUPS } {
+        near_groups::<BYTES, FINE_GROUPS, N>(blocks, to);
+    } else {
+        near_groups::<BYTES, GROUPS, N>(blocks, to);
+    }
+}
+
+/// The query of each search, by groups: with their number known when this is compiled, no index is checked.
+fn by_groups<'a, const G: usize, const N: usize>(to: &[ShortSearch<'a>; N]) -> [&'a [[i8; 4]; G]; N] {
+    to.each_ref().map(|to| to.query.groups().first_chunk().expect("as many components as the codes have"))
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni,popcnt")]
+fn near_groups<const BYTES: usize, const G: usize, const N: usize>(
+    blocks: &[u8],
+    mut to: [ShortSearch<'_>; N],
+) {
+    let queries = by_groups::<G, N>(&to);
     let mut held = [_mm512_setzero_si512(); HELD];
-    if const { N == 1 && groups(BYTES) <= HELD } {
+    if const { N == 1 && G <= HELD } {
         for group in 0..HELD {
             held[group] = _mm512_set1_epi32(word(queries[0][group]));
         }
@@ -146,10 +175,10 @@ const HELD: usize = 16;
 
 /// Sums of products of codes of a byte a component.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx512vpopcntdq")]
-fn products<const BYTES: usize, const N: usize>(
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni,popcnt")]
+fn products<const BYTES: usize, const G: usize, const N: usize>(
     block: &[u8; BYTES],
-    queries: &[&[[i8; 4]]; N],
+    queries: &[&[[i8; 4]; G]; N],
     held: &[__m512i; HELD],
     bias: &[__m512i; N],
 ) -> [__m512i; N] {
@@ -157,13 +186,13 @@ fn products<const BYTES: usize, const N: usize>(
     const CHAINS: usize = 4;
     let mut sums = [[_mm512_setzero_si512(); CHAINS]; N];
     // By so many, each sum is known when this is compiled, and stays in a register.
-    for first in (0..const { groups(BYTES) }).step_by(CHAINS) {
+    for first in (0..G).step_by(CHAINS) {
         for group in 0..CHAINS {
             let chain = group % const { CHAINS.div_ceil(N) };
             let group = first + group;
             let codes = load(block, GROUP * group);
             for at in 0..N {
-                let is_held = const { N == 1 && groups(BYTES) <= HELD };
+                let is_held = const { N == 1 && G <= HELD };
                 let q = if is_held { held[group] } else { _mm512_set1_epi32(word(queries[at][group])) };
                 sums[at][chain] = _mm512_dpbusd_epi32(sums[at][chain], codes, q);
             }
@@ -176,16 +205,16 @@ fn products<const BYTES: usize, const N: usize>(
     })
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx512vpopcntdq")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni,popcnt")]
 pub(super) fn near_fields<const N: usize>(blocks: &[u8], to: [ShortSearch<'_>; N]) {
     if const { N == 1 } { near_fields_in::<2, N>(blocks, to) } else { near_fields_in::<1, N>(blocks, to) }
 }
 
 /// As [`near_fields`], some blocks at once.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx512vpopcntdq")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni,popcnt")]
 fn near_fields_in<const BLOCKS: usize, const N: usize>(blocks: &[u8], mut to: [ShortSearch<'_>; N]) {
-    let queries: [&[[i8; 4]]; N] = from_fn(|at| &to[at].query.groups()[..FIELDS * GROUPS]);
+    let queries = by_groups(&to);
     let bias: [__m512i; N] = from_fn(|at| _mm512_set1_epi32(-3 * to[at].query.sum));
     with_sums::<BLOCK_BYTES, BLOCKS, N>(
         blocks,
@@ -200,10 +229,10 @@ const GROUPS: usize = SHORT / 4;
 
 /// Sums of products of codes of two bits a component.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx512vpopcntdq")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni,popcnt")]
 fn products_of_fields<const BLOCKS: usize, const N: usize>(
     blocks: &[[u8; BLOCK_BYTES]; BLOCKS],
-    queries: &[&[[i8; 4]]; N],
+    queries: &[&[[i8; 4]; FIELDS * GROUPS]; N],
     bias: &[__m512i; N],
 ) -> BlockSums<BLOCKS, N> {
     let masks = [3, 12, 48, -64].map(|mask| _mm512_set1_epi8(mask));
