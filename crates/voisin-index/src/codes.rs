@@ -465,16 +465,15 @@ impl Codes {
 
     /// Puts similarities at 16 bits in the place of others.
     pub(crate) fn similarities16(&self, isa: Isa, query: &PreparedQuery, some: &mut [Scored]) {
-        let is_checked = self.hi.unchecked().is_none() && self.lo.unchecked().is_none();
+        if self.hi.unchecked().is_some() {
+            some.iter()
+                .for_each(|one| _ = (self.hi_row(one.name() as usize), self.lo_row(one.name() as usize)));
+        }
         let (hi, lo) = (self.hi.raw(), self.lo.raw());
         for one in some {
             let slot = one.name() as usize;
             let row = slot * self.width..(slot + 1) * self.width;
-            let similarity = if is_checked {
-                self.similarity_in((&hi[row.clone()], &lo[row]), isa, query, slot)
-            } else {
-                self.similarity(isa, query, slot)
-            };
+            let similarity = self.similarity_in((&hi[row.clone()], &lo[row]), isa, query, slot);
             *one = Scored::new(similarity, one.name());
         }
     }

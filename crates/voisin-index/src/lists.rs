@@ -11,6 +11,7 @@
 //! Products are sums of integers and means are summed in the order of slots: the same bits on any number of threads.
 
 use std::cell::RefCell;
+use std::slice::from_ref;
 
 use super::codes::{CodeSource, Codes, Plane, PreparedQuery};
 use super::directions::{Along, Directions};
@@ -335,14 +336,6 @@ impl Lists {
         }
     }
 
-    /// Hands on the blocks of the nearest `lists` lists, nearest first.
-    pub(crate) fn with_nearest(&self, isa: Isa, query: &Along, lists: usize, mut then: impl FnMut(&[u8])) {
-        BUFFERS.with_borrow_mut(|buffers| {
-            self.rank(isa, query, lists, &mut buffers.ranked);
-            buffers.ranked.found.iter().for_each(|one| then(self.list(one.name())));
-        });
-    }
-
     /// Code, scale and offset of each slot, of `n`.
     pub(crate) fn codes_by_slot(&self, n: usize) -> Vec<([u8; SHORT], f32, f32)> {
         let mut codes = vec![([0; SHORT], 0., f32::NEG_INFINITY); n];
@@ -365,17 +358,16 @@ impl Lists {
         let own = self.directions.decode(&own);
         // Neighbouring values of two bits are -3, -1, 1 and 3.
         let step = if self.directions.bits == 8 { 1 } else { 2 };
-        let mut holds = false;
-        self.with_nearest(isa, &along, NEAREST, |list| {
-            for block in list.chunks_exact(BLOCK_BYTES) {
-                let Some(lane) = (0..LANES).find(|&lane| read(block, lane).2 == slot) else { continue };
-                let code = self.directions.decode(&code(block, lane));
-                let scale = read(block, lane).0;
-                holds |= code.iter().zip(&own).all(|(a, &b)| a.abs_diff(b) <= step)
-                    && (scale - factor).abs() <= 1e-3 * factor.abs();
-            }
-        });
-        holds
+        let mut nearest = Vec::new();
+        self.rank_all(isa, from_ref(&along), NEAREST, |_, lists| nearest.extend_from_slice(lists));
+        let mut blocks = nearest.iter().flat_map(|one| self.list(one.name()).chunks_exact(BLOCK_BYTES));
+        blocks.any(|block| {
+            let Some(lane) = (0..LANES).find(|&lane| read(block, lane).2 == slot) else { return false };
+            let code = self.directions.decode(&code(block, lane));
+            let scale = read(block, lane).0;
+            code.iter().zip(&own).all(|(a, &b)| a.abs_diff(b) <= step)
+                && (scale - factor).abs() <= 1e-3 * factor.abs()
+        })
     }
 
     /// The best slots by short code within `reach`, each with its similarity by what is `next`, in no order; `skip` is left

@@ -19,6 +19,10 @@ use super::{
 
 /// Blocks asked for ahead of the one being compared.
 const AHEAD: usize = 3;
+/// Groups of a query that stay in registers.
+const HELD: usize = 16;
+/// Groups of a short code.
+const GROUPS: usize = SHORT / 4;
 
 #[inline]
 #[target_feature(enable = "avx512f")]
@@ -170,9 +174,6 @@ fn near_groups<const BYTES: usize, const G: usize, const N: usize>(
     with_sums::<BYTES, 1, N>(blocks, &mut to, sums, sums);
 }
 
-/// Groups of a query that stay in registers.
-const HELD: usize = 16;
-
 /// Sums of products of codes of a byte a component.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni,popcnt")]
@@ -223,9 +224,6 @@ fn near_fields_in<const BLOCKS: usize, const N: usize>(blocks: &[u8], mut to: [S
         |some| products_of_fields::<1, N>(some, &queries, &bias),
     );
 }
-
-/// Groups of a short code.
-const GROUPS: usize = SHORT / 4;
 
 /// Sums of products of codes of two bits a component.
 #[inline]
