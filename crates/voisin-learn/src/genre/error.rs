@@ -115,13 +115,13 @@ pub enum GenreError {
     )]
     TooFewToWrite(LabelCount),
     /// A genre that nobody has.
-    #[error("no track of genre \"{asked}\": {}there are {known}", did_you_mean(.suggestions))]
+    #[error("no track of genre \"{asked}\": {}{known}", did_you_mean(.suggestions))]
     UnknownGenre {
         /// What was asked.
         asked: String,
         /// Genres spelt much like it.
         suggestions: Vec<String>,
-        /// What there is.
+        /// What there is, in words.
         known: String,
         /// Where all of them are, if they are not named.
         remedy: Option<Remedy>,
@@ -187,7 +187,8 @@ impl GenreError {
             }
             _ => None,
         };
-        let known_names = names.join(", ");
+        let verb = if count == 1 { "there is only" } else { "there are" };
+        let known_names = format!("{verb} {}", names.join(", "));
         let (asked, suggestions) = (asked.to_string(), alike(asked, known));
         Self::UnknownGenre { asked, suggestions, known: known_names, remedy }
     }
@@ -208,4 +209,20 @@ fn alike<'a>(asked: &Genre, known: impl Iterator<Item = &'a Genre>) -> Vec<Strin
         .collect();
     near.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
     near.into_iter().take(3).map(|(_, genre)| genre.to_string()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_genre_that_nobody_has_is_told_beside_those_that_there_are() {
+        let said = |known: &[&str]| {
+            let known: Vec<Genre> = known.iter().map(|name| Genre::plain(name)).collect();
+            GenreError::unknown_genre(&Genre::plain("Gamelan"), known.iter()).to_string()
+        };
+        assert_eq!(said(&[]), "no track of genre \"Gamelan\": there are no genres at all");
+        assert_eq!(said(&["Zeuhl"]), "no track of genre \"Gamelan\": there is only Zeuhl");
+        assert_eq!(said(&["Zeuhl", "Pop"]), "no track of genre \"Gamelan\": there are Zeuhl, Pop");
+    }
 }
