@@ -41,6 +41,7 @@ mod builder;
 mod check;
 mod checked_file;
 mod codes;
+mod construction;
 mod directions;
 mod error;
 mod fields;
@@ -69,20 +70,19 @@ mod ways;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use ndarray::{Array2, ArrayView2, Axis, aview1};
-use rayon::prelude::*;
+use ndarray::{Array2, aview1};
 
 pub use voisin_base::track::TrackId;
 
-use codes::{CodeSource, Codec, Codes};
+use codes::{Codec, Codes};
+use construction::MAX_VECTORS;
 use graph::Graph;
 use lists::Lists;
-use metric::Sphere;
-use residual::{RESIDUAL_BITS, Residuals, VectorReader};
+use residual::{Residuals, VectorReader};
 use segment::Segment;
 use subset::{Bitmap, next_version};
 use tuning::Tuning;
-use voisin_kernels::{Isa, isa};
+use voisin_kernels::Isa;
 
 pub use error::IndexError;
 pub use metric::IndexMetric;
@@ -92,11 +92,6 @@ pub use types::{
     GraphBuilder, IndexOptions, IndexStamp, IndexStats, IndexSummary, ListStats, Neighbor, SearchMode,
     SearchParams, SelfCheck,
 };
-
-/// Slots are numbered by 31 bits.
-const MAX_VECTORS: usize = 1 << 31;
-/// Up to here sums of products stay within 32 bits, in every kernel and in the rotation.
-const MAX_DIMENSION: usize = 65_536;
 
 /// An index of vectors by id.
 ///
@@ -126,131 +121,6 @@ pub struct VectorIndex {
 }
 
 impl VectorIndex {
-    /// Builds an index of `vectors` (`[ids.len(), dimension]`, of any length), in parallel on rayon's current pool.
-    ///
-    /// Lists are made from [`IndexOptions::lists_from`] tracks on, a graph (and lists, if need be) from
-    /// [`IndexOptions::graph_from`] on. The result depends only on the vectors and the options; with
-    /// [`GraphBuilder::HnswRs`], only with a pool of one thread.
-    #[allow(clippy::needless_pass_by_value)] // a view is a reference
-    pub fn build(
-        ids: &[TrackId],
-        vectors: ArrayView2<'_, f32>,
-        options: &IndexOptions,
-    ) -> Result<Self, IndexError> {
-        let vectors = vectors.as_standard_layout();
-        let (order, codec) = Self::fit(ids, vectors.view(), options)?;
-        let mut codes = Codes::zeroed(codec.width, order.len());
-        let row = |slot: usize| vectors.row(order[slot]).to_slice().unwrap_or_default();
-        codes.encode(&codec, 0..order.len(), |slot| codec.space.lift(ids[order[slot]], row(slot)))?;
-        let ids = order.iter().map(|&i| ids[i]).collect();
-        Self::finish(*options, codec, Segment::new(ids, codes))
-    }
-
-    /// The same of vectors that are given away: their memory is given back as they are encoded.
-    pub fn build_from(
-        ids: &[TrackId],
-        vectors: Array2<f32>,
-        options: &IndexOptions,
-    ) -> Result<Self, IndexError> {
-        /// Vectors that are encoded before their memory is given back.
-        const TOGETHER: usize = 65_536;
-        if !ids.is_sorted() || !vectors.is_standard_layout() {
-            return Self::build(ids, vectors.view(), options);
-        }
-        let (_, codec) = Self::fit(ids, vectors.view(), options)?;
-        let (n, dimension) = vectors.dim();
-        let (mut rows, offset) = vectors.into_raw_vec_and_offset();
-        rows.drain(..offset.unwrap_or(0));
-        let mut codes = Codes::zeroed(codec.width, n);
-        let mut end = n;
-        while end > 0 {
-            let start = end.saturating_sub(TOGETHER);
-            let row = |i: usize| &rows[(start + i) * dimension..][..dimension];
-            codes.encode(&codec, start..end, |i| codec.space.lift(ids[start + i], row(i)))?;
-            rows.truncate(start * dimension);
-            rows.shrink_to_fit();
-            end = start;
-        }
-        Self::finish(*options, codec, Segment::new(ids.to_vec(), codes))
-    }
-
-    /// Checks what an index is to be built of: the order of the ids, and how vectors are encoded.
-    fn fit(
-        ids: &[TrackId],
-        vectors: ArrayView2<'_, f32>,
-        options: &IndexOptions,
-    ) -> Result<(Vec<usize>, Codec), IndexError> {
-        check_options(options)?;
-        let (n, dimension) = vectors.dim();
-        if ids.len() != n {
-            return Err(IndexError::Count { ids: ids.len(), vectors: n });
-        }
-        if n >= MAX_VECTORS {
-            return Err(IndexError::TooMany { limit: MAX_VECTORS - 1, actual: n });
-        }
-        if !(1..=MAX_DIMENSION).contains(&dimension) {
-            return Err(IndexError::Option {
-                name: "dimension",
-                expected: "1 to 65536",
-                actual: dimension as f64,
-            });
-        }
-        let rows = vectors.as_slice().unwrap_or_default();
-        let row = |i: usize| &rows[i * dimension..][..dimension];
-        let mut space = Sphere::fit(options.metric, dimension, [].into_iter());
-        (0..n).into_par_iter().try_for_each(|i| space.check(Some(ids[i]), row(i)))?;
-        let mut order: Vec<usize> = (0..n).collect();
-        order.sort_unstable_by_key(|&i| ids[i]);
-        if let Some(pair) = order.windows(2).find(|pair| ids[pair[0]] == ids[pair[1]]) {
-            return Err(IndexError::Duplicate(ids[pair[0]]));
-        }
-        space = Sphere::fit(options.metric, dimension, order.iter().map(|&i| row(i)));
-        let codec = Codec::fit(space.clone(), order.iter().map(|&i| space.lift(ids[i], row(i))))?;
-        Ok((order, codec))
-    }
-
-    /// Makes lists and graph, and measures widths.
-    fn finish(options: IndexOptions, codec: Codec, mut base: Segment) -> Result<Self, IndexError> {
-        let isa = isa()?;
-        let source = CodeSource { isa, codec: &codec, codes: &base.codes };
-        // A graph is walked by the codes of lists.
-        let lists_from = options.lists_from.min(options.graph_from).max(2);
-        let lists = (base.len() >= lists_from).then(|| Lists::build(source));
-        let of = lists.as_ref().filter(|_| base.len() >= options.graph_from.max(2));
-        let graph = of.map(|lists| builder::build(source, lists, &options));
-        let residuals = lists.as_ref().zip(options.residual_bits);
-        let residuals = residuals.map(|(lists, bits)| {
-            Residuals::build(source, &lists.directions, || lists.codes_by_slot(source.codes.len()), bits)
-        });
-        let target = options.target_recall;
-        let tuning =
-            tuning::measure(source, &base, graph.as_ref(), lists.as_ref(), residuals.as_ref(), target);
-        if residuals.is_some() {
-            base.codes = Codes::empty(codec.width);
-        }
-        Ok(Self { graph, lists, residuals, ..Self::assemble(options, isa, codec, base, tuning) })
-    }
-
-    /// An index that is scanned.
-    fn assemble(options: IndexOptions, isa: Isa, codec: Codec, base: Segment, tuning: Tuning) -> Self {
-        let tail = Segment::new(Vec::new(), Codes::empty(codec.width));
-        Self {
-            options,
-            isa,
-            codec,
-            base,
-            graph: None,
-            lists: None,
-            residuals: None,
-            reader: None,
-            tuning,
-            tail,
-            tail_slots: HashMap::new(),
-            version: next_version(),
-            saved: Mutex::new(None),
-        }
-    }
-
     /// What the index was built with.
     pub fn options(&self) -> IndexOptions {
         self.options
@@ -430,19 +300,6 @@ impl VectorIndex {
         subset.version == self.version
     }
 
-    /// Every vector with its id, and these.
-    fn gathered(&self, ids: &[TrackId], vectors: ArrayView2<'_, f32>) -> Result<Gathered, IndexError> {
-        if self.is_empty() {
-            let (ids, vectors) = (ids.to_vec(), vectors.to_owned());
-            return Ok(Gathered { ids, vectors, options: self.options, reader: self.reader.clone() });
-        }
-        let (mut all, mut rows) = self.vectors()?;
-        all.extend(ids);
-        let (expected, actual) = (self.dimension(), vectors.ncols());
-        rows.append(Axis(0), vectors).map_err(|_| IndexError::Dimension { expected, actual })?;
-        Ok(Gathered { ids: all, vectors: rows, options: self.options, reader: self.reader.clone() })
-    }
-
     /// All vectors as the index holds them, with their tracks in ascending order.
     ///
     /// # Errors
@@ -454,41 +311,6 @@ impl VectorIndex {
             row.assign(&aview1(&self.with_codes(*track, |codes, slot| self.codec.lowered(codes, slot))?));
         }
         Ok((tracks, vectors))
-    }
-}
-
-/// What an index is built of.
-struct Gathered {
-    ids: Vec<TrackId>,
-    vectors: Array2<f32>,
-    options: IndexOptions,
-    reader: Option<Arc<VectorReader>>,
-}
-
-impl Gathered {
-    fn build(&self) -> Result<VectorIndex, IndexError> {
-        let built = VectorIndex::build(&self.ids, self.vectors.view(), &self.options)?;
-        Ok(VectorIndex { reader: self.reader.clone(), ..built })
-    }
-}
-
-fn check_options(options: &IndexOptions) -> Result<(), IndexError> {
-    let within = |name, expected, range: std::ops::RangeInclusive<f64>, actual: f64| {
-        // A range does not contain NaN.
-        if range.contains(&actual) { Ok(()) } else { Err(IndexError::Option { name, expected, actual }) }
-    };
-    within("m", "4 to 32", 4. ..=32., options.m as f64)?;
-    within("ef_construction", "16 to 2000", 16. ..=2000., options.ef_construction as f64)?;
-    within("target_recall", "0 to 1", 0. ..=1., options.target_recall)?;
-    let option = |name, expected, actual| Err(IndexError::Option { name, expected, actual });
-    match options.residual_bits {
-        bits if !RESIDUAL_BITS.contains(&bits) => {
-            option("residual_bits", "0, 1, 2 or 4", bits.unwrap_or(0) as f64)
-        }
-        Some(_) if options.graph_from != usize::MAX => {
-            option("graph_from", "none beside residual_bits", options.graph_from as f64)
-        }
-        _ => Ok(()),
     }
 }
 
@@ -520,7 +342,7 @@ mod tests {
     }
 
     /// Vectors in groups, of lengths from a third to three times the mean, away from the origin.
-    fn of_all_lengths(n: usize, dimension: usize, seed: u64) -> Array2<f32> {
+    pub(super) fn of_all_lengths(n: usize, dimension: usize, seed: u64) -> Array2<f32> {
         let mut rng = StdRng::seed_from_u64(3);
         let centres = Array2::from_shape_simple_fn((40, dimension), || rng.random::<f32>() - 0.5);
         let mut rng = StdRng::seed_from_u64(seed);
@@ -532,31 +354,6 @@ mod tests {
             }
         }
         all
-    }
-
-    #[test]
-    fn vectors_given_away_make_the_same_index() {
-        let vectors = of_all_lengths(70_000, 8, 4);
-        let ids: Vec<TrackId> = (0..70_000).map(|id| TrackId(2 * id)).collect();
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("index.bin");
-        let stamp = IndexStamp { generation: 1, model_fingerprint: String::new(), dimension: 8 };
-        let file = |index: &VectorIndex| {
-            index.save(&path, &stamp).unwrap();
-            std::fs::read(&path).unwrap()
-        };
-        for metric in [IndexMetric::Cosine, IndexMetric::Euclidean] {
-            let options = IndexOptions { metric, lists_from: usize::MAX, ..IndexOptions::default() };
-            let lent = file(&VectorIndex::build(&ids, vectors.view(), &options).unwrap());
-            let given = file(&VectorIndex::build_from(&ids, vectors.clone(), &options).unwrap());
-            assert!(lent == given, "{metric}");
-            let backwards: Vec<TrackId> = ids.iter().rev().copied().collect();
-            let turned = vectors.slice(ndarray::s![..;-1, ..]).to_owned();
-            assert!(
-                lent == file(&VectorIndex::build_from(&backwards, turned, &options).unwrap()),
-                "{metric}"
-            );
-        }
     }
 
     #[test]

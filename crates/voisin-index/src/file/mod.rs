@@ -26,6 +26,7 @@ pub use voisin_kernels::dot::short::{BLOCK_BYTES, FINE, LANES, SHORT, block_byte
 
 use super::checked_file::{CheckedFile, DIGEST, PIECE};
 use super::codes::Codec;
+use super::construction::{MAX_DIMENSION, MAX_VECTORS, check_options};
 use super::fields::{FieldResult, HeaderFields};
 use super::graph::Graph;
 use super::lists::Lists;
@@ -35,7 +36,7 @@ use super::residual::{RESIDUAL_BITS, Residuals};
 use super::segment::Segment;
 use super::tuning::Tuning;
 use super::types::{GraphBuilder, IndexOptions};
-use super::{IndexError, IndexStamp, MAX_DIMENSION, MAX_VECTORS, check_options};
+use super::{IndexError, IndexStamp};
 
 pub(crate) use read::load;
 pub(crate) use write::{replace, save};
