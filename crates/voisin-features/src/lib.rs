@@ -23,6 +23,7 @@
 )]
 
 mod change;
+mod clip;
 mod compress;
 mod config;
 mod constant_q;

@@ -2,7 +2,7 @@
 
 use ndarray::Array2;
 
-use super::descriptors::{BINS, Clip, RANGE_DB, cepstrum, decibels};
+use super::clip::{BINS, Clip, RANGE_DB, cepstrum, decibels};
 use super::mel::centres;
 
 /// A clip seen in five ways. Matrices have a column for each frame, and the lowest row first.

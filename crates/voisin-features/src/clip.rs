@@ -1,0 +1,468 @@
+//! What librosa 0.11 computes from the spectra of a whole clip: bands, cepstra, pitch classes, and the shape of spectra.
+//!
+//! Frames of 2048 samples every 512, centred on their time with zeros outside, under a periodic Hann window.
+
+use std::borrow::Cow;
+
+use ndarray::{Array2, Axis, concatenate, s};
+use realfft::RealFftPlanner;
+
+use super::compress::{Work, vectorised};
+use super::constant_q::{CHROMA, around, pitch_classes};
+use super::{MelConfig, filter_bank};
+use voisin_kernels::{Isa, isa};
+
+const FRAME: usize = 2048;
+pub(super) const HOP: usize = 512;
+pub(super) const BINS: usize = FRAME / 2 + 1;
+pub(super) const MELS: usize = 128;
+/// Decibels below the loudest cell at which there is a floor.
+pub(super) const RANGE_DB: f64 = 80.0;
+/// Octave bands of the spectral contrast, and the lowest one's upper edge, Hz.
+pub(super) const CONTRAST_BANDS: usize = 7;
+const CONTRAST_FROM: f64 = 200.0;
+/// Bins that are looked through at once for the largest ones.
+const BLOCK: usize = 16;
+
+/// What is no number counts as silence.
+pub(super) fn audible(samples: &[f32]) -> Cow<'_, [f32]> {
+    if samples.iter().all(|x| x.is_finite()) {
+        return Cow::Borrowed(samples);
+    }
+    samples.iter().map(|x| if x.is_finite() { *x } else { 0.0 }).collect()
+}
+
+/// Samples and the power of their spectra.
+pub(super) struct Clip<'a> {
+    rate: u32,
+    samples: Cow<'a, [f32]>,
+    /// `[frames, BINS]`
+    pub(super) power: Array2<f32>,
+}
+
+impl<'a> Clip<'a> {
+    /// - `samples`: what is no number counts as silence
+    pub(super) fn new(samples: &'a [f32], rate: u32) -> Self {
+        let samples = audible(samples);
+        let fft = RealFftPlanner::<f64>::new().plan_fft_forward(FRAME);
+        let (mut frame, mut bins, mut scratch) =
+            (fft.make_input_vec(), fft.make_output_vec(), fft.make_scratch_vec());
+        let turn = std::f64::consts::TAU / FRAME as f64;
+        let hann: Vec<f64> = (0..FRAME).map(|i| 0.5 - 0.5 * (turn * i as f64).cos()).collect();
+        let mut power = Array2::zeros((1 + samples.len() / HOP, BINS));
+        for (number, mut row) in power.outer_iter_mut().enumerate() {
+            around::<f32, f64>(&samples, number * HOP, &mut frame);
+            frame.iter_mut().zip(&hann).for_each(|(value, weight)| *value *= weight);
+            // It fails for buffers of other lengths only.
+            let _ = fft.process_with_scratch(&mut frame, &mut bins, &mut scratch);
+            row.iter_mut().zip(&bins).for_each(|(power, bin)| *power = bin.norm_sqr() as f32);
+        }
+        Self { rate, samples, power }
+    }
+
+    /// From one bin of a spectrum to the next.
+    pub(super) fn bin_hz(&self) -> f64 {
+        f64::from(self.rate) / FRAME as f64
+    }
+
+    fn frames(&self) -> usize {
+        self.power.nrows()
+    }
+
+    /// Powers of each frame.
+    fn spectra(&self) -> impl Iterator<Item = &[f32]> {
+        // A new array lies row after row.
+        self.power.as_slice().unwrap_or_default().chunks_exact(BINS)
+    }
+
+    /// The bands of the mel spectrum.
+    pub(super) fn mel_config(&self) -> MelConfig {
+        MelConfig::librosa(self.rate, FRAME, HOP, MELS)
+    }
+
+    /// Mel bands over time in decibels.
+    pub(super) fn mel_decibels(&self) -> Array2<f64> {
+        self.band_decibels(&self.mel_config())
+    }
+
+    /// Bands over time in decibels.
+    pub(super) fn band_decibels(&self, config: &MelConfig) -> Array2<f64> {
+        let bank = filter_bank(config);
+        let bands: Vec<(usize, &[f64])> = bank
+            .outer_iter()
+            .map(|weights| {
+                let weights = weights.to_slice().unwrap_or_default();
+                let first = weights.iter().position(|w| *w > 0.0).unwrap_or(0);
+                let last = weights.iter().rposition(|w| *w > 0.0).unwrap_or(0);
+                (first, &weights[first..=last])
+            })
+            .collect();
+        let mut mel = Array2::zeros((config.n_mels, self.frames()));
+        for (power, mut column) in self.spectra().zip(mel.columns_mut()) {
+            for ((first, weights), cell) in bands.iter().zip(&mut column) {
+                let power = &power[*first..];
+                *cell = summed(weights, &power[..weights.len()], |weight, power| weight * f64::from(power));
+            }
+        }
+        decibels(mel)
+    }
+
+    /// The rows of [`DescriptorSet::Fma`](super::DescriptorSet::Fma), in their order.
+    pub(super) fn fma(&self) -> Array2<f64> {
+        let shape = self.shape();
+        let mut classes = pitch_classes::<f32>(
+            &self.samples,
+            f64::from(self.rate),
+            HOP,
+            self.frames(),
+            self.tuning(|power| f64::from(power).sqrt()),
+        );
+        let cens = smoothed(&classes);
+        normalise(&mut classes, FrameNorm::Largest);
+        let tonnetz = tonal_centroids(&cens);
+        let mfcc = cepstrum(&self.mel_decibels(), 20);
+        let shape = |rows: std::ops::Range<usize>| shape.slice(s![rows, ..]);
+        let (contrast, level) = (3 + CONTRAST_BANDS, 4 + CONTRAST_BANDS);
+        let parts = [
+            cens.view(),
+            classes.view(),
+            self.chroma().view(),
+            mfcc.view(),
+            shape(contrast..level),
+            shape(1..2),
+            shape(0..1),
+            shape(3..contrast),
+            shape(2..3),
+            tonnetz.view(),
+            shape(level..level + 1),
+        ]
+        .map(|part| part.to_owned());
+        let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
+        // Every part has a column for each frame.
+        concatenate(Axis(0), &views).unwrap_or_default()
+    }
+
+    /// Centroid, bandwidth and roll-off in Hz, contrast in decibels, level, share of zero crossings.
+    fn shape(&self) -> Array2<f64> {
+        let mut rows = Array2::zeros((3 + CONTRAST_BANDS + 2, self.frames()));
+        let (mut peaks, mut valleys) =
+            (Array2::zeros((CONTRAST_BANDS, self.frames())), Array2::zeros((CONTRAST_BANDS, self.frames())));
+        let bands = contrast_bands(self.bin_hz());
+        let hz: Vec<f64> = (0..BINS).map(|bin| bin as f64 * self.bin_hz()).collect();
+        let crossings = self.crossings();
+        let isa = isa().unwrap_or(Isa::PORTABLE);
+        let (mut magnitude, mut kept) = (vec![0.0; BINS], Vec::new());
+        for (frame, power) in self.spectra().enumerate() {
+            let sums = vectorised(isa, FrameSums { power, hz: &hz, magnitude: &mut magnitude });
+            let (mut below, mut under) = (magnitude[0], 0);
+            while below < 0.85 * sums.magnitude && under + 1 < BINS {
+                under += 1;
+                below += magnitude[under];
+            }
+            rows[[0, frame]] = sums.centroid;
+            rows[[1, frame]] = sums.spread.sqrt();
+            rows[[2, frame]] = hz[under];
+            let ends = magnitude[0].powi(2) + magnitude[BINS - 1].powi(2);
+            rows[[3 + CONTRAST_BANDS, frame]] = (2.0 * sums.squares - ends).sqrt() / FRAME as f64;
+            rows[[4 + CONTRAST_BANDS, frame]] = crossings[frame];
+            for (band, (range, quantile)) in bands.iter().enumerate() {
+                let cells = &power[range.clone()];
+                let mean = |kept: &[f32]| {
+                    kept.iter().map(|v| f64::from(v.abs()).sqrt()).sum::<f64>() / kept.len() as f64
+                };
+                // Music is loud below and soft above: few cells find a place among those that are kept.
+                largest(cells.chunks(BLOCK), 1.0, *quantile, &mut kept);
+                peaks[[band, frame]] = mean(&kept);
+                largest(cells.rchunks(BLOCK), -1.0, *quantile, &mut kept);
+                valleys[[band, frame]] = mean(&kept);
+            }
+        }
+        rows.slice_mut(s![3..3 + CONTRAST_BANDS, ..]).assign(&(decibels(peaks) - decibels(valleys)));
+        rows
+    }
+
+    /// Share of each frame's samples whose sign is another one than that before; what is beyond the ends repeats the last
+    /// sample.
+    fn crossings(&self) -> Vec<f64> {
+        let Some(last) = self.samples.len().checked_sub(1) else { return vec![0.0; self.frames()] };
+        let mut so_far = vec![0u32; last + 1];
+        for i in 1..=last {
+            let is_below = |at: usize| f64::from(self.samples[at]) < -1e-10;
+            so_far[i] = so_far[i - 1] + u32::from(is_below(i) != is_below(i - 1));
+        }
+        let at = |i: usize| so_far[i.saturating_sub(FRAME / 2).min(last)];
+        let of = |frame: usize| at(frame * HOP + FRAME - 1) - at(frame * HOP);
+        (0..self.frames()).map(|frame| f64::from(of(frame)) / FRAME as f64).collect()
+    }
+
+    /// Energies of the pitch classes from C, the strongest of each frame 1; tuned to the clip's own pitch.
+    pub(super) fn chroma(&self) -> Array2<f64> {
+        let weights = chroma_weights(self.bin_hz(), self.tuning(f64::from)).mapv(|weight| weight as f32);
+        let mut rows = self.power.dot(&weights.t()).reversed_axes().mapv(f64::from);
+        normalise(&mut rows, FrameNorm::Largest);
+        rows
+    }
+
+    /// How far the clip's pitches lie from equal temperament at 440 Hz, in semitones: the commonest rest of the louder
+    /// spectral peaks from 150 to 4000 Hz.
+    ///
+    /// - `size`: of a bin by its power
+    fn tuning(&self, size: impl Fn(f32) -> f64) -> f64 {
+        let mut peaks: Vec<(f64, f64)> = Vec::new();
+        let heard = |bin: &usize| (150.0..4000.0).contains(&(*bin as f64 * self.bin_hz()));
+        let bins: Vec<usize> = (1..BINS - 1).filter(heard).collect();
+        let isa = isa().unwrap_or(Isa::PORTABLE);
+        for power in self.spectra() {
+            let most = size(vectorised(isa, Loudest { power }));
+            for &bin in &bins {
+                let [before, here, after] = [power[bin - 1], power[bin], power[bin + 1]];
+                if !(here > before && here >= after) {
+                    continue;
+                }
+                let [before, here, after] = [before, here, after].map(&size);
+                if here <= 0.1 * most {
+                    continue;
+                }
+                let (a, b) = (after + before - 2.0 * here, (after - before) / 2.0);
+                let shift = if b.abs() >= a.abs() { 0.0 } else { -b / a };
+                peaks.push(((bin as f64 + shift) * self.bin_hz(), here + 0.5 * b * shift));
+            }
+        }
+        if peaks.is_empty() {
+            return 0.0;
+        }
+        let median = median(&mut peaks.iter().map(|(_, size)| *size).collect::<Vec<_>>());
+        let mut counts = [0usize; 100];
+        for (hz, _) in peaks.iter().filter(|(_, size)| *size >= median) {
+            let rest = (CHROMA as f64 * octaves(*hz, 0.0)).rem_euclid(1.0);
+            let rest = if rest >= 0.5 { rest - 1.0 } else { rest };
+            counts[(((rest + 0.5) * 100.0) as usize).min(99)] += 1;
+        }
+        let best = (0..100).fold(0, |best, at| if counts[at] > counts[best] { at } else { best });
+        best as f64 / 100.0 - 0.5
+    }
+}
+
+/// The sum of a term of each pair, in eight parts: the same on every instruction set, and the compiler may add side by side.
+#[inline(always)]
+fn summed<T: Copy>(a: &[f64], b: &[T], term: impl Fn(f64, T) -> f64) -> f64 {
+    let mut parts = [0.0; 8];
+    let (a, b) = (a.chunks_exact(8), b.chunks_exact(8));
+    let rest: f64 = a.remainder().iter().zip(b.remainder()).map(|(a, b)| term(*a, *b)).sum();
+    for (a, b) in a.zip(b) {
+        for ((part, a), b) in parts.iter_mut().zip(a).zip(b) {
+            *part += term(*a, *b);
+        }
+    }
+    parts.iter().sum::<f64>() + rest
+}
+
+/// What sums over a spectrum's bins say.
+struct ShapeSums {
+    magnitude: f64,
+    squares: f64,
+    /// Hz; 0 in silence.
+    centroid: f64,
+    /// Mean square distance from the centroid.
+    spread: f64,
+}
+
+/// The work of [`ShapeSums`]; magnitudes are left behind.
+struct FrameSums<'a> {
+    power: &'a [f32],
+    hz: &'a [f64],
+    magnitude: &'a mut [f64],
+}
+
+impl Work for FrameSums<'_> {
+    type Output = ShapeSums;
+
+    #[inline(always)]
+    fn run(self) -> ShapeSums {
+        self.magnitude.iter_mut().zip(self.power).for_each(|(m, p)| *m = f64::from(*p).sqrt());
+        let magnitude = summed(self.magnitude, self.hz, |m, _| m);
+        let unit = if magnitude < f64::from(f32::MIN_POSITIVE) { 1.0 } else { magnitude };
+        let centroid = summed(self.magnitude, self.hz, |m, hz| m * hz) / unit;
+        let off = |m: f64, hz: f64| m * (hz - centroid) * (hz - centroid);
+        ShapeSums {
+            magnitude,
+            squares: summed(self.magnitude, self.hz, |m, _| m * m),
+            centroid,
+            spread: summed(self.magnitude, self.hz, off) / unit,
+        }
+    }
+}
+
+/// The largest power of a frame.
+struct Loudest<'a> {
+    power: &'a [f32],
+}
+
+impl Work for Loudest<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn run(self) -> f32 {
+        let mut most = [0.0f32; 16];
+        let blocks = self.power.chunks_exact(16);
+        let rest = blocks.remainder().iter().fold(0.0, |most: f32, v| most.max(*v));
+        for block in blocks {
+            most.iter_mut().zip(block).for_each(|(most, v)| *most = if *v > *most { *v } else { *most });
+        }
+        most.into_iter().fold(rest, f32::max)
+    }
+}
+
+/// Keeps the `count` largest of the cells times `sign`, in order. Blocks that hold none of them are passed over whole.
+fn largest<'a>(blocks: impl Iterator<Item = &'a [f32]>, sign: f32, count: usize, kept: &mut Vec<f32>) {
+    kept.clear();
+    for block in blocks {
+        let above = |least: f32| block.iter().map(|cell| u32::from(sign * cell > least)).sum::<u32>();
+        if kept.len() == count && above(kept[0]) == 0 {
+            continue;
+        }
+        for cell in block.iter().map(|cell| sign * cell) {
+            if kept.len() < count {
+                kept.insert(kept.partition_point(|other| *other < cell), cell);
+            } else if cell > kept[0] {
+                let mut at = 1;
+                while at < count && kept[at] < cell {
+                    kept[at - 1] = kept[at];
+                    at += 1;
+                }
+                kept[at - 1] = cell;
+            }
+        }
+    }
+}
+
+/// 10 log10 of every cell, no more than [`RANGE_DB`] below the largest.
+pub(super) fn decibels(mut cells: Array2<f64>) -> Array2<f64> {
+    cells.mapv_inplace(|v| 10.0 * v.max(1e-10).log10());
+    let floor = cells.fold(f64::NEG_INFINITY, |most, v| most.max(*v)) - RANGE_DB;
+    cells.mapv_inplace(|v| v.max(floor));
+    cells
+}
+
+/// What a frame's numbers are divided by.
+#[derive(Clone, Copy)]
+enum FrameNorm {
+    Largest,
+    Sum,
+    Length,
+}
+
+/// Divides every column; one that is all but empty is left as it is.
+fn normalise(rows: &mut Array2<f64>, norm: FrameNorm) {
+    for mut column in rows.columns_mut() {
+        let size = match norm {
+            FrameNorm::Largest => column.fold(0.0, |most: f64, v| most.max(v.abs())),
+            FrameNorm::Sum => column.fold(0.0, |sum, v| sum + v.abs()),
+            FrameNorm::Length => column.dot(&column).sqrt(),
+        };
+        if size >= f64::from(f32::MIN_POSITIVE) {
+            column /= size;
+        }
+    }
+}
+
+/// Shares of the pitch classes in five steps, smoothed over 41 frames, each frame of length 1: hardly any loudness and
+/// articulation are left. Müller and Ewert, "Chroma Toolbox", 2011.
+fn smoothed(classes: &Array2<f64>) -> Array2<f64> {
+    const REACH: usize = 20;
+    let mut shares = classes.clone();
+    normalise(&mut shares, FrameNorm::Sum);
+    shares.mapv_inplace(|v| [0.4, 0.2, 0.1, 0.05].into_iter().filter(|step| v > *step).count() as f64 / 4.0);
+    let turn = std::f64::consts::PI / (REACH + 1) as f64;
+    let window: Vec<f64> = (0..=REACH).map(|n| 0.5 + 0.5 * (turn * n as f64).cos()).collect();
+    let mut cens = Array2::zeros(classes.dim());
+    for (row, mut out) in shares.outer_iter().zip(cens.outer_iter_mut()) {
+        for (at, out) in out.iter_mut().enumerate() {
+            let inside = at.saturating_sub(REACH)..(at + REACH + 1).min(row.len());
+            *out = inside.map(|other| window[at.abs_diff(other)] * row[other]).sum();
+        }
+    }
+    normalise(&mut cens, FrameNorm::Length);
+    cens
+}
+
+/// Places of a chord on circles of fifths, minor and major thirds. Harte, Sandler and Gasser, "Detecting harmonic change
+/// in musical audio", 2006.
+fn tonal_centroids(chroma: &Array2<f64>) -> Array2<f64> {
+    let mut shares = chroma.clone();
+    normalise(&mut shares, FrameNorm::Sum);
+    let circles = [(7.0 / 6.0, 1.0), (1.5, 1.0), (2.0 / 3.0, 0.5)];
+    let place = Array2::from_shape_fn((6, CHROMA), |(row, class)| {
+        let (turn, radius) = circles[row / 2];
+        let quarter = if row % 2 == 0 { 0.5 } else { 0.0 };
+        radius * (std::f64::consts::PI * (turn * class as f64 - quarter)).cos()
+    });
+    place.dot(&shares)
+}
+
+/// The first coefficients of the cosine transform (second kind, orthonormal) of each frame.
+pub(super) fn cepstrum(mel: &Array2<f64>, count: usize) -> Array2<f64> {
+    let n = mel.nrows() as f64;
+    let basis = Array2::from_shape_fn((count, mel.nrows()), |(k, i)| {
+        let scale = if k == 0 { (1.0 / n).sqrt() } else { (2.0 / n).sqrt() };
+        scale * (std::f64::consts::PI * k as f64 * (2 * i + 1) as f64 / (2.0 * n)).cos()
+    });
+    basis.dot(mel)
+}
+
+/// Bins of each octave band, and how many of them count as its peak and its valley. Jiang, Lu, Zhang, Tao and Cai, "Music
+/// type classification by spectral contrast feature", 2002; bins at the edges as librosa has them.
+fn contrast_bands(bin_hz: f64) -> Vec<(std::ops::Range<usize>, usize)> {
+    let edge = |band: usize| if band == 0 { 0.0 } else { CONTRAST_FROM * 2f64.powi(band as i32 - 1) };
+    (0..CONTRAST_BANDS)
+        .map(|band| {
+            let inside = |bin: &usize| {
+                let hz = *bin as f64 * bin_hz;
+                hz >= edge(band) && hz <= edge(band + 1)
+            };
+            let first = (0..BINS).find(inside).unwrap_or(0);
+            let last = (0..BINS).rev().find(inside).unwrap_or(first);
+            let first = if band > 0 { first.saturating_sub(1) } else { first };
+            let is_last = band + 1 == CONTRAST_BANDS;
+            let all = if is_last { first..BINS } else { first..last + 1 };
+            let quantile = (0.02 * all.len() as f64).round_ties_even().max(1.0) as usize;
+            (if is_last { all } else { all.start..all.end - 1 }, quantile)
+        })
+        .collect()
+}
+
+/// Octaves above the A four octaves below 440 Hz.
+fn octaves(hz: f64, tuning: f64) -> f64 {
+    (hz / (440.0 * 2f64.powf(tuning / CHROMA as f64) / 16.0)).log2()
+}
+
+/// How much of each bin belongs to each pitch class, `[CHROMA, BINS]`: bumps a semitone wide, octaves near the fifth
+/// counting most. Ellis, "Chroma feature analysis and synthesis", 2007.
+fn chroma_weights(bin_hz: f64, tuning: f64) -> Array2<f64> {
+    let classes = CHROMA as f64;
+    let mut places: Vec<f64> = (1..FRAME).map(|bin| classes * octaves(bin as f64 * bin_hz, tuning)).collect();
+    places.insert(0, places[0] - 1.5 * classes);
+    let mut weights = Array2::zeros((CHROMA, BINS));
+    for bin in 0..BINS {
+        let width = (places[bin + 1] - places[bin]).max(1.0);
+        let bump = |class: usize| {
+            let off = (places[bin] - class as f64 + classes / 2.0).rem_euclid(classes) - classes / 2.0;
+            (-0.5 * (2.0 * off / width).powi(2)).exp()
+        };
+        let norm = (0..CHROMA).map(|class| bump(class).powi(2)).sum::<f64>().sqrt();
+        let octave = (-0.5 * ((places[bin] / classes - 5.0) / 2.0).powi(2)).exp();
+        for class in 0..CHROMA {
+            // counted from A; rows begin with C
+            weights[[(class + CHROMA - 3) % CHROMA, bin]] = bump(class) / norm * octave;
+        }
+    }
+    weights
+}
+
+/// The middle number, or the mean of the two in the middle; their order is lost.
+pub(super) fn median(numbers: &mut [f64]) -> f64 {
+    let (middle, is_odd) = (numbers.len() / 2, numbers.len() % 2 == 1);
+    let (below, &mut upper, _) = numbers.select_nth_unstable_by(middle, f64::total_cmp);
+    let lower = below.iter().copied().max_by(f64::total_cmp);
+    lower.filter(|_| !is_odd).map_or(upper, |lower| f64::midpoint(lower, upper))
+}
