@@ -1,0 +1,146 @@
+//! The tracks that may come next on a list, and the list as it grows.
+
+use std::collections::{HashMap, HashSet};
+
+use ndarray::ArrayView2;
+
+use super::{Entry, Length, PlaylistOptions, USUAL_SECONDS};
+use crate::TrackMeta;
+
+/// The list as it grows, with its caps.
+pub(super) struct PlaylistBuilder<'a> {
+    meta: &'a [TrackMeta],
+    options: &'a PlaylistOptions,
+    pub(super) entries: Vec<Entry>,
+    seconds: f64,
+    taken: HashSet<usize>,
+    per_artist: HashMap<String, usize>,
+}
+
+impl<'a> PlaylistBuilder<'a> {
+    pub(super) fn new(meta: &'a [TrackMeta], options: &'a PlaylistOptions) -> Self {
+        Self {
+            meta,
+            options,
+            entries: Vec::new(),
+            seconds: 0.0,
+            taken: HashSet::new(),
+            per_artist: HashMap::new(),
+        }
+    }
+
+    pub(super) fn wants_more(&self) -> bool {
+        match self.options.length {
+            Length::Tracks(tracks) => self.entries.len() < tracks,
+            Length::Seconds(seconds) => self.seconds < seconds,
+        }
+    }
+
+    fn admits(&self, row: usize) -> bool {
+        let full = |artist: &String| {
+            let most = self.options.max_per_artist.unwrap_or(usize::MAX);
+            self.per_artist.get(artist).copied().unwrap_or(0) >= most
+        };
+        !self.taken.contains(&row) && !self.meta[row].artist_keys().iter().any(full)
+    }
+
+    /// Adds a track; `false` if the list is nearer to its length without it.
+    pub(super) fn push(&mut self, row: usize, seed: usize, similarity: f32) -> bool {
+        let track = &self.meta[row];
+        let seconds = if track.seconds > 0.0 { track.seconds } else { USUAL_SECONDS };
+        if let Length::Seconds(wanted) = self.options.length
+            && !self.entries.is_empty()
+            && self.seconds + seconds - wanted > wanted - self.seconds
+        {
+            return false;
+        }
+        self.seconds += seconds;
+        self.taken.insert(row);
+        for artist in track.artist_keys() {
+            *self.per_artist.entry(artist).or_default() += 1;
+        }
+        self.entries.push(Entry { track: track.id, row, seed, similarity });
+        true
+    }
+}
+
+/// Candidates of one seed.
+pub(super) struct CandidatePool {
+    pub(super) seed: usize,
+    /// Row and similarity to the seed, nearest first.
+    candidates: Vec<(usize, f32)>,
+    /// How many of them were looked at.
+    seen: usize,
+    /// Those of them that the list admits.
+    pub(super) near: Vec<PlaylistCandidate>,
+    /// Whether there may be more behind the last of them.
+    pub(super) is_cut: bool,
+}
+
+/// A track that may come next.
+pub(super) struct PlaylistCandidate {
+    row: usize,
+    similarity: f32,
+    /// Largest similarity to the first `compared` entries of the list.
+    repeated: f32,
+    compared: usize,
+}
+
+impl CandidatePool {
+    pub(super) fn new(
+        vectors: ArrayView2<'_, f32>,
+        seed: usize,
+        least: f32,
+        usable: impl Fn(usize) -> bool,
+    ) -> Self {
+        let similarities = vectors.dot(&vectors.row(seed));
+        let mut candidates: Vec<(usize, f32)> = similarities
+            .iter()
+            .enumerate()
+            .filter(|&(row, &s)| s >= least && usable(row))
+            .map(|(row, &s)| (row, s))
+            .collect();
+        candidates.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        Self { seed, candidates, seen: 0, near: Vec::new(), is_cut: false }
+    }
+
+    /// The best of the `reach` nearest candidates that the list admits; farther ones follow as those are taken. What the
+    /// list refuses once it refuses for good.
+    ///
+    /// - `opening`: entries that nothing is compared with
+    pub(super) fn take(
+        &mut self,
+        vectors: ArrayView2<'_, f32>,
+        list: &PlaylistBuilder<'_>,
+        opening: usize,
+        reach: usize,
+    ) -> Option<(usize, f32)> {
+        self.near.retain(|candidate| list.admits(candidate.row));
+        while let Some(&(row, similarity)) =
+            self.candidates.get(self.seen).filter(|_| self.near.len() < reach)
+        {
+            self.seen += 1;
+            if list.admits(row) {
+                let repeated = f32::NEG_INFINITY;
+                self.near.push(PlaylistCandidate { row, similarity, repeated, compared: opening });
+            }
+        }
+        let diversity = list.options.diversity;
+        if diversity > 0.0 {
+            for candidate in &mut self.near {
+                for entry in &list.entries[candidate.compared..] {
+                    let similarity = vectors.row(candidate.row).dot(&vectors.row(entry.row));
+                    candidate.repeated = candidate.repeated.max(similarity);
+                }
+                candidate.compared = list.entries.len();
+            }
+        }
+        let score = |candidate: &PlaylistCandidate| {
+            let repeated = if candidate.repeated.is_finite() { candidate.repeated } else { 0.0 };
+            (1.0 - diversity) * candidate.similarity - diversity * repeated
+        };
+        // Of equals the nearest, which come first.
+        let best = self.near.iter().rev().max_by(|a, b| score(a).total_cmp(&score(b)))?;
+        Some((best.row, best.similarity))
+    }
+}
