@@ -13,6 +13,7 @@ mod made;
 mod refusals;
 mod sending;
 mod servers;
+mod serving;
 mod shards;
 mod upkeep;
 
