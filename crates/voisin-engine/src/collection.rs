@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use ndarray::{Array2, ArrayView2, aview1, s};
 
-use super::search::stacked;
+use super::seed::stacked;
 use super::{Engine, EngineError, LibrarySpace, Seed};
 use voisin_base::track::TrackId;
 use voisin_encoder::{Device, EncoderError, Parts, VectorsOnDevice};

@@ -83,6 +83,7 @@
 #![deny(unsafe_code)]
 
 mod add;
+mod artist_limit;
 mod collection;
 mod descriptors;
 mod embedder;
@@ -100,6 +101,7 @@ mod mix;
 mod nearness;
 mod passage;
 mod search;
+mod seed;
 mod sound;
 mod space;
 mod steer;
@@ -152,7 +154,8 @@ pub use list::{TrackPage, TrackQuery};
 pub use mix::MixOptions;
 pub use nearness::{Closeness, Standing};
 pub use passage::{Passage, SimilarPassage};
-pub use search::{Seed, SimilarOptions, SimilarTrack};
+pub use search::{SimilarOptions, SimilarTrack};
+pub use seed::Seed;
 pub use space::LibrarySpace;
 pub use steer::{Steered, SteeredWord, Steering};
 pub use words::{FittingTrack, PhraseAnswer, PredictedTags};
@@ -192,7 +195,7 @@ mod workspace {
     pub use crate::keeper::IndexKeeper;
     pub use crate::kept::{FoundSuspects, KeptAnswer};
     pub use crate::listen::{FileListener, ListenEvent, audio_correlation, chords, keep_songs, song_facts};
-    pub use crate::search::track_number;
+    pub use crate::seed::track_number;
     pub use crate::space::MeanSum;
     pub use crate::tagging::{TagChange, TagOutcome, TagResult, TagWish, write_tags};
     pub use crate::upgrade::{UpgradeProgress, upgrade};

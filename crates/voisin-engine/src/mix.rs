@@ -5,7 +5,8 @@ use std::collections::{HashMap, HashSet};
 
 use ndarray::{Axis, aview1};
 
-use super::search::{Limited, is_seed};
+use super::artist_limit::Limited;
+use super::seed::is_seed;
 use super::{Engine, EngineError, Seed, SimilarOptions, SimilarTrack};
 use voisin_base::random::Random;
 use voisin_base::track::{TrackId, is_same_recording};

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
+use super::artist_limit::ArtistLimit;
 use super::collection::balanced;
-use super::search::{ArtistLimit, SimilarOptions, is_seed};
+use super::search::SimilarOptions;
+use super::seed::is_seed;
 use super::{Embedder, Engine, EngineError, LibrarySpace, Seed, WindowPlan, window_set};
 use voisin_base::track::TrackId;
 use voisin_encoder::Parts;

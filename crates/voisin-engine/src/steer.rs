@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use ndarray::{Axis, aview1};
 
-use super::search::{Limited, is_seed};
+use super::artist_limit::Limited;
+use super::seed::is_seed;
 use super::words::PredictedTags;
 use super::{Engine, EngineError, Seed, SimilarOptions, SimilarTrack};
 use voisin_base::track::TrackId;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use ndarray::{Array1, Array2};
 
-use super::search::ArtistLimit;
+use super::artist_limit::ArtistLimit;
 use super::{Engine, EngineError};
 use voisin_base::text::{fold, spelt_alike};
 use voisin_base::track::TrackId;

@@ -11,7 +11,7 @@ use super::kept_labels::NearLabels;
 use super::labels::{GroupBy, LabelSource, LabelledTracks};
 use super::lacking::Lacking;
 use super::vote::{Voters, vote_options};
-use crate::search::stacked;
+use crate::seed::stacked;
 use crate::{Embedder, Engine, EngineError, Seed};
 use voisin_base::remedy::Remedy;
 use voisin_base::text::with_causes;

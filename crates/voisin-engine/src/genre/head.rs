@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::answer::{Finding, GenreAnswer};
 use super::labels::{GroupBy, LabelSource, LabelledTracks};
 use super::vote::Voters;
-use crate::search::stacked;
+use crate::seed::stacked;
 use crate::{Engine, EngineError, Seed};
 use voisin_base::track::{SAME_RECORDING, TrackId};
 use voisin_learn::genre::{

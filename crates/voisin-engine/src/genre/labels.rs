@@ -2,24 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::PoisonError;
 use std::time::SystemTime;
 
 use ndarray::Array2;
 
 use super::evidence::Evidence;
 use super::path_table::PathTable;
-use crate::known_filters::FilterState;
 use crate::{Engine, EngineError, Seed};
 use voisin_base::cue;
 use voisin_base::track::{ContentId, TrackId};
 use voisin_learn::genre::{Genre, GenreError, LabelCount, LabelledVectors, Spellings, Taxonomy, Voter};
-use voisin_library::{LibraryError, Track, TrackFilter, TrackSet, fold};
+use voisin_library::{LibraryError, Track, fold};
 
 /// Name of a user's own synonyms inside a library's folder.
 pub const SYNONYMS_FILE: &str = "genre-synonyms.tsv";
 /// A user's own hierarchy of genres, inside a library's folder.
-const HIERARCHY_FILE: &str = "genre-hierarchy.tsv";
+pub(super) const HIERARCHY_FILE: &str = "genre-hierarchy.tsv";
 
 /// Setting of a library: where its labels come from.
 const SOURCE_SETTING: &str = "labels";
@@ -369,137 +367,6 @@ impl Engine {
         Ok(Spellings::count(&met).genres().iter().map(|genre| genre.name().to_owned()).collect())
     }
 
-    /// The tracks that fit a filter, whose genres are those of the library's label source; `None`: all.
-    ///
-    /// # Errors
-    /// No track has a genre that the filter names; labels cannot be read.
-    pub fn matching(&self, filter: &TrackFilter) -> Result<Option<TrackSet>, EngineError> {
-        let state = if filter.is_empty() { None } else { self.filter_state(filter)? };
-        let Some(state) = state else { return self.matching_now(filter) };
-        let known = || self.known_filters.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(set) = known().get(&state, filter) {
-            return Ok(Some(set));
-        }
-        let found = self.matching_now(filter)?;
-        if let Some(set) = &found {
-            known().put(state, filter, set);
-        }
-        Ok(found)
-    }
-
-    /// All that decides what fits a filter; `None` where that is in files of anybody's, or in a model.
-    fn filter_state(&self, filter: &TrackFilter) -> Result<Option<FilterState>, EngineError> {
-        let source = self.label_source();
-        if !filter.words.is_empty() || matches!(source, LabelSource::File(_)) {
-            return Ok(None);
-        }
-        let tables = self.genre_tables();
-        Ok(Some(FilterState { library: self.library.state()?, source: source.to_string(), tables }))
-    }
-
-    /// Length and time of the user's tables.
-    pub(crate) fn genre_tables(&self) -> [Option<(u64, SystemTime)>; 2] {
-        [SYNONYMS_FILE, HIERARCHY_FILE].map(|name| table_state(&self.library.dir().join(name)))
-    }
-
-    fn matching_now(&self, filter: &TrackFilter) -> Result<Option<TrackSet>, EngineError> {
-        let rest = TrackFilter {
-            genres: Vec::new(),
-            exclude_genres: Vec::new(),
-            words: Vec::new(),
-            ..filter.clone()
-        };
-        let fitting = if rest.is_empty() { None } else { Some(self.library.matching(&rest)?) };
-        let fitting = self.matching_words(&filter.words, fitting)?;
-        if filter.genres.is_empty() && filter.exclude_genres.is_empty() {
-            return Ok(fitting);
-        }
-        let taxonomy = self.taxonomy()?;
-        let [wanted, unwanted] = [&filter.genres, &filter.exclude_genres].map(|names| taxonomy.named(names));
-        let source = self.label_source();
-        let tagged = match source {
-            LabelSource::Tags => self.tagged(&taxonomy, &wanted, &unwanted)?,
-            _ => None,
-        };
-        let set = tagged.map_or_else(|| self.labelled(&source, &wanted, &unwanted), Ok)?;
-        let is_in = |track: &TrackId| fitting.as_ref().is_none_or(|set| set.contains(*track));
-        Ok(Some(set.into_iter().filter(is_in).collect()))
-    }
-
-    /// Tracks that have one of the wanted genres (none: any or none) and none of the unwanted ones; all are looked at.
-    ///
-    /// # Errors
-    /// No track has one that is named.
-    fn labelled(
-        &self,
-        source: &LabelSource,
-        wanted: &[Genre],
-        unwanted: &[Genre],
-    ) -> Result<BTreeSet<TrackId>, EngineError> {
-        let (mut met, mut set) = (Vec::new(), BTreeSet::new());
-        self.for_each_labelled(source, |track, genres| {
-            let has = |asked: &[Genre]| genres.iter().any(|genre| asked.contains(genre));
-            if (wanted.is_empty() || has(wanted)) && !has(unwanted) {
-                set.insert(track.id);
-            }
-            met.extend(genres);
-            Ok(())
-        })?;
-        let known = Spellings::count(&met).genres();
-        GenreError::check_known(wanted.iter().chain(unwanted), &known)?;
-        Ok(set)
-    }
-
-    /// Tracks that have one of the wanted genres (none: any or none) and none of the unwanted ones, by their tags and by
-    /// hand; the database finds them. `None` where no track has one that is named.
-    fn tagged(
-        &self,
-        taxonomy: &Taxonomy,
-        wanted: &[Genre],
-        unwanted: &[Genre],
-    ) -> Result<Option<BTreeSet<TrackId>>, EngineError> {
-        let texts = self.library.genre_texts()?;
-        let named: Vec<(&str, Vec<Genre>)> =
-            texts.iter().map(|text| (text.as_str(), taxonomy.parse(&[text]))).collect();
-        let mut by_hand: Vec<(TrackId, Vec<Genre>)> = Vec::new();
-        for (content, text) in self.library.hand_labels()? {
-            let track = self.library.find_by_content(&content)?;
-            by_hand.extend(track.map(|track| (track, taxonomy.parse(&[text]))));
-        }
-        let known: BTreeSet<&Genre> = named
-            .iter()
-            .map(|(_, genres)| genres)
-            .chain(by_hand.iter().map(|(_, genres)| genres))
-            .flatten()
-            .collect();
-        if wanted.iter().chain(unwanted).any(|genre| !known.contains(genre)) {
-            return Ok(None);
-        }
-        let tracks_of = |asked: &[Genre]| {
-            let has = |(_, genres): &&(&str, Vec<Genre>)| genres.iter().any(|genre| asked.contains(genre));
-            let texts: Vec<&str> = named.iter().filter(has).map(|(text, _)| *text).collect();
-            self.library.tracks_with_genres(&texts)
-        };
-        let mut set: BTreeSet<TrackId> = if wanted.is_empty() {
-            self.library.track_ids()?.into_iter().collect()
-        } else {
-            tracks_of(wanted)?.to_vec().into_iter().collect()
-        };
-        if !unwanted.is_empty() {
-            let out = tracks_of(unwanted)?;
-            set.retain(|track| !out.contains(*track));
-        }
-        for (track, genres) in by_hand {
-            let has = |asked: &[Genre]| genres.iter().any(|genre| asked.contains(genre));
-            if (wanted.is_empty() || has(wanted)) && !has(unwanted) {
-                set.insert(track);
-            } else {
-                set.remove(&track);
-            }
-        }
-        Ok(Some(set))
-    }
-
     /// Reads vectors, labels and groups of all tracks.
     #[doc(hidden)]
     pub fn labelled_tracks(
@@ -587,95 +454,5 @@ mod tests {
             let Ok(read) = text.parse::<LabelSource>();
             assert_eq!((&read, read.to_string()), (&source, text.to_owned()));
         }
-    }
-
-    #[test]
-    fn a_filter_is_found_anew_after_every_change() {
-        use voisin_library::testing::{library, track};
-        let dir = tempfile::tempdir().unwrap();
-        let mut library = library(dir.path(), 2);
-        let new = |seed, genre: &str| {
-            let mut new = track(seed, vec![0.6, 0.8], 0);
-            new.tags.genres = vec![genre.to_owned()];
-            new
-        };
-        library.insert_track(&new(1, "Jazz")).unwrap();
-        library.insert_track(&new(2, "Rock")).unwrap();
-        let mut engine = Engine::from_library(library);
-        let jazz = TrackFilter { genres: vec!["jazz".to_owned()], ..TrackFilter::default() };
-        let found = |engine: &Engine| -> Vec<i64> {
-            let set = engine.matching(&jazz).unwrap().unwrap();
-            assert_eq!(Some(&set), engine.matching(&jazz).unwrap().as_ref());
-            assert_eq!(Some(&set), engine.matching_now(&jazz).unwrap().as_ref());
-            set.to_vec().into_iter().map(|track| track.0).collect()
-        };
-        assert_eq!(found(&engine), [1]);
-        // By this connection, by another one, and in a table beside the database.
-        engine.library.insert_track(&new(3, "Jazz")).unwrap();
-        assert_eq!(found(&engine), [1, 3]);
-        let mut other =
-            voisin_library::Library::open(dir.path(), voisin_library::OpenMode::ReadWrite).unwrap();
-        other.set_labels(&[new(2, "").audio.content], Some("Jazz")).unwrap();
-        assert_eq!(found(&engine), [1, 2, 3]);
-        other.insert_track(&new(4, "Bebop")).unwrap();
-        assert_eq!(found(&engine), [1, 2, 3]);
-        std::fs::write(dir.path().join(SYNONYMS_FILE), "bebop\tJazz\n").unwrap();
-        assert_eq!(found(&engine), [1, 2, 3, 4]);
-        let salsa = TrackFilter { genres: vec!["salsa".to_owned()], ..TrackFilter::default() };
-        assert!(engine.matching(&salsa).is_err() && engine.matching(&salsa).is_err());
-        // Only so many are kept, and the one that was asked for last is.
-        for year in 0..40 {
-            let from = TrackFilter { year_from: Some(1900 + year), ..TrackFilter::default() };
-            engine.matching(&from).unwrap();
-            assert_eq!(found(&engine), [1, 2, 3, 4]);
-        }
-        let known = engine.known_filters.lock().unwrap();
-        assert_eq!((known.len(), known.last()), (16, Some(&jazz)));
-    }
-
-    #[test]
-    fn the_database_finds_genres_as_reading_every_track_does() {
-        use voisin_library::testing::{library, track};
-        let dir = tempfile::tempdir().unwrap();
-        let mut library = library(dir.path(), 2);
-        let tags: [&[&str]; 9] = [
-            &["Rock"],
-            &["rock/pop"],
-            &["Hip-Hop", "Jazz; Bebop"],
-            &["(17)"],
-            &[],
-            &["Jazz"],
-            &["hiphop"],
-            &["Unknown"],
-            &["Jazz, Rock"],
-        ];
-        for (seed, genres) in (1..).zip(tags) {
-            let mut new = track(seed, vec![0.6, 0.8], 0);
-            new.tags.genres = genres.iter().map(|genre| (*genre).to_owned()).collect();
-            library.insert_track(&new).unwrap();
-        }
-        // A second file of the first track says otherwise, and the owner of the sixth.
-        let mut second = track(1, vec![0.6, 0.8], 0);
-        second.file.path = "/m/other.ogg".into();
-        second.tags.genres = vec!["Polka".into()];
-        library.attach_file(TrackId(1), &second.file, &second.tags).unwrap();
-        library.set_labels(&[track(6, vec![0.6, 0.8], 0).audio.content], Some("Techno")).unwrap();
-        let engine = Engine::from_library(library);
-        let taxonomy = engine.taxonomy().unwrap();
-        let named =
-            |names: &[&str]| taxonomy.named(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
-        let mut found = 0;
-        for wanted in [&[][..], &["rock"], &["Jazz", "hip hop"], &["Techno"], &["bebop"], &["rock", "pop"]] {
-            for unwanted in [&[][..], &["jazz"], &["Rock"], &["techno", "Pop"]] {
-                let (wanted, unwanted) = (named(wanted), named(unwanted));
-                let expected = engine.labelled(&LabelSource::Tags, &wanted, &unwanted).unwrap();
-                let tagged = engine.tagged(&taxonomy, &wanted, &unwanted).unwrap();
-                assert_eq!(tagged.as_ref(), Some(&expected), "{wanted:?} {unwanted:?}");
-                found += expected.len();
-            }
-        }
-        assert!(found > 40, "{found}");
-        assert_eq!(engine.tagged(&taxonomy, &named(&["Salsa"]), &[]).unwrap(), None);
-        assert!(engine.labelled(&LabelSource::Tags, &named(&["Salsa"]), &[]).is_err());
     }
 }

@@ -15,6 +15,7 @@ mod kept_labels;
 mod kinship;
 mod labels;
 mod lacking;
+mod matching;
 mod path_table;
 mod vote;
 
