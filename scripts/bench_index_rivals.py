@@ -17,7 +17,7 @@ all are timed in turn,
 ROUNDS times, on one thread: one query at a time, and all queries in one call. Queries per second of
 processor time, and by the clock in brackets, medians; each set is printed with its parameters and
 version. voisin's lists are built for each recall and searched as narrowly as reaches it, comparing in
-full as many candidates as were measured at the build, half, and a third as many; its graph, like the
+full as many candidates as were measured at the build, a third, half, one and a half times and twice as many; its graph, like the
 rivals, is built once; the scan, and the lists a second time, run with their default settings. Then, for each recall, the better of voisin's ways against the best rival. With --curves,
 last, recall and speed at all widths, of voisin's ways and of each rival's best set, drawn.
 """
@@ -201,16 +201,25 @@ def usearch_rivals():
 
 def svs_rivals():
     import svs
-
-    def compressed():
-        svs.write_vecs(base, f"{D}/svs.fvecs"); return svs.LVQLoader(svs.VectorDataLoader(f"{D}/svs.fvecs", svs.DataType.float32, dims=d), primary=4, residual=8)
-    for kind, data in (("f32", lambda: base), ("LVQ 4x8", compressed)):
+    svs.write_vecs(base, f"{D}/svs.fvecs"); file = svs.VectorDataLoader(f"{D}/svs.fvecs", svs.DataType.float32, dims=d); short, half, four, eight = max(d // 4, 128), svs.LeanVecKind.float16, svs.LeanVecKind.lvq4, svs.LeanVecKind.lvq8
+    nearest = np.load(f"{D}/truth.npy").astype(np.uint32); kinds = {"LVQ 4x8": lambda: svs.LVQLoader(file, 4, 8), f"LeanVec {short} at 8 bits, f16": lambda: svs.LeanVecLoader(file, short, eight, half)}
+    if not a.quick: kinds |= {"LVQ 4x4": lambda: svs.LVQLoader(file, 4, 4), "LVQ 8": lambda: svs.LVQLoader(file, 8), f"LeanVec {d // 2} at 4 bits, f16": lambda: svs.LeanVecLoader(file, d // 2, four, half)}
+    for kind, data in kinds.items():
         def make():
-            parameters = svs.VamanaBuildParameters(graph_max_degree=64, window_size=128, alpha=.95)
+            parameters = svs.VamanaBuildParameters(graph_max_degree=64, window_size=200, alpha=.95)
             index = svs.Vamana.build(parameters, data(), svs.DistanceType.MIP, num_threads=a.threads); index.num_threads = 1; return index
-        def search(index, q, w): index.search_window_size = w; return index.search(q, K)[0]
-        try: yield Rival("SVS", f"Vamana {kind}, degree 64", Built(make), search, WIDTHS)
-        except Exception as error: print(f"    SVS, {kind} does not run here: {str(error).splitlines()[0]}", flush=True)
+        try: built = Built(make)
+        except Exception as error: print(f"    SVS, {kind} does not run here: {str(error).splitlines()[0]}", flush=True); continue
+        def search(index, q, w):
+            parameters = index.search_parameters; parameters.buffer_config = svs.SearchBufferConfig(*w[:2]); parameters.prefetch_lookahead, parameters.prefetch_step = w[2:]; index.search_parameters = parameters
+            return index.search(q, K)[0]
+        def alone(index, q, w): search(index, q[:1], w); return [index.search(x[None], K) for x in q[1:]]
+        widths = []
+        for target in sorted({.8, .9, .95, .98, .99, .995, .999, *TARGETS}):  # its own choice of window, buffer and prefetches, each a little wider than asked: recall is counted otherwise there
+            built.index.experimental_calibrate(queries, nearest, K, min(target + .0003, .9999)); found = built.index.search_parameters; buffer = found.buffer_config
+            widths.append((buffer.search_window_size, buffer.search_buffer_capacity, found.prefetch_lookahead, found.prefetch_step))
+            if recall(search(built.index, queries, widths[-1])) < target: break
+        yield Rival("SVS", f"Vamana {kind}, degree 64, window 200", built, search, widths, alone)
 
 
 class Process:
@@ -255,7 +264,7 @@ class Voisin:
 
 print(f"{D}: {n} x {d}, {len(queries)} queries, load {os.getloadavg()[0]:.1f}", flush=True)
 fitted = [Voisin("lists", "-", [0], [0.], ", fitted width"), *([] if LARGE else [Voisin("scan", "-", [0], [0.])])]; rivals = []
-lists = Voisin("lists", "-", PROBES); ours = [lists, *(Voisin("lists", "-", PROBES, label=f", candidates / {part}", of=lists, share=1 / part) for part in (2, 3)), Voisin("hnsw", 0, WIDTHS)]
+lists = Voisin("lists", "-", PROBES); ours = [lists, *(Voisin("lists", "-", PROBES, label=f", candidates x {share:.2g}", of=lists, share=share) for share in (1 / 3, 1 / 2, 1.5, 2)), Voisin("hnsw", 0, WIDTHS)]
 print(f"  {ours[-1].stats}", flush=True)
 for name, of in (("rabitqlib", rabitqlib_rivals), ("glass", glass_rivals), ("lorann", lorann_rivals), ("vsag", vsag_rivals), ("faiss", faiss_rivals), ("scann", scann_rivals), ("ngt", ngt_rivals), ("hnswlib", hnswlib_rivals), ("usearch", usearch_rivals), ("svs", svs_rivals)):
     if name not in a.only.split(","): continue

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Real window embeddings for the index benchmarks: window_vectors.py SOURCE OUT [--queries 1000] [--seed 1]
+"""Real window embeddings for the index benchmarks: window_vectors.py SOURCE OUT [--queries 1000] [--tracks 42] [--seed 1]
 
-SOURCE is what `voisin export` writes (windows.npy and windows.csv), or a cache of `voisin train encoder prepare`, of which
-the first teacher's penultimate layer is taken. Windows are brought to unit norm. Some tracks, drawn at random, are left
-out of the base and give the queries, so that no query has another window of its own track in the base. Writes OUT/base.npy, OUT/queries.npy (float32) and OUT/truth.npy (int32, the 100 exact neighbours by dot product),
+SOURCE is what `voisin export` writes (windows.npy and windows.csv; mean.npy is taken off them, as voisin does before it
+compares), or a cache of `voisin train encoder prepare`, of which the first teacher's penultimate layer is taken. Windows are
+brought to unit norm. So many tracks, drawn at random, are left out of the base, and the queries are drawn among their windows,
+so that no query has another window of its own track in the base. Writes OUT/base.npy, OUT/queries.npy (float32) and OUT/truth.npy (int32, the 100 exact neighbours by dot product),
 as scripts/bench_index.py, bench_index_sizes.py and bench_hnsw_rs.py read them. Needs numpy.
 """
 import argparse
@@ -19,6 +20,7 @@ p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDes
 p.add_argument("source")
 p.add_argument("out")
 p.add_argument("--queries", type=int, default=1000)
+p.add_argument("--tracks", type=int, default=42, help="tracks that give the queries, or as many more as it takes")
 p.add_argument("--seed", type=int, default=1)
 a = p.parse_args()
 
@@ -26,7 +28,7 @@ a = p.parse_args()
 def exported():
     with open(f"{a.source}/windows.csv", newline="") as file:
         tracks = [row["track_id"] for row in csv.DictReader(file)]
-    return np.load(f"{a.source}/windows.npy").astype(np.float32), np.array(tracks)
+    return np.load(f"{a.source}/windows.npy").astype(np.float32) - np.load(f"{a.source}/mean.npy"), np.array(tracks)
 
 
 def cached():
@@ -49,16 +51,17 @@ windows, tracks = exported() if os.path.exists(f"{a.source}/windows.npy") else c
 assert len(tracks) == len(windows), f"{len(tracks)} labels for {len(windows)} windows"
 norms = np.linalg.norm(windows, axis=1)
 windows, tracks = windows[norms > 0] / norms[norms > 0, None], tracks[norms > 0]
-order = np.random.default_rng(a.seed).permutation(np.unique(tracks))
+generator = np.random.default_rng(a.seed)
+order = generator.permutation(np.unique(tracks))
 counts = dict(zip(*np.unique(tracks, return_counts=True)))
 held, n = set(), 0
 for track in order:
-    if n >= a.queries:
+    if n >= a.queries and len(held) >= a.tracks:
         break
     held.add(track)
     n += counts[track]
 out = np.isin(tracks, list(held))
-base, queries = windows[~out], windows[out][: a.queries]
+base, queries = windows[~out], generator.permutation(windows[out])[: a.queries]
 truth = np.empty((len(queries), 100), np.int32)
 for i in range(0, len(queries), 50):
     s = queries[i : i + 50] @ base.T
