@@ -26,7 +26,7 @@ impl VectorIndex {
     ///
     /// Lists are made from [`IndexOptions::lists_from`] tracks on, a graph (and lists, if need be) from
     /// [`IndexOptions::graph_from`] on. The result depends only on the vectors and the options; with
-    /// [`GraphBuilder::HnswRs`], only with a pool of one thread.
+    /// [`GraphBuilder::HnswRs`](super::GraphBuilder::HnswRs), only with a pool of one thread.
     #[allow(clippy::needless_pass_by_value)] // a view is a reference
     pub fn build(
         ids: &[TrackId],
