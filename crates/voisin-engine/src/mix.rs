@@ -5,12 +5,13 @@ use std::collections::{HashMap, HashSet};
 
 use ndarray::{Axis, aview1};
 
-use super::artist_limit::Limited;
+use super::artist_limit::artists_of;
 use super::seed::is_seed;
 use super::{Engine, EngineError, Seed, SimilarOptions, SimilarTrack};
 use voisin_base::random::Random;
 use voisin_base::track::{TrackId, is_same_recording};
 use voisin_base::vector::{dot, make_unit};
+use voisin_explore::NameLimit;
 use voisin_index::{Neighbor, SearchMode};
 use voisin_library::{Listened, SongSet, Track, TrackFilter, TrackSet, fold};
 
@@ -127,11 +128,6 @@ impl MixCandidate {
     }
 }
 
-/// Whose a track is: "A feat. B" is a song of A and of B.
-fn artists_of(track: &Track) -> Vec<String> {
-    track.people().into_iter().map(fold).collect()
-}
-
 /// An album, and whose it is.
 fn album_of(track: &Track) -> Option<String> {
     let of = track.tags.album_artist.as_deref().or(track.tags.artist.as_deref()).unwrap_or_default();
@@ -216,7 +212,7 @@ impl Engine {
         let (shortest, longest) = options.lengths(&own);
 
         let index = self.loaded_index();
-        let mut artists = Limited::new(options.max_per_artist.map(|most| most.saturating_mul(REACH)));
+        let mut artists = NameLimit::new(options.max_per_artist.map(|most| most.saturating_mul(REACH)));
         let mut tracks: HashMap<TrackId, (Track, Option<Vec<f32>>)> = HashMap::new();
         let mut read = 0;
         let choose = |_, mut found: Vec<Neighbor>| {
@@ -247,7 +243,7 @@ impl Engine {
         let query = aview1(&query).insert_axis(Axis(0));
         let found = self.search_until_all(query, reach, SearchMode::Auto, allowed.as_ref(), choose)?;
         let is_full = found.iter().map(Vec::len).sum::<usize>() >= reach;
-        let mut recent = Limited::new(options.max_per_artist);
+        let mut recent = NameLimit::new(options.max_per_artist);
         played.iter().rev().take(RECENT).for_each(|track| recent.take(artists_of(track)));
         let last = played.last().map(artists_of).unwrap_or_default();
         let candidates = found.into_iter().flatten().filter_map(|near| {
@@ -334,7 +330,7 @@ fn choose(mut candidates: Vec<MixCandidate>, options: &MixOptions, most: usize) 
     }
     candidates.sort_by(|a, b| a.tier.cmp(&b.tier).then(b.score.total_cmp(&a.score)));
     let (mut artists, mut albums) =
-        (Limited::new(options.max_per_artist), Limited::new(options.max_per_album));
+        (NameLimit::new(options.max_per_artist), NameLimit::new(options.max_per_album));
     let mut songs = SongSet::default();
     let mut chosen: Vec<MixCandidate> = Vec::new();
     for candidate in candidates {

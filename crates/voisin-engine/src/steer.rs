@@ -9,14 +9,15 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use ndarray::{Axis, aview1};
 
-use super::artist_limit::Limited;
+use super::artist_limit::artists_of;
 use super::seed::is_seed;
 use super::words::PredictedTags;
 use super::{Engine, EngineError, Seed, SimilarOptions, SimilarTrack};
 use voisin_base::track::TrackId;
 use voisin_base::vector::{dot, make_unit};
+use voisin_explore::NameLimit;
 use voisin_index::Neighbor;
-use voisin_library::{TrackSet, fold};
+use voisin_library::TrackSet;
 
 /// Tracks of a large library that stand for all in percentiles and directions.
 const SAMPLE: usize = 20_000;
@@ -271,11 +272,7 @@ impl Engine {
         let candidates = near.into_iter().zip(tracks).map(|(near, track)| {
             let strengths =
                 wishes.iter().map(|wish| wish.sign * wish.strength.get(&near.track).unwrap_or(&0.5));
-            SteerCandidate {
-                near,
-                artists: track.people().into_iter().map(fold).collect(),
-                lean: strengths.sum(),
-            }
+            SteerCandidate { near, artists: artists_of(&track), lean: strengths.sum() }
         });
         Ok(candidates.collect())
     }
@@ -293,15 +290,8 @@ fn chosen<'a>(
     let score = |one: &SteerCandidate| one.near.similarity + weight * one.lean;
     let mut order = candidates.to_vec();
     order.sort_by(|a, b| score(b).total_cmp(&score(a)));
-    let mut artists = Limited::new(max_per_artist);
-    let admits = |one: &&SteerCandidate| {
-        let admitted = artists.has_room(&one.artists);
-        if admitted {
-            artists.take(one.artists.clone());
-        }
-        admitted
-    };
-    order.into_iter().filter(admits).take(limit).collect()
+    let mut artists = NameLimit::new(max_per_artist);
+    order.into_iter().filter(|one| artists.admit(one.artists.clone())).take(limit).collect()
 }
 
 fn mean(of: &[&SteerCandidate], value: impl Fn(&SteerCandidate) -> f32) -> f32 {

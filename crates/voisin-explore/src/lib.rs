@@ -35,6 +35,7 @@ pub mod graph;
 pub mod layout;
 pub mod map;
 mod meta;
+mod name_limit;
 pub mod outliers;
 pub mod outline;
 pub mod passage;
@@ -54,6 +55,7 @@ use voisin_base::remedy::Remedy;
 
 pub use graph::KnnGraph;
 pub use meta::TrackMeta;
+pub use name_limit::NameLimit;
 pub use windows::{WindowSet, WindowSource};
 
 /// What can go wrong while exploring.

@@ -1,33 +1,25 @@
 //! A walk from stop to stop: leg by leg, brought to a number of tracks, with no artist too often.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use ndarray::ArrayView2;
 
 use super::steps::WalkSteps;
 use super::{SLACK, distance};
-use crate::{ExploreError, Result, TrackMeta};
+use crate::{ExploreError, NameLimit, Result, TrackMeta};
 
 /// Rows beyond an artist's cap, later ones first to go; stops stay.
 pub(super) fn excess(rows: &[usize], stops: &[usize], meta: &[TrackMeta], cap: Option<usize>) -> Vec<usize> {
     let Some(cap) = cap else { return Vec::new() };
-    let mut counts: HashMap<String, usize> = HashMap::new();
-    for artist in stops.iter().flat_map(|&row| meta[row].artist_keys()) {
-        *counts.entry(artist).or_default() += 1;
-    }
-    let mut out = Vec::new();
-    for &row in rows.iter().filter(|row| !stops.contains(row)) {
-        let mut exceeds = false;
-        for artist in meta[row].artist_keys() {
-            let count = counts.entry(artist).or_default();
-            *count += 1;
-            exceeds |= *count > cap;
-        }
-        if exceeds {
-            out.push(row);
-        }
-    }
-    out
+    let mut artists = NameLimit::new(Some(cap));
+    stops.iter().for_each(|&row| artists.take(meta[row].artist_keys()));
+    let mut exceeds = |row: &usize| {
+        let own = meta[*row].artist_keys();
+        let exceeds = !artists.has_room(&own);
+        artists.take(own);
+        exceeds
+    };
+    rows.iter().filter(|row| !stops.contains(row)).copied().filter(|row| exceeds(row)).collect()
 }
 
 impl WalkSteps {

@@ -169,10 +169,7 @@ pub fn playlist_near(
         .map(|&seed| {
             let usable = |row: usize| !left_out.contains(&row) && !excluded(row);
             let wanted = options.min_similarity.unwrap_or(f32::NEG_INFINITY);
-            let known = least(seed);
-            let mut pool = CandidatePool::new(vectors, seed, wanted.max(known), usable);
-            pool.is_cut = known > wanted;
-            pool
+            CandidatePool::new(vectors, seed, wanted, least(seed), usable)
         })
         .collect();
     let most = asked.max(vectors.nrows() / 4);

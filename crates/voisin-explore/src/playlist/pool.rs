@@ -1,11 +1,11 @@
 //! The tracks that may come next on a list, and the list as it grows.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use ndarray::ArrayView2;
 
 use super::{Entry, Length, PlaylistOptions, USUAL_SECONDS};
-use crate::TrackMeta;
+use crate::{NameLimit, TrackMeta};
 
 /// The list as it grows, with its caps.
 pub(super) struct PlaylistBuilder<'a> {
@@ -14,7 +14,7 @@ pub(super) struct PlaylistBuilder<'a> {
     pub(super) entries: Vec<Entry>,
     seconds: f64,
     taken: HashSet<usize>,
-    per_artist: HashMap<String, usize>,
+    artists: NameLimit,
 }
 
 impl<'a> PlaylistBuilder<'a> {
@@ -25,7 +25,7 @@ impl<'a> PlaylistBuilder<'a> {
             entries: Vec::new(),
             seconds: 0.0,
             taken: HashSet::new(),
-            per_artist: HashMap::new(),
+            artists: NameLimit::new(options.max_per_artist),
         }
     }
 
@@ -37,11 +37,7 @@ impl<'a> PlaylistBuilder<'a> {
     }
 
     fn admits(&self, row: usize) -> bool {
-        let full = |artist: &String| {
-            let most = self.options.max_per_artist.unwrap_or(usize::MAX);
-            self.per_artist.get(artist).copied().unwrap_or(0) >= most
-        };
-        !self.taken.contains(&row) && !self.meta[row].artist_keys().iter().any(full)
+        !self.taken.contains(&row) && self.artists.has_room(&self.meta[row].artist_keys())
     }
 
     /// Adds a track; `false` if the list is nearer to its length without it.
@@ -56,9 +52,7 @@ impl<'a> PlaylistBuilder<'a> {
         }
         self.seconds += seconds;
         self.taken.insert(row);
-        for artist in track.artist_keys() {
-            *self.per_artist.entry(artist).or_default() += 1;
-        }
+        self.artists.take(track.artist_keys());
         self.entries.push(Entry { track: track.id, row, seed, similarity });
         true
     }
@@ -87,12 +81,16 @@ pub(super) struct PlaylistCandidate {
 }
 
 impl CandidatePool {
+    /// - `wanted`: least similarity to the seed
+    /// - `known`: similarity to the seed that no other track than these exceeds
     pub(super) fn new(
         vectors: ArrayView2<'_, f32>,
         seed: usize,
-        least: f32,
+        wanted: f32,
+        known: f32,
         usable: impl Fn(usize) -> bool,
     ) -> Self {
+        let least = wanted.max(known);
         let similarities = vectors.dot(&vectors.row(seed));
         let mut candidates: Vec<(usize, f32)> = similarities
             .iter()
@@ -101,7 +99,7 @@ impl CandidatePool {
             .map(|(row, &s)| (row, s))
             .collect();
         candidates.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-        Self { seed, candidates, seen: 0, near: Vec::new(), is_cut: false }
+        Self { seed, candidates, seen: 0, near: Vec::new(), is_cut: known > wanted }
     }
 
     /// The best of the `reach` nearest candidates that the list admits; farther ones follow as those are taken. What the

@@ -1,0 +1,59 @@
+//! No more than so many of one name: an artist's tracks on a list, say.
+
+use std::collections::HashMap;
+
+/// Counts what has names, up to a limit for each.
+pub struct NameLimit {
+    most: usize,
+    taken: HashMap<String, usize>,
+}
+
+impl NameLimit {
+    /// - `most`: of one name; `None`: as many as there are
+    pub fn new(most: Option<usize>) -> Self {
+        Self { most: most.unwrap_or(usize::MAX), taken: HashMap::new() }
+    }
+
+    /// Whether none of these names has been taken as often as may be; without names there is room.
+    pub fn has_room(&self, names: &[String]) -> bool {
+        names.iter().all(|name| self.taken.get(name).copied().unwrap_or(0) < self.most)
+    }
+
+    /// Counts these names, whether or not there is room.
+    pub fn take(&mut self, names: Vec<String>) {
+        names.into_iter().for_each(|name| *self.taken.entry(name).or_default() += 1);
+    }
+
+    /// Takes these names if there is room; whether there was.
+    pub fn admit(&mut self, names: Vec<String>) -> bool {
+        let has_room = self.has_room(&names);
+        if has_room {
+            self.take(names);
+        }
+        has_room
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|&name| name.to_owned()).collect()
+    }
+
+    #[test]
+    fn each_name_has_room_for_so_many() {
+        let mut limit = NameLimit::new(Some(2));
+        assert!(limit.admit(names(&["a", "b"])) && limit.admit(names(&["a"])));
+        // What is refused is not counted: of "b" there is one.
+        assert!(
+            !limit.admit(names(&["b", "a"])) && limit.admit(names(&["b"])) && !limit.admit(names(&["b"]))
+        );
+        assert!(limit.admit(Vec::new()));
+        assert!(
+            !NameLimit::new(Some(0)).has_room(&names(&["c"]))
+                && NameLimit::new(None).has_room(&names(&["c"]))
+        );
+    }
+}
