@@ -32,7 +32,7 @@ use super::guard::{COOKIE, LONGEST_BODY, LONGEST_SESSION, Peer};
 use super::listen::raised;
 use super::problem::Problem;
 use super::scan::{ScanProgress, ScanState};
-use super::state::{Shared, fault};
+use super::state::Shared;
 use super::upstream::ServerAddress;
 use voisin_questions::values::Limit;
 
@@ -101,7 +101,7 @@ fn page<'a, T, N: PartialEq>(
 
 /// As bytes, for answers made of what does not live as long.
 fn bytes<T: Serialize>(generation: u64, answer: T) -> Result<Bytes, Problem> {
-    serde_json::to_vec(&Answer { generation, answer }).map(Bytes::from).map_err(|_| fault())
+    serde_json::to_vec(&Answer { generation, answer }).map(Bytes::from).map_err(|_| Problem::fault())
 }
 
 /// JSON that is written already.
@@ -249,7 +249,7 @@ async fn let_in(
         return Err(Problem::new(StatusCode::CONFLICT, "this server lets everybody in", next));
     }
     let Invitation { rights } = invitation;
-    let code = state.guard.devices.code(rights).map_err(|_| fault())?;
+    let code = state.guard.devices.code(rights).map_err(|_| Problem::fault())?;
     Ok(Json(Invited { code: readable(&code), rights, seconds: CODE_LASTS.as_secs() }))
 }
 

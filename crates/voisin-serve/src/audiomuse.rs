@@ -258,7 +258,7 @@ async fn text_search(
     }
     let server = linked.server;
     let answer = linked.state.ask(move |_, context| {
-        let (engine, Some(heard)) = (&context.engine, &*heard) else { return Err(super::state::fault()) };
+        let (engine, Some(heard)) = (&context.engine, &*heard) else { return Err(Problem::fault()) };
         let known = engine.library().linked_tracks(server.as_str())?;
         let found = engine.find(heard, &query, &TrackFilter::default(), usize::MAX, None)?.tracks.into_iter();
         let found = found.map(|one| (one.track.id, one.fit)).filter(|(id, _)| known.contains(*id));

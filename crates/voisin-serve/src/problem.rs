@@ -81,6 +81,15 @@ impl Problem {
         }
     }
 
+    /// What should not happen.
+    pub(super) fn fault() -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "an internal fault",
+            "please report it with this request",
+        )
+    }
+
     /// A request that cannot be understood.
     pub(super) fn request(status: StatusCode, expected: impl Into<String>, found: impl Into<String>) -> Self {
         let (expected, found) = (expected.into(), found.into());

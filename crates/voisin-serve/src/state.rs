@@ -1,16 +1,17 @@
 //! What all requests share: engines, permits to compute, and the state of the library that answers are of.
 
+mod admission;
 mod source;
 mod whole;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
-use axum::http::StatusCode;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 
+use self::admission::Admission;
+pub(super) use self::admission::{WAITED, Waited};
 pub(super) use self::source::AnswerSource;
 use self::whole::WholeLibrary;
 use super::ServeError;
@@ -29,13 +30,6 @@ use voisin_library::{
 };
 use voisin_questions::Mixing;
 
-/// Requests that wait for a permit, and for how long.
-const MOST_WAITING: usize = 256;
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
-/// Tracks that are kept of a library elsewhere for the next requests.
-const MOST_FETCHED: u64 = 20_000;
-/// Requests that look something up at once, beside those that compute.
-const LOOKS: usize = 4;
 /// Memory for the database's pages, of each engine, in KiB: all of them read through the system's own cache.
 const PAGE_CACHE: u32 = 4096;
 
@@ -100,34 +94,6 @@ pub(super) struct Explored {
     pub(super) generation: u64,
 }
 
-/// When a request came, and how long it was before work on it began.
-pub(super) struct Waited {
-    since: Instant,
-    /// In microseconds; [`u64::MAX`] until it has begun.
-    begun: AtomicU64,
-}
-
-tokio::task_local! {
-    /// That of the request whose handler this is.
-    pub(super) static WAITED: Arc<Waited>;
-}
-
-impl Waited {
-    pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { since: Instant::now(), begun: AtomicU64::new(u64::MAX) })
-    }
-
-    fn begin(&self) {
-        self.begun.fetch_min(self.since.elapsed().as_micros() as u64, Ordering::Relaxed);
-    }
-
-    /// Milliseconds before the work, and until now.
-    pub(super) fn milliseconds(&self) -> Option<(f64, f64)> {
-        let begun = self.begun.load(Ordering::Relaxed);
-        (begun < u64::MAX).then(|| (begun as f64 / 1e3, self.since.elapsed().as_secs_f64() * 1e3))
-    }
-}
-
 pub(super) struct State {
     pub(super) dir: PathBuf,
     pub(super) guard: Guard,
@@ -138,10 +104,7 @@ pub(super) struct State {
     pub(super) stop: watch::Receiver<bool>,
     pub(super) listener: Box<dyn Fn(&str) + Send + Sync>,
     pub(super) load_model: LoadModel,
-    permits: Arc<Semaphore>,
-    /// For what computes nothing: where a file lies. Music plays on while all permits are taken.
-    looks: Arc<Semaphore>,
-    waiting: AtomicUsize,
+    admission: Admission,
     watch: Mutex<Watch>,
     contexts: Mutex<Vec<RequestContext>>,
     /// Whether the index has to be built, and whether it is being built.
@@ -155,8 +118,6 @@ pub(super) struct State {
     elsewheres: Mutex<Vec<ElsewhereContext>>,
     /// Those that know all tracks of it, where these are few.
     wholes: Mutex<Vec<ElsewhereContext>>,
-    /// For answers that are made of all its tracks, or of what stands for them: they leave threads to quick ones.
-    arounds: Arc<Semaphore>,
     /// Tracks that a copy of it has, of how many; `None`: it is not being copied.
     copying: Mutex<Option<(u64, u64)>>,
     /// Whether that copy is complete.
@@ -207,9 +168,7 @@ impl State {
             stop,
             listener,
             load_model,
-            permits: Arc::new(Semaphore::new(rayon::current_num_threads())),
-            looks: Arc::new(Semaphore::new(LOOKS)),
-            waiting: AtomicUsize::new(0),
+            admission: Admission::new(rayon::current_num_threads()),
             watch: Mutex::default(),
             contexts: Mutex::default(),
             building: AtomicBool::new(false),
@@ -220,7 +179,6 @@ impl State {
             elsewhere: None,
             elsewheres: Mutex::default(),
             wholes: Mutex::default(),
-            arounds: Arc::new(Semaphore::new(rayon::current_num_threads().div_ceil(2))),
             copying: Mutex::default(),
             is_copied: AtomicBool::new(false),
             mixing: Mixing::default(),
@@ -274,145 +232,6 @@ impl State {
 
     pub(super) fn say(&self, text: &str) {
         (self.listener)(text);
-    }
-
-    /// As many requests compute at once as there are threads; some more may wait a little.
-    async fn permit(&self, of: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Problem> {
-        struct Waiting<'a>(&'a AtomicUsize);
-        impl Drop for Waiting<'_> {
-            fn drop(&mut self) {
-                self.0.fetch_sub(1, Ordering::Relaxed);
-            }
-        }
-        // Who need not wait is not held up by how many wait for something else.
-        if let Ok(permit) = Arc::clone(of).try_acquire_owned() {
-            return Ok(permit);
-        }
-        let busy = || Problem::later(2, "too many requests at once", "ask again in a few seconds");
-        let before = self.waiting.fetch_add(1, Ordering::Relaxed);
-        let _waiting = Waiting(&self.waiting);
-        if before >= MOST_WAITING {
-            return Err(busy());
-        }
-        let permit = tokio::time::timeout(LONGEST_WAIT, Arc::clone(of).acquire_owned()).await;
-        permit.map_err(|_| busy())?.map_err(|_| busy())
-    }
-
-    /// Works something out with an engine, on a thread that may wait.
-    pub(super) async fn ask<T: Send + 'static>(
-        self: &Arc<Self>,
-        work: impl Fn(&State, &mut RequestContext) -> Result<T, Problem> + Send + 'static,
-    ) -> Result<T, Problem> {
-        self.needs_all()?;
-        let permit = self.permit(&self.permits).await?;
-        self.with(permit, move |state| state.work(&work)).await
-    }
-
-    /// As [`ask`](Self::ask), for what a library elsewhere can be asked, too.
-    pub(super) async fn ask_anywhere<T: Send + 'static>(
-        self: &Arc<Self>,
-        work: impl Fn(&State, &mut AnswerSource<'_>) -> Result<T, Problem> + Send + 'static,
-    ) -> Result<T, Problem> {
-        let permit = self.permit(&self.permits).await?;
-        self.with(permit, move |state| state.work_anywhere(false, &work)).await
-    }
-
-    /// As [`ask_anywhere`](Self::ask_anywhere), for answers that are made of all tracks, or of what stands for them: what
-    /// others asked a library elsewhere before is not among it.
-    pub(super) async fn ask_around<T: Send + 'static>(
-        self: &Arc<Self>,
-        work: impl Fn(&State, &mut AnswerSource<'_>) -> Result<T, Problem> + Send + 'static,
-    ) -> Result<T, Problem> {
-        let permit = self.permit(if self.is_elsewhere() { &self.arounds } else { &self.permits }).await?;
-        self.with(permit, move |state| state.work_anywhere(true, &work)).await
-    }
-
-    /// As [`look`](Self::look), for what a library elsewhere can be asked, too.
-    pub(super) async fn look_anywhere<T: Send + 'static>(
-        self: &Arc<Self>,
-        work: impl Fn(&State, &mut AnswerSource<'_>) -> Result<T, Problem> + Send + 'static,
-    ) -> Result<T, Problem> {
-        let permit = self.permit(&self.looks).await?;
-        self.with(permit, move |state| state.work_anywhere(false, &work)).await
-    }
-
-    /// Looks something up that is there in a moment: it does not wait behind what computes.
-    pub(super) async fn look<T: Send + 'static>(
-        self: &Arc<Self>,
-        work: impl Fn(&State, &mut RequestContext) -> Result<T, Problem> + Send + 'static,
-    ) -> Result<T, Problem> {
-        self.needs_all()?;
-        let permit = self.permit(&self.looks).await?;
-        self.with(permit, move |state| state.work(&work)).await
-    }
-
-    async fn with<T: Send + 'static>(
-        self: &Arc<Self>,
-        permit: OwnedSemaphorePermit,
-        work: impl FnOnce(&State) -> Result<T, Problem> + Send + 'static,
-    ) -> Result<T, Problem> {
-        let (state, waited) = (Arc::clone(self), WAITED.try_with(Arc::clone));
-        // It counts as long as it computes, even where nobody waits for it any more. The permit comes back with the answer:
-        // given back before, it would let the next request start a thread beside the one that is just about to be free,
-        // and each thread keeps memory of its own.
-        let done = tokio::task::spawn_blocking(move || {
-            if let Ok(waited) = waited {
-                waited.begin();
-            }
-            (work(&state), permit)
-        });
-        done.await.map_or_else(|_| Err(fault()), |(answer, _permit)| answer)
-    }
-
-    fn work<T>(
-        &self,
-        work: &dyn Fn(&State, &mut RequestContext) -> Result<T, Problem>,
-    ) -> Result<T, Problem> {
-        let version = self.version()?;
-        let waiting = {
-            let mut contexts = lock(&self.contexts);
-            contexts.retain(|context| context.version.epoch == version.epoch);
-            contexts.pop()
-        };
-        let mut context = match waiting {
-            Some(context) => RequestContext { version, ..context },
-            None => RequestContext { engine: self.open_engine()?, version, followed: None },
-        };
-        let mut answer = work(self, &mut context);
-        if answer.is_err() && self.version()? != version {
-            // What was asked about may have changed between two reads.
-            answer = work(self, &mut context);
-        }
-        lock(&self.contexts).push(context);
-        answer
-    }
-
-    /// - `around`: it is made of all tracks, or of what stands for them
-    fn work_anywhere<T>(
-        &self,
-        around: bool,
-        work: &dyn Fn(&State, &mut AnswerSource<'_>) -> Result<T, Problem>,
-    ) -> Result<T, Problem> {
-        let Some(open) = self.elsewhere.as_ref().filter(|_| self.is_elsewhere()) else {
-            return self.work(&|state, context| work(state, &mut AnswerSource::Here(context)));
-        };
-        let pool = if around { &self.wholes } else { &self.elsewheres };
-        let waiting = lock(pool).pop();
-        let current = |mut context: ElsewhereContext| {
-            let is_small = context.library.engine().library().status()?.tracks <= MOST_FETCHED;
-            let is_same = context.library.generation()? == context.generation;
-            Ok::<_, Problem>((is_small && is_same).then_some(context))
-        };
-        let mut context = if let Some(context) = waiting.map(current).transpose()?.flatten() {
-            context
-        } else {
-            ElsewhereContext::new(open()?)?
-        };
-        let answer = work(self, &mut AnswerSource::Elsewhere(&mut context));
-        if !around || context.library.is_whole() {
-            lock(pool).push(context);
-        }
-        answer
     }
 
     /// Notes what a player tells of tracks. Nothing that is kept of the library is another one by that.
@@ -587,10 +406,6 @@ impl State {
         *model = Some((held, Arc::clone(&embedder)));
         Ok(embedder)
     }
-}
-
-pub(super) fn fault() -> Problem {
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "an internal fault", "please report it with this request")
 }
 
 /// The way from one track to another, as it comes unless it is longer than is asked for, with similarities to its start.

@@ -15,7 +15,7 @@ use super::labels::writable;
 use crate::ask;
 use crate::lists::{ListError, SavedList, ended};
 use crate::problem::Problem;
-use crate::state::{RequestContext, Shared, State as Server, fault};
+use crate::state::{RequestContext, Shared, State as Server};
 use axum::body::Bytes;
 use voisin::meta;
 use voisin_explore::TrackMeta;
@@ -185,9 +185,9 @@ pub(super) async fn push(
     let mut command = push();
     command.args(["--", &name]);
     let (is_done, said) =
-        tokio::task::spawn_blocking(move || ended(command)).await.map_err(|_| fault())?.map_err(|error| {
-            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string(), "please report it")
-        })?;
+        tokio::task::spawn_blocking(move || ended(command)).await.map_err(|_| Problem::fault())?.map_err(
+            |error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string(), "please report it"),
+        )?;
     if is_done {
         return Ok(Json(Pushed { said }));
     }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{Answer, bytes, written};
 use crate::elsewhere::Named;
 use crate::problem::Problem;
-use crate::state::{Shared, fault};
+use crate::state::Shared;
 use crate::{ask, audio as sound};
 use voisin::PredictedTags;
 use voisin_base::track::TrackId;
@@ -72,7 +72,7 @@ pub(super) async fn find(
         .ask(move |_, context| {
             let generation = context.engine.library().generation()?;
             let Some(heard) = &*heard else {
-                return Err(context.engine.predicted_tags().err().map_or_else(fault, Problem::from));
+                return Err(context.engine.predicted_tags().err().map_or_else(Problem::fault, Problem::from));
             };
             bytes(generation, FoundJson::new(&asked.run(&context.engine, heard)?, heard))
         })

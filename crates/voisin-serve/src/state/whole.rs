@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 use tokio::sync::{Semaphore, watch};
 
-use super::{Collected, Explored, RequestContext, State, Version, fault, lock};
+use super::{Collected, Explored, RequestContext, State, Version, lock};
 use crate::problem::Problem;
 use voisin::PredictedTags;
 use voisin_kernels::allocator;
@@ -128,7 +128,7 @@ impl WholeLibrary {
 impl State {
     async fn now(self: &Arc<Self>) -> Result<Version, Problem> {
         let state = Arc::clone(self);
-        tokio::task::spawn_blocking(move || state.version()).await.unwrap_or_else(|_| Err(fault()))
+        tokio::task::spawn_blocking(move || state.version()).await.unwrap_or_else(|_| Err(Problem::fault()))
     }
 
     /// An answer about the whole library, as long as the library does not change.
@@ -272,7 +272,7 @@ impl State {
             state.in_turn(|whole| &whole.grounds, given_up, work).await
         });
         wait::<()>(answer.await?, patience).await?;
-        lock(place(&self.whole)).clone().ok_or_else(fault)
+        lock(place(&self.whole)).clone().ok_or_else(Problem::fault)
     }
 
     /// Begins to work something out, unless it is there or has begun.
@@ -356,7 +356,8 @@ impl State {
         work: impl Fn(&Self, &mut RequestContext, &GivenUp) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
         let Lane { turn, pool } = lane(&self.whole);
-        let (turn, pool) = (Arc::clone(turn).acquire_owned().await.map_err(|_| fault())?, Arc::clone(pool));
+        let (turn, pool) =
+            (Arc::clone(turn).acquire_owned().await.map_err(|_| Problem::fault())?, Arc::clone(pool));
         let done = tokio::task::spawn_blocking(move || {
             let _turn = turn;
             let answer = pool.install(move || {
@@ -375,7 +376,7 @@ impl State {
             allocator::give_back();
             answer
         });
-        done.await.unwrap_or_else(|_| Err(fault()))
+        done.await.unwrap_or_else(|_| Err(Problem::fault()))
     }
 }
 
@@ -390,8 +391,8 @@ async fn wait<T: Send + Sync + 'static>(
         })?,
         None => done.await,
     };
-    let answer = (*done.map_err(|_| fault())?).clone().unwrap_or_else(|| Err(fault()))?;
-    answer.downcast().map_err(|_| fault())
+    let answer = (*done.map_err(|_| Problem::fault())?).clone().unwrap_or_else(|| Err(Problem::fault()))?;
+    answer.downcast().map_err(|_| Problem::fault())
 }
 
 #[cfg(test)]
