@@ -274,7 +274,17 @@ impl Library {
     /// The genres that tags have, as they are written, each once.
     #[doc(hidden)]
     pub fn genre_texts(&self) -> Result<Vec<String>> {
-        let texts = self.connection.prepare("SELECT DISTINCT genre FROM genres").and_then(|mut statement| {
+        // From each to the next along the index: of a million rows only as many are read as there are texts.
+        let sql = "WITH RECURSIVE keys (key) AS (
+                 SELECT min(genre_key) FROM genres
+                 UNION ALL SELECT (SELECT min(genre_key) FROM genres WHERE genre_key > key)
+                 FROM keys WHERE key IS NOT NULL
+             ), texts (key, text) AS (
+                 SELECT key, (SELECT min(genre) FROM genres WHERE genre_key = key) FROM keys WHERE key IS NOT NULL
+                 UNION ALL SELECT key, (SELECT min(genre) FROM genres WHERE genre_key = key AND genre > text)
+                 FROM texts WHERE text IS NOT NULL
+             ) SELECT text FROM texts WHERE text IS NOT NULL";
+        let texts = self.connection.prepare(sql).and_then(|mut statement| {
             let rows = statement.query_map([], |row| row.get(0))?;
             rows.collect()
         });
