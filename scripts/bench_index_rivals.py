@@ -83,7 +83,7 @@ class Rival:
 MORE = 2 ** round(np.log2((n / 100_000) ** .5)) if n > 100_000 else 1  # times as many lists
 LARGE = a.quick and n > 300_000  # leaves out what was slower at a hundred thousand, for memory, too
 PROBES = [2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16, 18, 20, 22, 24, 28, 32, 36, 40, 48, 56, 64, 72, 80, 96, 112, 128, 160, 192, 256, 320, 400, 500, 640, 800, 1000, 1300, 1700]
-WIDTHS = [width for width in [16, 18, 20, 22, 24, 28, 32, 36, 40, 44, 48, 56, 64, 72, 80, 96, 112, 128, 160, 192, 256, 320, 384, 512, 640, 768, 1024] if width >= K]
+WIDTHS = [width for width in [16, 18, 20, 22, 24, 28, 32, 36, 40, 44, 48, 56, 64, 72, 80, 96, 112, 128, 160, 192, 256, 320, 384, 512, 640, 768, 1024, 1536, 2048] if width >= K]
 
 
 def rabitqlib_rivals():
@@ -161,7 +161,7 @@ def scann_rivals():
     for leaves in [leaves * MORE for leaves in ([700] if a.quick else [700, 1000]) if leaves * 20 <= n]:
         def make(): return scann.scann_ops_pybind.builder(base, K, "dot_product").tree(num_leaves=leaves, num_leaves_to_search=60, training_sample_size=min(n, 100_000)).score_ah(2, anisotropic_quantization_threshold=.2).reorder(50).set_n_training_threads(a.threads).build()
         built = Built(make)
-        for reorder in (30, 50, 100):
+        for reorder in (3 * K, 5 * K, 10 * K):
             yield Rival("ScaNN", f"{leaves} leaves, {reorder} reordered", built, lambda s, q, w, r=reorder: s.search_batched(q, leaves_to_search=w, pre_reorder_num_neighbors=r)[0], PROBES,
                         lambda s, q, w, r=reorder: [s.search(x, leaves_to_search=w, pre_reorder_num_neighbors=r) for x in q])
 
