@@ -64,7 +64,7 @@ pub struct BitBlocks<'a> {
 }
 
 macro_rules! dispatch {
-    ($isa:expr, $name:ident $(::<$($size:ident),+>)? ( $($argument:expr),* )) => {
+    ($isa:expr, $name:ident $(::<$($size:tt),+>)? ( $($argument:expr),* )) => {
         match $isa.set() {
             #[cfg(target_arch = "x86_64")]
             Set::Avx512 { integers: true, .. } => {

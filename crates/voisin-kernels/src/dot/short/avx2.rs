@@ -1,16 +1,16 @@
 //! AVX2: half a block at a time.
 
 use std::arch::x86_64::{
-    __m256i, _CMP_GE_OQ, _mm256_abs_epi8, _mm256_add_epi16, _mm256_add_epi32, _mm256_add_ps,
-    _mm256_and_si256, _mm256_cmp_ps, _mm256_cvtepi32_ps, _mm256_loadu_ps, _mm256_loadu_si256,
+    __m256i, _CMP_GE_OQ, _mm_cvtsi32_si128, _mm256_abs_epi8, _mm256_add_epi16, _mm256_add_epi32,
+    _mm256_add_ps, _mm256_and_si256, _mm256_cmp_ps, _mm256_cvtepi32_ps, _mm256_loadu_ps, _mm256_loadu_si256,
     _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_movemask_ps, _mm256_mul_ps, _mm256_set1_epi8,
     _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setzero_si256, _mm256_sign_epi8,
-    _mm256_srli_epi16, _mm256_storeu_ps, _mm256_xor_si256,
+    _mm256_srl_epi16, _mm256_storeu_ps, _mm256_xor_si256,
 };
 
 use super::{
-    BLOCK_BYTES, FIELDS, GROUP, LANES, OFFSETS, SCALES, SHORT, Scored, ShortQuery, ShortSearch, collect,
-    groups, word,
+    BLOCK_BYTES, GROUP, LANES, OFFSETS, SCALES, SHORT, Scored, ShortQuery, ShortSearch, collect, field_bits,
+    groups, largest, whole_sums, word,
 };
 
 #[inline]
@@ -78,33 +78,29 @@ fn near_one<const BYTES: usize>(blocks: &[u8], ShortSearch { query, limit, out }
 }
 
 #[target_feature(enable = "avx2")]
-pub(super) fn near_fields<const N: usize>(blocks: &[u8], to: [ShortSearch<'_>; N]) {
-    to.into_iter().for_each(|to| near_fields_one(blocks, to));
+pub(super) fn near_fields<const FIELDS: usize, const N: usize>(blocks: &[u8], to: [ShortSearch<'_>; N]) {
+    to.into_iter().for_each(|to| near_fields_one::<FIELDS>(blocks, to));
 }
 
 #[target_feature(enable = "avx2")]
-fn near_fields_one(blocks: &[u8], ShortSearch { query, limit, out }: ShortSearch<'_>) {
+fn near_fields_one<const FIELDS: usize>(blocks: &[u8], ShortSearch { query, limit, out }: ShortSearch<'_>) {
     const GROUPS: usize = SHORT / 4;
-    /// Groups whose sums stay within 16 bits: 4 · 2 · 3 · 127 each.
-    const TOGETHER: usize = 8;
+    // Groups whose sums stay within 16 bits.
+    let together = const { whole_sums(GROUPS, 2 * FIELDS, largest(FIELDS)) };
     let q = &query.groups()[..FIELDS * GROUPS];
-    let (low, ones) = (_mm256_set1_epi8(3), _mm256_set1_epi16(1));
-    let bias = _mm256_set1_epi32(-3 * query.sum);
+    let (low, ones) = (_mm256_set1_epi8(largest(FIELDS) as i8), _mm256_set1_epi16(1));
+    let bias = _mm256_set1_epi32(-largest(FIELDS) * query.sum);
     with_sums::<BLOCK_BYTES>(blocks, query, limit, out, |block, half| {
         let mut sum = _mm256_setzero_si256();
-        for first in (0..GROUPS).step_by(TOGETHER) {
+        for first in (0..GROUPS).step_by(together) {
             let mut pairs = _mm256_setzero_si256();
-            for group in first..first + TOGETHER {
+            for group in first..first + together {
                 let codes = load(block, GROUP * group + 32 * half);
-                let fields = [
-                    codes,
-                    _mm256_srli_epi16::<2>(codes),
-                    _mm256_srli_epi16::<4>(codes),
-                    _mm256_srli_epi16::<6>(codes),
-                ];
-                for (at, field) in fields.into_iter().enumerate() {
-                    let q = _mm256_set1_epi32(word(q[GROUPS * at + group]));
-                    let products = _mm256_maddubs_epi16(_mm256_and_si256(field, low), q);
+                for field in 0..FIELDS {
+                    let shift = _mm_cvtsi32_si128((field_bits(FIELDS) * field) as i32);
+                    let codes = _mm256_and_si256(_mm256_srl_epi16(codes, shift), low);
+                    let q = _mm256_set1_epi32(word(q[GROUPS * field + group]));
+                    let products = _mm256_maddubs_epi16(codes, q);
                     pairs = _mm256_add_epi16(pairs, products);
                 }
             }

@@ -6,15 +6,15 @@ use std::arch::x86_64::{
     _mm512_cmpneq_epi32_mask, _mm512_cvtepi32_ps, _mm512_cvtepu32_epi64, _mm512_dpbusd_epi32,
     _mm512_extracti64x4_epi64, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_maskz_compress_epi64,
     _mm512_mul_ps, _mm512_or_si512, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps,
-    _mm512_setzero_si512, _mm512_slli_epi64, _mm512_srai_epi32, _mm512_storeu_si512,
+    _mm512_setzero_si512, _mm512_slli_epi64, _mm512_srai_epi32, _mm512_srav_epi32, _mm512_storeu_si512,
     _mm512_ternarylogic_epi32,
 };
 
 use std::array::from_fn;
 
 use super::{
-    BLOCK_BYTES, FIELDS, FINE_BLOCK_BYTES, GROUP, LANES, NAMES, NOBODY, OFFSETS, SCALES, SHORT, ShortSearch,
-    groups, word,
+    BLOCK_BYTES, BLOCK_BYTES_128, BLOCK_BYTES_256, GROUP, LANES, NAMES, NOBODY, OFFSETS, SCALES, SHORT,
+    ShortSearch, field_bits, groups, largest, word,
 };
 
 /// Blocks asked for ahead of the one being compared.
@@ -142,17 +142,26 @@ fn keys(score: __m512, names: __m512i) -> [__m512i; 2] {
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni,popcnt")]
 pub(super) fn near<const BYTES: usize, const N: usize>(blocks: &[u8], to: [ShortSearch<'_>; N]) {
-    const FINE_GROUPS: usize = groups(FINE_BLOCK_BYTES);
-    if const { groups(BYTES) == FINE_GROUPS } {
-        near_groups::<BYTES, FINE_GROUPS, N>(blocks, to);
-    } else {
-        near_groups::<BYTES, GROUPS, N>(blocks, to);
+    const GROUPS_128: usize = groups(BLOCK_BYTES_128);
+    const GROUPS_256: usize = groups(BLOCK_BYTES_256);
+    match const { groups(BYTES) } {
+        GROUPS_128 => near_groups::<BYTES, GROUPS_128, N>(blocks, to),
+        GROUPS_256 => near_groups::<BYTES, GROUPS_256, N>(blocks, to),
+        _ => near_groups::<BYTES, GROUPS, N>(blocks, to),
     }
 }
 
 /// The query of each search, by groups: with their number known when this is compiled, no index is checked.
 fn by_groups<'a, const G: usize, const N: usize>(to: &[ShortSearch<'a>; N]) -> [&'a [[i8; 4]; G]; N] {
     to.each_ref().map(|to| to.query.groups().first_chunk().expect("as many components as the codes have"))
+}
+
+/// As [`by_groups`], of each field.
+fn by_fields<'a, const FIELDS: usize, const N: usize>(
+    to: &[ShortSearch<'a>; N],
+) -> [&'a [[[i8; 4]; GROUPS]; FIELDS]; N] {
+    let of = |groups: &'a [[i8; 4]]| groups.as_chunks().0.first_chunk();
+    to.each_ref().map(|to| of(to.query.groups()).expect("as many components as the codes have"))
 }
 
 #[inline]
@@ -207,53 +216,62 @@ fn products<const BYTES: usize, const G: usize, const N: usize>(
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni,popcnt")]
-pub(super) fn near_fields<const N: usize>(blocks: &[u8], to: [ShortSearch<'_>; N]) {
-    if const { N == 1 } { near_fields_in::<2, N>(blocks, to) } else { near_fields_in::<1, N>(blocks, to) }
+pub(super) fn near_fields<const FIELDS: usize, const N: usize>(blocks: &[u8], to: [ShortSearch<'_>; N]) {
+    // Eight sums that do not wait for each other.
+    match const { (N, FIELDS) } {
+        (1, 2) => near_fields_in::<4, FIELDS, N>(blocks, to),
+        (1, _) => near_fields_in::<2, FIELDS, N>(blocks, to),
+        _ => near_fields_in::<1, FIELDS, N>(blocks, to),
+    }
 }
 
 /// As [`near_fields`], some blocks at once.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni,popcnt")]
-fn near_fields_in<const BLOCKS: usize, const N: usize>(blocks: &[u8], mut to: [ShortSearch<'_>; N]) {
-    let queries = by_groups(&to);
-    let bias: [__m512i; N] = from_fn(|at| _mm512_set1_epi32(-3 * to[at].query.sum));
+fn near_fields_in<const BLOCKS: usize, const FIELDS: usize, const N: usize>(
+    blocks: &[u8],
+    mut to: [ShortSearch<'_>; N],
+) {
+    let queries = by_fields::<FIELDS, N>(&to);
+    let bias: [__m512i; N] = from_fn(|at| _mm512_set1_epi32(-largest(FIELDS) * to[at].query.sum));
     with_sums::<BLOCK_BYTES, BLOCKS, N>(
         blocks,
         &mut to,
-        |some| products_of_fields::<BLOCKS, N>(some, &queries, &bias),
-        |some| products_of_fields::<1, N>(some, &queries, &bias),
+        |some| products_of_fields::<BLOCKS, FIELDS, N>(some, &queries, &bias),
+        |some| products_of_fields::<1, FIELDS, N>(some, &queries, &bias),
     );
 }
 
-/// Sums of products of codes of two bits a component.
+/// Sums of products of codes whose bytes have fields.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni,popcnt")]
-fn products_of_fields<const BLOCKS: usize, const N: usize>(
+fn products_of_fields<const BLOCKS: usize, const FIELDS: usize, const N: usize>(
     blocks: &[[u8; BLOCK_BYTES]; BLOCKS],
-    queries: &[&[[i8; 4]; FIELDS * GROUPS]; N],
+    queries: &[&[[[i8; 4]; GROUPS]; FIELDS]; N],
     bias: &[__m512i; N],
 ) -> BlockSums<BLOCKS, N> {
-    let masks = [3, 12, 48, -64].map(|mask| _mm512_set1_epi8(mask));
-    // A field where it stands is its value times 4^field.
+    let shift = |field: usize| (field_bits(FIELDS) * field) as i32;
+    let masks: [__m512i; FIELDS] = from_fn(|field| _mm512_set1_epi8((largest(FIELDS) << shift(field)) as i8));
+    // A field where it stands is its value times a power of two.
     let mut sums = [[[_mm512_setzero_si512(); FIELDS]; N]; BLOCKS];
     for group in 0..GROUPS {
         let codes: [__m512i; BLOCKS] = from_fn(|b| load(&blocks[b], GROUP * group));
         for field in 0..FIELDS {
             let codes = codes.map(|codes| _mm512_and_si512(codes, masks[field]));
             for at in 0..N {
-                let q = _mm512_set1_epi32(word(queries[at][GROUPS * field + group]));
+                let q = _mm512_set1_epi32(word(queries[at][field][group]));
                 for b in 0..BLOCKS {
                     sums[b][at][field] = _mm512_dpbusd_epi32(sums[b][at][field], codes[b], q);
                 }
             }
         }
     }
-    let total = |[first, second, third, fourth]: [__m512i; FIELDS], at: usize| {
-        let (second, third) = (_mm512_srai_epi32::<2>(second), _mm512_srai_epi32::<4>(third));
-        let sum = _mm512_add_epi32(
-            _mm512_add_epi32(first, second),
-            _mm512_add_epi32(third, _mm512_srai_epi32::<6>(fourth)),
-        );
+    let total = |sums: [__m512i; FIELDS], at: usize| {
+        let mut sum = _mm512_setzero_si512();
+        for field in 0..FIELDS {
+            let one = _mm512_srav_epi32(sums[field], _mm512_set1_epi32(shift(field)));
+            sum = _mm512_add_epi32(sum, one);
+        }
         _mm512_add_epi32(bias[at], _mm512_add_epi32(sum, sum))
     };
     sums.map(|sums| from_fn(|at| total(sums[at], at)))

@@ -4,11 +4,11 @@
 //! block: codes u8 [16 groups of four bytes, 16 vectors, 4] · scale f32 [16] · offset f32 [16] · name u32 [16]
 //! ```
 //!
-//! Little-endian. A byte is one component, biased by 128 and within ±127, or four of two bits, which stand for -3, -1, 1
-//! and 3: byte `i` then has the components `i`, `64 + i`, `128 + i` and `192 + i`, lowest bits first. Codes of 256 bytes,
-//! in 64 groups, are compared with queries of 256 components, too. A vector's score is
-//! `Σ code · query · scale · factor + offset`: an exact sum of integers, then two products and a sum, each rounded by
-//! itself, so every instruction set gives the same bits.
+//! Little-endian. A byte is one component, biased by 128 and within ±127, or it has fields: two of 4 bits or four of 2,
+//! which stand for odd numbers (of 2 bits -3, -1, 1 and 3). Byte `i` then has the components `i`, `64 + i` and, of 2 bits,
+//! `128 + i` and `192 + i`, lowest bits first. Codes of 128 and 256 bytes are compared with queries of as many components,
+//! too. A vector's score is `Σ code · query · scale · factor + offset`: an exact sum of integers, then two products and a
+//! sum, each rounded by itself, so every instruction set gives the same bits.
 
 use super::best::Scored;
 use super::dispatch;
@@ -21,15 +21,13 @@ pub const SHORT: usize = 64;
 pub const LANES: usize = 16;
 /// Bytes of a block of short codes.
 pub const BLOCK_BYTES: usize = block_bytes(SHORT);
-/// Bytes of a block of codes of a byte for each of [`FINE`] components.
-const FINE_BLOCK_BYTES: usize = block_bytes(FINE);
+/// Bytes of blocks of codes of 128 and 256 bytes.
+const BLOCK_BYTES_128: usize = block_bytes(128);
+const BLOCK_BYTES_256: usize = block_bytes(256);
 /// The name of a place in a block that no vector has taken.
 pub const NOBODY: u32 = u32::MAX;
-/// Components of a code at two bits each.
-pub const FINE: usize = FIELDS * SHORT;
 
 const GROUP: usize = 4 * LANES;
-const FIELDS: usize = 4;
 /// From the end of a block.
 const SCALES: usize = 3 * GROUP;
 const OFFSETS: usize = 2 * GROUP;
@@ -40,16 +38,43 @@ pub const fn block_bytes(code: usize) -> usize {
     code * LANES + SCALES
 }
 
+/// Components of a short code of so many bits each.
+pub const fn components(bits: usize) -> usize {
+    8 / bits * SHORT
+}
+
+/// Bits of a field, of which a byte has so many.
+const fn field_bits(fields: usize) -> usize {
+    8 / fields
+}
+
+/// The largest number that a field stands for; the least has the other sign.
+const fn largest(fields: usize) -> i32 {
+    (1 << field_bits(fields)) - 1
+}
+
+/// The most groups of bytes, a power of two, whose products with a query's stay within 16 bits when they are summed.
+///
+/// - `products`: in a sum, of each group
+/// - `largest`: of the numbers that a field may hold
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+const fn whole_sums(mut groups: usize, products: usize, largest: i32) -> usize {
+    while groups * products * largest as usize * 127 > i16::MAX as usize {
+        groups /= 2;
+    }
+    groups
+}
+
 /// A query, and what it is compared with.
 #[derive(Debug, Clone, Copy)]
 pub struct ShortQuery<'a> {
-    /// The components, one signed byte each: 64 or 256.
+    /// The components, one signed byte each: 64, 128 or 256.
     pub code: &'a [i8],
     /// Sum of `code`.
     pub sum: i32,
     /// Value of one step of `code`.
     pub factor: f32,
-    /// Bits of a component of the codes: 8, or 2 where there are 256.
+    /// Bits of a component of the codes: 8, or 4 where there are 128 and 2 where there are 256.
     pub bits: usize,
 }
 
@@ -133,17 +158,25 @@ impl Isa {
         let Some(first) = to.first().map(|to| (to.query.code.len(), to.query.bits)) else { return };
         assert!(to.iter().all(|to| (to.query.code.len(), to.query.bits) == first), "queries of one kind");
         match first {
-            (SHORT, 8) => {
+            (64, 8) => {
                 check::<BLOCK_BYTES>(blocks);
                 dispatch!(self, near::<BLOCK_BYTES, N>(blocks, to));
             }
-            (FINE, 8) => {
-                check::<FINE_BLOCK_BYTES>(blocks);
-                dispatch!(self, near::<FINE_BLOCK_BYTES, N>(blocks, to));
+            (128, 8) => {
+                check::<BLOCK_BYTES_128>(blocks);
+                dispatch!(self, near::<BLOCK_BYTES_128, N>(blocks, to));
             }
-            (FINE, 2) => {
+            (256, 8) => {
+                check::<BLOCK_BYTES_256>(blocks);
+                dispatch!(self, near::<BLOCK_BYTES_256, N>(blocks, to));
+            }
+            (128, 4) => {
                 check::<BLOCK_BYTES>(blocks);
-                dispatch!(self, near_fields::<N>(blocks, to));
+                dispatch!(self, near_fields::<2, N>(blocks, to));
+            }
+            (256, 2) => {
+                check::<BLOCK_BYTES>(blocks);
+                dispatch!(self, near_fields::<4, N>(blocks, to));
             }
             (components, bits) => panic!("{components} components of {bits} bits"),
         }
@@ -169,7 +202,9 @@ fn collect<const BYTES: usize>(
 }
 
 mod portable {
-    use super::{BLOCK_BYTES, FIELDS, GROUP, LANES, SHORT, Scored, ShortQuery, ShortSearch, collect, read};
+    use super::{
+        BLOCK_BYTES, GROUP, LANES, SHORT, Scored, ShortQuery, ShortSearch, collect, field_bits, largest, read,
+    };
 
     pub(super) fn near<const BYTES: usize, const N: usize>(blocks: &[u8], to: [ShortSearch<'_>; N]) {
         to.into_iter().for_each(|to| near_one::<BYTES>(blocks, to));
@@ -189,18 +224,23 @@ mod portable {
         }
     }
 
-    pub(super) fn near_fields<const N: usize>(blocks: &[u8], to: [ShortSearch<'_>; N]) {
-        to.into_iter().for_each(|to| near_fields_one(blocks, to));
+    pub(super) fn near_fields<const FIELDS: usize, const N: usize>(blocks: &[u8], to: [ShortSearch<'_>; N]) {
+        to.into_iter().for_each(|to| near_fields_one::<FIELDS>(blocks, to));
     }
 
-    fn near_fields_one(blocks: &[u8], ShortSearch { query, limit, out }: ShortSearch<'_>) {
+    fn near_fields_one<const FIELDS: usize>(
+        blocks: &[u8],
+        ShortSearch { query, limit, out }: ShortSearch<'_>,
+    ) {
+        let largest = largest(FIELDS);
         for block in blocks.as_chunks::<BLOCK_BYTES>().0 {
             let mut sums = [0_i32; LANES];
             for (field, query) in query.code.chunks_exact(SHORT).enumerate().take(FIELDS) {
                 for (codes, query) in block.chunks_exact(GROUP).zip(query.chunks_exact(4)) {
                     for (sum, codes) in sums.iter_mut().zip(codes.chunks_exact(4)) {
                         for (&x, &q) in codes.iter().zip(query) {
-                            *sum += (2 * i32::from(x >> (2 * field) & 3) - 3) * i32::from(q);
+                            let x = i32::from(x >> (field_bits(FIELDS) * field)) & largest;
+                            *sum += (2 * x - largest) * i32::from(q);
                         }
                     }
                 }
@@ -244,17 +284,19 @@ mod tests {
 
     /// The components of a code.
     fn components(code: &[u8], bits: usize) -> Vec<i32> {
-        let fields = |field: usize| code.iter().map(move |&byte| 2 * i32::from(byte >> (2 * field) & 3) - 3);
-        match bits {
-            2 => (0..FIELDS).flat_map(fields).collect(),
-            _ => code.iter().map(|&byte| i32::from(byte) - 128).collect(),
-        }
+        let of = |byte: u8, field: usize| match bits {
+            4 => [-15, -13, -11, -9, -7, -5, -3, -1, 1, 3, 5, 7, 9, 11, 13, 15]
+                [usize::from(byte >> (4 * field) & 15)],
+            2 => [-3, -1, 1, 3][usize::from(byte >> (2 * field) & 3)],
+            _ => i32::from(byte) - 128,
+        };
+        (0..8 / bits).flat_map(|field| code.iter().map(move |&byte| of(byte, field))).collect()
     }
 
     #[test]
     fn every_instruction_set_finds_the_same_with_the_same_scores() {
         let mut rng = StdRng::seed_from_u64(5);
-        for (bytes, bits) in [(SHORT, 8), (FINE, 8), (SHORT, 2)] {
+        for (bytes, bits) in [(64, 8), (128, 8), (256, 8), (64, 4), (64, 2)] {
             let n = 16 * 9 - 5;
             let mut blocks = empty_blocks(n, bytes);
             let mut codes = Vec::new();

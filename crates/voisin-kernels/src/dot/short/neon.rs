@@ -1,12 +1,14 @@
 //! NEON: a quarter of a block at a time.
 
 use std::arch::aarch64::{
-    int16x8_t, uint8x16_t, vaddq_s32, vandq_u8, vdupq_n_s16, vdupq_n_s32, vdupq_n_u8, veorq_u8, vget_high_s8,
-    vget_low_s8, vld1q_u8, vmlal_s8, vmull_s8, vpaddlq_s16, vpaddq_s32, vreinterpretq_s8_s32,
-    vreinterpretq_s8_u8, vshrq_n_u8, vst1q_s32,
+    int16x8_t, uint8x16_t, vaddq_s32, vandq_u8, vdupq_n_s8, vdupq_n_s16, vdupq_n_s32, vdupq_n_u8, veorq_u8,
+    vget_high_s8, vget_low_s8, vld1q_u8, vmlal_s8, vmull_s8, vpaddlq_s16, vpaddq_s32, vreinterpretq_s8_s32,
+    vreinterpretq_s8_u8, vshlq_u8, vst1q_s32,
 };
 
-use super::{BLOCK_BYTES, FIELDS, GROUP, LANES, SHORT, ShortSearch, groups, portable, word};
+use super::{
+    BLOCK_BYTES, GROUP, LANES, SHORT, ShortSearch, field_bits, groups, largest, portable, whole_sums, word,
+};
 
 #[inline]
 #[target_feature(enable = "neon")]
@@ -44,33 +46,37 @@ fn near_one<const BYTES: usize>(blocks: &[u8], ShortSearch { query, limit, out }
 }
 
 #[target_feature(enable = "neon")]
-pub(super) fn near_fields<const N: usize>(blocks: &[u8], to: [ShortSearch<'_>; N]) {
-    to.into_iter().for_each(|to| near_fields_one(blocks, to));
+pub(super) fn near_fields<const FIELDS: usize, const N: usize>(blocks: &[u8], to: [ShortSearch<'_>; N]) {
+    to.into_iter().for_each(|to| near_fields_one::<FIELDS>(blocks, to));
 }
 
 #[target_feature(enable = "neon")]
-fn near_fields_one(blocks: &[u8], ShortSearch { query, limit, out }: ShortSearch<'_>) {
+fn near_fields_one<const FIELDS: usize>(blocks: &[u8], ShortSearch { query, limit, out }: ShortSearch<'_>) {
     const GROUPS: usize = SHORT / 4;
     let q = &query.groups()[..FIELDS * GROUPS];
-    let three = vdupq_n_u8(3);
-    let bias = vdupq_n_s32(-3 * query.sum);
+    // Groups whose sums stay within 16 bits.
+    let together = const { whole_sums(GROUPS, FIELDS, largest(FIELDS)) };
+    let lowest = vdupq_n_u8(largest(FIELDS) as u8);
+    let bias = vdupq_n_s32(-largest(FIELDS) * query.sum);
     for block in blocks.as_chunks::<BLOCK_BYTES>().0 {
         let mut sums = [0_i32; LANES];
         for (quarter, sums) in sums.chunks_exact_mut(4).enumerate() {
-            // 64 products of at most 3 · 127 each: within 16 bits.
-            let [mut low, mut high]: [int16x8_t; 2] = [vdupq_n_s16(0); 2];
-            for group in 0..GROUPS {
-                let codes = load(block, group, quarter);
-                let fields: [uint8x16_t; FIELDS] =
-                    [codes, vshrq_n_u8::<2>(codes), vshrq_n_u8::<4>(codes), vshrq_n_u8::<6>(codes)];
-                for (field, codes) in fields.into_iter().enumerate() {
-                    let x = vreinterpretq_s8_u8(vandq_u8(codes, three));
-                    let q = vreinterpretq_s8_s32(vdupq_n_s32(word(q[GROUPS * field + group])));
-                    low = vmlal_s8(low, vget_low_s8(x), vget_low_s8(q));
-                    high = vmlal_s8(high, vget_high_s8(x), vget_high_s8(q));
+            let mut sum = vdupq_n_s32(0);
+            for first in (0..GROUPS).step_by(together) {
+                let [mut low, mut high]: [int16x8_t; 2] = [vdupq_n_s16(0); 2];
+                for group in first..first + together {
+                    let codes = load(block, group, quarter);
+                    for field in 0..FIELDS {
+                        // To the left by less than nothing is to the right.
+                        let shift = vdupq_n_s8(-((field_bits(FIELDS) * field) as i8));
+                        let x = vreinterpretq_s8_u8(vandq_u8(vshlq_u8(codes, shift), lowest));
+                        let q = vreinterpretq_s8_s32(vdupq_n_s32(word(q[GROUPS * field + group])));
+                        low = vmlal_s8(low, vget_low_s8(x), vget_low_s8(q));
+                        high = vmlal_s8(high, vget_high_s8(x), vget_high_s8(q));
+                    }
                 }
+                sum = vaddq_s32(sum, vpaddq_s32(vpaddlq_s16(low), vpaddlq_s16(high)));
             }
-            let sum = vpaddq_s32(vpaddlq_s16(low), vpaddlq_s16(high));
             let sum = vaddq_s32(bias, vaddq_s32(sum, sum));
             // SAFETY: the slice holds four sums.
             unsafe { vst1q_s32(sums.as_mut_ptr(), sum) };
