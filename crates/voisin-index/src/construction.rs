@@ -109,9 +109,10 @@ impl VectorIndex {
     fn finish(options: IndexOptions, codec: Codec, mut base: Segment) -> Result<Self, IndexError> {
         let isa = isa()?;
         let source = CodeSource { isa, codec: &codec, codes: &base.codes };
+        let trials = tuning::trials(source, &base);
         // A graph is walked by the codes of lists.
         let lists_from = options.lists_from.min(options.graph_from).max(2);
-        let lists = (base.len() >= lists_from).then(|| Lists::build(source));
+        let lists = (base.len() >= lists_from).then(|| Lists::build(source, &trials));
         let of = lists.as_ref().filter(|_| base.len() >= options.graph_from.max(2));
         let graph = of.map(|lists| builder::build(source, lists, &options));
         let residuals = lists.as_ref().zip(options.residual_bits);
@@ -119,8 +120,15 @@ impl VectorIndex {
             Residuals::build(source, &lists.directions, || lists.codes_by_slot(source.codes.len()), bits)
         });
         let target = options.target_recall;
-        let tuning =
-            tuning::measure(source, &base, graph.as_ref(), lists.as_ref(), residuals.as_ref(), target);
+        let tuning = tuning::measure(
+            source,
+            &base,
+            &trials,
+            graph.as_ref(),
+            lists.as_ref(),
+            residuals.as_ref(),
+            target,
+        );
         if residuals.is_some() {
             base.codes = Codes::empty(codec.width);
         }

@@ -1,9 +1,9 @@
 //! The directions in which the vectors of an index differ most, and short codes: projections on them.
 //!
-//! Either the 64 first directions, of which a code has 8 bits each, or 256, mixed, of which it has 2. Where the first 64
-//! hold most of what there is, as in embeddings of sound, they come nearer; where vectors differ in all directions, as in
-//! many of text, it is better to know little of each than nothing of most (`RaBitQ`: Gao and Long 2024, with more bits:
-//! Gao et al. 2025). What serves is measured.
+//! Either the 64 first directions, of which a code has 8 bits each, or, mixed, 128 at 4 bits or 256 at 2. Where the first
+//! 64 hold all that tells vectors apart they come nearest. Of windows of recordings 128 hold more of what strangers have;
+//! where vectors differ in all directions, as in many embeddings of text, it is better to know little of each than nothing
+//! of most (`RaBitQ`: Gao and Long 2024, with more bits: Gao et al. 2025). What serves is measured.
 
 use std::f64::consts::FRAC_1_SQRT_2;
 
@@ -11,9 +11,10 @@ use rayon::prelude::*;
 
 use super::codes::CodeSource;
 use super::quantise::{quantise, unpack};
+use super::tuning::Trial;
 use voisin_base::random::hash;
 use voisin_kernels::Isa;
-use voisin_kernels::dot::short::{FINE, SHORT, ShortQuery, empty_blocks, write};
+use voisin_kernels::dot::short::{BLOCK_BYTES, LANES, SHORT, ShortQuery, components, empty_blocks, write};
 use voisin_kernels::dot::{ALIGN, QueryCode};
 
 /// Vectors that the directions are found from, at most: products of so many bytes stay within 32 bits.
@@ -21,22 +22,24 @@ const DIRECTIONS_FROM: usize = 1 << 14;
 /// Turns of the iteration that finds them.
 const TURNS: usize = 10;
 /// Vectors that codes are tried with, at most.
-const TRIED_WITH: usize = 1 << 12;
-/// How many of them are looked for, and how many of their nearest.
-const TRIALS: usize = 100;
+const TRIED_WITH: usize = 1 << 15;
+/// Nearest of each trial that are to seem near by their codes.
 const NEAREST: usize = 10;
-/// Codes by which so many seem nearer than one of the nearest serve: others are not tried.
-const ENOUGH: usize = 4 * NEAREST;
-/// Comparing codes of two bits a component takes up to this many times as long.
-const FINE_COST: usize = 2;
+/// So many of a thousand of them do.
+const DO: usize = 995;
+/// What it costs about, by the bits of a component, that a vector seems near: codes of more components take longer to compare,
+/// and there are fewer lists.
+const COSTS: [(usize, f64); 3] = [(8, 1.), (4, 1.5), (2, 4.)];
+/// Directions at most.
+const MOST: usize = components(2);
 
 /// The directions, as rows of a plane of bytes.
 pub(crate) struct Directions {
-    /// `[SHORT or FINE][width]`, biased by 128.
+    /// `[components(bits)][width]`, biased by 128.
     pub(crate) rows: Vec<u8>,
     /// Value of one step of them.
     pub(crate) step: f32,
-    /// Bits that a short code has of each: 8, or 2.
+    /// Bits that a short code has of each: 8, 4 or 2.
     pub(crate) bits: usize,
 }
 
@@ -61,23 +64,30 @@ impl Along {
 
 impl Directions {
     /// Finds the directions whose codes serve best.
-    pub(crate) fn fit(source: CodeSource<'_>) -> Self {
-        let first = Self::find(source, 8);
-        if source.codec.dimension <= SHORT {
-            return first;
+    pub(crate) fn fit(source: CodeSource<'_>, trials: &[Trial]) -> Self {
+        let [(bits, _), others @ ..] = COSTS;
+        let mut best = Self::find(source, bits);
+        if source.codec.dimension <= SHORT || trials.is_empty() {
+            return best;
         }
-        let tried = Tried::new(source);
-        let rank = first.rank(source, &tried);
-        if rank <= ENOUGH {
-            return first;
+        let seem_near = |directions: &Self| (NEAREST + directions.strangers(source, trials)) as f64;
+        let mut least = seem_near(&best);
+        for (bits, cost) in others {
+            if cost * NEAREST as f64 >= least {
+                continue;
+            }
+            let other = Self::find(source, bits);
+            let all = cost * seem_near(&other);
+            if all < least {
+                (best, least) = (other, all);
+            }
         }
-        let all = Self::find(source, 2);
-        if FINE_COST * all.rank(source, &tried) < rank { all } else { first }
+        best
     }
 
     /// Finds the directions by orthogonal iteration: to turn the vectors towards each other again and again.
     fn find(source: CodeSource<'_>, bits: usize) -> Self {
-        let directions = SHORT * 8 / bits;
+        let directions = components(bits);
         let (n, width) = (source.codes.len(), source.codes.width);
         let step = n.div_ceil(DIRECTIONS_FROM).max(1);
         let slots: Vec<usize> = (0..n).step_by(step).collect();
@@ -123,7 +133,7 @@ impl Directions {
 
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
-        SHORT * 8 / self.bits
+        components(self.bits)
     }
 
     /// A vector given at 16 bits along the directions: its components, one signed byte each, and the value of one step.
@@ -134,10 +144,10 @@ impl Directions {
         products: &mut Vec<i32>,
         along: &mut [i8],
     ) -> f32 {
-        const EVERY: [u32; FINE] = {
-            let mut every = [0; FINE];
+        const EVERY: [u32; MOST] = {
+            let mut every = [0; MOST];
             let mut i = 0;
-            while i < FINE {
+            while i < MOST {
                 every[i] = i as u32;
                 i += 1;
             }
@@ -155,7 +165,7 @@ impl Directions {
     /// As [`project`](Self::project), for a search.
     pub(crate) fn along(&self, isa: Isa, vector: (&QueryCode, f32)) -> Along {
         let mut code = vec![0; self.len()];
-        let factor = self.project(isa, vector, &mut Vec::with_capacity(FINE), &mut code);
+        let factor = self.project(isa, vector, &mut Vec::with_capacity(MOST), &mut code);
         Along { sum: sum(&code), code, factor }
     }
 
@@ -185,51 +195,41 @@ impl Directions {
         bytes.into_iter().map(|byte| (byte ^ 0x80) as i8).collect()
     }
 
-    /// How many vectors seem nearer by their short codes than one of the nearest: 99 of 100 of these have fewer.
-    fn rank(&self, source: CodeSource<'_>, tried: &Tried) -> usize {
-        let mut blocks = empty_blocks(tried.slots.len(), SHORT);
-        for (place, &slot) in tried.slots.iter().enumerate() {
-            let vector = source.codec.stored_at(source.codes, slot as usize);
-            let along = self.along(source.isa, (&vector.code, vector.scale));
-            let (code, scale) = self.encode(&along.code, along.factor);
-            write(&mut blocks, place, &code, scale, source.codes.meta[slot as usize].offset, slot);
-        }
-        let ranks = |(slot, nearest): &(u32, Vec<u32>)| {
-            let query = source.codec.query_at(source.isa, source.codes, *slot as usize);
-            let along = self.along(source.isa, (&query.code, query.scale));
-            let mut found = Vec::new();
-            source.isa.near(&blocks, along.query(self.bits), f32::NEG_INFINITY, &mut found);
-            found.retain(|one| one.name() != *slot);
-            found.sort_unstable();
-            let ranks = found.iter().enumerate().filter(|(_, one)| nearest.contains(&one.name()));
-            ranks.map(|(rank, _)| rank).collect::<Vec<usize>>()
-        };
-        let mut ranks: Vec<usize> = tried.nearest.par_iter().flat_map_iter(ranks).collect();
-        ranks.sort_unstable();
-        ranks.get(ranks.len() * 99 / 100).copied().unwrap_or(0)
-    }
-}
-
-/// Some vectors, and of a few of them those that are nearest among them.
-struct Tried {
-    slots: Vec<u32>,
-    nearest: Vec<(u32, Vec<u32>)>,
-}
-
-impl Tried {
-    fn new(source: CodeSource<'_>) -> Self {
+    /// How many others seem nearer by their short codes than one of the nearest, at most, for as many of these as [`DO`]
+    /// says.
+    fn strangers(&self, source: CodeSource<'_>, trials: &[Trial]) -> usize {
         let n = source.codes.len();
-        let slots: Vec<u32> = (0..n as u32).step_by(n.div_ceil(TRIED_WITH).max(1)).collect();
-        let of = |&slot: &u32| {
-            let query = source.codec.query_at(source.isa, source.codes, slot as usize);
-            let (mut products, mut found) = (Vec::new(), Vec::new());
-            source.codes.similarities8(source.isa, &query, &slots, &mut products, &mut found);
-            found.retain(|one| one.name() != slot);
-            found.sort_unstable();
-            (slot, found.iter().take(NEAREST).map(|one| one.name()).collect())
+        let step = n.div_ceil(TRIED_WITH);
+        let all = self.blocks(source, &(0..n as u32).step_by(step).collect::<Vec<u32>>());
+        let of = |trial: &Trial| {
+            let query = source.codec.query_at(source.isa, source.codes, trial.slot as usize);
+            let along = self.along(source.isa, (&query.code, query.scale));
+            let nearest = &trial.nearest[..NEAREST];
+            let (mut near, mut nearer) = (Vec::new(), Vec::new());
+            let blocks = self.blocks(source, nearest);
+            source.isa.near(&blocks, along.query(self.bits), f32::NEG_INFINITY, &mut near);
+            let least = near.iter().max().map_or(f32::NEG_INFINITY, |last| last.score());
+            source.isa.near(&all, along.query(self.bits), least, &mut nearer);
+            nearer.retain(|one| one.name() != trial.slot && !nearest.contains(&one.name()));
+            near.into_iter().map(move |one| nearer.iter().filter(|&&other| other < one).count() * step)
         };
-        let nearest = slots.par_iter().step_by(slots.len().div_ceil(TRIALS).max(1)).map(of).collect();
-        Self { slots, nearest }
+        let mut counts: Vec<usize> = trials.par_iter().flat_map_iter(of).collect();
+        counts.sort_unstable();
+        counts[counts.len() * DO / 1000]
+    }
+
+    /// Short codes of the vectors at some slots.
+    fn blocks(&self, source: CodeSource<'_>, slots: &[u32]) -> Vec<u8> {
+        let mut blocks = empty_blocks(slots.len(), SHORT);
+        blocks.par_chunks_exact_mut(BLOCK_BYTES).zip(slots.par_chunks(LANES)).for_each(|(block, slots)| {
+            for (place, &slot) in slots.iter().enumerate() {
+                let vector = source.codec.stored_at(source.codes, slot as usize);
+                let along = self.along(source.isa, (&vector.code, vector.scale));
+                let (code, scale) = self.encode(&along.code, along.factor);
+                write(block, place, &code, scale, source.codes.meta[slot as usize].offset, slot);
+            }
+        });
+        blocks
     }
 }
 
@@ -312,6 +312,16 @@ mod tests {
         vectors
     }
 
+    /// Vectors of few components of all, as texts of few words.
+    fn sparse(dimension: usize, of: usize) -> Array2<f32> {
+        let mut rng = StdRng::seed_from_u64(9);
+        let mut vectors = Array2::zeros((N, dimension));
+        for mut vector in vectors.outer_iter_mut() {
+            (0..of).for_each(|_| vector[rng.random_range(0..dimension)] += rng.random::<f32>());
+        }
+        vectors
+    }
+
     fn index(vectors: &Array2<f32>, metric: IndexMetric) -> VectorIndex {
         let ids: Vec<TrackId> = (0..N as i64).map(TrackId).collect();
         let options = IndexOptions { lists_from: 0, graph_from: 0, metric, ..IndexOptions::default() };
@@ -323,23 +333,32 @@ mod tests {
     }
 
     #[test]
-    fn vectors_that_differ_in_all_directions_have_codes_of_all() {
-        assert_eq!(bits(&index(&vectors(192, 24), IndexMetric::Cosine)), 8);
-        assert_eq!(bits(&index(&vectors(48, 48), IndexMetric::Cosine)), 8);
-        assert_eq!(bits(&index(&vectors(192, 192), IndexMetric::Cosine)), 2);
-        assert_eq!(bits(&index(&vectors(512, 300), IndexMetric::Cosine)), 2);
+    fn vectors_that_differ_in_more_directions_have_codes_of_more() {
+        let bits = |vectors: Array2<f32>| bits(&index(&vectors, IndexMetric::Cosine));
+        assert_eq!(bits(vectors(192, 24)), 8);
+        assert_eq!(bits(vectors(48, 48)), 8);
+        assert_eq!(bits(vectors(192, 100)), 4);
+        assert_eq!(bits(vectors(512, 192)), 4);
+        assert_eq!(bits(sparse(256, 6)), 2);
+        assert_eq!(bits(sparse(512, 4)), 2);
+    }
+
+    /// Vectors whose codes have 4 bits a component, and such whose codes have 2.
+    fn of_more_directions() -> [(usize, Array2<f32>); 2] {
+        [(4, vectors(192, 192)), (2, sparse(192, 6))]
     }
 
     #[test]
-    fn searches_by_codes_of_all_directions_find_what_is_nearest() {
-        let vectors = vectors(192, 192);
-        let queries = vectors.slice(ndarray::s![..;30, ..]);
+    fn searches_by_codes_of_more_directions_find_what_is_nearest() {
+        let [first, second] = of_more_directions();
+        let cases = IndexMetric::ALL.map(|metric| (&first, metric));
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("index.bin");
-        for metric in IndexMetric::ALL {
-            let built = index(&vectors, metric);
+        for ((expected, vectors), metric) in cases.into_iter().chain([(&second, IndexMetric::Cosine)]) {
+            let queries = vectors.slice(ndarray::s![..;30, ..]);
+            let built = index(vectors, metric);
             if metric == IndexMetric::Cosine {
-                assert_eq!(bits(&built), 2);
+                assert_eq!(bits(&built), *expected);
             }
             let stamp = IndexStamp { generation: 1, model_fingerprint: "x".into(), dimension: 192 };
             built.save(&path, &stamp).unwrap();
@@ -369,8 +388,14 @@ mod tests {
 
     #[test]
     fn a_code_says_what_a_vector_has_in_common_with_itself_and_little_with_strangers() {
-        let vectors = vectors(192, 192);
-        let index = index(&vectors, IndexMetric::Cosine);
+        // 2 bits leave 0.12 of a square, spread over 256 components: 0.023, to which the scale adds a little. 4 bits leave
+        // 0.012, over 128: 0.01.
+        for ((_, vectors), most) in of_more_directions().into_iter().zip([0.015, 0.04]) {
+            errors_are_small(&index(&vectors, IndexMetric::Cosine), most);
+        }
+    }
+
+    fn errors_are_small(index: &VectorIndex, most: f32) {
         let lists = index.lists.as_ref().unwrap();
         let (mut own, mut errors) = (0., Vec::new());
         for slot in (0..N).step_by(10) {
@@ -391,7 +416,6 @@ mod tests {
         assert!(own < 1e-3, "{own}");
         let (n, sum) = (errors.len() as f32, errors.iter().sum::<f32>());
         let deviation = (errors.iter().map(|error| error * error).sum::<f32>() / n).sqrt();
-        // 2 bits leave 0.12 of a square, spread over 256 components: 0.023, to which the scale adds a little.
-        assert!((sum / n).abs() < 0.005 && deviation < 0.04, "{} {deviation}", sum / n);
+        assert!((sum / n).abs() < 0.005 && deviation < most, "{} {deviation}", sum / n);
     }
 }

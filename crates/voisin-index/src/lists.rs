@@ -1,12 +1,9 @@
 //! Inverted lists: vectors that are near each other stand side by side in short codes, and a search reads a few lists.
 //!
 //! The short code of a vector is its projection on the 64 directions in which the vectors of the index differ most, at
-//! 8 bits a component, or on 256 at 2 bits ([`Directions`]): one cache line. Lists are those of k-means over the
-//! projections at 8 bits. A search compares the query's projection with the lists' centres, then with the codes of the
+//! 8 bits a component, or on 128 at 4 bits or 256 at 2 ([`Directions`]): one cache line. Lists are those of k-means over
+//! the projections at 8 bits. A search compares the query's projection with the lists' centres, then with the codes of the
 //! nearest lists, and hands the best on to 8 and 16 bits.
-//! On embeddings this keeps more of a similarity than 512 signs do (1 bit a dimension, as `RaBitQ` has it: Gao and Long
-//! 2024) or 4 bits of 128 directions (as fast-scan product quantisation has it: André, Kermarrec and Le Scouarnec
-//! 2015): among 100 000 vectors, the ten nearest are within the best 21 in 99 of 100 cases, against 47 and 36.
 //!
 //! Products are sums of integers and means are summed in the order of slots: the same bits on any number of threads.
 
@@ -19,6 +16,7 @@ use super::metric::IndexMetric;
 use super::projections::Projections;
 use super::residual::Residuals;
 use super::subset::Bitmap;
+use super::tuning::Trial;
 use voisin_kernels::Isa;
 use voisin_kernels::dot::best::Scored;
 pub use voisin_kernels::dot::short::{
@@ -27,10 +25,6 @@ pub use voisin_kernels::dot::short::{
 
 /// Vectors a list at least, on average: lists are padded to whole blocks.
 const LEAST: usize = 32;
-/// There are about this many times the square root of the number of vectors lists; fewer where the projections that stand
-/// for them are four times as long.
-const LISTS: f64 = 6.;
-const LISTS_OF_ALL_DIRECTIONS: f64 = 2.;
 /// A vector that is handed on to 8 bits costs about as much as so many compared by their short codes.
 const HANDED_ON_COST: usize = 16;
 /// Lists of so many bytes stay in a core's own cache: to read each once for many queries, or to ask ahead for them, saves
@@ -165,10 +159,14 @@ impl BestScored {
     }
 }
 
-/// Number of lists for `n` vectors.
+/// Number of lists for `n` vectors: fewer where the projections that stand for them have more components.
 fn count(n: usize, directions: &Directions) -> usize {
-    let share = if directions.bits == 8 { LISTS } else { LISTS_OF_ALL_DIRECTIONS };
-    ((share * (n as f64).sqrt()) as usize).min(n / LEAST).max(1)
+    let times = match directions.bits {
+        8 => 6.,
+        4 => 3.,
+        _ => 2.,
+    };
+    ((times * (n as f64).sqrt()) as usize).min(n / LEAST).max(1)
 }
 
 /// Whether what stands in blocks can be scales, offsets, and names of `n` vectors that are `new`.
@@ -201,9 +199,9 @@ pub(crate) fn are_all_places(blocks: &[u8], block: usize, n: usize) -> bool {
 
 impl Lists {
     /// Groups all vectors, in parallel on rayon's current pool; the result does not depend on its size.
-    pub(crate) fn build(source: CodeSource<'_>) -> Self {
+    pub(crate) fn build(source: CodeSource<'_>, trials: &[Trial]) -> Self {
         let n = source.codes.len();
-        let directions = Directions::fit(source);
+        let directions = Directions::fit(source, trials);
         let vectors = Projections::of_all(source, &directions);
         let (centres, members) = vectors.grouped(source.isa, count(n, &directions));
         let centres = match source.codec.space.metric {

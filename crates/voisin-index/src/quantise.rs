@@ -16,7 +16,8 @@ pub(crate) fn quantise(values: &[f32], bits: usize, row: &mut [u8]) -> f32 {
     let half = 1_i32 << (bits - 1);
     let peak = values.iter().fold(0_f32, |peak, x| peak.max(x.abs())).max(f32::MIN_POSITIVE);
     // The field of a component, of 0 to 2 · half − 1, stands for an odd number of steps.
-    let field = |x: f32, to_field: f32| ((x * to_field).floor() as i32).clamp(-half, half - 1) + half;
+    // What is below it is cut off: `floor` is a function call where there is no SSE4.1.
+    let field = |x: f32, to_field: f32| (x * to_field + half as f32).clamp(0., (2 * half - 1) as f32) as i32;
     let odd = |field: i32| (2 * (field - half) + 1) as f32;
     let (mut best, mut kept, mut scale) = (f32::NEG_INFINITY, 0., 0.);
     for range in RANGES {

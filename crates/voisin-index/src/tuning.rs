@@ -171,35 +171,42 @@ fn along([low, high]: [usize; 2], k: usize) -> usize {
 }
 
 /// One vector of the sample and its true neighbours, itself left out.
-struct TuningQuery {
-    slot: u32,
-    nearest: Vec<u32>,
+pub(crate) struct Trial {
+    pub(crate) slot: u32,
+    pub(crate) nearest: Vec<u32>,
 }
 
-/// Measures on every n-th vector, which is hidden from the searches for it: as if it were not in the index.
+/// Every n-th vector, which is hidden from the searches for it: as if it were not in the index. None of few.
+pub(crate) fn trials(source: CodeSource<'_>, base: &Segment) -> Vec<Trial> {
+    if base.len() < 10 * DEPTH {
+        return Vec::new();
+    }
+    let step = base.len().div_ceil(SAMPLE);
+    let slots: Vec<usize> = (0..base.len()).step_by(step).collect();
+    let together = slots.len().div_ceil(rayon::current_num_threads());
+    slots.par_chunks(together).flat_map_iter(|slots| trials_of(source, base, slots)).collect()
+}
+
+/// Measures by trials.
 pub(crate) fn measure(
     source: CodeSource<'_>,
     base: &Segment,
+    trials: &[Trial],
     graph: Option<&Graph>,
     lists: Option<&Lists>,
     residuals: Option<&Residuals>,
     target: f64,
 ) -> Tuning {
     let mut tuning = Tuning::default();
-    if base.len() < 10 * DEPTH {
+    if trials.is_empty() {
         return tuning;
     }
-    let step = base.len().div_ceil(SAMPLE);
-    let slots: Vec<usize> = (0..base.len()).step_by(step).collect();
-    let together = slots.len().div_ceil(rayon::current_num_threads());
-    let trials: Vec<TuningQuery> =
-        slots.par_chunks(together).flat_map_iter(|slots| trials(source, base, slots)).collect();
     if residuals.is_none() {
-        measure_cascade(source, base, &trials, &mut tuning);
+        measure_cascade(source, base, trials, &mut tuning);
     }
     let error8 = tuning.error8;
     if let Some(lists) = lists {
-        measure_lists(source, lists, residuals, &trials, target, &mut tuning);
+        measure_lists(source, lists, residuals, trials, target, &mut tuning);
     }
     if let (Some(graph), Some(lists)) = (graph, lists) {
         for (at, k) in AT.into_iter().enumerate() {
@@ -210,7 +217,7 @@ pub(crate) fn measure(
                 }
             };
             let enough =
-                |&width: &usize| width >= k && recall(source, walk(width), &trials, k, error8).0 >= target;
+                |&width: &usize| width >= k && recall(source, walk(width), trials, k, error8).0 >= target;
             tuning.ef[at] = WIDTHS.iter().copied().find(enough).unwrap_or(WIDTHS[WIDTHS.len() - 1]);
         }
         tuning.walks = tuning.ef(AT[0]) * FOLLOWED_COST < lists.cost(tuning.reach(AT[0]));
@@ -224,14 +231,14 @@ fn measure_lists(
     source: CodeSource<'_>,
     lists: &Lists,
     residuals: Option<&Residuals>,
-    trials: &[TuningQuery],
+    trials: &[Trial],
     target: f64,
     tuning: &mut Tuning,
 ) {
     let list_of = lists.list_of(source.codes.len());
     let aim = target + ABOVE * (1. - target);
     let ranks = |nearest: usize| -> Vec<Vec<(usize, usize)>> {
-        let of = |trial: &TuningQuery| {
+        let of = |trial: &Trial| {
             let query = source.codec.query_at(source.isa, source.codes, trial.slot as usize);
             lists.ranks(source.isa, &query, trial.slot, &trial.nearest[..AT[1]], &list_of, nearest)
         };
@@ -309,7 +316,7 @@ fn measure_lists(
 }
 
 /// The trials of some slots, for which the vectors are read once.
-fn trials(source: CodeSource<'_>, base: &Segment, slots: &[usize]) -> Vec<TuningQuery> {
+fn trials_of(source: CodeSource<'_>, base: &Segment, slots: &[usize]) -> Vec<Trial> {
     let query = |&slot: &usize| source.codec.query_at(source.isa, source.codes, slot);
     let queries: Vec<PreparedQuery> = slots.iter().map(query).collect();
     let mut tops = vec![Top::new(DEPTH + 1); slots.len()];
@@ -317,7 +324,7 @@ fn trials(source: CodeSource<'_>, base: &Segment, slots: &[usize]) -> Vec<Tuning
     let trial = |(&slot, top): (&usize, Top)| {
         let found = top.into_sorted().into_iter();
         let nearest = found.filter_map(|found| base.ids.binary_search(&found.track).ok());
-        TuningQuery {
+        Trial {
             slot: slot as u32,
             nearest: nearest.map(|s| s as u32).filter(|&s| s as usize != slot).collect(),
         }
@@ -336,8 +343,8 @@ struct Errors {
     error8: Vec<f32>,
 }
 
-fn measure_cascade(source: CodeSource<'_>, base: &Segment, trials: &[TuningQuery], tuning: &mut Tuning) {
-    let errors = |trial: &TuningQuery| {
+fn measure_cascade(source: CodeSource<'_>, base: &Segment, trials: &[Trial], tuning: &mut Tuning) {
+    let errors = |trial: &Trial| {
         let query = source.codec.query_at(source.isa, source.codes, trial.slot as usize);
         let nearest = &trial.nearest[..AT[1]];
         let (mut products, mut estimates) = (Vec::new(), Vec::new());
@@ -375,11 +382,11 @@ fn measure_cascade(source: CodeSource<'_>, base: &Segment, trials: &[TuningQuery
 fn recall(
     source: CodeSource<'_>,
     search: impl Fn(&PreparedQuery, u32, &mut dyn FnMut(&mut [Scored])) + Sync,
-    trials: &[TuningQuery],
+    trials: &[Trial],
     k: usize,
     error8: f32,
 ) -> (f64, f64) {
-    let one = |trial: &TuningQuery| {
+    let one = |trial: &Trial| {
         let query = source.codec.query_at(source.isa, source.codes, trial.slot as usize);
         let mut hits = 0;
         search(&query, trial.slot, &mut |pool| {

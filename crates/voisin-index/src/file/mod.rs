@@ -22,7 +22,7 @@ mod write;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-pub use voisin_kernels::dot::short::{BLOCK_BYTES, FINE, LANES, SHORT, block_bytes};
+pub use voisin_kernels::dot::short::{BLOCK_BYTES, LANES, SHORT, block_bytes, components};
 
 use super::checked_file::{CheckedFile, DIGEST, PIECE};
 use super::codes::Codec;
@@ -138,14 +138,15 @@ pub(crate) struct ListShape {
     blocks: usize,
     /// Value of one step of the directions.
     step: f32,
-    /// Bits that a short code has of each: 8, or 2.
+    /// Bits that a short code has of each: 8, 4 or 2.
     bits: usize,
 }
 
 impl ListShape {
     /// Number of directions.
     fn directions(&self) -> usize {
-        if self.bits == 2 { FINE } else { SHORT }
+        // A file may have any number there; it is checked with the lists.
+        if [2, 4].contains(&self.bits) { components(self.bits) } else { SHORT }
     }
 }
 

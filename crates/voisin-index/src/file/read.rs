@@ -110,7 +110,8 @@ fn parse_lists(
     body: &[u8],
     blocks: Plane,
 ) -> Result<Lists, IndexError> {
-    damage.check((0. ..=1.).contains(&shape.step) && [2, 8].contains(&shape.bits), "lists out of range")?;
+    damage
+        .check((0. ..=1.).contains(&shape.step) && [2, 4, 8].contains(&shape.bits), "lists out of range")?;
     let starts = words(&body[sections.starts.clone()]);
     let whole = starts.first() == Some(&0) && starts.last().map(|&end| end as usize) == Some(shape.blocks);
     damage.check(whole && starts.is_sorted(), "starts of lists")?;
