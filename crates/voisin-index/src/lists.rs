@@ -511,14 +511,15 @@ impl Lists {
             let mut asked = std::mem::take(&mut buffers.asked);
             let mut by_list = std::mem::take(&mut buffers.by_list);
             pools.resize_with(queries.len().max(pools.len()), BestScored::default);
-            // The nearest list of each query goes first, so that limits are soon high.
+            // Nearest lists of each query go first, as many as have what is handed on, so that limits are soon high.
+            let first = (reach.codes * self.len()).div_ceil(self.vectors.max(1)).max(1);
             let [nearest, others] = &mut asked;
             nearest.clear();
             others.clear();
             self.rank_all_in(isa, &along, reach.lists, &mut buffers.ranked_together, |at, ranked| {
                 pools[at].clear(reach.codes);
                 let mut asks = ranked.iter().map(|list| (list.name(), at as u32));
-                nearest.extend(asks.next());
+                nearest.extend(asks.by_ref().take(first));
                 others.extend(asks);
             });
             asked.iter().for_each(|asked| self.compare_asked(isa, asked, &along, &mut pools, &mut by_list));
