@@ -36,7 +36,9 @@ pub(crate) fn build(source: CodeSource<'_>, lists: &Lists, options: &IndexOption
             let first = super::hnsw::insert_all(source, stride, options);
             link(source, &order, stride, |slots, then| {
                 for slot in slots {
-                    first.walk(lists, source, &query(slot), width, Some(*slot), |found| then(*slot, found));
+                    first.walk(lists, source, &query(slot), width, *slot..slot + 1, |found| {
+                        then(*slot, found)
+                    });
                 }
             })
         }

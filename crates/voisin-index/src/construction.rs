@@ -13,7 +13,7 @@ use super::residual::{RESIDUAL_BITS, Residuals, VectorReader};
 use super::segment::Segment;
 use super::subset::next_version;
 use super::tuning::{self, Tuning};
-use super::{IndexError, IndexOptions, TrackId, VectorIndex, builder};
+use super::{IndexError, IndexOptions, TrackId, VectorIndex, builder, trials};
 use voisin_kernels::{Isa, isa};
 
 /// Slots are numbered by 31 bits.
@@ -109,7 +109,7 @@ impl VectorIndex {
     fn finish(options: IndexOptions, codec: Codec, mut base: Segment) -> Result<Self, IndexError> {
         let isa = isa()?;
         let source = CodeSource { isa, codec: &codec, codes: &base.codes };
-        let trials = tuning::trials(source, &base);
+        let trials = trials::trials(source, &base);
         // A graph is walked by the codes of lists.
         let lists_from = options.lists_from.min(options.graph_from).max(2);
         let lists = (base.len() >= lists_from).then(|| Lists::build(source, &trials));

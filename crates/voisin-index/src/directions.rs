@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use super::codes::CodeSource;
 use super::quantise::{quantise, unpack};
-use super::tuning::Trial;
+use super::trials::Trial;
 use voisin_base::random::hash;
 use voisin_kernels::Isa;
 use voisin_kernels::dot::short::{BLOCK_BYTES, LANES, SHORT, ShortQuery, components, empty_blocks, write};
@@ -210,7 +210,7 @@ impl Directions {
             source.isa.near(&blocks, along.query(self.bits), f32::NEG_INFINITY, &mut near);
             let least = near.iter().max().map_or(f32::NEG_INFINITY, |last| last.score());
             source.isa.near(&all, along.query(self.bits), least, &mut nearer);
-            nearer.retain(|one| one.name() != trial.slot && !nearest.contains(&one.name()));
+            nearer.retain(|one| !trial.hidden.contains(&one.name()) && !nearest.contains(&one.name()));
             near.into_iter().map(move |one| nearer.iter().filter(|&&other| other < one).count() * step)
         };
         let mut counts: Vec<usize> = trials.par_iter().flat_map_iter(of).collect();

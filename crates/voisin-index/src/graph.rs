@@ -6,6 +6,7 @@
 //! The blocks are made of links and lists at the first walk: a file has the links alone.
 
 use std::cell::RefCell;
+use std::ops::Range;
 use std::slice::from_ref;
 use std::sync::OnceLock;
 
@@ -128,7 +129,7 @@ impl Graph {
             .raw()
     }
 
-    /// The best `ef` slots found for `query` by short code, with their similarities at 8 bits, in no order; `skip` is
+    /// The best `ef` slots found for `query` by short code, with their similarities at 8 bits, in no order; `hidden` are
     /// left out.
     pub(crate) fn walk<R>(
         &self,
@@ -136,10 +137,10 @@ impl Graph {
         source: CodeSource<'_>,
         query: &PreparedQuery,
         ef: usize,
-        skip: Option<u32>,
+        hidden: Range<u32>,
         mut then: impl FnMut(&mut [Scored]) -> R,
     ) -> Option<R> {
-        self.walk_all(lists, source, from_ref(query), ef, skip, |_, found| then(found)).pop()
+        self.walk_all(lists, source, from_ref(query), ef, hidden, |_, found| then(found)).pop()
     }
 
     /// As [`walk`](Self::walk) for each of `queries`, with its place among them.
@@ -149,7 +150,7 @@ impl Graph {
         CodeSource { isa, codes, .. }: CodeSource<'_>,
         queries: &[PreparedQuery],
         ef: usize,
-        skip: Option<u32>,
+        hidden: Range<u32>,
         mut then: impl FnMut(usize, &mut [Scored]) -> R,
     ) -> Vec<R> {
         let blocks = self.blocks(lists);
@@ -167,7 +168,7 @@ impl Graph {
                 walk.marked.drain(..).for_each(|word| walk.seen[word as usize] = 0);
                 let short = lists.short(along);
                 let mut search =
-                    Search { graph: self, blocks, isa, short, ef: ef.max(1), skip, next: 0, walk };
+                    Search { graph: self, blocks, isa, short, ef: ef.max(1), hidden: &hidden, next: 0, walk };
                 entries.iter().for_each(|&list| search.compare(lists.list(list)));
                 search.spread();
                 let GraphWalk { pool, slots, products, found, .. } = &mut *walk;
@@ -188,7 +189,7 @@ struct Search<'a> {
     isa: Isa,
     short: ShortQuery<'a>,
     ef: usize,
-    skip: Option<u32>,
+    hidden: &'a Range<u32>,
     /// Everything before it in the pool was followed.
     next: usize,
     walk: &'a mut GraphWalk,
@@ -211,7 +212,7 @@ impl Search<'_> {
         for one in scored.drain(..) {
             let (word, bit) = (one.name() as usize / 64, 1 << (one.name() % 64));
             let new = pooled(one);
-            if new < limit && seen[word] & bit == 0 && Some(one.name()) != self.skip {
+            if new < limit && seen[word] & bit == 0 && !self.hidden.contains(&one.name()) {
                 if seen[word] == 0 {
                     marked.push(word as u32);
                 }

@@ -63,6 +63,7 @@ mod subset;
 mod summary;
 mod tail_file;
 mod top;
+mod trials;
 mod tuning;
 mod types;
 mod ways;

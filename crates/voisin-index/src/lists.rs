@@ -8,6 +8,7 @@
 //! Products are sums of integers and means are summed in the order of slots: the same bits on any number of threads.
 
 use std::cell::RefCell;
+use std::ops::Range;
 use std::slice::from_ref;
 
 use super::codes::{CodeSource, Codes, Plane, PreparedQuery};
@@ -16,7 +17,7 @@ use super::metric::IndexMetric;
 use super::projections::Projections;
 use super::residual::Residuals;
 use super::subset::Bitmap;
-use super::tuning::Trial;
+use super::trials::Trial;
 use voisin_kernels::Isa;
 use voisin_kernels::dot::best::Scored;
 pub use voisin_kernels::dot::short::{
@@ -253,7 +254,7 @@ impl Lists {
         places.saturating_add(reach.codes.saturating_mul(HANDED_ON_COST))
     }
 
-    fn place(&self, list: u32) -> std::ops::Range<usize> {
+    fn place(&self, list: u32) -> Range<usize> {
         let (from, to) = (self.starts[list as usize] as usize, self.starts[list as usize + 1] as usize);
         from * BLOCK_BYTES..to * BLOCK_BYTES
     }
@@ -368,7 +369,7 @@ impl Lists {
         })
     }
 
-    /// The best slots by short code within `reach`, each with its similarity by what is `next`, in no order; `skip` is left
+    /// The best slots by short code within `reach`, each with its similarity by what is `next`, in no order; `hidden` are left
     /// out.
     pub(crate) fn nearest<R>(
         &self,
@@ -376,14 +377,14 @@ impl Lists {
         next: Next<'_>,
         query: &PreparedQuery,
         reach: Reach,
-        skip: Option<u32>,
+        hidden: Range<u32>,
         then: impl FnOnce(&mut [Scored]) -> R,
     ) -> R {
         BUFFERS.with_borrow_mut(|buffers| {
             let along = self.along(isa, query);
             self.rank(isa, &along, reach.lists, &mut buffers.ranked);
-            // One more, for the one that is left out.
-            buffers.pool.clear(reach.codes + usize::from(skip.is_some()));
+            // As many more as may be left out.
+            buffers.pool.clear(reach.codes + hidden.len());
             let ranked = &buffers.ranked.found;
             self.blocks.expect(ranked.iter().map(|one| self.place(one.name())));
             let is_far = self.blocks.len() > CACHED;
@@ -394,7 +395,7 @@ impl Lists {
                 }
                 buffers.pool.compare(isa, self.list(list.name()), self.short(&along));
             }
-            self.finish(isa, next, query, skip, buffers, then)
+            self.finish(isa, next, query, hidden, buffers, then)
         })
     }
 
@@ -414,7 +415,7 @@ impl Lists {
             for list in 0..self.len() as u32 {
                 buffers.pool.compare_allowed(isa, self.list(list), self.short(&along), allowed);
             }
-            self.finish(isa, next, query, None, buffers, then)
+            self.finish(isa, next, query, 0..0, buffers, then)
         })
     }
 
@@ -423,14 +424,14 @@ impl Lists {
         isa: Isa,
         next: Next<'_>,
         query: &PreparedQuery,
-        skip: Option<u32>,
+        hidden: Range<u32>,
         buffers: &mut ListBuffers,
         then: impl FnOnce(&mut [Scored]) -> R,
     ) -> R {
         let ListBuffers { pool, slots, products, found, .. } = buffers;
-        if let Some(skip) = skip {
-            pool.found.retain(|one| one.name() != skip);
-            pool.most -= 1;
+        if !hidden.is_empty() {
+            pool.found.retain(|one| !hidden.contains(&one.name()));
+            pool.most -= hidden.len();
         }
         pool.cut(isa);
         match next {
@@ -526,7 +527,7 @@ impl Lists {
             let mut answers = Vec::with_capacity(queries.len());
             for (at, query) in queries.iter().enumerate() {
                 std::mem::swap(&mut buffers.pool, &mut pools[at]);
-                answers.push(self.finish(isa, next, query, None, buffers, |found| then(at, found)));
+                answers.push(self.finish(isa, next, query, 0..0, buffers, |found| then(at, found)));
                 std::mem::swap(&mut buffers.pool, &mut pools[at]);
             }
             (buffers.pools, buffers.asked, buffers.by_list) = (pools, asked, by_list);
@@ -535,12 +536,12 @@ impl Lists {
     }
 
     /// For calibration: of each of `slots`, how many lists are nearer than its own, and how many vectors of the nearest
-    /// `lists` have a better score; `skip` is left out.
+    /// `lists` have a better score; `hidden` are left out.
     pub(crate) fn ranks(
         &self,
         isa: Isa,
         query: &PreparedQuery,
-        skip: u32,
+        hidden: &Range<u32>,
         slots: &[u32],
         list_of: &[u32],
         lists: usize,
@@ -556,7 +557,7 @@ impl Lists {
         for list in ranked.found.iter().take(lists) {
             isa.near(self.list(list.name()), self.short(&along), f32::NEG_INFINITY, &mut seen);
         }
-        seen.retain(|one| one.name() != skip);
+        seen.retain(|one| !hidden.contains(&one.name()));
         seen.sort_unstable();
         let rank: std::collections::HashMap<u32, usize> =
             seen.iter().enumerate().map(|(rank, one)| (one.name(), rank)).collect();

@@ -121,7 +121,7 @@ impl VectorIndex {
                     let within = |count: usize| self.tuning.ef(count) <= ef;
                     let source = CodeSource { isa: self.isa, codec: &self.codec, codes: &self.base.codes };
                     let take = |at, pool: &mut [Scored]| take(at, pool, &within);
-                    graph.walk_all(lists, source, queries, ef, None, take)
+                    graph.walk_all(lists, source, queries, ef, 0..0, take)
                 }),
                 _ => None,
             };

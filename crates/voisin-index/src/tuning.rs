@@ -1,5 +1,7 @@
 //! How wide a search has to be, measured on the vectors themselves against the exact search.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::codes::{CodeSource, PreparedQuery};
@@ -8,14 +10,12 @@ use super::graph::Graph;
 use super::lists::{Lists, Next, Reach};
 use super::residual::Residuals;
 use super::segment::{Budget, Segment, SignModel, nearest16};
-use super::top::Top;
+use super::trials::Trial;
 use super::types::{ListStats, SearchMode};
 use voisin_kernels::dot::best::Scored;
 
 /// Numbers of neighbours that widths are measured at; in between and beyond, a line through both.
 const AT: [usize; 2] = [10, 100];
-/// Vectors that are searched for.
-const SAMPLE: usize = 400;
 /// Widths tried.
 const WIDTHS: [usize; 24] = [
     16, 24, 32, 40, 48, 64, 80, 96, 112, 128, 144, 160, 192, 224, 256, 288, 320, 384, 448, 512, 640, 768,
@@ -39,9 +39,6 @@ const ABOVE: f64 = 0.4;
 const WIDENINGS: usize = 12;
 /// Recall that may be lost by reading fewer vectors than are handed on, of what is missing at the target.
 const UNREAD: f64 = 0.1;
-/// True neighbours that are looked at.
-const DEPTH: usize = 100;
-
 /// Widths for [`AT`] neighbours each.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Tuning {
@@ -170,23 +167,6 @@ fn along([low, high]: [usize; 2], k: usize) -> usize {
     (low as f64 + slope * k.saturating_sub(AT[0]) as f64).ceil() as usize
 }
 
-/// One vector of the sample and its true neighbours, itself left out.
-pub(crate) struct Trial {
-    pub(crate) slot: u32,
-    pub(crate) nearest: Vec<u32>,
-}
-
-/// Every n-th vector, which is hidden from the searches for it: as if it were not in the index. None of few.
-pub(crate) fn trials(source: CodeSource<'_>, base: &Segment) -> Vec<Trial> {
-    if base.len() < 10 * DEPTH {
-        return Vec::new();
-    }
-    let step = base.len().div_ceil(SAMPLE);
-    let slots: Vec<usize> = (0..base.len()).step_by(step).collect();
-    let together = slots.len().div_ceil(rayon::current_num_threads());
-    slots.par_chunks(together).flat_map_iter(|slots| trials_of(source, base, slots)).collect()
-}
-
 /// Measures by trials.
 pub(crate) fn measure(
     source: CodeSource<'_>,
@@ -212,8 +192,8 @@ pub(crate) fn measure(
         for (at, k) in AT.into_iter().enumerate() {
             let target = if k == AT[0] { target } else { target.min(0.99) };
             let walk = |width: usize| {
-                move |query: &PreparedQuery, slot: u32, then: &mut dyn FnMut(&mut [Scored])| {
-                    graph.walk(lists, source, query, width, Some(slot), then);
+                move |query: &PreparedQuery, hidden: Range<u32>, then: &mut dyn FnMut(&mut [Scored])| {
+                    graph.walk(lists, source, query, width, hidden, then);
                 }
             };
             let enough =
@@ -240,7 +220,7 @@ fn measure_lists(
     let ranks = |nearest: usize| -> Vec<Vec<(usize, usize)>> {
         let of = |trial: &Trial| {
             let query = source.codec.query_at(source.isa, source.codes, trial.slot as usize);
-            lists.ranks(source.isa, &query, trial.slot, &trial.nearest[..AT[1]], &list_of, nearest)
+            lists.ranks(source.isa, &query, &trial.hidden, &trial.nearest[..AT[1]], &list_of, nearest)
         };
         trials.par_iter().map(of).collect()
     };
@@ -279,8 +259,8 @@ fn measure_lists(
         // What was read is compared, however far from the others it seemed.
         let error8 = if residuals.is_some() { f32::INFINITY } else { tuning.error8 };
         let measured = |reach: Reach, reads: usize| {
-            let search = |query: &PreparedQuery, slot: u32, then: &mut dyn FnMut(&mut [Scored])| {
-                lists.nearest(source.isa, next, query, reach, Some(slot), |pool: &mut [Scored]| {
+            let search = |query: &PreparedQuery, hidden: Range<u32>, then: &mut dyn FnMut(&mut [Scored])| {
+                lists.nearest(source.isa, next, query, reach, hidden, |pool: &mut [Scored]| {
                     let mut read = pool.to_vec();
                     source.isa.keep_best(&mut read, (reads, reads), &mut Vec::new());
                     then(&mut read);
@@ -313,23 +293,6 @@ fn measure_lists(
         }
         (tuning.lists.lists[at], tuning.lists.codes[at]) = (reach.lists.min(lists.len()), reach.codes);
     }
-}
-
-/// The trials of some slots, for which the vectors are read once.
-fn trials_of(source: CodeSource<'_>, base: &Segment, slots: &[usize]) -> Vec<Trial> {
-    let query = |&slot: &usize| source.codec.query_at(source.isa, source.codes, slot);
-    let queries: Vec<PreparedQuery> = slots.iter().map(query).collect();
-    let mut tops = vec![Top::new(DEPTH + 1); slots.len()];
-    base.exact(source.isa, source.codec, &queries, &base.live, &mut tops);
-    let trial = |(&slot, top): (&usize, Top)| {
-        let found = top.into_sorted().into_iter();
-        let nearest = found.filter_map(|found| base.ids.binary_search(&found.track).ok());
-        Trial {
-            slot: slot as u32,
-            nearest: nearest.map(|s| s as u32).filter(|&s| s as usize != slot).collect(),
-        }
-    };
-    slots.iter().zip(tops).map(trial).collect()
 }
 
 /// What one trial says about the stages of the cascade.
@@ -378,10 +341,10 @@ fn measure_cascade(source: CodeSource<'_>, base: &Segment, trials: &[Trial], tun
 
 /// Mean share of the true `k` neighbours that a search returns, and its standard error.
 ///
-/// - `search`: hands on candidates for a query, a slot left out
+/// - `search`: hands on candidates for a query, some slots left out
 fn recall(
     source: CodeSource<'_>,
-    search: impl Fn(&PreparedQuery, u32, &mut dyn FnMut(&mut [Scored])) + Sync,
+    search: impl Fn(&PreparedQuery, Range<u32>, &mut dyn FnMut(&mut [Scored])) + Sync,
     trials: &[Trial],
     k: usize,
     error8: f32,
@@ -389,7 +352,7 @@ fn recall(
     let one = |trial: &Trial| {
         let query = source.codec.query_at(source.isa, source.codes, trial.slot as usize);
         let mut hits = 0;
-        search(&query, trial.slot, &mut |pool| {
+        search(&query, trial.hidden.clone(), &mut |pool| {
             hits = nearest16(source, &query, pool, k, error8, |found| {
                 found.iter().filter(|found| trial.nearest[..k].contains(&found.name())).count()
             });
@@ -401,4 +364,56 @@ fn recall(
     let mean = found.iter().sum::<usize>() as f64 / (n * k as f64);
     let square: f64 = found.iter().map(|&found| (found as f64 / k as f64 - mean).powi(2)).sum();
     (mean, (square / (n * (n - 1.).max(1.))).sqrt())
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array2, Axis};
+    use rand::seq::SliceRandom;
+    use rand::{Rng, SeedableRng, rngs::StdRng};
+
+    use crate::{IndexOptions, SearchMode, SearchParams, TrackId, VectorIndex};
+
+    const RECORDINGS: usize = 300;
+    const WINDOWS: usize = 40;
+    const DIMENSION: usize = 96;
+
+    /// Windows of recordings, those of one after the other, which differ from each other less than recordings do.
+    fn recordings(n: usize, rng: &mut StdRng) -> Array2<f32> {
+        let mut vectors = Array2::zeros((n * WINDOWS, DIMENSION));
+        for mut windows in vectors.axis_chunks_iter_mut(Axis(0), WINDOWS) {
+            let mut at: Vec<f32> = (0..DIMENSION).map(|_| rng.random::<f32>() - 0.5).collect();
+            for mut window in windows.outer_iter_mut() {
+                at.iter_mut().for_each(|x| *x += 0.1 * (rng.random::<f32>() - 0.5));
+                window.iter_mut().zip(&at).for_each(|(to, &x)| *to = x);
+            }
+        }
+        vectors
+    }
+
+    #[test]
+    fn widths_are_wide_enough_for_recordings_that_are_not_there() {
+        let mut rng = StdRng::seed_from_u64(4);
+        let (vectors, strangers) = (recordings(RECORDINGS, &mut rng), recordings(20, &mut rng));
+        let mut ids: Vec<TrackId> = (0..vectors.nrows() as i64).map(TrackId).collect();
+        let options = IndexOptions { lists_from: 0, graph_from: 0, ..IndexOptions::default() };
+        let recall = |ids: &[TrackId], mode: SearchMode| {
+            let index = VectorIndex::build(ids, vectors.view(), &options).unwrap();
+            let search = |mode| {
+                let params = SearchParams { mode, ..SearchParams::default() };
+                index.search_batch(strangers.view(), 10, &params).unwrap()
+            };
+            let found = search(mode).into_iter().zip(search(SearchMode::Exact));
+            let hits: usize = found.map(|(a, b)| b.iter().filter(|one| a.contains(one)).count()).sum();
+            hits as f64 / (10 * strangers.nrows()) as f64
+        };
+        for mode in [SearchMode::Lists, SearchMode::Hnsw] {
+            ids.sort_unstable();
+            let in_order = recall(&ids, mode);
+            // Where windows of a recording are anywhere, none are hidden: widths are those for near copies.
+            ids.shuffle(&mut rng);
+            let anywhere = recall(&ids, mode);
+            assert!(in_order >= 0.985 && anywhere < in_order - 0.02, "{mode:?}: {in_order} {anywhere}");
+        }
+    }
 }

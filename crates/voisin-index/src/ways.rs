@@ -207,7 +207,7 @@ impl VectorIndex {
         if let Some(ef) = self.width(k, params, allowed) {
             let within = |count: usize| self.tuning.ef(count) <= ef;
             let source = CodeSource { isa: self.isa, codec: &self.codec, codes: &self.base.codes };
-            let enough = graph.walk(lists, source, query, ef, None, |pool| {
+            let enough = graph.walk(lists, source, query, ef, 0..0, |pool| {
                 self.take(query, k, allowed, pool, params.ef.is_none().then_some(&within), top)
             });
             if let Some(enough) = enough
@@ -248,10 +248,10 @@ impl VectorIndex {
             let (isa, next) = (self.isa, self.next());
             let found = if self.residuals.is_some() {
                 // Whatever reads vectors may itself search: no buffers are held meanwhile.
-                let mut pool = lists.nearest(isa, next, query, reach, None, |pool| pool.to_vec());
+                let mut pool = lists.nearest(isa, next, query, reach, 0..0, |pool| pool.to_vec());
                 self.take(query, k, allowed, &mut pool, within, top)
             } else {
-                lists.nearest(isa, next, query, reach, None, |pool| {
+                lists.nearest(isa, next, query, reach, 0..0, |pool| {
                     self.take(query, k, allowed, pool, within, top)
                 })
             };

@@ -1,0 +1,59 @@
+//! Vectors of an index that are searched for while it is built, and what is nearest to them.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::codes::{CodeSource, PreparedQuery};
+use super::segment::Segment;
+use super::top::Top;
+use voisin_base::random::hash;
+
+/// Vectors that are searched for.
+const SAMPLE: usize = 400;
+/// Slots beside a trial that are hidden with it: as many as there are from one trial to the next, but within these.
+const BESIDE: [usize; 2] = [64, 512];
+/// True neighbours that are looked at.
+const DEPTH: usize = 100;
+
+/// One vector of the sample and its true neighbours, those that are hidden left out.
+pub(crate) struct Trial {
+    pub(crate) slot: u32,
+    /// Itself and those that stand beside it.
+    pub(crate) hidden: Range<u32>,
+    pub(crate) nearest: Vec<u32>,
+}
+
+/// A vector of each n-th part, hidden from the searches for it with those beside it: as if these were not in the index. What
+/// was added together is alike, windows of a recording above all, and nearer than anything is to music that is not there.
+/// None of few.
+pub(crate) fn trials(source: CodeSource<'_>, base: &Segment) -> Vec<Trial> {
+    if base.len() < 10 * DEPTH {
+        return Vec::new();
+    }
+    let step = base.len().div_ceil(SAMPLE);
+    // Not every n-th: what is there may come round as regularly.
+    let any = |start: usize| start + (hash(start as u64) % step.min(base.len() - start) as u64) as usize;
+    let slots: Vec<usize> = (0..base.len()).step_by(step).map(any).collect();
+    let together = slots.len().div_ceil(rayon::current_num_threads());
+    let beside = step.clamp(BESIDE[0], BESIDE[1]) / 2;
+    slots.par_chunks(together).flat_map_iter(|slots| trials_of(source, base, slots, beside)).collect()
+}
+
+/// The trials of some slots, for which the vectors are read once.
+///
+/// - `beside`: of the slots before each that are hidden, and of those behind it
+fn trials_of(source: CodeSource<'_>, base: &Segment, slots: &[usize], beside: usize) -> Vec<Trial> {
+    let query = |&slot: &usize| source.codec.query_at(source.isa, source.codes, slot);
+    let queries: Vec<PreparedQuery> = slots.iter().map(query).collect();
+    let mut tops = vec![Top::new(DEPTH + 2 * beside + 1); slots.len()];
+    base.exact(source.isa, source.codec, &queries, &base.live, &mut tops);
+    let trial = |(&slot, top): (&usize, Top)| {
+        let hidden = slot.saturating_sub(beside) as u32..(slot + beside + 1).min(base.len()) as u32;
+        let found = top.into_sorted().into_iter();
+        let nearest = found.filter_map(|found| base.ids.binary_search(&found.track).ok());
+        let nearest = nearest.map(|slot| slot as u32).filter(|slot| !hidden.contains(slot));
+        Trial { slot: slot as u32, nearest: nearest.take(DEPTH).collect(), hidden }
+    };
+    slots.iter().zip(tops).map(trial).collect()
+}
