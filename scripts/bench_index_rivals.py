@@ -274,7 +274,7 @@ class Voisin:
 
 print(f"{D}: {n} x {d}, {len(queries)} queries, load {os.getloadavg()[0]:.1f}", flush=True)
 fitted = [Voisin("lists", "-", [0], [0.], ", fitted width"), *([] if LARGE else [Voisin("scan", "-", [0], [0.])])]; rivals = []
-lists = Voisin("lists", "-", PROBES); ours = [lists, *(Voisin("lists", "-", PROBES, label=f", candidates x {share:.2g}", of=lists, share=share) for share in ((1 / 3, 1 / 2, 1.5, 2) if K <= 10 else (2, 3, 4, 6))), Voisin("hnsw", 0, WIDTHS)]
+lists = Voisin("lists", "-", PROBES); ours = [lists, *(Voisin("lists", "-", PROBES, label=f", candidates x {share:.2g}", of=lists, share=share) for share in ((1 / 3, 1 / 2, 3 / 4, 1.5, 2) if K <= 10 else (1.5, 2, 3, 4, 6))), Voisin("hnsw", 0, WIDTHS)]
 print(f"  {ours[-1].stats}", flush=True)
 for name, of in (("rabitqlib", rabitqlib_rivals), ("glass", glass_rivals), ("lorann", lorann_rivals), ("vsag", vsag_rivals), ("faiss", faiss_rivals), ("scann", scann_rivals), ("ngt", ngt_rivals), ("hnswlib", hnswlib_rivals), ("usearch", usearch_rivals), ("svs", svs_rivals)):
     if name not in a.only.split(","): continue
