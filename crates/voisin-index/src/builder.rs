@@ -37,7 +37,7 @@ pub(crate) fn build(source: CodeSource<'_>, lists: &Lists, options: &IndexOption
             link(source, &order, stride, |slots, then| {
                 for slot in slots {
                     first.walk(lists, source, &query(slot), width, *slot..slot + 1, |found| {
-                        then(*slot, found)
+                        then(*slot, found);
                     });
                 }
             })
