@@ -27,9 +27,9 @@ const TRIED_WITH: usize = 1 << 15;
 const NEAREST: usize = 10;
 /// So many of a thousand of them do.
 const DO: usize = 995;
-/// What it costs about, by the bits of a component, that a vector seems near: codes of more components take longer to compare,
-/// and there are fewer lists.
-const COSTS: [(usize, f64); 3] = [(8, 1.), (4, 1.5), (2, 4.)];
+/// What codes of so many bits a component cost more than the first, to compare them and for fewer lists: as much as this many
+/// vectors that seem near, times the square root of the number of all, as which the vectors of a search's lists grow.
+const COSTS: [(usize, f64); 3] = [(8, 0.), (4, 0.1), (2, 0.3)];
 /// Directions at most.
 const MOST: usize = components(2);
 
@@ -70,14 +70,14 @@ impl Directions {
         if source.codec.dimension <= SHORT || trials.is_empty() {
             return best;
         }
-        let seem_near = |directions: &Self| (NEAREST + directions.strangers(source, trials)) as f64;
-        let mut least = seem_near(&best);
+        let root = (source.codes.len() as f64).sqrt();
+        let mut least = best.strangers(source, trials) as f64;
         for (bits, cost) in others {
-            if cost * NEAREST as f64 >= least {
-                continue;
+            if cost * root >= least {
+                break;
             }
             let other = Self::find(source, bits);
-            let all = cost * seem_near(&other);
+            let all = cost * root + other.strangers(source, trials) as f64;
             if all < least {
                 (best, least) = (other, all);
             }
@@ -338,7 +338,7 @@ mod tests {
         assert_eq!(bits(vectors(192, 24)), 8);
         assert_eq!(bits(vectors(48, 48)), 8);
         assert_eq!(bits(vectors(192, 100)), 4);
-        assert_eq!(bits(vectors(512, 192)), 4);
+        assert_eq!(bits(vectors(512, 100)), 4);
         assert_eq!(bits(sparse(256, 6)), 2);
         assert_eq!(bits(sparse(512, 4)), 2);
     }
