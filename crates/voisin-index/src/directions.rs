@@ -23,12 +23,12 @@ const DIRECTIONS_FROM: usize = 1 << 14;
 const TURNS: usize = 10;
 /// Vectors that codes are tried with, at most.
 const TRIED_WITH: usize = 1 << 15;
-/// Nearest of each trial that are to seem near by their codes.
+/// Nearest vectors of each trial that codes are judged by.
 const NEAREST: usize = 10;
-/// So many of a thousand of them do.
-const DO: usize = 995;
-/// What codes of so many bits a component cost more than the first, to compare them and for fewer lists: as much as this many
-/// vectors that seem near, times the square root of the number of all, as which the vectors of a search's lists grow.
+/// Codes are judged by the number of false neighbours that so many of a thousand nearest have at most.
+const PER_MILLE: usize = 995;
+/// Bits of a component, and what such codes cost more than the first, for comparisons and for fewer lists: in false neighbours,
+/// by the square root of the number of vectors, since the part of the lists that a search compares grows with that.
 const COSTS: [(usize, f64); 3] = [(8, 0.), (4, 0.1), (2, 0.3)];
 /// Directions at most.
 const MOST: usize = components(2);
@@ -71,13 +71,13 @@ impl Directions {
             return best;
         }
         let root = (source.codes.len() as f64).sqrt();
-        let mut least = best.strangers(source, trials) as f64;
+        let mut least = best.false_neighbours(source, trials) as f64;
         for (bits, cost) in others {
             if cost * root >= least {
                 break;
             }
             let other = Self::find(source, bits);
-            let all = cost * root + other.strangers(source, trials) as f64;
+            let all = cost * root + other.false_neighbours(source, trials) as f64;
             if all < least {
                 (best, least) = (other, all);
             }
@@ -195,9 +195,9 @@ impl Directions {
         bytes.into_iter().map(|byte| (byte ^ 0x80) as i8).collect()
     }
 
-    /// How many others seem nearer by their short codes than one of the nearest, at most, for as many of these as [`DO`]
-    /// says.
-    fn strangers(&self, source: CodeSource<'_>, trials: &[Trial]) -> usize {
+    /// How many false neighbours one of the nearest has, at most, for as many as [`PER_MILLE`] says: others that seem nearer by
+    /// their short codes.
+    fn false_neighbours(&self, source: CodeSource<'_>, trials: &[Trial]) -> usize {
         let n = source.codes.len();
         let step = n.div_ceil(TRIED_WITH);
         let all = self.blocks(source, &(0..n as u32).step_by(step).collect::<Vec<u32>>());
@@ -215,7 +215,7 @@ impl Directions {
         };
         let mut counts: Vec<usize> = trials.par_iter().flat_map_iter(of).collect();
         counts.sort_unstable();
-        counts[counts.len() * DO / 1000]
+        counts[counts.len() * PER_MILLE / 1000]
     }
 
     /// Short codes of the vectors at some slots.
