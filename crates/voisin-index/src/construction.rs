@@ -7,6 +7,7 @@ use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 
 use super::codes::{CodeSource, Codec, Codes};
+use super::grouping::Spill;
 use super::lists::Lists;
 use super::metric::Sphere;
 use super::residual::{RESIDUAL_BITS, Residuals, VectorReader};
@@ -33,13 +34,23 @@ impl VectorIndex {
         vectors: ArrayView2<'_, f32>,
         options: &IndexOptions,
     ) -> Result<Self, IndexError> {
+        Self::build_spilled(ids, vectors, options, Spill::of(options))
+    }
+
+    /// As [`build`](Self::build).
+    pub(crate) fn build_spilled(
+        ids: &[TrackId],
+        vectors: ArrayView2<'_, f32>,
+        options: &IndexOptions,
+        spill: Option<Spill>,
+    ) -> Result<Self, IndexError> {
         let vectors = vectors.as_standard_layout();
         let (order, codec) = Self::fit(ids, vectors.view(), options)?;
         let mut codes = Codes::zeroed(codec.width, order.len());
         let row = |slot: usize| vectors.row(order[slot]).to_slice().unwrap_or_default();
         codes.encode(&codec, 0..order.len(), |slot| codec.space.lift(ids[order[slot]], row(slot)))?;
         let ids = order.iter().map(|&i| ids[i]).collect();
-        Self::finish(*options, codec, Segment::new(ids, codes))
+        Self::finish(*options, codec, Segment::new(ids, codes), spill)
     }
 
     /// The same of vectors that are given away: their memory is given back as they are encoded.
@@ -67,7 +78,7 @@ impl VectorIndex {
             rows.shrink_to_fit();
             end = start;
         }
-        Self::finish(*options, codec, Segment::new(ids.to_vec(), codes))
+        Self::finish(*options, codec, Segment::new(ids.to_vec(), codes), Spill::of(options))
     }
 
     /// Checks what an index is to be built of: the order of the ids, and how vectors are encoded.
@@ -106,13 +117,18 @@ impl VectorIndex {
     }
 
     /// Makes lists and graph, and measures widths.
-    fn finish(options: IndexOptions, codec: Codec, mut base: Segment) -> Result<Self, IndexError> {
+    fn finish(
+        options: IndexOptions,
+        codec: Codec,
+        mut base: Segment,
+        spill: Option<Spill>,
+    ) -> Result<Self, IndexError> {
         let isa = isa()?;
         let source = CodeSource { isa, codec: &codec, codes: &base.codes };
         let trials = trials::trials(source, &base);
         // A graph is walked by the codes of lists.
         let lists_from = options.lists_from.min(options.graph_from).max(2);
-        let lists = (base.len() >= lists_from).then(|| Lists::build(source, &trials));
+        let lists = (base.len() >= lists_from).then(|| Lists::build(source, &trials, spill));
         let of = lists.as_ref().filter(|_| base.len() >= options.graph_from.max(2));
         let graph = of.map(|lists| builder::build(source, lists, &options));
         let residuals = lists.as_ref().zip(options.residual_bits);

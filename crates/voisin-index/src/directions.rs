@@ -289,7 +289,7 @@ fn orthogonalise(vectors: &mut [Vec<f64>]) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use ndarray::Array2;
     use rand::{Rng, SeedableRng, rngs::StdRng};
 
@@ -313,7 +313,7 @@ mod tests {
     }
 
     /// Vectors of few components of all, as texts of few words.
-    fn sparse(dimension: usize, of: usize) -> Array2<f32> {
+    pub(crate) fn sparse(dimension: usize, of: usize) -> Array2<f32> {
         let mut rng = StdRng::seed_from_u64(9);
         let mut vectors = Array2::zeros((N, dimension));
         for mut vector in vectors.outer_iter_mut() {

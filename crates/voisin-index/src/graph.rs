@@ -169,7 +169,7 @@ impl Graph {
                 let short = lists.short(along);
                 let mut search =
                     Search { graph: self, blocks, isa, short, ef: ef.max(1), hidden: &hidden, next: 0, walk };
-                entries.iter().for_each(|&list| search.compare(lists.list(list)));
+                entries.iter().for_each(|&list| search.compare(lists.part(list, 0)));
                 search.spread();
                 let GraphWalk { pool, slots, products, found, .. } = &mut *walk;
                 slots.clear();

@@ -47,6 +47,7 @@ mod error;
 mod fields;
 mod file;
 mod graph;
+mod grouping;
 #[cfg(feature = "hnsw_rs")]
 mod hnsw;
 mod lists;

@@ -1,19 +1,20 @@
 //! Inverted lists: vectors that are near each other stand side by side in short codes, and a search reads a few lists.
 //!
 //! The short code of a vector is its projection on the 64 directions in which the vectors of the index differ most, at
-//! 8 bits a component, or on 128 at 4 bits or 256 at 2 ([`Directions`]): one cache line. Lists are those of k-means over
-//! the projections at 8 bits. A search compares the query's projection with the lists' centres, then with the codes of the
-//! nearest lists, and hands the best on to 8 and 16 bits.
+//! 8 bits a component, or on 128 at 4 bits or 256 at 2 ([`Directions`]): one cache line. A search compares the query's
+//! projection with the centres of the lists, which [`Grouping`] makes, then with the codes of the nearest lists, and hands
+//! the best on to 8 and 16 bits.
 //!
 //! Products are sums of integers and means are summed in the order of slots: the same bits on any number of threads.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::ops::Range;
 use std::slice::from_ref;
 
 use super::codes::{CodeSource, Codes, Plane, PreparedQuery};
 use super::directions::{Along, Directions};
-use super::metric::IndexMetric;
+use super::grouping::{Grouping, Spill, places};
 use super::projections::Projections;
 use super::residual::Residuals;
 use super::subset::Bitmap;
@@ -24,8 +25,6 @@ pub use voisin_kernels::dot::short::{
     BLOCK_BYTES, LANES, NOBODY, SHORT, ShortQuery, ShortSearch, code, empty_blocks, read, write,
 };
 
-/// Vectors a list at least, on average: lists are padded to whole blocks.
-const LEAST: usize = 32;
 /// A vector that is handed on to 8 bits costs about as much as so many compared by their short codes.
 const HANDED_ON_COST: usize = 16;
 /// Lists of so many bytes stay in a core's own cache: to read each once for many queries, or to ask ahead for them, saves
@@ -58,7 +57,10 @@ pub(crate) struct Lists {
     pub(crate) directions: Directions,
     /// Blocks of the lists' centres.
     pub(crate) centres: Vec<u8>,
-    /// The block that each list begins with; behind the last, the end.
+    /// Lists that a vector is in: one or two.
+    pub(crate) copies: usize,
+    /// The block that each list begins with or, if vectors are in two, those whose first it is and those whose second;
+    /// behind the last, the end.
     pub(crate) starts: Vec<u32>,
     /// Blocks of the vectors.
     pub(crate) blocks: Plane,
@@ -79,6 +81,8 @@ struct ListBuffers {
     slots: Vec<u32>,
     products: Vec<i32>,
     found: Vec<Scored>,
+    /// A bit for each slot, cleared after use.
+    seen: Vec<u64>,
 }
 
 thread_local! {
@@ -160,16 +164,6 @@ impl BestScored {
     }
 }
 
-/// Number of lists for `n` vectors: fewer where the projections that stand for them have more components.
-fn count(n: usize, directions: &Directions) -> usize {
-    let times = match directions.bits {
-        8 => 6.,
-        4 => 3.,
-        _ => 2.,
-    };
-    ((times * (n as f64).sqrt()) as usize).min(n / LEAST).max(1)
-}
-
 /// Whether what stands in blocks can be scales, offsets, and names of `n` vectors that are `new`.
 ///
 /// - `block`: bytes of one
@@ -188,58 +182,69 @@ fn are_places(blocks: &[u8], block: usize, n: usize, mut new: impl FnMut(usize) 
 /// Whether there is one place for each of the names 0 to n - 1; for what is read from a file.
 ///
 /// - `block`: bytes of one
-pub(crate) fn are_all_places(blocks: &[u8], block: usize, n: usize) -> bool {
+pub(crate) fn are_all_places<'a>(mut parts: impl Iterator<Item = &'a [u8]>, block: usize, n: usize) -> bool {
     let mut seen = vec![false; n];
     let mut left = n;
-    let sane = are_places(blocks, block, n, |name| {
+    let mut new = |name| {
         left = left.wrapping_sub(1);
         !std::mem::replace(&mut seen[name], true)
-    });
+    };
+    let sane = parts.all(|blocks| are_places(blocks, block, n, &mut new));
     sane && left == 0
+}
+
+/// Leaves the first of those that have one name.
+///
+/// - `seen`: memory to work in
+fn leave_out_repeated(found: &mut Vec<Scored>, n: usize, seen: &mut Vec<u64>) {
+    seen.resize(seen.len().max(n.div_ceil(64)), 0);
+    found.retain(|one| {
+        let (word, bit) = (&mut seen[one.name() as usize / 64], 1 << (one.name() % 64));
+        let is_new = *word & bit == 0;
+        *word |= bit;
+        is_new
+    });
+    found.iter().for_each(|one| seen[one.name() as usize / 64] = 0);
 }
 
 impl Lists {
     /// Groups all vectors, in parallel on rayon's current pool; the result does not depend on its size.
-    pub(crate) fn build(source: CodeSource<'_>, trials: &[Trial]) -> Self {
+    pub(crate) fn build(source: CodeSource<'_>, trials: &[Trial], spill: Option<Spill>) -> Self {
         let n = source.codes.len();
         let directions = Directions::fit(source, trials);
         let vectors = Projections::of_all(source, &directions);
-        let (centres, members) = vectors.grouped(source.isa, count(n, &directions));
-        let centres = match source.codec.space.metric {
-            IndexMetric::Cosine => centres.by_distance(),
-            // A query is not near the lifted vectors that it is to find: its product with the mean of some is the mean of
-            // its products with them.
-            IndexMetric::InnerProduct => centres.centre_blocks(|_| 0.),
-            // That is less the farther they are from their mean, which says nothing of the one that is looked for.
-            IndexMetric::Euclidean => centres.centre_blocks(|list| {
-                let squares: f32 = members[list].iter().map(|&slot| vectors.square(slot as usize)).sum();
-                0.5 * (squares / members[list].len().max(1) as f32 - centres.square(list)).max(0.)
-            }),
-        };
-        let mut starts = Vec::with_capacity(members.len() + 1);
-        let mut blocks = Vec::new();
-        for members in &members {
-            starts.push((blocks.len() / BLOCK_BYTES) as u32);
-            let mut list = empty_blocks(members.len(), SHORT);
-            for (place, &slot) in members.iter().enumerate() {
-                let (vector, offset) = (vectors.at(slot as usize), source.codes.meta[slot as usize].offset);
-                let (code, scale) = directions.encode(vector.code, vector.factor);
-                write(&mut list, place, &code, scale, offset, slot);
+        let Grouping { centres, members, .. } = Grouping::fit(source, &directions, &vectors, trials, spill);
+        let (mut starts, mut blocks) = (Vec::new(), Vec::new());
+        for list in 0..members[0].len() {
+            for members in members.iter().map(|members| &members[list]) {
+                starts.push((blocks.len() / BLOCK_BYTES) as u32);
+                let mut part = empty_blocks(members.len(), SHORT);
+                for (place, &slot) in members.iter().enumerate() {
+                    let (vector, offset) =
+                        (vectors.at(slot as usize), source.codes.meta[slot as usize].offset);
+                    let (code, scale) = directions.encode(vector.code, vector.factor);
+                    write(&mut part, place, &code, scale, offset, slot);
+                }
+                blocks.append(&mut part);
             }
-            blocks.append(&mut list);
         }
         starts.push((blocks.len() / BLOCK_BYTES) as u32);
-        Self { directions, centres, starts, blocks: Plane::pages(&blocks), vectors: n }
+        let blocks = Plane::pages(&blocks);
+        Self { directions, centres, copies: members.len(), starts, blocks, vectors: n }
     }
 
-    /// Whether every vector has one place in the blocks, with numbers that can be; for what is read from a file.
+    /// Whether every vector has one place in the blocks, or one as in its first list and one as in its second, with numbers
+    /// that can be; for what is read from a file.
     pub(crate) fn has_every_vector(&self) -> bool {
-        are_all_places(self.blocks.raw(), BLOCK_BYTES, self.vectors)
+        (0..self.copies).all(|copy| {
+            let places = (0..self.len() as u32).map(|list| self.place_of_part(list, copy));
+            are_all_places(places.map(|place| &self.blocks.raw()[place]), BLOCK_BYTES, self.vectors)
+        })
     }
 
     /// Number of lists.
     pub(crate) fn len(&self) -> usize {
-        self.starts.len() - 1
+        (self.starts.len() - 1) / self.copies
     }
 
     /// Bytes of all parts.
@@ -254,20 +259,33 @@ impl Lists {
         places.saturating_add(reach.codes.saturating_mul(HANDED_ON_COST))
     }
 
+    fn place_of_part(&self, list: u32, copy: usize) -> Range<usize> {
+        let at = list as usize * self.copies + copy;
+        self.starts[at] as usize * BLOCK_BYTES..self.starts[at + 1] as usize * BLOCK_BYTES
+    }
+
     fn place(&self, list: u32) -> Range<usize> {
-        let (from, to) = (self.starts[list as usize] as usize, self.starts[list as usize + 1] as usize);
-        from * BLOCK_BYTES..to * BLOCK_BYTES
+        self.place_of_part(list, 0).start..self.place_of_part(list, self.copies - 1).end
+    }
+
+    fn blocks_at(&self, place: Range<usize>) -> &[u8] {
+        let sane = |blocks: &[u8]| are_places(blocks, BLOCK_BYTES, self.vectors, |_| true);
+        self.blocks.sane_part(place, sane)
     }
 
     /// Blocks of a list.
     pub(crate) fn list(&self, list: u32) -> &[u8] {
-        let sane = |blocks: &[u8]| are_places(blocks, BLOCK_BYTES, self.vectors, |_| true);
-        self.blocks.sane_part(self.place(list), sane)
+        self.blocks_at(self.place(list))
+    }
+
+    /// Blocks of those that are in a list as in their first, 0, or second, 1: of all lists, every vector once.
+    pub(crate) fn part(&self, list: u32, copy: usize) -> &[u8] {
+        self.blocks_at(self.place_of_part(list, copy))
     }
 
     /// Asks for the first blocks of a list.
     fn prefetch(&self, list: Scored) {
-        let start = self.starts[list.name() as usize] as usize * BLOCK_BYTES;
+        let start = self.place(list.name()).start;
         (0..FIRST_BLOCKS * BLOCK_BYTES)
             .step_by(64)
             .for_each(|line| Isa::prefetch(self.blocks.raw(), start + line));
@@ -384,7 +402,7 @@ impl Lists {
             let along = self.along(isa, query);
             self.rank(isa, &along, reach.lists, &mut buffers.ranked);
             // As many more as may be left out.
-            buffers.pool.clear(reach.codes + hidden.len());
+            buffers.pool.clear(reach.codes + self.copies * hidden.len());
             let ranked = &buffers.ranked.found;
             self.blocks.expect(ranked.iter().map(|one| self.place(one.name())));
             let is_far = self.blocks.len() > CACHED;
@@ -413,7 +431,7 @@ impl Lists {
             let along = self.along(isa, query);
             buffers.pool.clear(codes);
             for list in 0..self.len() as u32 {
-                buffers.pool.compare_allowed(isa, self.list(list), self.short(&along), allowed);
+                buffers.pool.compare_allowed(isa, self.part(list, 0), self.short(&along), allowed);
             }
             self.finish(isa, next, query, 0..0, buffers, then)
         })
@@ -428,12 +446,15 @@ impl Lists {
         buffers: &mut ListBuffers,
         then: impl FnOnce(&mut [Scored]) -> R,
     ) -> R {
-        let ListBuffers { pool, slots, products, found, .. } = buffers;
+        let ListBuffers { pool, slots, products, found, seen, .. } = buffers;
         if !hidden.is_empty() {
             pool.found.retain(|one| !hidden.contains(&one.name()));
-            pool.most -= hidden.len();
+            pool.most -= self.copies * hidden.len();
         }
         pool.cut(isa);
+        if self.copies > 1 {
+            leave_out_repeated(&mut pool.found, self.vectors, seen);
+        }
         match next {
             Next::Codes(codes) => {
                 slots.clear();
@@ -536,57 +557,54 @@ impl Lists {
     }
 
     /// For calibration: of each of `slots`, how many lists are nearer than its own, and how many vectors of the nearest
-    /// `lists` have a better score; `hidden` are left out.
+    /// `lists` have a better score, each counted as often as it is there; `hidden` are left out.
     pub(crate) fn ranks(
         &self,
         isa: Isa,
         query: &PreparedQuery,
         hidden: &Range<u32>,
         slots: &[u32],
-        list_of: &[u32],
+        lists_of: &[Vec<u32>],
         lists: usize,
     ) -> Vec<(usize, usize)> {
         let along = self.along(isa, query);
-        let mut ranked = BestScored::default();
-        self.rank(isa, &along, self.len(), &mut ranked);
-        let mut place = vec![0_usize; self.len()];
-        for (at, list) in ranked.found.iter().enumerate() {
-            place[list.name() as usize] = at;
-        }
+        let place = places(isa, &self.centres, &along);
         let mut seen = Vec::new();
-        for list in ranked.found.iter().take(lists) {
-            isa.near(self.list(list.name()), self.short(&along), f32::NEG_INFINITY, &mut seen);
+        for list in (0..self.len()).filter(|&list| place[list] < lists) {
+            isa.near(self.list(list as u32), self.short(&along), f32::NEG_INFINITY, &mut seen);
         }
         seen.retain(|one| !hidden.contains(&one.name()));
         seen.sort_unstable();
-        let rank: std::collections::HashMap<u32, usize> =
-            seen.iter().enumerate().map(|(rank, one)| (one.name(), rank)).collect();
+        // Of two places of a vector the first counts.
+        let rank: HashMap<u32, usize> =
+            seen.iter().enumerate().rev().map(|(rank, one)| (one.name(), rank)).collect();
         let of = |slot: &u32| {
-            (place[list_of[*slot as usize] as usize], rank.get(slot).copied().unwrap_or(usize::MAX))
+            let nearest = lists_of.iter().map(|lists_of| place[lists_of[*slot as usize] as usize]).min();
+            (nearest.unwrap_or(self.len()), rank.get(slot).copied().unwrap_or(usize::MAX))
         };
         slots.iter().map(of).collect()
     }
 
-    /// The list that each slot is in, of `n`.
-    pub(crate) fn list_of(&self, n: usize) -> Vec<u32> {
-        let mut list_of = vec![NOBODY; n];
-        for list in 0..self.len() as u32 {
-            for block in self.list(list).chunks_exact(BLOCK_BYTES) {
-                for lane in 0..LANES {
-                    let name = read(block, lane).2;
-                    if name != NOBODY {
-                        list_of[name as usize] = list;
-                    }
-                }
+    /// The first list that each slot is in, of `n`, and the second.
+    pub(crate) fn lists_of(&self, n: usize) -> Vec<Vec<u32>> {
+        let mut lists_of = vec![vec![0; n]; self.copies];
+        for (copy, lists_of) in lists_of.iter_mut().enumerate() {
+            for list in 0..self.len() as u32 {
+                names(self.part(list, copy)).for_each(|name| lists_of[name as usize] = list);
             }
         }
-        list_of
+        lists_of
     }
 
     /// Slots in the order of lists: neighbours are near each other.
     pub(crate) fn order(&self) -> Vec<u32> {
-        let places = self.blocks.raw().chunks_exact(BLOCK_BYTES);
-        let names = places.flat_map(|block| (0..LANES).map(move |lane| read(block, lane).2));
-        names.filter(|&name| name != NOBODY).collect()
+        (0..self.len() as u32).flat_map(|list| names(self.part(list, 0))).collect()
     }
+}
+
+/// Names of what stands in blocks.
+fn names(blocks: &[u8]) -> impl Iterator<Item = u32> {
+    let places = blocks.chunks_exact(BLOCK_BYTES);
+    let names = places.flat_map(|block| (0..LANES).map(move |lane| read(block, lane).2));
+    names.filter(|&name| name != NOBODY)
 }

@@ -14,6 +14,8 @@ use voisin_kernels::dot::short::{NOBODY, ShortQuery, ShortSearch, block_bytes, e
 const PER_CENTRE: usize = 40;
 /// Turns of k-means.
 const ROUNDS: usize = 8;
+/// λ of [`Projections::second`].
+const ALONG: f32 = 1.5;
 /// Bytes of the centres that are compared with one query or vector after the other: they stay in the first cache.
 const CENTRES_AT_ONCE: usize = 20 << 10;
 
@@ -57,11 +59,54 @@ impl Projections {
         (centres, members)
     }
 
+    /// A second group for each, and the members of each group, ascending: the one of the least
+    /// ‖x − c‖² + λ (⟨x − c, r⟩ / ‖r‖)², where r is what the centre of the first group leaves of x (Sun et al., `NeurIPS` 2023).
+    /// Where the first centre misleads, because r points away from a query, the second does not.
+    ///
+    /// - `first`: members of the first groups, two at least
+    pub(crate) fn second(&self, isa: Isa, centres: &Self, first: &[Vec<u32>]) -> Vec<Vec<u32>> {
+        let blocks = centres.by_distance();
+        let squares: Vec<f32> = (0..centres.len()).map(|at| centres.square(at)).collect();
+        let choose = |(group, members): (usize, &Vec<u32>)| {
+            let mut found = Vec::new();
+            // Scores are products less half of the centre's square.
+            let mut beside = vec![0_f32; centres.len()];
+            isa.near(&blocks, centres.at(group), f32::NEG_INFINITY, &mut found);
+            found.iter().for_each(|one| beside[one.name() as usize] = one.score());
+            let second = |&slot: &u32| {
+                found.clear();
+                isa.near(&blocks, self.at(slot as usize), f32::NEG_INFINITY, &mut found);
+                let own = found.iter().find(|one| one.name() as usize == group).map_or(0., |one| one.score());
+                let square = self.square(slot as usize);
+                let left = (square - 2. * own).max(f32::MIN_POSITIVE);
+                let constant = square - own - 0.5 * squares[group];
+                let (mut least, mut nearest) = (f32::INFINITY, NOBODY);
+                for one in &found {
+                    let distance = square - 2. * one.score();
+                    if distance < least && one.name() as usize != group {
+                        let along = constant + beside[one.name() as usize] - one.score();
+                        let loss = distance + ALONG * (along * along / left);
+                        if loss < least {
+                            (least, nearest) = (loss, one.name());
+                        }
+                    }
+                }
+                (slot, nearest)
+            };
+            members.iter().map(second).collect::<Vec<_>>()
+        };
+        let chosen: Vec<Vec<(u32, u32)>> = first.par_iter().enumerate().map(choose).collect();
+        let mut members = vec![Vec::new(); centres.len()];
+        chosen.into_iter().flatten().for_each(|(slot, group)| members[group as usize].push(slot));
+        members.iter_mut().for_each(|members| members.sort_unstable());
+        members
+    }
+
     fn zeroed(width: usize, n: usize) -> Self {
         Self { width, codes: vec![0; n * width], factors: vec![0.; n] }
     }
 
-    fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.factors.len()
     }
 

@@ -215,12 +215,12 @@ fn measure_lists(
     target: f64,
     tuning: &mut Tuning,
 ) {
-    let list_of = lists.list_of(source.codes.len());
+    let lists_of = lists.lists_of(source.codes.len());
     let aim = target + ABOVE * (1. - target);
     let ranks = |nearest: usize| -> Vec<Vec<(usize, usize)>> {
         let of = |trial: &Trial| {
             let query = source.codec.query_at(source.isa, source.codes, trial.slot as usize);
-            lists.ranks(source.isa, &query, &trial.hidden, &trial.nearest[..AT[1]], &list_of, nearest)
+            lists.ranks(source.isa, &query, &trial.hidden, &trial.nearest[..AT[1]], &lists_of, nearest)
         };
         trials.par_iter().map(of).collect()
     };

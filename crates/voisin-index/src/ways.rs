@@ -285,6 +285,8 @@ impl VectorIndex {
         if let Some(candidates) = params.candidates {
             reach.codes = (candidates as f64 * share).ceil().max(wanted) as usize;
         }
+        // Each of the nearest may be there as often.
+        reach.codes = reach.codes.max(lists.copies.saturating_mul(k));
         // Widths are measured without a filter: far beyond them nothing is known.
         let is_sure = !is_filtered || 3 * reach.lists <= lists.len();
         (k > 0 && (params.ef.is_some() || lists.cost(reach) < allowed.count && is_sure)).then_some(reach)

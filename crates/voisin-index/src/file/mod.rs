@@ -3,7 +3,8 @@
 //! ```text
 //! magic 8 · version u32 · header length u32 · body start u64 · BLAKE3 of the head 32
 //! header ([fields](super::fields)) · BLAKE3 of every 16 KiB of the body · zeros to a multiple of 4 096
-//! body: mean f32 [d] · scale, offset f32 [n, 2] · ids i64 [n] · links u32 [n, stride] · starts of lists u32
+//! body: mean f32 [d] · scale, offset f32 [n, 2] · ids i64 [n] · links u32 [n, stride]
+//!       starts of lists u32 [lists · (1 or 2) + 1]
 //!       scales of residuals f32 [n]
 //!       zeros to 4 096
 //!       directions u8 [64 or 256, width] · blocks of centres · blocks of lists · hi u8 [n, width] · lo u8 [n, width]
@@ -41,7 +42,7 @@ use super::{IndexError, IndexStamp};
 pub(crate) use read::load;
 pub(crate) use write::{replace, save};
 
-pub(crate) const VERSION: u32 = 6;
+pub(crate) const VERSION: u32 = 7;
 const MAGIC: &[u8; 8] = b"voisinIX";
 /// Before the header.
 pub(crate) const PREFIX: usize = 56;
@@ -125,6 +126,7 @@ impl Header {
         self.space.centre = floats(&centre);
         fields.number(&mut self.stride)?;
         fields.number(&mut self.lists.lists)?;
+        fields.number(&mut self.lists.copies)?;
         fields.number(&mut self.lists.blocks)?;
         fields.single(&mut self.lists.step)?;
         fields.number(&mut self.lists.bits)
@@ -135,6 +137,8 @@ impl Header {
 #[derive(Default)]
 pub(crate) struct ListShape {
     lists: usize,
+    /// Lists that a vector is in.
+    copies: usize,
     blocks: usize,
     /// Value of one step of the directions.
     step: f32,
@@ -143,6 +147,11 @@ pub(crate) struct ListShape {
 }
 
 impl ListShape {
+    /// Number of starts.
+    fn starts(&self) -> usize {
+        self.lists.saturating_mul(self.copies).saturating_add(1)
+    }
+
     /// Number of directions.
     fn directions(&self) -> usize {
         // A file may have any number there; it is checked with the lists.
@@ -182,7 +191,7 @@ impl Sections {
         let ids = take(n, 8)?;
         let links = take(n, header.stride.checked_mul(4)?)?;
         let shape = header.has_lists().then_some(&header.lists);
-        let starts = take(shape.map_or(0, |shape| shape.lists.saturating_add(1)), 4)?;
+        let starts = take(shape.map_or(0, ListShape::starts), 4)?;
         let scales = take(if residual_bits.is_some_and(|bits| bits > 0) { n } else { 0 }, 4)?;
         let pad = scales.end.checked_next_multiple_of(PAGE)? - scales.end;
         take(pad, 1)?;

@@ -1,6 +1,7 @@
 //! Reading: the file is mapped; what is read of it is held against its digests, then every number against its range.
 
 use std::fs::File;
+use std::iter::once;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -110,17 +111,18 @@ fn parse_lists(
     body: &[u8],
     blocks: Plane,
 ) -> Result<Lists, IndexError> {
-    damage
-        .check((0. ..=1.).contains(&shape.step) && [2, 4, 8].contains(&shape.bits), "lists out of range")?;
+    let sane =
+        (0. ..=1.).contains(&shape.step) && [2, 4, 8].contains(&shape.bits) && [1, 2].contains(&shape.copies);
+    damage.check(sane, "lists out of range")?;
     let starts = words(&body[sections.starts.clone()]);
     let whole = starts.first() == Some(&0) && starts.last().map(|&end| end as usize) == Some(shape.blocks);
     damage.check(whole && starts.is_sorted(), "starts of lists")?;
     let centres = body[sections.centres.clone()].to_vec();
-    damage
-        .check(are_all_places(&centres, block_bytes(shape.directions()), shape.lists), "centres of lists")?;
+    let block = block_bytes(shape.directions());
+    damage.check(are_all_places(once(&centres[..]), block, shape.lists), "centres of lists")?;
     let rows = body[sections.directions.clone()].to_vec();
     let directions = Directions { rows, step: shape.step, bits: shape.bits };
-    Ok(Lists { directions, centres, starts, blocks, vectors: n })
+    Ok(Lists { directions, centres, copies: shape.copies, starts, blocks, vectors: n })
 }
 
 fn parse_graph(damage: &Damage, n: usize, stride: usize, links: &[u8]) -> Result<Graph, IndexError> {

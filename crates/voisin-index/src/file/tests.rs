@@ -1,6 +1,8 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::directions::tests::sparse;
+use crate::grouping::tests::spilled;
 use crate::{SearchMode, SearchParams, VectorIndex};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use voisin_base::track::TrackId;
@@ -125,18 +127,22 @@ fn a_search_of_what_is_checked_as_it_is_read_is_right_or_says_that_the_file_is_d
 /// Runs for `VOISIN_FUZZ_SECONDS`, two by default.
 #[test]
 fn forged_files_with_right_checksums_are_refused_or_searched() {
-    [IndexOptions { m: 16, ..everything() }, without_vectors()].iter().for_each(forge);
+    let some = vectors(&mut StdRng::seed_from_u64(7), 300, 20);
+    let ids: Vec<TrackId> = (0..300).map(TrackId).collect();
+    for options in [IndexOptions { m: 16, ..everything() }, without_vectors()] {
+        forge(&VectorIndex::build(&ids, some.view(), &options).unwrap());
+    }
+    forge(&spilled(&sparse(20, 6), &everything()));
 }
 
-fn forge(options: &IndexOptions) {
+fn forge(index: &VectorIndex) {
+    let dimension = index.dimension();
     let seconds = std::env::var("VOISIN_FUZZ_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(2.);
     let mut rng = StdRng::seed_from_u64(seconds as u64);
-    let vectors = vectors(&mut rng, 300, 20);
-    let ids: Vec<TrackId> = (0..300).map(TrackId).collect();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("index.bin");
-    let stamp = IndexStamp { generation: 1, model_fingerprint: "x".into(), dimension: 20 };
-    VectorIndex::build(&ids, vectors.view(), options).unwrap().save(&path, &stamp).unwrap();
+    let stamp = IndexStamp { generation: 1, model_fingerprint: "x".into(), dimension };
+    index.save(&path, &stamp).unwrap();
     let reader = |_: &[TrackId], vectors: &mut [f32]| {
         vectors.fill(0.5);
         Ok(())
@@ -173,7 +179,7 @@ fn forge(options: &IndexOptions) {
             sign(&mut bad);
         }
         std::fs::write(&path, &bad).unwrap();
-        let query = vec![1.; 20];
+        let query = vec![1.; dimension];
         if let Ok((mut index, _)) = VectorIndex::load_any_generation(&path, &stamp) {
             index.read_vectors_with(Arc::new(reader));
             for mode in [SearchMode::Scan, SearchMode::Lists] {

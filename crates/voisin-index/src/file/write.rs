@@ -85,6 +85,7 @@ pub(crate) fn save(path: &Path, parts: BaseParts<'_>) -> Result<[u8; DIGEST], In
         stride: parts.graph.map_or(0, |graph| graph.stride),
         lists: parts.lists.map_or(ListShape::default(), |lists| ListShape {
             lists: lists.len(),
+            copies: lists.copies,
             blocks: lists.blocks.len() / BLOCK_BYTES,
             step: lists.directions.step,
             bits: lists.directions.bits,

@@ -1,0 +1,222 @@
+//! Which lists vectors are in.
+//!
+//! Lists are those of k-means over the projections at 8 bits. Where it pays, each vector is in a second list, too, one that
+//! is near it in another direction (SOAR: Sun et al., `NeurIPS` 2023): fewer vectors have to be compared for the nearest to
+//! be among them. What that saves is measured.
+
+use rayon::prelude::*;
+
+use super::codes::CodeSource;
+use super::directions::{Along, Directions};
+use super::metric::IndexMetric;
+use super::projections::Projections;
+use super::trials::Trial;
+use super::types::IndexOptions;
+use voisin_kernels::Isa;
+
+/// Vectors a list at least, on average: lists are padded to whole blocks.
+const LEAST: usize = 32;
+/// There are so many times as many lists where vectors are in two.
+const SPILL_LISTS: f64 = 1.5;
+/// Nearest vectors of each trial that this is judged by.
+const NEAREST: usize = 10;
+
+/// When vectors are in two lists.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Spill {
+    /// Recall that is aimed at.
+    pub(crate) recall: f64,
+    /// If no more than so much of what is compared with one has to be, centres and vectors.
+    pub(crate) pays: f64,
+}
+
+impl Spill {
+    /// Where vectors are elsewhere never: bytes are what counts there.
+    pub(crate) fn of(options: &IndexOptions) -> Option<Self> {
+        options.residual_bits.is_none().then_some(Self { recall: options.target_recall, pays: 0.75 })
+    }
+}
+
+/// Lists, and the vectors that each has.
+pub(crate) struct Grouping {
+    means: Projections,
+    /// Blocks of the lists' centres.
+    pub(crate) centres: Vec<u8>,
+    /// Slots in each list, ascending: those whose first it is, and, if they are in two, those whose second it is.
+    pub(crate) members: Vec<Vec<Vec<u32>>>,
+}
+
+impl Grouping {
+    /// Groups all vectors, in parallel on rayon's current pool; the result does not depend on its size.
+    pub(crate) fn fit(
+        source: CodeSource<'_>,
+        directions: &Directions,
+        vectors: &Projections,
+        trials: &[Trial],
+        spill: Option<Spill>,
+    ) -> Self {
+        let groups = count(vectors.len(), directions);
+        let once = Self::of(source, vectors, groups);
+        let Some(spill) = spill.filter(|_| groups > 1 && !trials.is_empty()) else { return once };
+        let mut is_asked = vec![false; vectors.len()];
+        trials.iter().flat_map(nearest).for_each(|slot| is_asked[slot as usize] = true);
+        let asked =
+            |members: &Vec<u32>| members.iter().copied().filter(|&slot| is_asked[slot as usize]).collect();
+        let first: Vec<Vec<u32>> = once.members[0].iter().map(asked).collect();
+        let second = vectors.second(source.isa, &once.means, &first);
+        let compared = |lists: &[&[Vec<u32>]]| once.compared(source, directions, trials, spill.recall, lists);
+        let more = (SPILL_LISTS * groups as f64) as usize;
+        let (one, two) = (groups as f64 + compared(&[&first]), more as f64 + compared(&[&first, &second]));
+        if two > spill.pays * one {
+            return once;
+        }
+        let mut twice = Self::of(source, vectors, more);
+        let second = vectors.second(source.isa, &twice.means, &twice.members[0]);
+        twice.members.push(second);
+        twice
+    }
+
+    fn of(source: CodeSource<'_>, vectors: &Projections, groups: usize) -> Self {
+        let (means, members) = vectors.grouped(source.isa, groups);
+        let centres = match source.codec.space.metric {
+            IndexMetric::Cosine => means.by_distance(),
+            // A query is not near the lifted vectors that it is to find: its product with the mean of some is the mean of
+            // its products with them.
+            IndexMetric::InnerProduct => means.centre_blocks(|_| 0.),
+            // That is less the farther they are from their mean, which says nothing of the one that is looked for.
+            IndexMetric::Euclidean => means.centre_blocks(|list| {
+                let squares: f32 = members[list].iter().map(|&slot| vectors.square(slot as usize)).sum();
+                0.5 * (squares / members[list].len().max(1) as f32 - means.square(list)).max(0.)
+            }),
+        };
+        Self { means, centres, members: vec![members] }
+    }
+
+    /// How many vectors are compared, about, where a share of the nearest of all trials is among them.
+    ///
+    /// - `members`: of the lists, each of these once in their first, and, if they are in two, once in their second
+    fn compared(
+        &self,
+        source: CodeSource<'_>,
+        directions: &Directions,
+        trials: &[Trial],
+        share: f64,
+        members: &[&[Vec<u32>]],
+    ) -> f64 {
+        let mut lists_of = vec![vec![0_u32; source.codes.len()]; members.len()];
+        for (lists_of, members) in lists_of.iter_mut().zip(members) {
+            for (list, slots) in (0..).zip(*members) {
+                slots.iter().for_each(|&slot| lists_of[slot as usize] = list);
+            }
+        }
+        let of = |trial: &Trial| {
+            let query = source.codec.query_at(source.isa, source.codes, trial.slot as usize);
+            let along = directions.along(source.isa, (&query.code, query.scale));
+            let place = places(source.isa, &self.centres, &along);
+            let lists_of = &lists_of;
+            let first = move |slot: u32| {
+                lists_of.iter().map(|lists_of| place[lists_of[slot as usize] as usize]).min().unwrap_or(0)
+            };
+            nearest(trial).map(first).collect::<Vec<usize>>()
+        };
+        let mut places: Vec<usize> = trials.par_iter().flat_map_iter(of).collect();
+        let at = ((share * places.len() as f64).ceil() as usize).clamp(1, places.len()) - 1;
+        let lists = (*places.select_nth_unstable(at).1 + 1) * members.len();
+        (lists * source.codes.len()) as f64 / self.members[0].len() as f64
+    }
+}
+
+/// Those of a trial that lists are judged by.
+fn nearest(trial: &Trial) -> impl Iterator<Item = u32> {
+    trial.nearest.iter().copied().take(NEAREST)
+}
+
+/// Number of lists for `n` vectors: fewer where the projections that stand for them have more components.
+fn count(n: usize, directions: &Directions) -> usize {
+    let times = match directions.bits {
+        8 => 6.,
+        4 => 3.,
+        _ => 2.,
+    };
+    ((times * (n as f64).sqrt()) as usize).min(n / LEAST).max(1)
+}
+
+/// Where each list stands in the order of nearness to a query.
+pub(crate) fn places(isa: Isa, centres: &[u8], query: &Along) -> Vec<usize> {
+    let mut ranked = Vec::new();
+    isa.near(centres, query.query(8), f32::NEG_INFINITY, &mut ranked);
+    ranked.sort_unstable();
+    let mut place = vec![0; ranked.len()];
+    ranked.iter().enumerate().for_each(|(at, list)| place[list.name() as usize] = at);
+    place
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::collections::HashSet;
+
+    use ndarray::Array2;
+
+    use super::*;
+    use crate::codes::Plane;
+    use crate::directions::tests::sparse;
+    use crate::lists::{BLOCK_BYTES, LANES, NOBODY, code, read, write};
+    use crate::{IndexMetric, IndexOptions, SearchMode, SearchParams, TrackId, VectorIndex};
+
+    /// An index all of whose vectors are in two lists.
+    pub(crate) fn spilled(vectors: &Array2<f32>, options: &IndexOptions) -> VectorIndex {
+        let ids: Vec<TrackId> = (0..vectors.nrows() as i64).map(TrackId).collect();
+        let spill = Spill { recall: 0.99, pays: f64::INFINITY };
+        VectorIndex::build_spilled(&ids, vectors.view(), options, Some(spill)).unwrap()
+    }
+
+    #[test]
+    fn vectors_that_are_in_two_lists_are_in_different_ones_and_found_once() {
+        IndexMetric::ALL.into_iter().for_each(in_two_lists);
+    }
+
+    fn in_two_lists(metric: IndexMetric) {
+        let vectors = sparse(256, 6);
+        let options = IndexOptions { lists_from: 0, graph_from: 0, metric, ..IndexOptions::default() };
+        let built = spilled(&vectors, &options);
+        let lists = built.lists.as_ref().unwrap();
+        assert_eq!(lists.copies, 2);
+        assert!(lists.has_every_vector());
+        let [first, second] = &lists.lists_of(vectors.nrows())[..] else { panic!() };
+        assert!(first.iter().zip(second).all(|(first, second)| first != second));
+        let order: HashSet<u32> = lists.order().into_iter().collect();
+        assert_eq!(order.len(), vectors.nrows());
+        let queries = vectors.slice(ndarray::s![..40, ..]);
+        let params = |mode| SearchParams { mode, ..SearchParams::default() };
+        let exact = built.search_batch(queries, 100, &params(SearchMode::Exact)).unwrap();
+        let together = built.search_batch(queries, 100, &params(SearchMode::Lists)).unwrap();
+        let mut hits = 0;
+        for ((query, exact), together) in queries.outer_iter().zip(exact).zip(together) {
+            let query = query.to_vec();
+            let found = built.search(&query, 100, &params(SearchMode::Lists)).unwrap();
+            assert_eq!(found, together);
+            let found: HashSet<TrackId> = found.iter().map(|one| one.track).collect();
+            assert_eq!(found.len(), 100);
+            hits += exact.iter().filter(|one| found.contains(&one.track)).count();
+            // Every vector that passes is compared once.
+            let odd = |track: TrackId| track.0 % 2 == 1;
+            let filter = SearchParams { filter: Some(&odd), ..params(SearchMode::Lists) };
+            let filtered = built.search(&query, 20, &filter).unwrap();
+            let found: HashSet<TrackId> = filtered.iter().map(|one| one.track).collect();
+            assert!(found.len() == 20 && found.iter().all(|track| odd(*track)));
+        }
+        assert!(hits >= 3960, "{hits} of 4000");
+        // Of the last list the last one, in place of the one before it.
+        let mut forged = spilled(&vectors, &options);
+        let lists = forged.lists.as_mut().unwrap();
+        let mut blocks = lists.blocks.raw().to_vec();
+        let name = |lane| read(&blocks[blocks.len() - BLOCK_BYTES..], lane).2;
+        let lane = (1..LANES).rev().find(|&lane| name(lane) != NOBODY).unwrap();
+        let (end, other) = (blocks.len(), name(lane - 1));
+        let block = &mut blocks[end - BLOCK_BYTES..];
+        let ((scale, offset, _), code) = (read(block, lane), code(block, lane));
+        write(block, lane, &code, scale, offset, other);
+        lists.blocks = Plane::pages(&blocks);
+        assert!(!lists.has_every_vector());
+    }
+}
