@@ -212,7 +212,8 @@ def usearch_rivals():
 def svs_rivals():
     import svs
     svs.write_vecs(base, f"{D}/svs.fvecs"); file = svs.VectorDataLoader(f"{D}/svs.fvecs", svs.DataType.float32, dims=d); short, half, four, eight = max(d // 4, 128), svs.LeanVecKind.float16, svs.LeanVecKind.lvq4, svs.LeanVecKind.lvq8
-    nearest = np.load(f"{D}/truth.npy").astype(np.uint32); kinds = {"LVQ 4x8": lambda: svs.LVQLoader(file, 4, 8), f"LeanVec {short} at 8 bits, f16": lambda: svs.LeanVecLoader(file, short, eight, half)}
+    nearest = np.load(f"{D}/truth.npy").astype(np.uint32); kinds = {f"LeanVec {short} at 8 bits, f16": lambda: svs.LeanVecLoader(file, short, eight, half)}
+    if not LARGE: kinds |= {"LVQ 4x8": lambda: svs.LVQLoader(file, 4, 8)}
     if not a.quick: kinds |= {"LVQ 4x4": lambda: svs.LVQLoader(file, 4, 4), "LVQ 8": lambda: svs.LVQLoader(file, 8), f"LeanVec {d // 2} at 4 bits, f16": lambda: svs.LeanVecLoader(file, d // 2, four, half)}
     for kind, data in kinds.items():
         def make():
@@ -224,11 +225,15 @@ def svs_rivals():
             parameters = index.search_parameters; parameters.buffer_config = svs.SearchBufferConfig(*w[:2]); parameters.prefetch_lookahead, parameters.prefetch_step = w[2:]; index.search_parameters = parameters
             return index.search(q, K)[0]
         def alone(index, q, w): search(index, q[:1], w); return [index.search(x[None], K) for x in q[1:]]
-        widths = []
-        for target in sorted({.8, .9, .95, .98, .99, .995, .999, *TARGETS}):  # its own choice of window, buffer and prefetches, each a little wider than asked: recall is counted otherwise there
-            built.index.experimental_calibrate(queries, nearest, K, min(target + .0003, .9999)); found = built.index.search_parameters; buffer = found.buffer_config
-            widths.append((buffer.search_window_size, buffer.search_buffer_capacity, found.prefetch_lookahead, found.prefetch_step))
-            if recall(search(built.index, queries, widths[-1])) < target: break
+        def calibrated(k, target):  # its own choice, a little wider than asked: recall is counted otherwise there
+            built.index.experimental_calibrate(queries, nearest, k, min(target + .0003, .9999)); found = built.index.search_parameters; buffer = found.buffer_config
+            return buffer.search_window_size, buffer.search_buffer_capacity, found.prefetch_lookahead, found.prefetch_step
+        if K > 10: prefetches = calibrated(10, .95)[2:]; widths = [(w, w, *prefetches) for w in WIDTHS]  # to choose windows for a hundred takes it more than ten minutes
+        else:
+            widths = []
+            for target in sorted({.8, .9, .95, .98, .99, .995, .999, *TARGETS}):
+                widths.append(calibrated(K, target))
+                if recall(search(built.index, queries, widths[-1])) < target: break
         yield Rival("SVS", f"Vamana {kind}, degree 64, window 200", built, search, widths, alone)
 
 
