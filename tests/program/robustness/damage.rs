@@ -24,7 +24,7 @@ fn a_damaged_index_is_built_anew_and_said_in_one_line() {
         bytes[at] ^= 4;
         bytes
     };
-    let version = [&good[..8], &7_u32.to_le_bytes(), &good[12..]].concat();
+    let version = [&good[..8], &99_u32.to_le_bytes(), &good[12..]].concat();
     for (bytes, what) in [
         (flipped(good.len() - 100), "checksum"),
         (flipped(good.len() - 8 * 256 - 100), "checksum"),
@@ -34,7 +34,7 @@ fn a_damaged_index_is_built_anew_and_said_in_one_line() {
         (good[..10].to_vec(), "shorter than its head"),
         (Vec::new(), "shorter than its head"),
         (vec![0; 9000], "not an index file"),
-        (version, "has format 7, this voisin reads"),
+        (version, "has format 99, this voisin reads"),
     ] {
         fs::write(&index, &bytes).unwrap();
         let state = status(&sandbox);
