@@ -11,7 +11,8 @@ use voisin_kernels::dot::best::Scored;
 
 /// Slots whose neighbours are looked for together.
 const TOGETHER: usize = 512;
-/// Lists that a slot's neighbours are looked for in; half as many where lists are longer, those of more directions.
+/// Lists that a slot's neighbours are looked for in; half as many where lists are longer, those of more directions, and
+/// half as many where vectors are in two.
 const LOOKED_AT: usize = 80;
 
 /// Builds a graph over all slots, in parallel on rayon's current pool.

@@ -37,6 +37,7 @@
 // Not forbid: ndarray's s![] allows itself an unsafe block where it is used.
 #![deny(unsafe_code)]
 
+mod best;
 mod builder;
 mod check;
 mod checked_file;

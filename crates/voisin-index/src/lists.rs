@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::slice::from_ref;
 
+use super::best::BestScored;
 use super::codes::{CodeSource, Codes, Plane, PreparedQuery};
 use super::directions::{Along, Directions};
 use super::grouping::{Grouping, Spill, places};
@@ -22,7 +23,7 @@ use super::trials::Trial;
 use voisin_kernels::Isa;
 use voisin_kernels::dot::best::Scored;
 pub use voisin_kernels::dot::short::{
-    BLOCK_BYTES, LANES, NOBODY, SHORT, ShortQuery, ShortSearch, code, empty_blocks, read, write,
+    BLOCK_BYTES, LANES, NOBODY, SHORT, ShortQuery, code, empty_blocks, read, write,
 };
 
 /// A vector that is handed on to 8 bits costs about as much as so many compared by their short codes.
@@ -87,81 +88,6 @@ struct ListBuffers {
 
 thread_local! {
     static BUFFERS: RefCell<ListBuffers> = RefCell::default();
-}
-
-/// The `most` best of what is put in, whatever the order: highest score, then lowest name.
-#[derive(Debug, Clone)]
-pub(crate) struct BestScored {
-    most: usize,
-    found: Vec<Scored>,
-    /// What is below it cannot be among the best.
-    limit: f32,
-    spare: Vec<Scored>,
-}
-
-impl Default for BestScored {
-    fn default() -> Self {
-        Self { most: 0, found: Vec::new(), limit: f32::NEG_INFINITY, spare: Vec::new() }
-    }
-}
-
-impl BestScored {
-    fn clear(&mut self, most: usize) {
-        self.most = most.max(1);
-        self.found.clear();
-        self.limit = f32::NEG_INFINITY;
-    }
-
-    fn compare(&mut self, isa: Isa, blocks: &[u8], query: ShortQuery<'_>) {
-        Self::compare_each(isa, blocks, [(self, query)]);
-    }
-
-    /// As [`compare`](Self::compare) for each of some queries of one kind.
-    fn compare_each<const N: usize>(isa: Isa, blocks: &[u8], mut all: [(&mut Self, ShortQuery<'_>); N]) {
-        isa.near_each(
-            blocks,
-            all.each_mut().map(|(best, query)| ShortSearch {
-                query: *query,
-                limit: best.limit,
-                out: &mut best.found,
-            }),
-        );
-        for (best, _) in all {
-            best.cut_where_it_pays(isa);
-        }
-    }
-
-    /// As [`compare`](Self::compare), of those that are allowed.
-    fn compare_allowed(&mut self, isa: Isa, blocks: &[u8], query: ShortQuery<'_>, allowed: &Bitmap) {
-        let before = self.found.len();
-        isa.near(blocks, query, self.limit, &mut self.found);
-        let mut kept = before;
-        for at in before..self.found.len() {
-            if allowed.contains(self.found[at].name() as usize) {
-                self.found.swap(kept, at);
-                kept += 1;
-            }
-        }
-        self.found.truncate(kept);
-        self.cut_where_it_pays(isa);
-    }
-
-    fn cut(&mut self, isa: Isa) {
-        self.keep(isa, self.most);
-    }
-
-    fn cut_where_it_pays(&mut self, isa: Isa) {
-        if self.found.len() >= 2 * self.most + LANES {
-            self.keep(isa, self.most + self.most / 2);
-        }
-    }
-
-    /// Leaves the best, and of the others so few that there are `most` at most.
-    fn keep(&mut self, isa: Isa, most: usize) {
-        if let Some(bound) = isa.keep_best(&mut self.found, (self.most, most), &mut self.spare) {
-            self.limit = bound.score();
-        }
-    }
 }
 
 /// Whether what stands in blocks can be scales, offsets, and names of `n` vectors that are `new`.

@@ -7,7 +7,7 @@
 //!       starts of lists u32 [lists · (1 or 2) + 1]
 //!       scales of residuals f32 [n]
 //!       zeros to 4 096
-//!       directions u8 [64 or 256, width] · blocks of centres · blocks of lists · hi u8 [n, width] · lo u8 [n, width]
+//!       directions u8 [64, 128 or 256, width] · blocks of centres · blocks of lists · hi u8 [n, width] · lo u8 [n, width]
 //! ```
 //!
 //! Links and lists are there or not. An index that holds no vectors has residuals, `u8 [n, width · bits / 8]`, in the

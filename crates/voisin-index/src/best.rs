@@ -1,0 +1,91 @@
+//! The best of what searches of short codes find.
+
+use super::subset::Bitmap;
+use voisin_kernels::Isa;
+use voisin_kernels::dot::best::Scored;
+use voisin_kernels::dot::short::{LANES, ShortQuery, ShortSearch};
+
+/// The `most` best of what is put in, whatever the order: highest score, then lowest name.
+#[derive(Debug, Clone)]
+pub(crate) struct BestScored {
+    pub(crate) most: usize,
+    pub(crate) found: Vec<Scored>,
+    /// What is below it cannot be among the best.
+    limit: f32,
+    spare: Vec<Scored>,
+}
+
+impl Default for BestScored {
+    fn default() -> Self {
+        Self { most: 0, found: Vec::new(), limit: f32::NEG_INFINITY, spare: Vec::new() }
+    }
+}
+
+impl BestScored {
+    pub(crate) fn clear(&mut self, most: usize) {
+        self.most = most.max(1);
+        self.found.clear();
+        self.limit = f32::NEG_INFINITY;
+    }
+
+    pub(crate) fn compare(&mut self, isa: Isa, blocks: &[u8], query: ShortQuery<'_>) {
+        Self::compare_each(isa, blocks, [(self, query)]);
+    }
+
+    /// As [`compare`](Self::compare) for each of some queries of one kind.
+    pub(crate) fn compare_each<const N: usize>(
+        isa: Isa,
+        blocks: &[u8],
+        mut all: [(&mut Self, ShortQuery<'_>); N],
+    ) {
+        isa.near_each(
+            blocks,
+            all.each_mut().map(|(best, query)| ShortSearch {
+                query: *query,
+                limit: best.limit,
+                out: &mut best.found,
+            }),
+        );
+        for (best, _) in all {
+            best.cut_where_it_pays(isa);
+        }
+    }
+
+    /// As [`compare`](Self::compare), of those that are allowed.
+    pub(crate) fn compare_allowed(
+        &mut self,
+        isa: Isa,
+        blocks: &[u8],
+        query: ShortQuery<'_>,
+        allowed: &Bitmap,
+    ) {
+        let before = self.found.len();
+        isa.near(blocks, query, self.limit, &mut self.found);
+        let mut kept = before;
+        for at in before..self.found.len() {
+            if allowed.contains(self.found[at].name() as usize) {
+                self.found.swap(kept, at);
+                kept += 1;
+            }
+        }
+        self.found.truncate(kept);
+        self.cut_where_it_pays(isa);
+    }
+
+    pub(crate) fn cut(&mut self, isa: Isa) {
+        self.keep(isa, self.most);
+    }
+
+    fn cut_where_it_pays(&mut self, isa: Isa) {
+        if self.found.len() >= 2 * self.most + LANES {
+            self.keep(isa, self.most + self.most / 2);
+        }
+    }
+
+    /// Leaves the best, and of the others so few that there are `most` at most.
+    fn keep(&mut self, isa: Isa, most: usize) {
+        if let Some(bound) = isa.keep_best(&mut self.found, (self.most, most), &mut self.spare) {
+            self.limit = bound.score();
+        }
+    }
+}
