@@ -18,9 +18,11 @@ pub mod best;
 mod neon;
 mod portable;
 mod query;
+mod rows;
 pub mod short;
 
 pub use query::Quantised;
+pub use rows::ProductRows;
 
 /// Vectors per block of sign bits.
 pub const BLOCK: usize = 8;
