@@ -1,6 +1,5 @@
 //! The best of what searches of short codes find.
 
-use super::subset::Bitmap;
 use voisin_kernels::Isa;
 use voisin_kernels::dot::best::Scored;
 use voisin_kernels::dot::short::{LANES, ShortQuery, ShortSearch};
@@ -51,25 +50,39 @@ impl BestScored {
         }
     }
 
-    /// As [`compare`](Self::compare), of those that are allowed.
+    /// As [`compare`](Self::compare), of those whose names are `allowed`.
     pub(crate) fn compare_allowed(
         &mut self,
         isa: Isa,
         blocks: &[u8],
         query: ShortQuery<'_>,
-        allowed: &Bitmap,
+        allowed: impl Fn(u32) -> bool,
     ) {
         let before = self.found.len();
         isa.near(blocks, query, self.limit, &mut self.found);
         let mut kept = before;
         for at in before..self.found.len() {
-            if allowed.contains(self.found[at].name() as usize) {
+            if allowed(self.found[at].name()) {
                 self.found.swap(kept, at);
                 kept += 1;
             }
         }
         self.found.truncate(kept);
         self.cut_where_it_pays(isa);
+    }
+
+    /// Whether there are as many as are wanted.
+    pub(crate) fn is_full(&self) -> bool {
+        self.found.len() >= self.most
+    }
+
+    /// The score of the last of the best; below every score if there are not as many.
+    pub(crate) fn worst(&mut self, isa: Isa) -> f32 {
+        self.cut(isa);
+        let worst = self.found.iter().max().filter(|_| self.is_full());
+        let worst = worst.map_or(f32::NEG_INFINITY, |worst| worst.score());
+        self.limit = self.limit.max(worst);
+        worst
     }
 
     pub(crate) fn cut(&mut self, isa: Isa) {

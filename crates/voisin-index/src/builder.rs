@@ -27,7 +27,7 @@ pub(crate) fn build(source: CodeSource<'_>, lists: &Lists, options: &IndexOption
         GraphBuilder::Lists => link(source, &order, stride, |slots, then| {
             let queries: Vec<PreparedQuery> = slots.iter().map(query).collect();
             let looked_at = if lists.directions.bits == 8 { LOOKED_AT } else { LOOKED_AT / 2 };
-            let reach = Reach { lists: looked_at / lists.copies, codes: width };
+            let reach = Reach::fixed(looked_at / lists.copies, width);
             lists.nearest_of_all(source.isa, Next::Codes(source.codes), &queries, reach, |at, found| {
                 then(slots[at], found);
             });

@@ -15,7 +15,7 @@ use super::trials::Trial;
 use voisin_base::random::hash;
 use voisin_kernels::Isa;
 use voisin_kernels::dot::short::{BLOCK_BYTES, LANES, SHORT, ShortQuery, components, empty_blocks, write};
-use voisin_kernels::dot::{ALIGN, QueryCode};
+use voisin_kernels::dot::{ALIGN, ProductRows, QueryCode};
 
 /// Vectors that the directions are found from, at most: products of so many bytes stay within 32 bits.
 const DIRECTIONS_FROM: usize = 1 << 14;
@@ -30,13 +30,13 @@ const PER_MILLE: usize = 995;
 /// Bits of a component, and what such codes cost more than the first, for comparisons and for fewer lists: in false neighbours,
 /// by the square root of the number of vectors, since the part of the lists that a search compares grows with that.
 const COSTS: [(usize, f64); 3] = [(8, 0.), (4, 0.1), (2, 0.3)];
-/// Directions at most.
-const MOST: usize = components(2);
+/// Vectors that are projected together.
+pub(crate) const PROJECTED: usize = 4;
 
 /// The directions, as rows of a plane of bytes.
 pub(crate) struct Directions {
     /// `[components(bits)][width]`, biased by 128.
-    pub(crate) rows: Vec<u8>,
+    pub(crate) rows: ProductRows,
     /// Value of one step of them.
     pub(crate) step: f32,
     /// Bits that a short code has of each: 8, 4 or 2.
@@ -128,7 +128,8 @@ impl Directions {
         }
         let peak = basis.iter().flatten().fold(0_f64, |peak, x| peak.max(x.abs())).max(1e-30);
         let byte = |x: &f64| round((x * 127. / peak) as f32) as u8 ^ 0x80;
-        Self { rows: basis.iter().flatten().map(byte).collect(), step: (peak / 127.) as f32, bits }
+        let rows = ProductRows::new(basis.iter().flatten().map(byte).collect(), width);
+        Self { rows, step: (peak / 127.) as f32, bits }
     }
 
     /// How many there are.
@@ -136,37 +137,47 @@ impl Directions {
         components(self.bits)
     }
 
-    /// A vector given at 16 bits along the directions: its components, one signed byte each, and the value of one step.
-    pub(crate) fn project(
+    /// Vectors given at 16 bits along the directions: their components, one signed byte each; returns the value of one step
+    /// of each, and the sum of its components.
+    ///
+    /// - `products`: memory to work in
+    pub(crate) fn project<const N: usize>(
         &self,
         isa: Isa,
-        (code, scale): (&QueryCode, f32),
-        products: &mut Vec<i32>,
-        along: &mut [i8],
-    ) -> f32 {
-        const EVERY: [u32; MOST] = {
-            let mut every = [0; MOST];
-            let mut i = 0;
-            while i < MOST {
-                every[i] = i as u32;
-                i += 1;
-            }
-            every
-        };
-        isa.dot8_list(&self.rows, &EVERY[..self.len()], code, products);
-        let peak = products.iter().fold(0, |peak: u32, x| peak.max(x.unsigned_abs()));
-        let share = 127. / peak.max(1) as f32;
-        for (to, &x) in along.iter_mut().zip(products.iter()) {
-            *to = round(x as f32 * share);
-        }
-        scale * self.step * (peak as f32 / 127.)
+        vectors: [(&QueryCode, f32); N],
+        products: &mut [Vec<i32>; N],
+        to: [&mut [i8]; N],
+    ) -> [(f32, i32); N] {
+        isa.products(&self.rows, vectors.map(|(code, _)| code), products.each_mut());
+        let mut each = vectors.iter().zip(products).zip(to);
+        std::array::from_fn(|_| {
+            each.next().map_or((0., 0), |((&(_, scale), products), to)| {
+                let (peak, sum) = isa.to_bytes(products, to);
+                (scale * self.step * (peak as f32 / 127.), sum)
+            })
+        })
     }
 
     /// As [`project`](Self::project), for a search.
     pub(crate) fn along(&self, isa: Isa, vector: (&QueryCode, f32)) -> Along {
         let mut code = vec![0; self.len()];
-        let factor = self.project(isa, vector, &mut Vec::with_capacity(MOST), &mut code);
-        Along { sum: sum(&code), code, factor }
+        let [(factor, sum)] = self.project(isa, [vector], &mut [Vec::new()], [&mut code]);
+        Along { code, sum, factor }
+    }
+
+    /// As [`along`](Self::along), of many.
+    pub(crate) fn along_all(&self, isa: Isa, vectors: &[(&QueryCode, f32)]) -> Vec<Along> {
+        let mut all = Vec::with_capacity(vectors.len());
+        let mut products = [const { Vec::new() }; PROJECTED];
+        let (together, rest) = vectors.as_chunks::<PROJECTED>();
+        for some in together {
+            let mut codes = some.map(|_| vec![0; self.len()]);
+            let to = codes.each_mut().map(|code| &mut code[..]);
+            let found = self.project(isa, *some, &mut products, to);
+            all.extend(found.into_iter().zip(codes).map(|((factor, sum), code)| Along { code, sum, factor }));
+        }
+        all.extend(rest.iter().map(|&vector| self.along(isa, vector)));
+        all
     }
 
     /// The short code of a vector along the directions, and the value of one step of it.

@@ -154,10 +154,10 @@ impl Graph {
         mut then: impl FnMut(usize, &mut [Scored]) -> R,
     ) -> Vec<R> {
         let blocks = self.blocks(lists);
-        let along: Vec<Along> = queries.iter().map(|query| lists.along(isa, query)).collect();
+        let along = lists.along_all(isa, queries);
         let mut entries = Vec::with_capacity(ENTRIES * queries.len());
-        lists.rank_all(isa, &along, ENTRIES, |_, nearest| {
-            entries.extend(nearest.iter().map(|one| one.name()));
+        lists.score_all(isa, &along, |_, scores| {
+            entries.extend(scores.nearest(isa).take(ENTRIES).map(Scored::name));
         });
         let entries = entries.chunks(ENTRIES.min(lists.len()).max(1));
         WALK.with_borrow_mut(|walk| {

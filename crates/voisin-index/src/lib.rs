@@ -53,6 +53,7 @@ mod grouping;
 mod hnsw;
 mod lists;
 mod metric;
+mod order;
 mod persist;
 mod projections;
 mod quantise;

@@ -16,6 +16,7 @@ use super::best::BestScored;
 use super::codes::{CodeSource, Codes, Plane, PreparedQuery};
 use super::directions::{Along, Directions};
 use super::grouping::{Grouping, Spill, places};
+use super::order::{ListScores, ListWalk};
 use super::projections::Projections;
 use super::residual::Residuals;
 use super::subset::Bitmap;
@@ -23,11 +24,11 @@ use super::trials::Trial;
 use voisin_kernels::Isa;
 use voisin_kernels::dot::best::Scored;
 pub use voisin_kernels::dot::short::{
-    BLOCK_BYTES, LANES, NOBODY, SHORT, ShortQuery, code, empty_blocks, read, write,
+    BLOCK_BYTES, LANES, NOBODY, SHORT, ShortQuery, ShortSearch, code, empty_blocks, read, write,
 };
 
 /// A vector that is handed on to 8 bits costs about as much as so many compared by their short codes.
-const HANDED_ON_COST: usize = 16;
+const HANDED_ON_COST: usize = 24;
 /// Lists of so many bytes stay in a core's own cache: to read each once for many queries, or to ask ahead for them, saves
 /// nothing then.
 pub(crate) const CACHED: usize = 2 << 20;
@@ -40,10 +41,21 @@ const TOGETHER: usize = 4;
 /// How much of the lists a search looks at.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Reach {
-    /// Lists.
-    pub(crate) lists: usize,
+    /// Lists, on average.
+    pub(crate) lists: f32,
+    /// Lists at most.
+    pub(crate) most: usize,
+    /// A list is looked at if its score is not farther below the worst candidate's.
+    pub(crate) margin: f32,
     /// Vectors handed on to 8 bits.
     pub(crate) codes: usize,
+}
+
+impl Reach {
+    /// So many lists, for every query.
+    pub(crate) fn fixed(lists: usize, codes: usize) -> Self {
+        Self { lists: lists as f32, most: lists, margin: f32::INFINITY, codes }
+    }
 }
 
 /// What the best by short code are compared by next.
@@ -72,12 +84,13 @@ pub(crate) struct Lists {
 #[derive(Default)]
 struct ListBuffers {
     pool: BestScored,
-    ranked: BestScored,
-    ranked_together: [BestScored; TOGETHER],
+    scores: [ListScores; TOGETHER],
+    walk: ListWalk,
     /// Of a batch, one for each query.
     pools: Vec<BestScored>,
-    /// The nearest list with each query, and the others; and some of them by list.
-    asked: [Vec<(u32, u32)>; 2],
+    walks: Vec<ListWalk>,
+    /// Lists with the queries that ask for them; and the same by list.
+    asked: Vec<(u32, u32)>,
     by_list: Vec<(u32, u32)>,
     slots: Vec<u32>,
     products: Vec<i32>,
@@ -138,7 +151,8 @@ impl Lists {
     pub(crate) fn build(source: CodeSource<'_>, trials: &[Trial], spill: Option<Spill>) -> Self {
         let n = source.codes.len();
         let directions = Directions::fit(source, trials);
-        let vectors = Projections::of_all(source, &directions);
+        let stored = |slot| source.codec.stored_at(source.codes, slot);
+        let vectors = Projections::of_all(source, &directions, stored);
         let Grouping { centres, members, .. } = Grouping::fit(source, &directions, &vectors, trials, spill);
         let (mut starts, mut blocks) = (Vec::new(), Vec::new());
         for list in 0..members[0].len() {
@@ -175,14 +189,14 @@ impl Lists {
 
     /// Bytes of all parts.
     pub(crate) fn bytes(&self) -> usize {
-        self.directions.rows.len() + self.centres.len() + 4 * self.starts.len() + self.blocks.len()
+        self.directions.rows.plane().len() + self.centres.len() + 4 * self.starts.len() + self.blocks.len()
     }
 
     /// What a search costs, in vectors that are compared by their short codes, about.
     pub(crate) fn cost(&self, reach: Reach) -> usize {
-        let places =
-            self.blocks.len() / BLOCK_BYTES * LANES * reach.lists.min(self.len()) / self.len().max(1);
-        places.saturating_add(reach.codes.saturating_mul(HANDED_ON_COST))
+        let places = self.blocks.len() / BLOCK_BYTES * LANES;
+        let share = (f64::from(reach.lists) / self.len().max(1) as f64).min(1.);
+        ((places as f64 * share) as usize).saturating_add(reach.codes.saturating_mul(HANDED_ON_COST))
     }
 
     fn place_of_part(&self, list: u32, copy: usize) -> Range<usize> {
@@ -222,60 +236,52 @@ impl Lists {
         self.directions.along(isa, (&query.code, query.scale))
     }
 
+    /// As [`along`](Self::along), of many.
+    pub(crate) fn along_all(&self, isa: Isa, queries: &[PreparedQuery]) -> Vec<Along> {
+        let vectors: Vec<_> = queries.iter().map(|query| (&query.code, query.scale)).collect();
+        self.directions.along_all(isa, &vectors)
+    }
+
     /// As it is compared with short codes.
     pub(crate) fn short<'a>(&self, along: &'a Along) -> ShortQuery<'a> {
         along.query(self.directions.bits)
     }
 
-    /// The nearest `lists` lists, nearest first.
-    fn rank(&self, isa: Isa, query: &Along, lists: usize, ranked: &mut BestScored) {
-        self.rank_each(isa, [(ranked, query)], lists);
+    /// Scores of all lists for each of some queries.
+    fn score<const N: usize>(&self, isa: Isa, mut all: [(&mut ListScores, &Along); N]) {
+        all.iter_mut().for_each(|(scores, _)| scores.lists.clear());
+        isa.near_each(
+            &self.centres,
+            all.each_mut().map(|(scores, query)| ShortSearch {
+                query: query.query(8),
+                limit: f32::NEG_INFINITY,
+                out: &mut scores.lists,
+            }),
+        );
     }
 
-    /// As [`rank`](Self::rank) for each of some queries.
-    fn rank_each<const N: usize>(&self, isa: Isa, mut all: [(&mut BestScored, &Along); N], lists: usize) {
-        all.iter_mut().for_each(|(ranked, _)| ranked.clear(lists.min(self.len())));
-        let queries = all.each_mut().map(|(ranked, query)| (&mut **ranked, query.query(8)));
-        BestScored::compare_each(isa, &self.centres, queries);
-        for (ranked, _) in all {
-            ranked.cut(isa);
-            ranked.found.sort_unstable();
-        }
+    /// Hands on the scores of all lists for each query, with its place.
+    pub(crate) fn score_all(&self, isa: Isa, along: &[Along], each: impl FnMut(usize, &mut ListScores)) {
+        BUFFERS.with_borrow_mut(|buffers| self.score_all_in(isa, along, &mut buffers.scores, each));
     }
 
-    /// Hands on the nearest `lists` lists of each query, nearest first, with its place.
-    pub(crate) fn rank_all(
+    fn score_all_in(
         &self,
         isa: Isa,
         along: &[Along],
-        lists: usize,
-        each: impl FnMut(usize, &[Scored]),
-    ) {
-        BUFFERS.with_borrow_mut(|buffers| {
-            self.rank_all_in(isa, along, lists, &mut buffers.ranked_together, each);
-        });
-    }
-
-    fn rank_all_in(
-        &self,
-        isa: Isa,
-        along: &[Along],
-        lists: usize,
-        ranked: &mut [BestScored; TOGETHER],
-        mut each: impl FnMut(usize, &[Scored]),
+        some: &mut [ListScores; TOGETHER],
+        mut each: impl FnMut(usize, &mut ListScores),
     ) {
         let (together, rest) = along.as_chunks::<TOGETHER>();
         for (group, queries) in together.iter().enumerate() {
             let mut queries = queries.each_ref().into_iter();
-            let some = ranked.each_mut().map(|ranked| (ranked, queries.next().unwrap_or(&along[0])));
-            self.rank_each(isa, some, lists);
-            let ranked = ranked.iter().enumerate();
-            ranked.for_each(|(at, ranked)| each(group * TOGETHER + at, &ranked.found));
+            self.score(isa, some.each_mut().map(|scores| (scores, queries.next().unwrap_or(&along[0]))));
+            some.iter().filter_map(|scores| scores.nearest(isa).next()).for_each(|list| self.prefetch(list));
+            some.iter_mut().enumerate().for_each(|(at, scores)| each(group * TOGETHER + at, scores));
         }
         for (at, query) in rest.iter().enumerate() {
-            let ranked = &mut ranked[0];
-            self.rank(isa, query, lists, ranked);
-            each(together.len() * TOGETHER + at, &ranked.found);
+            self.score(isa, [(&mut some[0], query)]);
+            each(together.len() * TOGETHER + at, &mut some[0]);
         }
     }
 
@@ -302,7 +308,7 @@ impl Lists {
         // Neighbouring values of two bits are -3, -1, 1 and 3.
         let step = if self.directions.bits == 8 { 1 } else { 2 };
         let mut nearest = Vec::new();
-        self.rank_all(isa, from_ref(&along), NEAREST, |_, lists| nearest.extend_from_slice(lists));
+        self.score_all(isa, from_ref(&along), |_, scores| nearest.extend(scores.nearest(isa).take(NEAREST)));
         let mut blocks = nearest.iter().flat_map(|one| self.list(one.name()).chunks_exact(BLOCK_BYTES));
         blocks.any(|block| {
             let Some(lane) = (0..LANES).find(|&lane| read(block, lane).2 == slot) else { return false };
@@ -326,21 +332,61 @@ impl Lists {
     ) -> R {
         BUFFERS.with_borrow_mut(|buffers| {
             let along = self.along(isa, query);
-            self.rank(isa, &along, reach.lists, &mut buffers.ranked);
-            // As many more as may be left out.
-            buffers.pool.clear(reach.codes + self.copies * hidden.len());
-            let ranked = &buffers.ranked.found;
-            self.blocks.expect(ranked.iter().map(|one| self.place(one.name())));
+            let ListBuffers { pool, scores: [scores, ..], walk, .. } = buffers;
+            self.score(isa, [(scores, &along)]);
+            pool.clear(reach.codes);
+            self.begin(isa, scores, self.short(&along), (pool, walk), reach, &hidden);
             let is_far = self.blocks.len() > CACHED;
-            for (at, list) in ranked.iter().enumerate() {
+            while walk.round(isa, reach.most, |list, next| {
                 // The kernel asks ahead inside a list.
-                if let Some(next) = ranked.get(at + 1).filter(|_| is_far) {
-                    self.prefetch(*next);
-                }
-                buffers.pool.compare(isa, self.list(list.name()), self.short(&along));
+                next.filter(|_| is_far).into_iter().for_each(|next| self.prefetch(next));
+                self.compare(isa, list, self.short(&along), pool, &hidden);
+            }) {
+                walk.floor = pool.worst(isa) - reach.margin;
             }
-            self.finish(isa, next, query, hidden, buffers, then)
+            self.finish(isa, next, query, buffers, then)
         })
+    }
+
+    /// Compares the nearest lists until there are as many candidates as are handed on; where the search goes on from there.
+    fn begin(
+        &self,
+        isa: Isa,
+        scores: &mut ListScores,
+        query: ShortQuery<'_>,
+        (pool, walk): (&mut BestScored, &mut ListWalk),
+        reach: Reach,
+        hidden: &Range<u32>,
+    ) {
+        let enough = (reach.codes * self.len()).div_ceil(self.vectors.max(1)).min(reach.most);
+        self.blocks.expect(scores.nearest(isa).take(enough).map(|list| self.place(list.name())));
+        let mut last = (0, None);
+        for list in scores.nearest(isa).take(reach.most) {
+            self.compare(isa, list, query, pool, hidden);
+            last = (last.0 + 1, Some(list));
+            if pool.is_full() {
+                break;
+            }
+        }
+        walk.begin(isa, scores, last, pool.worst(isa) - reach.margin, reach.most);
+        self.blocks.expect(walk.left().iter().map(|list| self.place(list.name())));
+    }
+
+    /// Compares a list with a query; `hidden` are left out.
+    fn compare(
+        &self,
+        isa: Isa,
+        list: Scored,
+        query: ShortQuery<'_>,
+        pool: &mut BestScored,
+        hidden: &Range<u32>,
+    ) {
+        let blocks = self.list(list.name());
+        if hidden.is_empty() {
+            pool.compare(isa, blocks, query);
+        } else {
+            pool.compare_allowed(isa, blocks, query, |slot| !hidden.contains(&slot));
+        }
     }
 
     /// As [`nearest`](Self::nearest), the best `codes` of the allowed in all lists.
@@ -357,9 +403,10 @@ impl Lists {
             let along = self.along(isa, query);
             buffers.pool.clear(codes);
             for list in 0..self.len() as u32 {
-                buffers.pool.compare_allowed(isa, self.part(list, 0), self.short(&along), allowed);
+                let is_allowed = |slot: u32| allowed.contains(slot as usize);
+                buffers.pool.compare_allowed(isa, self.part(list, 0), self.short(&along), is_allowed);
             }
-            self.finish(isa, next, query, 0..0, buffers, then)
+            self.finish(isa, next, query, buffers, then)
         })
     }
 
@@ -368,15 +415,10 @@ impl Lists {
         isa: Isa,
         next: Next<'_>,
         query: &PreparedQuery,
-        hidden: Range<u32>,
         buffers: &mut ListBuffers,
         then: impl FnOnce(&mut [Scored]) -> R,
     ) -> R {
         let ListBuffers { pool, slots, products, found, seen, .. } = buffers;
-        if !hidden.is_empty() {
-            pool.found.retain(|one| !hidden.contains(&one.name()));
-            pool.most -= self.copies * hidden.len();
-        }
         pool.cut(isa);
         if self.copies > 1 {
             leave_out_repeated(&mut pool.found, self.vectors, seen);
@@ -453,31 +495,36 @@ impl Lists {
         mut then: impl FnMut(usize, &mut [Scored]) -> R,
     ) -> Vec<R> {
         BUFFERS.with_borrow_mut(|buffers| {
-            let along: Vec<Along> = queries.iter().map(|query| self.along(isa, query)).collect();
+            let along = self.along_all(isa, queries);
             // Kept from batch to batch: fresh memory costs as much as comparing.
             let mut pools = std::mem::take(&mut buffers.pools);
-            let mut asked = std::mem::take(&mut buffers.asked);
-            let mut by_list = std::mem::take(&mut buffers.by_list);
+            let mut walks = std::mem::take(&mut buffers.walks);
+            let (mut asked, mut by_list) =
+                (std::mem::take(&mut buffers.asked), std::mem::take(&mut buffers.by_list));
             pools.resize_with(queries.len().max(pools.len()), BestScored::default);
-            // Nearest lists of each query go first, as many as have what is handed on, so that limits are soon high.
-            let first = (reach.codes * self.len()).div_ceil(self.vectors.max(1)).max(1);
-            let [nearest, others] = &mut asked;
-            nearest.clear();
-            others.clear();
-            self.rank_all_in(isa, &along, reach.lists, &mut buffers.ranked_together, |at, ranked| {
+            walks.resize_with(queries.len().max(walks.len()), ListWalk::default);
+            self.score_all_in(isa, &along, &mut buffers.scores, |at, scores| {
                 pools[at].clear(reach.codes);
-                let mut asks = ranked.iter().map(|list| (list.name(), at as u32));
-                nearest.extend(asks.by_ref().take(first));
-                others.extend(asks);
+                let query = self.short(&along[at]);
+                self.begin(isa, scores, query, (&mut pools[at], &mut walks[at]), reach, &(0..0));
             });
-            asked.iter().for_each(|asked| self.compare_asked(isa, asked, &along, &mut pools, &mut by_list));
+            let mut open: Vec<usize> = (0..queries.len()).collect();
+            while !open.is_empty() {
+                asked.clear();
+                open.retain(|&at| {
+                    walks[at].round(isa, reach.most, |list, _| asked.push((list.name(), at as u32)))
+                });
+                self.compare_asked(isa, &asked, &along, &mut pools, &mut by_list);
+                open.iter().for_each(|&at| walks[at].floor = pools[at].worst(isa) - reach.margin);
+            }
             let mut answers = Vec::with_capacity(queries.len());
             for (at, query) in queries.iter().enumerate() {
                 std::mem::swap(&mut buffers.pool, &mut pools[at]);
-                answers.push(self.finish(isa, next, query, 0..0, buffers, |found| then(at, found)));
+                answers.push(self.finish(isa, next, query, buffers, |found| then(at, found)));
                 std::mem::swap(&mut buffers.pool, &mut pools[at]);
             }
-            (buffers.pools, buffers.asked, buffers.by_list) = (pools, asked, by_list);
+            (buffers.pools, buffers.walks) = (pools, walks);
+            (buffers.asked, buffers.by_list) = (asked, by_list);
             answers
         })
     }
@@ -509,6 +556,36 @@ impl Lists {
             (nearest.unwrap_or(self.len()), rank.get(slot).copied().unwrap_or(usize::MAX))
         };
         slots.iter().map(of).collect()
+    }
+
+    /// For calibration: the least margin with which a search comes to each of the nearest `lists` lists, nearest first, where
+    /// so many codes are handed on; `hidden` are left out.
+    pub(crate) fn margins(
+        &self,
+        isa: Isa,
+        query: &PreparedQuery,
+        codes: usize,
+        hidden: &Range<u32>,
+        lists: usize,
+    ) -> Vec<f32> {
+        BUFFERS.with_borrow_mut(|buffers| {
+            let along = self.along(isa, query);
+            let ListBuffers { pool, scores: [scores, ..], walk, .. } = buffers;
+            self.score(isa, [(scores, &along)]);
+            pool.clear(codes);
+            let everything = Reach::fixed(lists, codes);
+            self.begin(isa, scores, self.short(&along), (pool, walk), everything, hidden);
+            let mut margins = vec![f32::NEG_INFINITY; walk.count];
+            let mut worst = pool.worst(isa);
+            while walk.round(isa, lists, |list, _| {
+                let least = margins.last().copied().unwrap_or(f32::NEG_INFINITY);
+                margins.push(least.max(worst - list.score()));
+                self.compare(isa, list, self.short(&along), pool, hidden);
+            }) {
+                worst = pool.worst(isa);
+            }
+            margins
+        })
     }
 
     /// The first list that each slot is in, of `n`, and the second.

@@ -33,7 +33,7 @@ impl VectorIndex {
             stamp,
             complete: !changed,
             options: &self.options,
-            tuning: self.tuning,
+            tuning: &self.tuning,
             codec: &self.codec,
             base: &self.base,
             graph: self.graph.as_ref(),

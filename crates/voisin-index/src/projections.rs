@@ -4,8 +4,8 @@
 
 use rayon::prelude::*;
 
-use super::codes::CodeSource;
-use super::directions::{Directions, random_bits, sum, whole};
+use super::codes::{CodeSource, PreparedQuery};
+use super::directions::{Directions, PROJECTED, random_bits, sum, whole};
 use voisin_kernels::Isa;
 use voisin_kernels::dot::best::Scored;
 use voisin_kernels::dot::short::{NOBODY, ShortQuery, ShortSearch, block_bytes, empty_blocks, write};
@@ -28,12 +28,24 @@ pub(crate) struct Projections {
 }
 
 impl Projections {
-    /// Those of all slots, in parallel on rayon's current pool.
-    pub(crate) fn of_all(source: CodeSource<'_>, directions: &Directions) -> Self {
-        let mut all = Self::zeroed(directions.len(), source.codes.len());
-        all.rows_mut().enumerate().for_each_init(Vec::new, |products, (slot, (code, factor))| {
-            let vector = source.codec.stored_at(source.codes, slot);
-            *factor = directions.project(source.isa, (&vector.code, vector.scale), products, code);
+    /// Those of what `vector` gives for each slot, in parallel on rayon's current pool.
+    pub(crate) fn of_all(
+        source: CodeSource<'_>,
+        directions: &Directions,
+        vector: impl Fn(usize) -> PreparedQuery + Sync,
+    ) -> Self {
+        let width = directions.len();
+        let mut all = Self::zeroed(width, source.codes.len());
+        let rows = all.codes.par_chunks_mut(PROJECTED * width).zip(all.factors.par_chunks_mut(PROJECTED));
+        rows.enumerate().for_each(|(place, (codes, factors))| {
+            let slots = place * PROJECTED..place * PROJECTED + factors.len();
+            let vectors: Vec<PreparedQuery> = slots.map(&vector).collect();
+            let vectors: Vec<_> = vectors.iter().map(|vector| (&vector.code, vector.scale)).collect();
+            let along = directions.along_all(source.isa, &vectors).into_iter();
+            for ((along, code), factor) in along.zip(codes.chunks_exact_mut(width)).zip(factors) {
+                code.copy_from_slice(&along.code);
+                *factor = along.factor;
+            }
         });
         all
     }
@@ -48,14 +60,14 @@ impl Projections {
         };
         let mut centres = sample.of((0..groups).map(first));
         for _ in 0..ROUNDS {
-            let members = sample.members(isa, &centres);
+            let members = sample.members(isa, &centres.by_distance(), groups);
             centres
                 .rows_mut()
                 .zip(&members)
                 .filter(|(_, members)| !members.is_empty())
                 .for_each(|((code, factor), members)| *factor = sample.mean(members, code));
         }
-        let members = self.members(isa, &centres);
+        let members = self.members(isa, &centres.by_distance(), groups);
         (centres, members)
     }
 
@@ -167,10 +179,10 @@ impl Projections {
         self.centre_blocks(|at| -0.5 * self.square(at))
     }
 
-    /// Those that are nearest to each centre, ascending.
-    fn members(&self, isa: Isa, centres: &Self) -> Vec<Vec<u32>> {
-        let mut members = vec![Vec::new(); centres.len()];
-        for (at, centre) in (0..).zip(self.assign(isa, &centres.by_distance())) {
+    /// Those for which each of so many centres has the highest score, ascending.
+    pub(crate) fn members(&self, isa: Isa, centres: &[u8], groups: usize) -> Vec<Vec<u32>> {
+        let mut members = vec![Vec::new(); groups];
+        for (at, centre) in (0..).zip(self.assign(isa, centres)) {
             members[centre as usize].push(at);
         }
         members

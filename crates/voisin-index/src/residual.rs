@@ -55,7 +55,7 @@ impl Residuals {
             return Self { bits, width, rows: Plane::zeroed(0), scales: Vec::new() };
         }
         let rows_of: Vec<f32> =
-            directions.rows.iter().map(|&x| f32::from((x ^ 0x80) as i8) * directions.step).collect();
+            directions.rows.plane().iter().map(|&x| f32::from((x ^ 0x80) as i8) * directions.step).collect();
         let shorts = shorts();
         let (mut rows, mut scales) = (Plane::zeroed(n * step), vec![0_f32; n]);
         let write = |left: &mut Vec<f32>, (slot, (row, scale)): (usize, (&mut [u8], &mut f32))| {

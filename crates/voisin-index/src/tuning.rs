@@ -29,8 +29,12 @@ const HANDED_ON: f64 = 0.9995;
 const FOLLOWED_COST: usize = 100;
 /// Ranks are measured in a quarter of the lists, but in so many at least; in all where that does not meet the target.
 const RANKED_LISTS: usize = 400;
-/// Numbers of lists tried: each about a twelfth more than the one before.
-const MORE_LISTS: f64 = 1.08;
+/// Margins are kept for 1, 2, 4, 8, … lists.
+const MARGINS: usize = 16;
+/// A margin with which a search looks at all lists.
+const ALL: f32 = 1000.;
+/// Shares of what may be missed that are tried for what is not handed on.
+const NOT_HANDED_ON: [f64; 5] = [0.08, 0.16, 0.3, 0.5, 0.7];
 /// The sample is to say, with a chance of error of one in twenty, that the target is met: so many standard errors.
 const CONFIDENCE: f64 = 1.645;
 /// So much of what is missing above the target is aimed at to begin with.
@@ -59,7 +63,10 @@ pub(crate) struct Tuning {
 /// What a search of the lists looks at for [`AT`] neighbours each, and how good that is.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct ListTuning {
-    lists: [usize; 2],
+    /// On average.
+    lists: [f32; 2],
+    /// Margins with which so many lists are looked at.
+    margins: [[f32; MARGINS]; 2],
     codes: [usize; 2],
     /// Vectors that an index without vectors reads.
     reads: [usize; 2],
@@ -72,7 +79,14 @@ struct ListTuning {
 impl Default for ListTuning {
     /// For indexes too small to measure: close to exact.
     fn default() -> Self {
-        Self { lists: [1000, 2000], codes: [400, 800], reads: [400, 800], recall: 1., error: 0. }
+        Self {
+            lists: [1000., 2000.],
+            margins: [[ALL; MARGINS]; 2],
+            codes: [400, 800],
+            reads: [400, 800],
+            recall: 1.,
+            error: 0.,
+        }
     }
 }
 
@@ -98,9 +112,11 @@ impl Tuning {
     /// As a file has them.
     pub(crate) fn pass(&mut self, fields: &mut HeaderFields<'_>) -> FieldResult {
         let lists = &mut self.lists;
-        for widths in [&mut self.ef, &mut self.bits, &mut lists.lists, &mut lists.codes, &mut lists.reads] {
+        for widths in [&mut self.ef, &mut self.bits, &mut lists.codes, &mut lists.reads] {
             fields.numbers(widths)?;
         }
+        let margins = lists.margins.as_flattened_mut().iter_mut();
+        lists.lists.iter_mut().chain(margins).try_for_each(|real| fields.single(real))?;
         fields.single(&mut self.sign_error)?;
         fields.single(&mut self.error8)?;
         fields.real(&mut lists.recall)?;
@@ -110,10 +126,12 @@ impl Tuning {
 
     /// Whether these can be widths at all; for what is read from a file.
     pub(crate) fn is_sane(&self) -> bool {
-        [self.ef, self.bits, self.lists.lists, self.lists.codes, self.lists.reads]
+        [self.ef, self.bits, self.lists.codes, self.lists.reads]
             .as_flattened()
             .iter()
             .all(|&width| width <= 1 << 31)
+            && self.lists.lists.iter().all(|lists| (0. ..=2e9).contains(lists))
+            && self.lists.margins.as_flattened().iter().all(|margin| (-ALL..=ALL).contains(margin))
             && (0. ..=100.).contains(&self.sign_error)
             && (0. ..=2.).contains(&self.error8)
             && [self.lists.recall, self.lists.error].iter().all(|share| (0. ..=1.).contains(share))
@@ -130,7 +148,22 @@ impl Tuning {
 
     /// How much of the lists is looked at for `k` neighbours.
     pub(crate) fn reach(&self, k: usize) -> Reach {
-        Reach { lists: along(self.lists.lists, k).max(1), codes: line(self.lists.codes, k) }
+        let [low, high] = self.lists.lists;
+        self.reach_of(k, low + (high - low).max(0.) * beyond(k))
+    }
+
+    /// The same if that is so many lists on average.
+    pub(crate) fn reach_of(&self, k: usize, lists: f32) -> Reach {
+        let lists = lists.max(1.);
+        let place = lists.log2().min((MARGINS - 1) as f32);
+        let (at, rest) = (place as usize, place.fract());
+        let between = |low: f32, high: f32, part: f32| low + (high - low) * part;
+        let [low, high] = self.lists.margins.map(|margins| {
+            let next = margins.get(at + 1).copied().unwrap_or(ALL);
+            between(margins[at], next, rest)
+        });
+        let margin = between(low, high, beyond(k).min(1.));
+        Reach { lists, most: usize::MAX, margin, codes: line(self.lists.codes, k) }
     }
 
     /// How many vectors are read for `k` neighbours by an index that holds none.
@@ -140,10 +173,10 @@ impl Tuning {
 
     /// - `reads`: whether vectors are read
     pub(crate) fn list_stats(&self, reads: bool) -> ListStats {
-        let Reach { lists, codes } = self.reach(AT[0]);
+        let Reach { lists, codes, .. } = self.reach(AT[0]);
         let read = reads.then(|| self.reads(AT[0]));
         ListStats {
-            lists,
+            lists: lists.ceil() as usize,
             candidates: codes,
             read,
             recall: self.lists.recall,
@@ -156,15 +189,17 @@ impl Tuning {
     }
 }
 
+/// The line through the widths for [`AT`].
 fn line([low, high]: [usize; 2], k: usize) -> usize {
     let least = low + k.saturating_sub(AT[0]);
-    along([low, high], k).max(least).max(k)
+    let slope = high.saturating_sub(low) as f64 / (AT[1] - AT[0]) as f64;
+    let along = (low as f64 + slope * k.saturating_sub(AT[0]) as f64).ceil() as usize;
+    along.max(least).max(k)
 }
 
-/// The line through the widths for [`AT`].
-fn along([low, high]: [usize; 2], k: usize) -> usize {
-    let slope = high.saturating_sub(low) as f64 / (AT[1] - AT[0]) as f64;
-    (low as f64 + slope * k.saturating_sub(AT[0]) as f64).ceil() as usize
+/// How far a number of neighbours is beyond the first of [`AT`]; the second is at 1.
+fn beyond(k: usize) -> f32 {
+    k.saturating_sub(AT[0]) as f32 / (AT[1] - AT[0]) as f32
 }
 
 /// Measures by trials.
@@ -224,37 +259,57 @@ fn measure_lists(
         };
         trials.par_iter().map(of).collect()
     };
-    let cheapest = |ranks: &[Vec<(usize, usize)>], k: usize| {
+    // What a search needs that hands on so many codes: margins, and how many lists these are.
+    let fitted = |ranks: &[Vec<(usize, usize)>], k: usize, codes: usize, nearest: usize| {
+        let of = |trial: &Trial| {
+            let query = source.codec.query_at(source.isa, source.codes, trial.slot as usize);
+            lists.margins(source.isa, &query, codes, &trial.hidden, nearest)
+        };
+        let margins: Vec<Vec<f32>> = trials.par_iter().map(of).collect();
+        let handed_on = ranks.iter().zip(&margins).flat_map(|(ranks, margins)| {
+            let within = ranks[..k].iter().filter(|rank| rank.1 < codes);
+            within.filter_map(|rank| margins.get(rank.0).copied())
+        });
+        let mut least: Vec<f32> = handed_on.collect();
         let needed = (aim * (trials.len() * k) as f64).ceil() as usize;
-        let mut best: Option<(usize, Reach)> = None;
-        let mut tried = 1_usize;
-        while tried < lists.len() {
-            // Ranks are known within the nearest lists alone.
-            let known = |rank: &&(usize, usize)| rank.0 < tried && rank.1 < usize::MAX;
-            let within = ranks.iter().flat_map(|ranks| &ranks[..k]).filter(known);
-            let mut codes: Vec<usize> = within.map(|rank| rank.1).collect();
-            if needed > 0 && codes.len() >= needed {
-                let last = *codes.select_nth_unstable(needed - 1).1;
-                let reach = Reach { lists: tried, codes: last.saturating_add(1).max(k) };
-                let cost = lists.cost(reach);
-                if best.is_none_or(|best| cost < best.0) {
-                    best = Some((cost, reach));
-                }
-            }
-            tried = (tried + 1).max((tried as f64 * MORE_LISTS) as usize);
-        }
-        best.map(|best| best.1)
+        (0 < needed && needed <= least.len()).then(|| {
+            let margin = *least.select_nth_unstable_by(needed - 1, f32::total_cmp).1;
+            let mut all = margins.concat();
+            all.sort_unstable_by(f32::total_cmp);
+            let mean = all.partition_point(|&other| other <= margin) as f32 / trials.len() as f32;
+            // Below are the lists that every search looks at.
+            let first = all.partition_point(|&margin| margin == f32::NEG_INFINITY);
+            let at = |i: usize| {
+                all.get(((trials.len() << i) - 1).max(first)).map_or(ALL, |margin| margin.clamp(-ALL, ALL))
+            };
+            (mean, codes, std::array::from_fn(at))
+        })
     };
-    let nearest = lists.len().div_ceil(4).max(RANKED_LISTS);
+    let cheapest = |ranks: &[Vec<(usize, usize)>], k: usize, nearest: usize| {
+        let mut places: Vec<usize> = ranks.iter().flat_map(|ranks| &ranks[..k]).map(|rank| rank.1).collect();
+        places.sort_unstable();
+        let codes = NOT_HANDED_ON.map(|share| {
+            let at = ((1. - share * (1. - aim)) * places.len() as f64).ceil() as usize;
+            places[at.clamp(1, places.len()) - 1].saturating_add(1).max(k)
+        });
+        let known = codes.into_iter().filter(|&codes| codes < source.codes.len());
+        let fits = known.filter_map(|codes| fitted(ranks, k, codes, nearest));
+        let cost = |&(mean, codes, _): &(f32, usize, [f32; MARGINS])| {
+            lists.cost(Reach { lists: mean, ..Reach::fixed(0, codes) })
+        };
+        fits.min_by_key(cost).and_then(|(_, codes, _)| fitted(ranks, k, codes, lists.len()))
+    };
+    let nearest = lists.len().div_ceil(4).max(RANKED_LISTS).min(lists.len());
     let known = ranks(nearest);
-    let mut reaches = AT.map(|k| cheapest(&known, k));
-    if reaches.contains(&None) && nearest < lists.len() {
+    let mut fits = AT.map(|k| cheapest(&known, k, nearest));
+    if fits.iter().any(Option::is_none) && nearest < lists.len() {
         let known = ranks(lists.len());
-        reaches = AT.map(|k| cheapest(&known, k));
+        fits = AT.map(|k| cheapest(&known, k, lists.len()));
     }
     for (at, k) in AT.into_iter().enumerate() {
-        let everything = Reach { lists: lists.len(), codes: source.codes.len() };
-        let mut reach = reaches[at].unwrap_or(everything);
+        let everything = (lists.len() as f32, source.codes.len(), [ALL; MARGINS]);
+        let (mut mean, mut codes, margins) = fits[at].unwrap_or(everything);
+        tuning.lists.margins[at] = margins;
         let next = residuals.map_or(Next::Codes(source.codes), Next::Residuals);
         // What was read is compared, however far from the others it seemed.
         let error8 = if residuals.is_some() { f32::INFINITY } else { tuning.error8 };
@@ -268,19 +323,20 @@ fn measure_lists(
             };
             recall(source, search, trials, k, error8)
         };
+        let of = |mean: f32, codes: usize, tuning: &Tuning| Reach { codes, ..tuning.reach_of(k, mean) };
         let mut found = (0., 0.);
         for _ in 0..WIDENINGS {
-            found = measured(reach, usize::MAX);
+            found = measured(of(mean, codes, tuning), usize::MAX);
             if found.0 - CONFIDENCE * found.1 >= target {
                 break;
             }
-            reach = Reach { lists: reach.lists * 9 / 8 + 1, codes: reach.codes * 9 / 8 + 1 };
+            (mean, codes) = (mean * 1.125, codes * 9 / 8 + 1);
         }
         if residuals.is_some() {
             let enough = found.0 - UNREAD * (1. - target);
             let mut reads = k;
-            while reads < reach.codes {
-                found = measured(reach, reads);
+            while reads < codes {
+                found = measured(of(mean, codes, tuning), reads);
                 if found.0 >= enough {
                     break;
                 }
@@ -291,7 +347,7 @@ fn measure_lists(
         if k == AT[0] {
             (tuning.lists.recall, tuning.lists.error) = found;
         }
-        (tuning.lists.lists[at], tuning.lists.codes[at]) = (reach.lists.min(lists.len()), reach.codes);
+        (tuning.lists.lists[at], tuning.lists.codes[at]) = (mean.min(lists.len() as f32), codes);
     }
 }
 
@@ -389,6 +445,45 @@ mod tests {
             }
         }
         vectors
+    }
+
+    #[test]
+    fn a_width_is_about_the_number_of_lists_that_a_search_looks_at() {
+        let mut rng = StdRng::seed_from_u64(5);
+        let mut vectors = recordings(RECORDINGS, &mut rng);
+        // In no order, so that nothing is hidden: widths are those for what the index has.
+        let mut order: Vec<usize> = (0..vectors.nrows()).collect();
+        order.shuffle(&mut rng);
+        vectors = vectors.select(Axis(0), &order);
+        let ids: Vec<TrackId> = (0..vectors.nrows() as i64).map(TrackId).collect();
+        let options = IndexOptions { lists_from: 0, ..IndexOptions::default() };
+        let index = VectorIndex::build(&ids, vectors.view(), &options).unwrap();
+        let lists = index.lists.as_ref().unwrap();
+        let mut before = 0;
+        for width in [8, 16, 40, 100, lists.len()] {
+            let reach = index.tuning.reach_of(10, width as f32);
+            let compared = |slot: usize| {
+                let query = index.codec.stored_at(&index.base.codes, slot);
+                let hidden = slot as u32..slot as u32 + 1;
+                let margins = lists.margins(index.isa, &query, reach.codes, &hidden, lists.len());
+                margins.iter().filter(|&&margin| margin <= reach.margin).count()
+            };
+            let counts: Vec<usize> = (0..vectors.nrows()).step_by(7).map(compared).collect();
+            let mean = counts.iter().sum::<usize>() as f64 / counts.len() as f64;
+            assert!((mean / width as f64 - 1.).abs() < 0.15, "{width}: {mean}");
+            // Not as many for every vector, but for the last.
+            let most = counts.iter().max().unwrap();
+            assert!((*most as f64 > 1.3 * mean) == (width < lists.len()), "{width}: {most}");
+            let params = SearchParams { ef: Some(width), ..SearchParams::default() };
+            let found = index.search_batch(vectors.slice(ndarray::s![..;40, ..]), 10, &params).unwrap();
+            let exact = SearchParams { mode: SearchMode::Exact, ..params };
+            let truth = index.search_batch(vectors.slice(ndarray::s![..;40, ..]), 10, &exact).unwrap();
+            let pairs = found.iter().zip(&truth);
+            let hits: usize = pairs.map(|(a, b)| b.iter().filter(|one| a.contains(one)).count()).sum();
+            assert!(hits >= before, "{width}: {hits} after {before}");
+            before = hits;
+        }
+        assert!(before >= 2990, "{before} of 3000");
     }
 
     #[test]

@@ -68,8 +68,8 @@ impl std::str::FromStr for SearchMode {
 pub struct SearchParams<'a> {
     /// How to search.
     pub mode: SearchMode,
-    /// Width of the search: candidates of the graph, or lists that are looked at; `None`: what the build measured to be
-    /// enough. Higher is slower and more complete.
+    /// Width of the search: candidates of the graph, or lists that are looked at, about so many on average, more for a query
+    /// whose neighbours are harder to tell; `None`: what the build measured to be enough. Higher is slower and more complete.
     pub ef: Option<usize>,
     /// Vectors of the lists that are compared by more than their short codes; `None`: as many as the recall needs that the
     /// index was built for, whatever `ef` is. Some tens do for a recall of 0.95.
@@ -200,7 +200,7 @@ pub struct IndexSummary {
 /// What a search of the lists for ten neighbours looks at, as measured when the index was built.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ListStats {
-    /// Lists.
+    /// Lists, on average.
     pub lists: usize,
     /// Vectors of them that are compared at 8 bits, or by what an index without vectors holds of them.
     pub candidates: usize,

@@ -280,7 +280,7 @@ impl VectorIndex {
         let depth = margin * (wanted * share + 2. * (wanted * (1. - 1. / share)).sqrt() * share);
         let mut reach = self.tuning.reach(depth.ceil() as usize);
         if let Some(width) = params.ef {
-            reach.lists = width;
+            reach = self.tuning.reach_of(depth.ceil() as usize, width as f32);
         }
         if let Some(candidates) = params.candidates {
             reach.codes = (candidates as f64 * share).ceil().max(wanted) as usize;
@@ -288,7 +288,7 @@ impl VectorIndex {
         // Each of the nearest may be there as often.
         reach.codes = reach.codes.max(lists.copies.saturating_mul(k));
         // Widths are measured without a filter: far beyond them nothing is known.
-        let is_sure = !is_filtered || 3 * reach.lists <= lists.len();
+        let is_sure = !is_filtered || 3. * reach.lists <= lists.len() as f32;
         (k > 0 && (params.ef.is_some() || lists.cost(reach) < allowed.count && is_sure)).then_some(reach)
     }
 

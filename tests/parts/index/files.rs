@@ -119,7 +119,7 @@ fn write_fixture() {
         IndexOptions { m: 4, graph_from: 0, lists_from: 0, ef_construction: 40, ..IndexOptions::default() };
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/index");
     std::fs::create_dir_all(&folder).unwrap();
-    let path = folder.join("v7.bin");
+    let path = folder.join("v8.bin");
     let mut index = VectorIndex::build(&ids[..120], vectors.slice(s![..120, ..]), &options).unwrap();
     index.save(&path, &stamp(16)).unwrap();
     for row in 120..130 {
@@ -191,7 +191,7 @@ fn seeds_of_the_fuzz_target_are_indexes_of_today() {
 
 #[test]
 fn an_index_of_the_released_format_opens_and_answers() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/index/v7.bin");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/index/v8.bin");
     let (ids, vectors) = (ids(130), fixed(130, 16));
     let kept: Vec<usize> = (0..130).filter(|row| ![3, 50, 125].contains(row)).collect();
     let left: Vec<TrackId> = kept.iter().map(|&row| ids[row]).collect();

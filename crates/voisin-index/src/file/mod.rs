@@ -42,7 +42,7 @@ use super::{IndexError, IndexStamp};
 pub(crate) use read::load;
 pub(crate) use write::{replace, save};
 
-pub(crate) const VERSION: u32 = 7;
+pub(crate) const VERSION: u32 = 8;
 const MAGIC: &[u8; 8] = b"voisinIX";
 /// Before the header.
 pub(crate) const PREFIX: usize = 56;
@@ -231,7 +231,7 @@ pub(crate) struct BaseParts<'a> {
     pub(crate) stamp: &'a IndexStamp,
     pub(crate) complete: bool,
     pub(crate) options: &'a IndexOptions,
-    pub(crate) tuning: Tuning,
+    pub(crate) tuning: &'a Tuning,
     pub(crate) codec: &'a Codec,
     pub(crate) base: &'a Segment,
     pub(crate) graph: Option<&'a Graph>,

@@ -16,6 +16,7 @@ use crate::residual::Residuals;
 use crate::segment::Segment;
 use voisin_base::track::TrackId;
 use voisin_kernels::buffer::{map_file, read_file};
+use voisin_kernels::dot::ProductRows;
 use voisin_kernels::dot::short::{LANES, block_bytes};
 
 use super::{
@@ -121,6 +122,8 @@ fn parse_lists(
     let block = block_bytes(shape.directions());
     damage.check(are_all_places(once(&centres[..]), block, shape.lists), "centres of lists")?;
     let rows = body[sections.directions.clone()].to_vec();
+    let width = rows.len() / shape.directions();
+    let rows = ProductRows::new(rows, width);
     let directions = Directions { rows, step: shape.step, bits: shape.bits };
     Ok(Lists { directions, centres, copies: shape.copies, starts, blocks, vectors: n })
 }

@@ -80,7 +80,7 @@ pub(crate) fn save(path: &Path, parts: BaseParts<'_>) -> Result<[u8; DIGEST], In
         complete: parts.complete,
         n: parts.base.len(),
         options: *parts.options,
-        tuning: parts.tuning,
+        tuning: *parts.tuning,
         space: parts.codec.space.clone(),
         stride: parts.graph.map_or(0, |graph| graph.stride),
         lists: parts.lists.map_or(ListShape::default(), |lists| ListShape {
@@ -139,7 +139,7 @@ fn write_body<W: Write>(
     }
     body.write(&vec![0; sections.directions.start - sections.scales.end])?;
     if let Some(lists) = parts.lists {
-        body.write(&lists.directions.rows)?;
+        body.write(lists.directions.rows.plane())?;
         body.write(&lists.centres)?;
         body.write(lists.blocks.raw())?;
     }

@@ -1,0 +1,163 @@
+//! Lists in the order of nearness to a query, and when a search of them ends.
+//!
+//! How many lists hold what is nearest differs from query to query. A search compares the nearest lists until it has as many
+//! candidates as it hands on, and then those alone whose own score is not too far below the worst candidate's. It looks again
+//! what that is whenever there are [`GROWTH`] times as many lists behind it. How far is too far is measured.
+
+use voisin_kernels::Isa;
+use voisin_kernels::dot::best::Scored;
+use voisin_kernels::dot::short::NOBODY;
+
+/// Times as many lists are compared before a search looks again how good the worst candidate is.
+const GROWTH: usize = 4;
+/// As few lists as this are sorted at once.
+const FEW: usize = 32;
+
+/// All lists by name with their scores, in no order.
+#[derive(Debug, Default)]
+pub(crate) struct ListScores {
+    pub(crate) lists: Vec<Scored>,
+    spare: Vec<Scored>,
+}
+
+impl ListScores {
+    /// The lists, nearest first: for few of them.
+    pub(crate) fn nearest(&self, isa: Isa) -> impl Iterator<Item = Scored> {
+        let after = move |last: Option<Scored>| isa.best_after(&self.lists, last);
+        std::iter::successors(after(None), move |&last| after(Some(last)))
+    }
+}
+
+/// Where a search of lists has got to.
+#[derive(Debug, Default)]
+pub(crate) struct ListWalk {
+    /// Lists that are left: those before `taken` are not, and those before `sorted` are in order, and nearer than the others.
+    lists: Vec<Scored>,
+    taken: usize,
+    sorted: usize,
+    spare: Vec<Scored>,
+    /// Lists behind it.
+    pub(crate) count: usize,
+    /// Score that others must have.
+    pub(crate) floor: f32,
+    is_over: bool,
+}
+
+impl ListWalk {
+    /// Begins behind `count` lists, the last of which is `last`.
+    ///
+    /// - `most`: lists in all
+    pub(crate) fn begin(
+        &mut self,
+        isa: Isa,
+        all: &mut ListScores,
+        (count, last): (usize, Option<Scored>),
+        floor: f32,
+        most: usize,
+    ) {
+        (self.count, self.floor, self.is_over) = (count, floor, count == 0 || count >= most);
+        (self.taken, self.sorted) = (0, 0);
+        self.lists.clear();
+        if !self.is_over {
+            isa.keep_between(&mut all.lists, last, Scored::new(floor, NOBODY));
+            isa.keep_best(&mut all.lists, (most - count, most - count), &mut all.spare);
+            self.lists.extend_from_slice(&all.lists);
+        }
+    }
+
+    /// Lists that are left.
+    pub(crate) fn left(&self) -> &[Scored] {
+        &self.lists[self.taken..]
+    }
+
+    fn next(&mut self, isa: Isa) -> Option<Scored> {
+        if self.taken == self.sorted {
+            let rest = &mut self.lists[self.sorted..];
+            let some = (self.count * (GROWTH - 1)).max(FEW).min(rest.len());
+            if some < rest.len() {
+                isa.split_best(rest, (some, some), &mut self.spare);
+            }
+            rest[..some].sort_unstable();
+            self.sorted += some;
+        }
+        let next = self.lists.get(self.taken).copied().filter(|next| next.score() >= self.floor)?;
+        self.taken += 1;
+        Some(next)
+    }
+
+    /// Hands on the lists of the next round, of `most` in all, each with the one behind it if that is known; whether another
+    /// round may follow.
+    pub(crate) fn round(
+        &mut self,
+        isa: Isa,
+        most: usize,
+        mut each: impl FnMut(Scored, Option<Scored>),
+    ) -> bool {
+        if self.is_over {
+            return false;
+        }
+        let end = (self.count * GROWTH).min(most);
+        while self.count < end
+            && let Some(list) = self.next(isa)
+        {
+            self.count += 1;
+            each(list, self.lists[..self.sorted].get(self.taken).copied());
+        }
+        self.is_over = self.count < end || end == most;
+        !self.is_over
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{Rng, SeedableRng, rngs::StdRng};
+
+    #[test]
+    fn a_walk_goes_by_nearness_and_ends_where_lists_are_too_far() {
+        let mut rng = StdRng::seed_from_u64(2);
+        for n in [0, 1, 5, 40, 700] {
+            // Few values: many equals.
+            let all: Vec<Scored> =
+                (0..n).map(|name| Scored::new(rng.random_range(-50..50) as f32, name)).collect();
+            let mut sorted = all.clone();
+            sorted.sort_unstable();
+            for isa in Isa::available() {
+                for (first, floor, most) in [
+                    (1, -10., usize::MAX),
+                    (3, f32::NEG_INFINITY, usize::MAX),
+                    (2, 45., 300),
+                    (4, -60., 9),
+                    (1, 99., 5),
+                ] {
+                    let mut scores = ListScores { lists: all.clone(), ..ListScores::default() };
+                    let begun: Vec<Scored> = scores.nearest(isa).take(first).collect();
+                    assert_eq!(begun, sorted[..first.min(sorted.len())]);
+                    let mut walk = ListWalk::default();
+                    walk.begin(isa, &mut scores, (begun.len(), begun.last().copied()), floor, most);
+                    let mut walked = begun.clone();
+                    // Where the search gets better while it goes on.
+                    let mut better = floor;
+                    let mut ends = Vec::new();
+                    while walk.round(isa, most, |list, next| {
+                        assert!(next.is_none_or(|next| next > list));
+                        walked.push(list);
+                    }) {
+                        ends.push(walked.len());
+                        better += 1.;
+                        walk.floor = better;
+                    }
+                    assert_eq!(walk.count, walked.len());
+                    assert_eq!(walked, sorted[..walked.len()], "{isa:?} {n} {first} {floor} {most}");
+                    assert!(ends.windows(2).all(|ends| ends[1] == GROWTH * ends[0]), "{ends:?}");
+                    let far = sorted.get(walked.len()).is_none_or(|next| next.score() < better);
+                    assert!(
+                        walked.len() == most.min(sorted.len()) || far,
+                        "{isa:?} {n} {first} {floor} {most}"
+                    );
+                    assert!(walked[begun.len()..].iter().all(|list| list.score() >= floor));
+                }
+            }
+        }
+    }
+}
