@@ -24,10 +24,6 @@ const SPILL_LISTS: f64 = 1.5;
 /// Nearest vectors of each trial that this is judged by.
 const NEAREST: usize = 10;
 
-/// What is added to a list's score, in root mean squares of its vectors' distances from their mean. Of 0 to 1.5, between 0.25
-/// and 0.5 the fewest vectors had to be compared, of texts, of windows and of made sets.
-const SPREAD: f32 = 0.4;
-
 /// When vectors are in two lists.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Spill {
@@ -85,13 +81,14 @@ impl Grouping {
 
     fn of(source: CodeSource<'_>, directions: &Directions, vectors: &Projections, groups: usize) -> Self {
         let (means, members) = vectors.grouped(source.isa, groups);
+        let spread = spread(directions);
         let centres = means.centre_blocks(|list| {
             let mean = |of: &dyn Fn(usize) -> f32| {
                 let sum: f32 = members[list].iter().map(|&slot| of(slot as usize)).sum();
                 sum / members[list].len().max(1) as f32
             };
             let square = mean(&|slot| vectors.square(slot)) - means.square(list);
-            mean(&|slot| source.codes.meta[slot].offset) + SPREAD * square.max(0.).sqrt()
+            mean(&|slot| source.codes.meta[slot].offset) + spread * square.max(0.).sqrt()
         });
         let members = if source.codec.space.metric == IndexMetric::Euclidean {
             // A search for a vector is not for the lifted one.
@@ -146,10 +143,16 @@ fn nearest(trial: &Trial) -> impl Iterator<Item = u32> {
 fn count(n: usize, directions: &Directions) -> usize {
     let times = match directions.bits {
         8 => 4.,
-        4 => 3.,
+        4 => 2.5,
         _ => 2.,
     };
     ((times * (n as f64).sqrt()) as usize).min(n / LEAST).max(1)
+}
+
+/// What is added to a list's score, in root mean squares of its vectors' distances from their mean: so that the fewest have to
+/// be compared, by trials of made sets, of windows and of texts. Windows are in groups of very different widths.
+fn spread(directions: &Directions) -> f32 {
+    if directions.bits == 4 { 0.6 } else { 0.4 }
 }
 
 /// Where each list stands in the order of nearness to a query.

@@ -38,7 +38,11 @@ const NOT_HANDED_ON: [f64; 5] = [0.08, 0.16, 0.3, 0.5, 0.7];
 /// The sample is to say, with a chance of error of one in twenty, that the target is met: so many standard errors.
 const CONFIDENCE: f64 = 1.645;
 /// So much of what is missing above the target is aimed at to begin with.
-const ABOVE: f64 = 0.4;
+const ABOVE: f64 = 0.55;
+/// Where fewer of the sample's neighbours than this may be missed, it says little of others: what it needs is not enough.
+const FEW_MISSES: f64 = 4.;
+/// So much more then.
+const UNKNOWN: f32 = 1.4;
 /// Widenings of a reach that is found too small.
 const WIDENINGS: usize = 12;
 /// Recall that may be lost by reading fewer vectors than are handed on, of what is missing at the target.
@@ -240,6 +244,61 @@ pub(crate) fn measure(
     tuning
 }
 
+/// Of each of a trial's nearest, how many lists are nearer, and how many codes.
+type Ranks = Vec<(usize, usize)>;
+
+/// What trials need of lists where so many codes are handed on.
+#[derive(Clone, Copy)]
+struct ListFit {
+    codes: usize,
+    /// On average.
+    lists: f32,
+    /// As in [`ListTuning`].
+    margins: [f32; MARGINS],
+}
+
+impl ListFit {
+    /// `None` if a share of the `k` nearest is not to be found like this.
+    ///
+    /// - `nearest`: lists at most
+    fn of(
+        source: CodeSource<'_>,
+        lists: &Lists,
+        (trials, ranks): (&[Trial], &[Ranks]),
+        k: usize,
+        (codes, nearest): (usize, usize),
+        share: f64,
+    ) -> Option<Self> {
+        let of = |trial: &Trial| {
+            let query = source.codec.query_at(source.isa, source.codes, trial.slot as usize);
+            lists.margins(source.isa, &query, codes, &trial.hidden, nearest)
+        };
+        if codes >= source.codes.len() {
+            return None;
+        }
+        let margins: Vec<Vec<f32>> = trials.par_iter().map(of).collect();
+        let handed_on = ranks.iter().zip(&margins).flat_map(|(ranks, margins)| {
+            let within = ranks[..k].iter().filter(|rank| rank.1 < codes);
+            within.filter_map(|rank| margins.get(rank.0).copied())
+        });
+        let mut least: Vec<f32> = handed_on.collect();
+        let needed = (share * (trials.len() * k) as f64).ceil() as usize;
+        if needed == 0 || needed > least.len() {
+            return None;
+        }
+        let margin = *least.select_nth_unstable_by(needed - 1, f32::total_cmp).1;
+        let mut all = margins.concat();
+        all.sort_unstable_by(f32::total_cmp);
+        let mean = all.partition_point(|&other| other <= margin) as f32 / trials.len() as f32;
+        // Below are the lists that every search looks at.
+        let first = all.partition_point(|&margin| margin == f32::NEG_INFINITY);
+        let at = |i: usize| {
+            all.get(((trials.len() << i) - 1).max(first)).map_or(ALL, |margin| margin.clamp(-ALL, ALL))
+        };
+        Some(Self { codes, lists: mean, margins: std::array::from_fn(at) })
+    }
+}
+
 /// Finds the cheapest reach that meets the target: by the ranks of the true neighbours' lists and codes, and then by
 /// searching.
 fn measure_lists(
@@ -252,52 +311,26 @@ fn measure_lists(
 ) {
     let lists_of = lists.lists_of(source.codes.len());
     let aim = target + ABOVE * (1. - target);
-    let ranks = |nearest: usize| -> Vec<Vec<(usize, usize)>> {
+    let ranks = |nearest: usize| -> Vec<Ranks> {
         let of = |trial: &Trial| {
             let query = source.codec.query_at(source.isa, source.codes, trial.slot as usize);
             lists.ranks(source.isa, &query, &trial.hidden, &trial.nearest[..AT[1]], &lists_of, nearest)
         };
         trials.par_iter().map(of).collect()
     };
-    // What a search needs that hands on so many codes: margins, and how many lists these are.
-    let fitted = |ranks: &[Vec<(usize, usize)>], k: usize, codes: usize, nearest: usize| {
-        let of = |trial: &Trial| {
-            let query = source.codec.query_at(source.isa, source.codes, trial.slot as usize);
-            lists.margins(source.isa, &query, codes, &trial.hidden, nearest)
-        };
-        let margins: Vec<Vec<f32>> = trials.par_iter().map(of).collect();
-        let handed_on = ranks.iter().zip(&margins).flat_map(|(ranks, margins)| {
-            let within = ranks[..k].iter().filter(|rank| rank.1 < codes);
-            within.filter_map(|rank| margins.get(rank.0).copied())
-        });
-        let mut least: Vec<f32> = handed_on.collect();
-        let needed = (aim * (trials.len() * k) as f64).ceil() as usize;
-        (0 < needed && needed <= least.len()).then(|| {
-            let margin = *least.select_nth_unstable_by(needed - 1, f32::total_cmp).1;
-            let mut all = margins.concat();
-            all.sort_unstable_by(f32::total_cmp);
-            let mean = all.partition_point(|&other| other <= margin) as f32 / trials.len() as f32;
-            // Below are the lists that every search looks at.
-            let first = all.partition_point(|&margin| margin == f32::NEG_INFINITY);
-            let at = |i: usize| {
-                all.get(((trials.len() << i) - 1).max(first)).map_or(ALL, |margin| margin.clamp(-ALL, ALL))
-            };
-            (mean, codes, std::array::from_fn(at))
-        })
-    };
-    let cheapest = |ranks: &[Vec<(usize, usize)>], k: usize, nearest: usize| {
+    let cheapest = |ranks: &[Ranks], k: usize, nearest: usize| {
         let mut places: Vec<usize> = ranks.iter().flat_map(|ranks| &ranks[..k]).map(|rank| rank.1).collect();
         places.sort_unstable();
         let codes = NOT_HANDED_ON.map(|share| {
             let at = ((1. - share * (1. - aim)) * places.len() as f64).ceil() as usize;
             places[at.clamp(1, places.len()) - 1].saturating_add(1).max(k)
         });
-        let known = codes.into_iter().filter(|&codes| codes < source.codes.len());
-        let fits = known.filter_map(|codes| fitted(ranks, k, codes, nearest));
-        let cost = |&(mean, codes, _): &(f32, usize, [f32; MARGINS])| {
-            lists.cost(Reach { lists: mean, ..Reach::fixed(0, codes) })
+        let fit = |codes: usize, nearest: usize| {
+            ListFit::of(source, lists, (trials, ranks), k, (codes, nearest), aim)
         };
-        fits.min_by_key(cost).and_then(|(_, codes, _)| fitted(ranks, k, codes, lists.len()))
+        let fits = codes.into_iter().filter_map(|codes| fit(codes, nearest));
+        let cost = |fit: &ListFit| lists.cost(Reach { lists: fit.lists, ..Reach::fixed(0, fit.codes) });
+        fits.min_by_key(cost).and_then(|best| fit(best.codes, lists.len()))
     };
     let nearest = lists.len().div_ceil(4).max(RANKED_LISTS).min(lists.len());
     let known = ranks(nearest);
@@ -307,9 +340,14 @@ fn measure_lists(
         fits = AT.map(|k| cheapest(&known, k, lists.len()));
     }
     for (at, k) in AT.into_iter().enumerate() {
-        let everything = (lists.len() as f32, source.codes.len(), [ALL; MARGINS]);
-        let (mut mean, mut codes, margins) = fits[at].unwrap_or(everything);
-        tuning.lists.margins[at] = margins;
+        let everything =
+            ListFit { lists: lists.len() as f32, codes: source.codes.len(), margins: [ALL; MARGINS] };
+        let fit = fits[at].unwrap_or(everything);
+        let (mut mean, mut codes) = (fit.lists, fit.codes);
+        if (1. - aim) * ((trials.len() * k) as f64) < FEW_MISSES {
+            (mean, codes) = (mean * UNKNOWN, (codes as f32 * UNKNOWN) as usize);
+        }
+        tuning.lists.margins[at] = fit.margins;
         let next = residuals.map_or(Next::Codes(source.codes), Next::Residuals);
         // What was read is compared, however far from the others it seemed.
         let error8 = if residuals.is_some() { f32::INFINITY } else { tuning.error8 };
