@@ -38,7 +38,7 @@ const NOT_HANDED_ON: [f64; 5] = [0.08, 0.16, 0.3, 0.5, 0.7];
 /// The sample is to say, with a chance of error of one in twenty, that the target is met: so many standard errors.
 const CONFIDENCE: f64 = 1.645;
 /// So much of what is missing above the target is aimed at to begin with.
-const ABOVE: f64 = 0.55;
+const ABOVE: f64 = 0.4;
 /// Where fewer of the sample's neighbours than this may be missed, it says little of others: what it needs is not enough.
 const FEW_MISSES: f64 = 4.;
 /// So much more then.
