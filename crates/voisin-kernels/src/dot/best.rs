@@ -101,7 +101,7 @@ impl Isa {
                 // SAFETY: an `Isa` is only made for what the processor has.
                 return unsafe { avx512::best_to_front::<ALL>(found, (least, most), spare) };
             }
-            portable::best_to_front(found, least)
+            portable::best_to_front(found, least, spare)
         })
     }
 
@@ -141,7 +141,7 @@ mod portable {
         all.iter().map(from).fold(u64::MAX, u64::min)
     }
 
-    pub(super) fn best_to_front(found: &mut [Scored], least: usize) -> (usize, Scored) {
+    pub(super) fn best_to_front(found: &mut [Scored], least: usize, _: &mut Vec<Scored>) -> (usize, Scored) {
         (least, *found.select_nth_unstable(least - 1).1)
     }
 }

@@ -6,6 +6,7 @@ use crate::Isa;
 use crate::isa::Set;
 
 /// Rows of a block.
+#[cfg(target_arch = "x86_64")]
 const ROWS: usize = 16;
 
 /// A matrix of bytes, biased by 128, that queries are multiplied by.
@@ -70,19 +71,20 @@ impl Isa {
         self,
         rows: &ProductRows,
         queries: [&QueryCode; N],
-        mut out: [&mut Vec<i32>; N],
+        out: [&mut Vec<i32>; N],
     ) {
         assert!(queries.iter().all(|query| query.hi.len() == rows.width), "{} components", rows.width);
         #[cfg(target_arch = "x86_64")]
         if let Set::Avx512 { integers: true, .. } = self.set()
             && rows.len().is_multiple_of(4 * ROWS)
         {
-            for out in &mut out {
+            let out = out.map(|out| {
                 out.clear();
                 out.resize(rows.len(), 0);
-            }
+                &mut out[..]
+            });
             // SAFETY: an `Isa` is only made for what the processor has; this one has VNNI too.
-            return unsafe { avx512::products(rows, queries, out.each_mut().map(|out| &mut out[..])) };
+            return unsafe { avx512::products(rows, queries, out) };
         }
         for (query, out) in queries.into_iter().zip(out) {
             self.dot8_list(&rows.plane, &rows.names, query, out);
