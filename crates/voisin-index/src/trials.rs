@@ -13,6 +13,8 @@ use voisin_base::random::hash;
 const SAMPLE: usize = 400;
 /// Slots beside a trial that are hidden with it: as many as there are from one trial to the next, but within these.
 const BESIDE: [usize; 2] = [64, 512];
+/// Times as many are hidden with every other trial.
+const WIDE: usize = 8;
 /// True neighbours that are looked at.
 const DEPTH: usize = 100;
 
@@ -25,8 +27,8 @@ pub(crate) struct Trial {
 }
 
 /// A vector of each n-th part, hidden from the searches for it with those beside it: as if these were not in the index. What
-/// was added together is alike, windows of a recording above all, and nearer than anything is to music that is not there.
-/// None of few.
+/// was added together is alike, windows of a recording above all, and those of recordings of one album, and nearer than
+/// anything is to music that is not there: more of it is hidden with every other trial. None of few.
 pub(crate) fn trials(source: CodeSource<'_>, base: &Segment) -> Vec<Trial> {
     if base.len() < 10 * DEPTH {
         return Vec::new();
@@ -34,21 +36,22 @@ pub(crate) fn trials(source: CodeSource<'_>, base: &Segment) -> Vec<Trial> {
     let step = base.len().div_ceil(SAMPLE);
     // Not every n-th: what is there may come round as regularly.
     let any = |start: usize| start + (hash(start as u64) % step.min(base.len() - start) as u64) as usize;
-    let slots: Vec<usize> = (0..base.len()).step_by(step).map(any).collect();
-    let together = slots.len().div_ceil(rayon::current_num_threads());
     let beside = step.clamp(BESIDE[0], BESIDE[1]) / 2;
-    slots.par_chunks(together).flat_map_iter(|slots| trials_of(source, base, slots, beside)).collect()
+    let slots = (0..base.len()).step_by(step).map(any).zip([beside, WIDE * beside].into_iter().cycle());
+    let slots: Vec<(usize, usize)> = slots.collect();
+    let together = slots.len().div_ceil(rayon::current_num_threads());
+    slots.par_chunks(together).flat_map_iter(|slots| trials_of(source, base, slots)).collect()
 }
 
 /// The trials of some slots, for which the vectors are read once.
 ///
-/// - `beside`: of the slots before each that are hidden, and of those behind it
-fn trials_of(source: CodeSource<'_>, base: &Segment, slots: &[usize], beside: usize) -> Vec<Trial> {
-    let query = |&slot: &usize| source.codec.query_at(source.isa, source.codes, slot);
+/// - `slots`: each with the number of slots before it that are hidden, and of those behind it
+fn trials_of(source: CodeSource<'_>, base: &Segment, slots: &[(usize, usize)]) -> Vec<Trial> {
+    let query = |&(slot, _): &(usize, usize)| source.codec.query_at(source.isa, source.codes, slot);
     let queries: Vec<PreparedQuery> = slots.iter().map(query).collect();
-    let mut tops = vec![Top::new(DEPTH + 2 * beside + 1); slots.len()];
+    let mut tops: Vec<Top> = slots.iter().map(|(_, beside)| Top::new(DEPTH + 2 * beside + 1)).collect();
     base.exact(source.isa, source.codec, &queries, &base.live, &mut tops);
-    let trial = |(&slot, top): (&usize, Top)| {
+    let trial = |(&(slot, beside), top): (&(usize, usize), Top)| {
         let hidden = slot.saturating_sub(beside) as u32..(slot + beside + 1).min(base.len()) as u32;
         let found = top.into_sorted().into_iter();
         let nearest = found.filter_map(|found| base.ids.binary_search(&found.track).ok());
