@@ -1,9 +1,9 @@
 //! What an index without vectors costs: bytes, recall, speed, and what a question reads from a cold disk.
 //!
-//! `cargo run --release -p voisin-index --example bytes -- DIR [all | 4 | 2 | 1 | 0]...`
+//! `cargo run --release -p voisin-index --example bytes -- DIR RECALL [all | 4 | 2 | 1 | 0]...`
 //!
 //! DIR holds base.npy, queries.npy and truth.npy (float32 unit vectors; exact neighbours by dot product, int32). For each
-//! number of bits an index is built at the default settings and saved in DIR. Printed: its bytes a vector, seconds of
+//! number of bits an index is built for a target recall and saved in DIR. Printed: its bytes a vector, seconds of
 //! building; recall and microseconds of processor time of a query (one thread, the best of three rounds, vectors in
 //! memory); what a search looks at; and, with index and vectors put out of the system's cache before each of forty
 //! questions (`dd iflag=nocache`; Linux), medians of the kilobytes that opening and the question read from the disk, and of
@@ -61,8 +61,9 @@ fn read_from(
     width: usize,
 ) -> Result<impl Fn(&[TrackId], &mut [f32]) -> std::io::Result<()> + use<>, Failure> {
     let map = map_file(&File::open(path)?)?;
+    // Before anything is read of it, lest the system reads on.
+    let_go(&map, &(0..map.len()));
     let header = 10 + usize::from(u16::from_le_bytes([map[8], map[9]]));
-    let_go(&map, &(header..map.len()));
     Ok(move |tracks: &[TrackId], vectors: &mut [f32]| {
         let place = |track: &TrackId| header + track.0 as usize * width * 4;
         tracks.iter().for_each(|track| ask_for(&map, &(place(track)..place(track) + width * 4)));
@@ -82,7 +83,9 @@ fn median(mut numbers: Vec<f64>) -> f64 {
 
 fn main() -> Result<(), Failure> {
     let mut arguments = std::env::args().skip(1);
-    let folder = PathBuf::from(arguments.next().ok_or("expected a folder, and numbers of bits")?);
+    let folder =
+        PathBuf::from(arguments.next().ok_or("expected a folder, a target recall, and numbers of bits")?);
+    let target_recall = arguments.next().ok_or("expected a target recall")?.parse()?;
     let vectors = folder.join("base.npy");
     let base = Arc::new(rows(&vectors, f32::from_le_bytes)?);
     let queries = rows(&folder.join("queries.npy"), f32::from_le_bytes)?;
@@ -91,7 +94,8 @@ fn main() -> Result<(), Failure> {
     let params = SearchParams::default();
     for bits in arguments {
         let start = Instant::now();
-        let options = IndexOptions { residual_bits: bits.parse().ok(), ..IndexOptions::default() };
+        let options =
+            IndexOptions { residual_bits: bits.parse().ok(), target_recall, ..IndexOptions::default() };
         let index = VectorIndex::build(&ids, base.view(), &options)?;
         let seconds = start.elapsed().as_secs_f64();
         let file = folder.join(format!("bits-{bits}.bin"));

@@ -37,22 +37,21 @@ pub(crate) struct CheckedFile {
 }
 
 impl CheckedFile {
-    /// - `rows`: where the rows of vectors begin that stay in memory, and where those do that need not
-    pub(crate) fn new(path: PathBuf, map: Mmap, body: usize, table: Range<usize>, rows: [usize; 2]) -> Self {
+    /// - `on_demand`: from here on the body need not stay in memory once it was checked
+    pub(crate) fn new(path: PathBuf, map: Mmap, body: usize, table: Range<usize>, on_demand: usize) -> Self {
         let words = table.len().div_ceil(64 * DIGEST);
-        let file = Self {
+        // Whatever is read is asked for: the system is to read nothing around it.
+        let_go(&map, &(0..map.len()));
+        Self {
             path,
             map,
             body,
             table,
-            on_demand: rows[1],
+            on_demand,
             sound: std::iter::repeat_with(AtomicU64::default).take(words).collect(),
             is_whole: AtomicBool::new(false),
             damage: OnceLock::new(),
-        };
-        // Single rows are read, here and there.
-        file.release(rows[0]..file.bytes().len());
-        file
+        }
     }
 
     /// The body, checked or not.
@@ -91,31 +90,39 @@ impl CheckedFile {
 
     /// Asks for those pieces of a part that were not checked yet.
     pub(crate) fn expect(&self, part: Range<usize>) {
-        for piece in part.start / PIECE..part.end.div_ceil(PIECE) {
-            if self.sound[piece / 64].load(Relaxed) & 1 << (piece % 64) == 0 {
-                let from = self.body + piece * PIECE;
-                ask_for(&self.map, &(from..self.map.len().min(from + PIECE)));
-            }
-        }
+        (part.start / PIECE..part.end.div_ceil(PIECE))
+            .filter(|&piece| !self.is_sound(piece))
+            .for_each(|piece| self.ask_for_piece(piece));
+    }
+
+    fn ask_for_piece(&self, piece: usize) {
+        let from = self.body + piece * PIECE;
+        ask_for(&self.map, &(from..self.map.len().min(from + PIECE)));
+    }
+
+    fn is_sound(&self, piece: usize) -> bool {
+        self.sound[piece / 64].load(Relaxed) & 1 << (piece % 64) != 0
     }
 
     /// Whether a part is as its digests say; what is not is kept in mind.
     #[inline]
     pub(crate) fn check(&self, part: Range<usize>) -> bool {
-        self.is_whole() || (part.start / PIECE..part.end.div_ceil(PIECE)).all(|piece| self.check_piece(piece))
+        let is_sound = |piece| {
+            self.is_sound(piece) || {
+                self.ask_for_piece(piece);
+                self.check_piece(piece)
+            }
+        };
+        self.is_whole() || (part.start / PIECE..part.end.div_ceil(PIECE)).all(is_sound)
     }
 
     fn check_piece(&self, piece: usize) -> bool {
-        let (word, bit) = (&self.sound[piece / 64], 1 << (piece % 64));
-        if word.load(Relaxed) & bit != 0 {
-            return true;
-        }
         let body = self.bytes();
         let bytes = &body[piece * PIECE..body.len().min((piece + 1) * PIECE)];
         let is_sound =
             blake3::hash(bytes).as_bytes() == &self.map[self.table.clone()][piece * DIGEST..][..DIGEST];
         if is_sound {
-            word.fetch_or(bit, Relaxed);
+            self.sound[piece / 64].fetch_or(1 << (piece % 64), Relaxed);
         } else {
             self.set_damaged("checksum");
         }
@@ -129,7 +136,7 @@ impl CheckedFile {
             let end = pieces.end.min(first + TOGETHER);
             let (from, to) = (first * PIECE, self.bytes().len().min(end * PIECE));
             fetch(&self.map, &(self.body + from..self.body + to));
-            let are_sound = (first..end).all(|piece| self.check_piece(piece));
+            let are_sound = (first..end).all(|piece| self.is_sound(piece) || self.check_piece(piece));
             if from >= self.on_demand {
                 self.release(from..to);
             }

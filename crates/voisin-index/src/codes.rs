@@ -417,12 +417,17 @@ impl Codes {
         }
     }
 
+    /// Where the bytes of a vector are in both planes.
+    fn row(&self, slot: usize) -> Range<usize> {
+        slot * self.width..(slot + 1) * self.width
+    }
+
     pub(crate) fn hi_row(&self, slot: usize) -> &[u8] {
-        self.hi.part(slot * self.width..(slot + 1) * self.width)
+        self.hi.part(self.row(slot))
     }
 
     pub(crate) fn lo_row(&self, slot: usize) -> &[u8] {
-        self.lo.part(slot * self.width..(slot + 1) * self.width)
+        self.lo.part(self.row(slot))
     }
 
     /// The vectors in `slots` with their similarities at 8 bits, into `out`.
@@ -436,6 +441,7 @@ impl Codes {
         out: &mut Vec<Scored>,
     ) {
         if self.hi.unchecked().is_some() {
+            self.hi.expect(slots.iter().map(|&slot| self.row(slot as usize)));
             slots.iter().for_each(|&slot| _ = self.hi_row(slot as usize));
         }
         slots.iter().for_each(|&slot| Isa::prefetch(&self.meta, slot as usize));
@@ -466,13 +472,16 @@ impl Codes {
     /// Puts similarities at 16 bits in the place of others.
     pub(crate) fn similarities16(&self, isa: Isa, query: &PreparedQuery, some: &mut [Scored]) {
         if self.hi.unchecked().is_some() {
+            [&self.hi, &self.lo]
+                .into_iter()
+                .for_each(|plane| plane.expect(some.iter().map(|one| self.row(one.name() as usize))));
             some.iter()
                 .for_each(|one| _ = (self.hi_row(one.name() as usize), self.lo_row(one.name() as usize)));
         }
         let (hi, lo) = (self.hi.raw(), self.lo.raw());
         for one in some {
             let slot = one.name() as usize;
-            let row = slot * self.width..(slot + 1) * self.width;
+            let row = self.row(slot);
             let similarity = self.similarity_in((&hi[row.clone()], &lo[row]), isa, query, slot);
             *one = Scored::new(similarity, one.name());
         }

@@ -356,7 +356,7 @@ fn a_kill_while_saving_leaves_the_old_index_or_the_new() {
     }
 }
 
-/// A search keeps the codes in memory; the second half of the vectors is read as it is needed.
+/// Opening keeps the codes in memory; the second half of the vectors is read as it is needed.
 #[cfg(target_os = "linux")]
 #[test]
 fn opening_keeps_less_than_700_bytes_a_vector_in_memory() {
@@ -370,15 +370,21 @@ fn opening_keeps_less_than_700_bytes_a_vector_in_memory() {
     let found = index.search(&query, 10, &SearchParams::default()).unwrap();
     drop(index);
     let opened = VectorIndex::load(&path, &stamp(dimension)).unwrap();
-    assert_eq!(opened.search(&query, 10, &SearchParams::default()).unwrap(), found);
-    // The mapping's line in smaps, then its figures.
+    // The lines of the file's mappings in smaps, each with its figures behind it.
     let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
-    let from = maps.lines().skip_while(|line| !line.ends_with(path.to_str().unwrap()));
-    let rss = from.skip(1).find_map(|line| line.strip_prefix("Rss:")).unwrap();
-    let mapped = 1024 * rss.trim().trim_end_matches(" kB").parse::<usize>().unwrap();
+    let mut is_of_file = false;
+    let mut mapped = 0;
+    for line in maps.lines() {
+        if let Some(rss) = line.strip_prefix("Rss:").filter(|_| is_of_file) {
+            mapped += 1024 * rss.trim().trim_end_matches(" kB").parse::<usize>().unwrap();
+            is_of_file = false;
+        }
+        is_of_file |= line.ends_with(path.to_str().unwrap());
+    }
+    assert_eq!(opened.search(&query, 10, &SearchParams::default()).unwrap(), found);
     let stats = opened.stats();
     let (file, summary) = (std::fs::metadata(&path).unwrap().len(), VectorIndex::summary(&path).unwrap());
-    assert!(mapped <= 660 * n, "{} bytes a vector of the file", mapped / n);
+    assert!((500 * n..=660 * n).contains(&mapped), "{} bytes a vector of the file", mapped / n);
     assert!(stats.resident <= 700 * n && summary.resident <= 700 * n as u64, "{stats:?} {summary:?}");
     assert!(summary.bytes == file && file <= 1250 * n as u64, "{file}");
 }

@@ -40,11 +40,7 @@ pub(crate) fn load(path: &Path) -> Result<BaseFile, IndexError> {
     damage.check(map.len() - body_start == sections.end(), "another length than its header says")?;
     let table = PREFIX + header_len..PREFIX + header_len + sections.end().div_ceil(PIECE) * DIGEST;
     damage.check(table.end <= body_start, "cut in its table of checksums")?;
-    // Of an index without vectors, lists are read here and there, too.
-    let holds_none = header.residual_bits().is_some();
-    let here_and_there = if holds_none { sections.blocks.start } else { sections.hi.start };
-    let rows = [here_and_there, sections.lo.start];
-    let file = Arc::new(CheckedFile::new(path.to_owned(), map, body_start, table, rows));
+    let file = Arc::new(CheckedFile::new(path.to_owned(), map, body_start, table, sections.lo.start));
     // What is copied; the rest as it is read.
     let read_now = 0..sections.blocks.start;
     file.check_long(read_now.clone());
