@@ -80,20 +80,124 @@ COLUMNS(columns_16, uint4)
 FINISH(finish_f32, float)
 FINISH(finish_bf16, bf16)
 
-// The largest number of each group of a row: group i holds the columns i, i + groups, i + 2 · groups ...
-template <typename T>
-__device__ void maxima(const T *x, T *out, uint columns, uint groups, uint width) {
-    uint group = blockIdx.x * blockDim.x + threadIdx.x;
-    if (group >= groups) return;
-    const T *from = x + (size_t)blockIdx.y * columns + group;
-    T largest = from[0];
-    for (uint i = 1; i < width; i++) {
-        T value = from[(size_t)i * groups];
-        if (number(value) > number(largest)) largest = value;
-    }
-    out[(size_t)blockIdx.y * groups + group] = largest;
+// The nearest vectors of a question: those with the largest products in half precision, ranked by their products in float.
+// A block answers one question. Products of unit vectors are from -1 to 1, and are told apart in steps of 1/2048.
+#define LEVELS 4096
+#define THREADS 1024
+#define KEPT 2048  // at most, of those that are ranked
+
+__device__ inline uint level(half product) {
+    return (uint)fminf(fmaxf(rintf(number(product) * 2048.f) + 2047.f, 0.f), LEVELS - 1.f);
 }
 
-extern "C" __global__ void maxima_f16(const half *x, half *out, uint columns, uint groups, uint width) {
-    maxima(x, out, columns, groups, width);
+__device__ inline float product(float a, float b) { return a * b; }
+__device__ inline float product(float4 a, float4 b) { return a.x * b.x + a.y * b.y + a.z * b.z + a.w * b.w; }
+
+// A lane's part of the product of two vectors; T holds one number or four.
+template <typename T>
+__device__ float part(const float *a, const float *b, uint dimension, uint lane) {
+    const T *x = (const T *)a, *y = (const T *)b;
+    float sum = 0;
+#pragma unroll 4
+    for (uint i = lane; i < dimension * sizeof(float) / sizeof(T); i += 32) sum += product(x[i], y[i]);
+    return sum;
+}
+
+// The sum of a number of each thread and of all threads before it.
+__device__ uint running_sum(uint mine, uint *totals) {
+    uint lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    for (uint step = 1; step < 32; step *= 2) {
+        uint other = __shfl_up_sync(~0u, mine, step);
+        if (lane >= step) mine += other;
+    }
+    if (lane == 31) totals[warp] = mine;
+    __syncthreads();
+    for (uint i = 0; i < warp; i++) mine += totals[i];
+    return mine;
+}
+
+// Hands on the columns of a row, n of them, each with the level of its product.
+template <typename F>
+__device__ inline void each_column(const half *row, uint n, F each) {
+    for (uint at = 8 * threadIdx.x; at < n; at += 8 * THREADS) {
+        uint4 packed = *(const uint4 *)(row + at);
+        const half *eight = (const half *)&packed;
+#pragma unroll
+        for (uint i = 0; i < 8; i++)
+            if (at + i < n) each(at + i, level(eight[i]));
+    }
+}
+
+// products: [questions][stride], the first n of a row count, stride is a multiple of 8. out: [questions][k][2], the columns
+// and the bits of the products in float. 1 <= k <= wanted <= KEPT / 2, wanted <= n.
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
+    nearest(const half *products, const float *vectors, const float *questions, uint *out, uint stride, uint n, uint dimension,
+            uint wanted, uint k) {
+    __shared__ uint counts[LEVELS], ids[KEPT], totals[THREADS / 32], edge, above, found;
+    float *scores = (float *)counts;  // which are not looked at any more then
+    uint thread = threadIdx.x, lane = thread % 32, warp = thread / 32;
+    const half *row = products + (size_t)blockIdx.x * stride;
+
+    // How many products there are of each level, and so the lowest that is looked at.
+    for (uint i = thread; i < LEVELS; i += THREADS) counts[i] = 0;
+    if (thread == 0) found = 0;
+    __syncthreads();
+    each_column(row, n, [&](uint, uint level) { atomicAdd(counts + level, 1); });
+    __syncthreads();
+    const uint run = LEVELS / THREADS;
+    uint highest = LEVELS - 1 - run * thread, mine = 0;
+    for (uint i = 0; i < run; i++) mine += counts[highest - i];
+    uint sum = running_sum(mine, totals) - mine;
+    if (sum < wanted && sum + mine >= wanted) {
+        uint at = highest;
+        while (sum + counts[at] < wanted) sum += counts[at--];
+        edge = at;
+        above = sum;
+    }
+    __syncthreads();
+
+    // Their columns.
+    each_column(row, n, [&](uint column, uint level) {
+        if (level < edge) return;
+        uint place = atomicAdd(&found, 1);
+        if (place < KEPT) ids[place] = column;
+    });
+    __syncthreads();
+    uint kept = min(found, KEPT);
+    if (found > KEPT && warp == 0) {
+        // More than are kept: of the lowest level the first columns, whatever order the threads ran in.
+        uint room = KEPT - above, to = 0;
+        for (uint start = 0; start < n; start += 32) {
+            uint at = start + lane, here = at < n ? level(row[at]) : 0, before = (1u << lane) - 1;
+            uint ties = __ballot_sync(~0u, at < n && here == edge);
+            bool keep = at < n && (here > edge || (here == edge && __popc(ties & before) < room));
+            uint keeping = __ballot_sync(~0u, keep);
+            if (keep) ids[to + __popc(keeping & before)] = at;
+            to += __popc(keeping);
+            room -= min(room, __popc(ties));
+        }
+    }
+    __syncthreads();
+
+    // Their products in float; one that is no number is the least.
+    const float *question = questions + (size_t)blockIdx.x * dimension;
+    for (uint i = warp; i < kept; i += THREADS / 32) {
+        const float *vector = vectors + (size_t)ids[i] * dimension;
+        float sum = dimension % 4 ? part<float>(vector, question, dimension, lane) : part<float4>(vector, question, dimension, lane);
+        for (uint step = 16; step; step /= 2) sum += __shfl_xor_sync(~0u, sum, step);
+        if (lane == 0) scores[i] = sum == sum ? sum : -__int_as_float(0x7f800000);
+    }
+    __syncthreads();
+
+    // A place is how many are better.
+    for (uint i = thread; i < kept; i += THREADS) {
+        float score = scores[i];
+        uint id = ids[i], place = 0;
+        for (uint j = 0; j < kept && place < k; j++) place += scores[j] > score || (scores[j] == score && ids[j] < id);
+        if (place < k) {
+            uint *to = out + 2 * ((size_t)blockIdx.x * k + place);
+            to[0] = id;
+            to[1] = __float_as_uint(score);
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code, reason = "kernels are launched")]
 
+use std::ops::Range;
 use std::sync::OnceLock;
 
 use candle_core::backend::BackendStorage;
@@ -164,39 +165,56 @@ fn finish_of<T: CudaDType + DeviceRepr>(
     Ok((T::wrap_cuda_slice(out, device), shape))
 }
 
-/// The largest of each group of each row: of columns `i`, `i + groups`, `i + 2 · groups` …, as `[rows, groups]`.
+/// The best `k` of each question, `[questions, k, 2]` of u32: rows of the vectors, and the bits of products in f32.
 ///
-/// - `layout`: of f16, `[rows, columns]`
-/// - `groups`, `width`: with at most `columns` columns together
-pub(super) fn maxima(
-    storage: &CudaStorage,
-    layout: &Layout,
-    groups: usize,
-    width: usize,
+/// - `numbers`: products of f16, vectors and questions of f32, with the parts that they lie in
+/// - `sizes`: numbers of questions, of columns of the products (a multiple of 8), of vectors (no more), and the dimension
+/// - `wanted`: how many at least are ranked, from `k` to the number of vectors and 1024
+pub(super) fn nearest(
+    [(products, products_at), (vectors, vectors_at), (questions, questions_at)]: [(&CudaStorage, Range<usize>);
+        3],
+    [batch, stride, n, dimension]: [usize; 4],
+    wanted: usize,
+    k: usize,
 ) -> Result<(CudaStorage, Shape)> {
-    let (rows, columns) = layout.shape().dims2()?;
-    let device = storage.device().clone();
-    let Some((from, to)) = layout.contiguous_offsets() else { bail!("maxima: expected contiguous rows") };
-    if groups == 0 || width == 0 || groups * width > columns {
-        bail!("maxima: {groups} groups of {width} in {columns} columns")
+    /// As the kernel says.
+    const THREADS: u32 = 1024;
+    const WANTED: usize = 1024;
+    let device = products.device().clone();
+    if !stride.is_multiple_of(8) || !products_at.start.is_multiple_of(8) {
+        bail!("nearest: rows of {stride} from {}, expected multiples of 8", products_at.start)
     }
-    let x = storage.as_cuda_slice::<f16>()?.slice(from..to);
-    let blocks = fits("maxima", groups)?.div_ceil(THREADS);
-    let sizes = [fits("maxima", columns)?, groups as u32, width as u32];
-    if rows > 65_535 {
-        bail!("maxima: {rows} rows at once, expected at most 65535")
+    if n > stride || k == 0 || k > wanted || wanted > n.min(WANTED) {
+        bail!("nearest: {k} of {wanted} of {n} of {stride}, expected up to {WANTED} of {n}")
     }
-    let function = device.get_or_load_custom_func("maxima_f16", MODULE, kernels()?)?;
+    if [products_at.len(), vectors_at.len(), questions_at.len()]
+        != [batch * stride, n * dimension, batch * dimension]
+    {
+        bail!("nearest: {batch} questions, {n} vectors of {dimension}: found other numbers of them")
+    }
+    let starts = [vectors_at.start, questions_at.start];
+    if dimension.is_multiple_of(4) && starts.iter().any(|start| !start.is_multiple_of(4)) {
+        bail!("nearest: vectors and questions from {starts:?}, expected multiples of 4")
+    }
+    let sizes = [fits("nearest", stride)?, n as u32, fits("nearest", dimension)?, wanted as u32, k as u32];
+    let products = products.as_cuda_slice::<f16>()?.slice(products_at);
+    let vectors = vectors.as_cuda_slice::<f32>()?.slice(vectors_at);
+    let questions = questions.as_cuda_slice::<f32>()?.slice(questions_at);
+    let function = device.get_or_load_custom_func("nearest", MODULE, kernels()?)?;
     // SAFETY: the kernel writes each of these numbers.
-    let mut out = unsafe { device.alloc::<f16>(rows * groups)? };
-    let config =
-        LaunchConfig { grid_dim: (blocks, rows as u32, 1), block_dim: (THREADS, 1, 1), shared_mem_bytes: 0 };
+    let mut out = unsafe { device.alloc::<u32>(batch * k * 2)? };
+    let config = LaunchConfig {
+        grid_dim: (fits("nearest", batch)?, 1, 1),
+        block_dim: (THREADS, 1, 1),
+        shared_mem_bytes: 0,
+    };
     let mut builder = function.builder();
-    builder.arg(&x).arg(&mut out);
+    builder.arg(&products).arg(&vectors).arg(&questions).arg(&mut out);
     for size in &sizes {
         builder.arg(size);
     }
-    // SAFETY: the arguments are the kernel's; a thread reads columns of its own group, and writes its own number.
+    // SAFETY: the arguments are the kernel's, with the lengths that were checked; a block reads its own question and products
+    // and vectors below `n`, and writes its own `k` places, each once.
     unsafe { builder.launch(config) }.w()?;
-    Ok((f16::wrap_cuda_slice(out, device), (rows, groups).into()))
+    Ok((u32::wrap_cuda_slice(out, device), (batch, k, 2).into()))
 }

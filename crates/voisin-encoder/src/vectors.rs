@@ -1,19 +1,23 @@
 //! Brute force on a device: all of a batch's products with all vectors at once, as a GPU does best.
 
-use candle_core::{CpuStorage, CustomOp1, DType, Layout, Shape, Tensor};
+use std::cmp::Reverse;
+
+use candle_core::{CpuStorage, CustomOp3, DType, Layout, Shape, Tensor, bail};
 use half::f16;
 use ndarray::{Array2, ArrayView2};
 
 use super::{Device, EncoderError};
 
-/// Columns that are sorted at once; Candle's kernel holds them in 32 KB of a GPU's shared memory.
-const SORTED: usize = 8192;
 /// Questions that are compared at once at most.
 const BATCH: usize = 1024;
-/// Rows that go to the device at once.
-const UPLOAD: usize = 1 << 16;
+/// Rows that go to the device, or answers that come back, at once.
+const TRANSFER: usize = 1 << 14;
 /// Bytes that the products of a batch may take where the device does not tell its memory.
 const PRODUCTS: u64 = 1 << 28;
+/// Vectors are made up to a multiple of so many, as the kernel reads products and matrices are multiplied fastest.
+const TOGETHER: usize = 8;
+/// Steps from a product of 0 to one of 1 that products in f16 are told apart by.
+const STEPS: f32 = 2048.0;
 
 /// Unit vectors on a device, in f16 to be compared and in f32 to be ranked.
 ///
@@ -21,11 +25,12 @@ const PRODUCTS: u64 = 1 << 28;
 #[derive(Debug)]
 pub struct VectorsOnDevice {
     device: Device,
+    /// With zeros up to a multiple of [`TOGETHER`] rows.
     short: Tensor,
     long: Tensor,
 }
 
-/// The nearest of each question, the best first.
+/// The nearest of each question, the best first; of equal ones the one with the lower row first.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NearestOnDevice {
     /// `[questions, k]`, rows of the vectors.
@@ -35,20 +40,23 @@ pub struct NearestOnDevice {
 }
 
 impl VectorsOnDevice {
+    /// The most neighbours that are found of a question.
+    pub const MOST: usize = 496;
+
     /// - `vectors`: `[n, dimension]`, unit rows, at least one
     pub fn new(vectors: ArrayView2<'_, f32>, device: &Device) -> Result<Self, EncoderError> {
         let (mut short, mut long) = (Vec::new(), Vec::new());
-        let mut start = 0;
-        while start < vectors.nrows() {
-            let end = (start + UPLOAD).min(vectors.nrows());
-            let rows = upload(vectors.slice(ndarray::s![start..end, ..]), device)?;
+        for rows in vectors.axis_chunks_iter(ndarray::Axis(0), TRANSFER) {
+            let rows = upload(rows, device)?;
             short.push(rows.to_dtype(DType::F16)?);
             long.push(rows);
-            start = end;
         }
-        let joined =
-            |parts: &[Tensor]| if let [one] = parts { Ok(one.clone()) } else { Tensor::cat(parts, 0) };
-        Ok(Self { device: device.clone(), short: joined(&short)?, long: joined(&long)? })
+        let (n, dimension) = vectors.dim();
+        let missing = n.next_multiple_of(TOGETHER) - n;
+        if missing > 0 {
+            short.push(Tensor::zeros((missing, dimension), DType::F16, device.candle())?);
+        }
+        Ok(Self { device: device.clone(), short: Tensor::cat(&short, 0)?, long: Tensor::cat(&long, 0)? })
     }
 
     /// The `k` vectors with the largest products with each question.
@@ -56,39 +64,50 @@ impl VectorsOnDevice {
     /// Twice as many and 32 are chosen by products in f16 (off by at most 0.0005) and ranked by products in f32.
     ///
     /// - `questions`: `[q, dimension]`, unit rows
-    /// - `k`: from 1 to the number of vectors
+    /// - `k`: from 1 to the number of vectors and to [`MOST`](Self::MOST)
     pub fn nearest(&self, questions: ArrayView2<'_, f32>, k: usize) -> Result<NearestOnDevice, EncoderError> {
-        let n = self.short.dim(0)?;
-        let chosen = (2 * k + 32).min(n);
+        let parts = questions.axis_chunks_iter(ndarray::Axis(0), TRANSFER);
+        self.nearest_of(parts.map(|rows| upload(rows, &self.device)), k)
+    }
+
+    /// The `k` vectors with the largest products with each of the vectors, which is one of them itself:
+    /// [`nearest`](Self::nearest) without a way to the device.
+    pub fn neighbours(&self, k: usize) -> Result<NearestOnDevice, EncoderError> {
+        let n = self.long.dim(0)?;
+        let starts = (0..n).step_by(TRANSFER);
+        self.nearest_of(starts.map(|start| self.long.narrow(0, start, TRANSFER.min(n - start))), k)
+    }
+
+    fn nearest_of(
+        &self,
+        parts: impl Iterator<Item = candle_core::Result<Tensor>>,
+        k: usize,
+    ) -> Result<NearestOnDevice, EncoderError> {
+        let n = self.long.dim(0)?;
+        let find = NearestOp { wanted: (2 * k + 32).min(n), k };
         let room = self.device.memory().map_or(PRODUCTS, |free| free / 4);
         let batch = ((room / (2 * n as u64)) as usize).clamp(1, BATCH);
-        let (mut rows, mut similarities) = (Vec::new(), Vec::new());
-        let mut start = 0;
-        while start < questions.nrows() {
-            let end = (start + batch).min(questions.nrows());
-            let long = upload(questions.slice(ndarray::s![start..end, ..]), &self.device)?;
-            let products = long.to_dtype(DType::F16)?.matmul(&self.short.t()?)?;
-            let found = largest(&products, chosen)?;
-            let (ids, scores) = self.ranked(&long, &found, k)?;
-            rows.extend(ids.flatten_all()?.to_vec1::<u32>()?);
-            similarities.extend(scores.flatten_all()?.to_vec1::<f32>()?);
-            start = end;
+        let mut pairs = Vec::new();
+        for part in parts {
+            let part = part?;
+            let count = part.dim(0)?;
+            let mut found = Vec::new();
+            for start in (0..count).step_by(batch) {
+                let questions = part.narrow(0, start, batch.min(count - start))?;
+                let products = questions.to_dtype(DType::F16)?.matmul(&self.short.t()?)?;
+                found.push(products.apply_op3_no_bwd(&self.long, &questions, &find)?);
+            }
+            pairs.extend(Tensor::cat(&found, 0)?.flatten_all()?.to_vec1::<u32>()?);
         }
-        let shape = (questions.nrows(), k);
-        let shaped = "each batch gives k for each question";
+        let (pairs, _) = pairs.as_chunks::<2>();
+        let shape = (pairs.len() / k, k);
+        let shaped = "each question has k";
+        let rows = pairs.iter().map(|pair| pair[0]).collect();
+        let similarities = pairs.iter().map(|pair| f32::from_bits(pair[1])).collect();
         Ok(NearestOnDevice {
             rows: Array2::from_shape_vec(shape, rows).expect(shaped),
             similarities: Array2::from_shape_vec(shape, similarities).expect(shaped),
         })
-    }
-
-    /// The best `k` of what was found, by products in f32.
-    fn ranked(&self, questions: &Tensor, found: &Tensor, k: usize) -> candle_core::Result<(Tensor, Tensor)> {
-        let (batch, chosen) = found.dims2()?;
-        let vectors = self.long.index_select(&found.flatten_all()?, 0)?.reshape((batch, chosen, ()))?;
-        let products = vectors.matmul(&questions.unsqueeze(2)?)?.squeeze(2)?;
-        let best = products.arg_sort_last_dim(false)?.narrow(1, 0, k)?.contiguous()?;
-        Ok((found.gather(&best, 1)?, products.gather(&best, 1)?))
     }
 }
 
@@ -97,66 +116,97 @@ fn upload(rows: ArrayView2<'_, f32>, device: &Device) -> candle_core::Result<Ten
     Tensor::from_slice(rows.as_slice().unwrap_or_default(), rows.dim(), device.candle())
 }
 
-/// Columns of the `k` largest numbers of each row, in no order.
-///
-/// They are in no more than `k` groups of columns, and these are among the `k` groups with the largest maxima.
-fn largest(numbers: &Tensor, k: usize) -> candle_core::Result<Tensor> {
-    let (rows, columns) = numbers.dims2()?;
-    if columns <= SORTED {
-        return numbers.arg_sort_last_dim(false)?.narrow(1, 0, k)?.contiguous();
-    }
-    // As many groups as columns in the groups that are left.
-    let width = ((columns / k) as f64).sqrt().max(2.0).log2().round().exp2() as usize;
-    let groups = columns / width;
-    let whole = groups * width;
-    let best = largest(&numbers.apply_op1_no_bwd(&Maxima { groups, width })?, k.min(groups))?;
-    let kept = best.dim(1)?;
-    let device = numbers.device();
-    let steps: Vec<u32> = (0..width).map(|at| (at * groups) as u32).collect();
-    let steps = Tensor::from_vec(steps, (1, 1, width), device)?;
-    let mut left = best.unsqueeze(2)?.broadcast_add(&steps)?.reshape((rows, kept * width))?;
-    if whole < columns {
-        // Fewer columns than a group has are in none: they are looked at in any case.
-        let over = Tensor::arange(whole as u32, columns as u32, device)?.unsqueeze(0)?;
-        left = Tensor::cat(&[left, over.broadcast_as((rows, columns - whole))?.contiguous()?], 1)?;
-    }
-    let among = largest(&numbers.gather(&left, 1)?, k)?;
-    left.gather(&among, 1)
+/// Of products with vectors, `[questions, vectors and zeros]` of f16, those vectors, `[n, dimension]`, and the questions,
+/// `[questions, dimension]`: each question's `k` best of the `wanted` with the largest products, and of all equal to the
+/// least of these, ranked in f32. `[questions, k, 2]` of u32: rows, and the products' bits.
+struct NearestOp {
+    /// At least `k`, at most twice [`VectorsOnDevice::MOST`] and 32, and the number of vectors.
+    wanted: usize,
+    k: usize,
 }
 
-/// The largest of each group of columns of f16: group `i` holds columns `i`, `i + groups`, `i + 2 · groups` …
-struct Maxima {
-    groups: usize,
-    width: usize,
-}
-
-impl CustomOp1 for Maxima {
-    fn name(&self) -> &'static str {
-        "maxima"
-    }
-
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
-        let (rows, columns) = layout.shape().dims2()?;
-        let Some((from, to)) = layout.contiguous_offsets() else {
-            candle_core::bail!("maxima: expected contiguous rows")
-        };
-        let numbers = &storage.as_slice::<f16>()?[from..to];
-        let mut out = vec![f16::NEG_INFINITY; rows * self.groups];
-        for (row, out) in numbers.chunks(columns).zip(out.chunks_mut(self.groups)) {
-            for part in row[..self.groups * self.width].chunks(self.groups) {
-                out.iter_mut().zip(part).for_each(|(most, x)| *most = most.max(*x));
-            }
+impl NearestOp {
+    /// Questions, columns of the products, vectors and dimension.
+    fn sizes(
+        &self,
+        products: &Layout,
+        vectors: &Layout,
+        questions: &Layout,
+    ) -> candle_core::Result<[usize; 4]> {
+        let ((batch, stride), (n, dimension)) = (products.shape().dims2()?, vectors.shape().dims2()?);
+        if questions.shape().dims2()? != (batch, dimension) || n > stride {
+            bail!("nearest: products of {products:?}, vectors of {vectors:?}, questions of {questions:?}")
         }
-        Ok((CpuStorage::F16(out), (rows, self.groups).into()))
+        let most = VectorsOnDevice::MOST;
+        if self.k == 0 || self.k > most || self.k > self.wanted || self.wanted > n {
+            bail!("{} nearest of {n} vectors: expected from 1 to {}", self.k, most.min(n))
+        }
+        Ok([batch, stride, n, dimension])
+    }
+}
+
+/// A part of a tensor's numbers that lie one after another.
+fn contiguous(layout: &Layout) -> candle_core::Result<std::ops::Range<usize>> {
+    match layout.contiguous_offsets() {
+        Some((from, to)) => Ok(from..to),
+        None => bail!("nearest: expected contiguous rows"),
+    }
+}
+
+impl CustomOp3 for NearestOp {
+    fn name(&self) -> &'static str {
+        "nearest"
+    }
+
+    fn cpu_fwd(
+        &self,
+        products: &CpuStorage,
+        products_layout: &Layout,
+        vectors: &CpuStorage,
+        vectors_layout: &Layout,
+        questions: &CpuStorage,
+        questions_layout: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        let [batch, stride, n, dimension] = self.sizes(products_layout, vectors_layout, questions_layout)?;
+        let products = &products.as_slice::<f16>()?[contiguous(products_layout)?];
+        let vectors = &vectors.as_slice::<f32>()?[contiguous(vectors_layout)?];
+        let questions = &questions.as_slice::<f32>()?[contiguous(questions_layout)?];
+        let mut out = Vec::with_capacity(2 * batch * self.k);
+        for (row, question) in products.chunks(stride).zip(questions.chunks(dimension)) {
+            let level = |column: u32| (f32::from(row[column as usize]) * STEPS).round_ties_even() as i32;
+            let mut columns: Vec<u32> = (0..n as u32).collect();
+            columns.select_nth_unstable_by_key(self.wanted - 1, |&column| Reverse(level(column)));
+            let edge = level(columns[self.wanted - 1]);
+            let mut ranked: Vec<(u32, f32)> = (0..n as u32)
+                .filter(|&column| level(column) >= edge)
+                .map(|column| {
+                    let vector = &vectors[column as usize * dimension..][..dimension];
+                    (column, vector.iter().zip(question).map(|(a, b)| a * b).sum::<f32>())
+                })
+                .collect();
+            ranked.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+            out.extend(ranked[..self.k].iter().flat_map(|&(column, product)| [column, product.to_bits()]));
+        }
+        Ok((CpuStorage::U32(out), (batch, self.k, 2).into()))
     }
 
     #[cfg(feature = "cuda")]
     fn cuda_fwd(
         &self,
-        storage: &candle_core::CudaStorage,
-        layout: &Layout,
+        products: &candle_core::CudaStorage,
+        products_layout: &Layout,
+        vectors: &candle_core::CudaStorage,
+        vectors_layout: &Layout,
+        questions: &candle_core::CudaStorage,
+        questions_layout: &Layout,
     ) -> candle_core::Result<(candle_core::CudaStorage, Shape)> {
-        super::launch::maxima(storage, layout, self.groups, self.width)
+        let sizes = self.sizes(products_layout, vectors_layout, questions_layout)?;
+        let numbers = [
+            (products, contiguous(products_layout)?),
+            (vectors, contiguous(vectors_layout)?),
+            (questions, contiguous(questions_layout)?),
+        ];
+        super::launch::nearest(numbers, sizes, self.wanted, self.k)
     }
 }
 
@@ -174,25 +224,6 @@ mod tests {
             row /= length;
         }
         rows
-    }
-
-    #[test]
-    fn the_largest_are_found_through_any_number_of_levels() {
-        let device = candle_core::Device::Cpu;
-        // Sorted at once, one level with and without columns left over, two levels, more groups than columns are wanted.
-        for (columns, k) in [(100, 100), (8192, 5), (8193, 40), (20_000, 3), (700_001, 12), (9000, 4000)] {
-            let mut random = Random::stream(columns as u64, 1);
-            let numbers: Vec<f16> = (0..2 * columns).map(|_| f16::from_f64(random.normal())).collect();
-            let tensor = Tensor::from_slice(&numbers, (2, columns), &device).unwrap();
-            let found = largest(&tensor, k).unwrap().to_vec2::<u32>().unwrap();
-            for (row, found) in numbers.chunks(columns).zip(found) {
-                let mut found: Vec<f16> = found.iter().map(|&at| row[at as usize]).collect();
-                let mut sorted = row.to_vec();
-                found.sort_by(|a, b| b.total_cmp(a));
-                sorted.sort_by(|a, b| b.total_cmp(a));
-                assert_eq!(found, sorted[..k], "{columns} columns, {k}");
-            }
-        }
     }
 
     #[test]
@@ -216,5 +247,47 @@ mod tests {
         assert_eq!(few.nearest(questions.view(), 3).unwrap().rows.dim(), (5, 3));
         let one = VectorsOnDevice::new(vectors.slice(ndarray::s![..1, ..]), &device).unwrap();
         assert_eq!(one.nearest(questions.view(), 1).unwrap().rows, Array2::<u32>::zeros((5, 1)));
+    }
+
+    #[test]
+    fn neighbours_are_the_nearest_of_the_vectors_and_of_equal_ones_the_first() {
+        let device = DeviceChoice::Cpu.resolve().unwrap();
+        let mut vectors = unit_rows(1203, 17, 3);
+        let first = vectors.row(0).to_owned();
+        // More of them than are wanted.
+        (0..200).for_each(|row| vectors.row_mut(3 * row).assign(&first));
+        let on_device = VectorsOnDevice::new(vectors.view(), &device).unwrap();
+        let found = on_device.neighbours(9).unwrap();
+        assert_eq!(found, on_device.nearest(vectors.view(), 9).unwrap());
+        for row in [0, 3, 300, 597] {
+            assert_eq!(found.rows.row(row).to_vec(), (0..9).map(|copy| 3 * copy).collect::<Vec<u32>>());
+        }
+        for row in [1, 700, 1202] {
+            assert_eq!(found.rows[[row, 0]], row as u32);
+            assert!(found.similarities.row(row).iter().is_sorted_by(|a, b| a >= b));
+        }
+    }
+
+    #[test]
+    fn as_many_as_there_are_can_be_asked_for_up_to_a_bound() {
+        let device = DeviceChoice::Cpu.resolve().unwrap();
+        let nearest = |n, k| {
+            let vectors = unit_rows(n, 8, 4);
+            VectorsOnDevice::new(vectors.view(), &device).unwrap().nearest(vectors.view(), k)
+        };
+        for (n, k) in [(1, 1), (7, 7), (600, VectorsOnDevice::MOST)] {
+            let found = nearest(n, k).unwrap();
+            assert_eq!(found.rows.dim(), (n, k));
+            for row in found.rows.outer_iter() {
+                assert_eq!(row.iter().collect::<std::collections::BTreeSet<_>>().len(), k);
+            }
+        }
+        for (n, k) in [(5, 0), (5, 6), (600, VectorsOnDevice::MOST + 1)] {
+            let error = nearest(n, k).unwrap_err().to_string();
+            assert!(
+                error.contains(&format!("expected from 1 to {}", VectorsOnDevice::MOST.min(n))),
+                "{error}"
+            );
+        }
     }
 }

@@ -304,7 +304,7 @@ impl Engine {
 fn graph_on(device: &Device, vectors: ArrayView2<'_, f32>, k: usize) -> Result<KnnGraph, EncoderError> {
     let on_device = VectorsOnDevice::new(vectors, device)?;
     // One more, because each row is among its own nearest.
-    let nearest = on_device.nearest(vectors, (k + 1).min(vectors.nrows()))?;
+    let nearest = on_device.neighbours((k + 1).min(vectors.nrows()))?;
     let mut graph = KnnGraph {
         k,
         neighbours: Array2::zeros((vectors.nrows(), k)),
