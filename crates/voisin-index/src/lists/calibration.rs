@@ -1,0 +1,71 @@
+//! How far a search of lists has to go, as trials at the build find it.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use voisin_kernels::Isa;
+
+use super::{BUFFERS, ListBuffers, Lists, Reach};
+use crate::codes::PreparedQuery;
+use crate::grouping::places;
+
+impl Lists {
+    /// Of each of `slots`, how many lists are nearer than its own, and how many vectors of the nearest
+    /// `lists` have a better score, each counted as often as it is there; `hidden` are left out.
+    pub(crate) fn ranks(
+        &self,
+        isa: Isa,
+        query: &PreparedQuery,
+        hidden: &Range<u32>,
+        slots: &[u32],
+        lists_of: &[Vec<u32>],
+        lists: usize,
+    ) -> Vec<(usize, usize)> {
+        let along = self.along(isa, query);
+        let place = places(isa, &self.centres, &along);
+        let mut seen = Vec::new();
+        for list in (0..self.len()).filter(|&list| place[list] < lists) {
+            isa.near(self.list(list as u32), self.short(&along), f32::NEG_INFINITY, &mut seen);
+        }
+        seen.retain(|one| !hidden.contains(&one.name()));
+        seen.sort_unstable();
+        // Of two places of a vector the first counts.
+        let rank: HashMap<u32, usize> =
+            seen.iter().enumerate().rev().map(|(rank, one)| (one.name(), rank)).collect();
+        let of = |slot: &u32| {
+            let nearest = lists_of.iter().map(|lists_of| place[lists_of[*slot as usize] as usize]).min();
+            (nearest.unwrap_or(self.len()), rank.get(slot).copied().unwrap_or(usize::MAX))
+        };
+        slots.iter().map(of).collect()
+    }
+
+    /// The least margin with which a search comes to each of the nearest `lists` lists, nearest first, where
+    /// so many codes are handed on; `hidden` are left out.
+    pub(crate) fn margins(
+        &self,
+        isa: Isa,
+        query: &PreparedQuery,
+        codes: usize,
+        hidden: &Range<u32>,
+        lists: usize,
+    ) -> Vec<f32> {
+        BUFFERS.with_borrow_mut(|buffers| {
+            let along = self.along(isa, query);
+            let ListBuffers { pool, scores: [scores, ..], walk, .. } = buffers;
+            self.score(isa, [(scores, &along)]);
+            pool.clear(codes);
+            let everything = Reach::fixed(lists, codes);
+            self.begin(isa, scores, self.short(&along), (pool, walk), everything, hidden);
+            let mut margins = vec![f32::NEG_INFINITY; walk.count];
+            let mut worst = pool.worst(isa);
+            while walk.round(isa, lists, |list, _| {
+                let least = margins.last().copied().unwrap_or(f32::NEG_INFINITY);
+                margins.push(least.max(worst - list.score()));
+                self.compare(isa, list, self.short(&along), pool, hidden);
+            }) {
+                worst = pool.worst(isa);
+            }
+            margins
+        })
+    }
+}
