@@ -109,7 +109,8 @@ pub struct IndexOptions {
     /// Recall@10 against the exact search that the default width of a search is chosen for. 0 to 1.
     ///
     /// Measured with vectors of the index that are hidden from the search, with up to 256 before and behind them in the order
-    /// of ids, or eight times as many: what is added together may be alike, and what is asked may be like none of it. 0.995 leaves room above 0.99.
+    /// of ids, or eight times as many: what is added together may be alike, and what is asked may be like none of it. 0.995
+    /// leaves room above 0.99.
     pub target_recall: f64,
     /// How a graph is built.
     pub builder: GraphBuilder,
