@@ -1,6 +1,6 @@
-//! The laws of ARCHITECTURE.md, read from its own tables and held against the sources: which module may import which,
-//! where each dependency is at home, that no files inside a module import each other in a circle, and that a type's name
-//! is its own. Unit tests may import what they like.
+//! The laws of ARCHITECTURE.md and of dependencies.toml, held against the sources: which module may import which, where
+//! each dependency is at home, that no files inside a module import each other in a circle, and that a type's name is its
+//! own. Unit tests may import what they like.
 
 mod door;
 mod sources;
@@ -123,14 +123,9 @@ fn every_type_has_a_name_of_its_own() {
 
 #[test]
 fn dependencies_stay_at_home() {
-    let mut homes: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for row in table(&["crate", "at home in"]) {
-        for dependency in quoted(&row[0]) {
-            homes.insert(dependency.replace('-', "_"), quoted(&row[1]).into_iter().collect());
-        }
-    }
+    let homes = homes();
     let known: BTreeSet<String> = homes.keys().cloned().collect();
-    assert_eq!(known, dependencies(), "the table's dependencies and those of Cargo.toml");
+    assert_eq!(known, dependencies(), "dependencies.toml, and the Cargo.toml of all packages");
     let mut broken = BTreeSet::new();
     let mut used: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     let sources = sources();
@@ -145,7 +140,7 @@ fn dependencies_stay_at_home() {
     }
     assert!(
         broken.is_empty(),
-        "against the table in ARCHITECTURE.md:\n{}",
+        "against dependencies.toml:\n{}",
         Vec::from_iter(broken).join("\n")
     );
     for (dependency, modules) in &homes {
@@ -158,7 +153,7 @@ fn dependencies_stay_at_home() {
             .collect();
         assert!(
             idle.is_empty(),
-            "{dependency} is not used in {idle:?}: the table says that it is at home there"
+            "{dependency} is not used in {idle:?}, where dependencies.toml allows it"
         );
     }
 }

@@ -304,6 +304,14 @@ pub(crate) fn table(columns: &[&str]) -> Vec<Vec<String>> {
         .collect()
 }
 
+/// The modules in which each dependency may be used, as dependencies.toml lists them.
+pub(crate) fn homes() -> BTreeMap<String, BTreeSet<String>> {
+    let path = root().join("tests/architecture/dependencies.toml");
+    let text = std::fs::read_to_string(path).expect("dependencies.toml");
+    let homes: BTreeMap<String, BTreeSet<String>> = toml::from_str(&text).expect("lists of modules");
+    homes.into_iter().map(|(name, modules)| (name.replace('-', "_"), modules)).collect()
+}
+
 /// The words between backticks.
 pub(crate) fn quoted(cell: &str) -> Vec<String> {
     cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
