@@ -4,7 +4,7 @@
 //! [`render`]. What several verbs need has a file of its own here; no verb lends to another.
 //!
 //! Not for: anything that another program could want. Whatever computes belongs to the engine or below it, and the JSON
-//! to `answers`.
+//! that the server answers with, too, to `answers`.
 
 mod add_files;
 mod args;

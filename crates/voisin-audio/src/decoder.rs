@@ -1,4 +1,4 @@
-//! Packets to mono samples: Symphonia's decoders and opus-decoder behind one face.
+//! Packets to mono samples: Symphonia's decoders and opus-pure behind one interface.
 
 use ebur128::Channel;
 use symphonia::core::audio::conv::IntoSample;

@@ -30,7 +30,7 @@ pub struct Scratch {
 
 /// Computes mel spectrograms; shared between threads, each with its own [`Scratch`].
 ///
-/// The transform is done in `f64`: see `ARCHITECTURE.md`. Results do not depend on the CPU's vector instructions
+/// The transform is done in `f64`: see this crate's README. Results do not depend on the CPU's vector instructions
 /// beyond the last bits.
 #[derive(Clone)]
 pub struct MelFrontEnd {

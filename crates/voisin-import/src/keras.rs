@@ -131,8 +131,8 @@ fn check_bands(layer: &Layer) -> Result<(), ImportError> {
     }
 }
 
-/// Puts layers in the network's order: by its own names if they have them, else by the number at the end of theirs if
-/// all differ, else as they are.
+/// Puts layers in the network's order where all of them have its names, else leaves them in the file's order. Two layers
+/// of one name are an error.
 fn sort(layers: &mut [Layer], name: fn(usize) -> String) -> Result<(), ImportError> {
     let place = |layer: &Layer| (0..LAYERS).position(|i| layer.name == name(i));
     let places: Vec<Option<usize>> = layers.iter().map(place).collect();

@@ -104,9 +104,9 @@ use voisin_base::track::ContentKind;
 /// Name of the database inside a library's folder.
 pub const DATABASE: &str = "voisin.db";
 
-/// Setting that names the kind of content ids, as `store::insert_audio` reads it.
-/// Setting: whom tracks count as by. The queries of tracks read it, too.
+/// Setting: whether tracks count as by their artist or by their composer. The queries of tracks read it, too.
 const PERSON: &str = "person";
+/// Setting: the kind of content ids, as `store::insert_audio` reads it.
 const IDENTITY: &str = "identity";
 
 type Result<T, E = LibraryError> = std::result::Result<T, E>;
