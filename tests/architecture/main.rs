@@ -138,11 +138,7 @@ fn dependencies_stay_at_home() {
             }
         }
     }
-    assert!(
-        broken.is_empty(),
-        "against dependencies.toml:\n{}",
-        Vec::from_iter(broken).join("\n")
-    );
+    assert!(broken.is_empty(), "against dependencies.toml:\n{}", Vec::from_iter(broken).join("\n"));
     for (dependency, modules) in &homes {
         let idle: Vec<&String> = modules
             .iter()
@@ -151,10 +147,7 @@ fn dependencies_stay_at_home() {
                 !used.get(dependency.as_str()).is_some_and(|used| used.contains(module.as_str()))
             })
             .collect();
-        assert!(
-            idle.is_empty(),
-            "{dependency} is not used in {idle:?}, where dependencies.toml allows it"
-        );
+        assert!(idle.is_empty(), "{dependency} is not used in {idle:?}, where dependencies.toml allows it");
     }
 }
 
