@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The figures of models on 200 labelled tracks in BENCHMARKS.md: scripts/model_figures.sh [--robustness] MODEL...
+# The figures of models on 200 labelled tracks in research/voisin-3.md: scripts/model_figures.sh [--robustness] MODEL...
 #
 # Ten nearest by other artists, probes by artist-grouped folds, four classes and then pop and rock as one; a window every
 # second. With --robustness also degraded copies of every track (a quarter of an hour; ffmpeg and lame on the path).
