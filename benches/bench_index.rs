@@ -1,4 +1,4 @@
-//! The index at the end of a pipe, for `scripts/bench_index.py`: reads one command a line from standard input and
+//! The index at the end of a pipe, for `research/speed/bench_index.py`: reads one command a line from standard input and
 //! answers each with one line of JSON. Vectors come from `base.npy` and `queries.npy` (float32, unit rows).
 //!
 //! ```text

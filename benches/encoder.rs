@@ -3,7 +3,7 @@
 //! `cargo bench --bench encoder` prints a table. `--weights FILE.safetensors` (torchopenl3's names)
 //! replaces the seeded random weights, `--threads N` sets the threads (default 2), `--train` times a
 //! training step too, `--precision bf16` rounds the products' factors. `--serve` reads commands from standard input, for interleaved runs by
-//! `scripts/bench_encoder.py`: `time BATCH REPEATS` prints the median seconds of a batch,
+//! `research/speed/bench_encoder.py`: `time BATCH REPEATS` prints the median seconds of a batch,
 //! `embed FILE N` prints the embeddings of N windows of raw f32 in FILE.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program")]

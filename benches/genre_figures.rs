@@ -1,6 +1,6 @@
 #![allow(clippy::print_stdout, missing_docs, reason = "an example that prints")]
 #![allow(clippy::unwrap_used, reason = "shared with the tests")]
-//! The figures of the genre engine in BENCHMARKS.md; `scripts/genre_figures.sh` runs it:
+//! The figures of the genre engine in BENCHMARKS.md; `research/quality/genre_figures.sh` runs it:
 //! `genre_figures training|test-part|speed`.
 
 #[path = "../tests/parts/genre/cross_validation.rs"]

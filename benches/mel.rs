@@ -1,6 +1,6 @@
 //! Windows a second of the mel front ends, one thread.
 //!
-//! `cargo bench --bench mel` prints them; `scripts/bench_mel.py` starts this with `--serve` and compares it with
+//! `cargo bench --bench mel` prints them; `research/speed/bench_mel.py` starts this with `--serve` and compares it with
 //! librosa, taking turns: it writes `NAME COUNT` a line, and reads back the seconds that COUNT windows took.
 #![allow(clippy::print_stdout, missing_docs)]
 

@@ -32,7 +32,7 @@ def number(cell):
 def rows():
     """{what: ((voisin, words), (bliss-audio, words))}"""
     found = {}
-    table = (ROOT / "BENCHMARKS.md").read_text(encoding="utf-8").partition("<!-- scripts/head_table.py: end -->")[0]
+    table = (ROOT / "BENCHMARKS.md").read_text(encoding="utf-8").partition("<!-- research/speed/head_table.py: end -->")[0]
     for line in table.splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if len(cells) == 4 and cells[2].startswith("bliss-audio"):

@@ -10,7 +10,7 @@ Written are, below OUT:
     genre_lists/         its split: train, valid and test, a path on each line
     challenge/           train.csv (titre,id_genre) and train/, test.csv and test/, sample_submission.csv, truth.csv
 
-Styles are eight. With --grooves they are folders of clips that scripts/make_grooves.py rendered (the first eight that have
+Styles are eight. With --grooves they are folders of clips that research/music/make_grooves.py rendered (the first eight that have
 enough); without, they are synthesised here: plain tones, chords and noises, for tests alone. Clips become MP3 where lame or
 ffmpeg is there; else they are WAV under the same names, and it is said. The same seed gives the same data.
 """
@@ -185,7 +185,7 @@ def challenge(out, clips, artists, per_artist):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=pathlib.Path)
-    parser.add_argument("--grooves", type=pathlib.Path, help="what scripts/make_grooves.py wrote")
+    parser.add_argument("--grooves", type=pathlib.Path, help="what research/music/make_grooves.py wrote")
     parser.add_argument("--seconds", type=float, default=4.0, help="length of a clip")
     parser.add_argument("--artists", type=int, default=5, help="artists of a style")
     parser.add_argument("--tracks", type=int, default=3, help="tracks of an artist")

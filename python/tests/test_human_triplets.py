@@ -1,4 +1,4 @@
-"""scripts/human_triplets.py on made threes whose answers are known."""
+"""research/quality/human_triplets.py on made threes whose answers are known."""
 
 import csv
 import pathlib
@@ -7,7 +7,7 @@ import sys
 
 import numpy
 
-SCRIPT = pathlib.Path(__file__).parents[2] / "scripts" / "human_triplets.py"
+SCRIPT = pathlib.Path(__file__).parents[2] / "research/quality/human_triplets.py"
 # Directions in degrees: a, b and c lie near each other, d and e apart.
 ANGLES = {"0/a.mp3": 0, "0/b.mp3": 10, "1/c.mp3": 25, "1/d.mp3": 90, "2/e.mp3": 180}
 # Clips by their letters, and votes for each being the odd one out.

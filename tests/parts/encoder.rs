@@ -124,7 +124,7 @@ fn vgg_agrees_with_the_wheels_own_graph() {
     }
 }
 
-/// `VOISIN_TEACHERS` names the folder that `scripts/convert_musicnn.py` and `golden_vgg.py` wrote to.
+/// `VOISIN_TEACHERS` names the folder that `research/models/convert_musicnn.py` and `golden_vgg.py` wrote to.
 #[test]
 fn converted_vgg_weights_agree_with_the_wheels_own_graph() {
     let Some(folder) = std::env::var_os("VOISIN_TEACHERS").map(std::path::PathBuf::from) else {

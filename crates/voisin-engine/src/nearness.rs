@@ -2,7 +2,7 @@
 //!
 //! Whether anything is near at all is another question. Beside noise, too, something lies nearest, and where the mean is
 //! taken off, no farther than music from music: the form of [`Standing::far`] was chosen on music and on noise that the
-//! library lacked (`scripts/far_figures.py`). It compares vectors as they are stored, with several neighbours, and hears
+//! library lacked (`research/quality/far_figures.py`). It compares vectors as they are stored, with several neighbours, and hears
 //! whether the sound changes at all: what does not is like nothing but what does not either.
 
 use std::collections::HashMap;

@@ -8,7 +8,7 @@ use voisin_library::{Library, OpenMode, StoredMean, Vectors};
 
 /// Tracks of an average library that the mean of a small one is taken together with.
 ///
-/// Chosen on 75 pieces of free music (`scripts/mean_figures.py`): in random parts of 10 to 60 precision@3 differs by 0.002 at
+/// Chosen on 75 pieces of free music (`research/quality/mean_figures.py`): in random parts of 10 to 60 precision@3 differs by 0.002 at
 /// most from that with the plain mean; in parts of 6 to 20 of which two thirds are of one style it is 0.02 better, and 92 to
 /// 95 instead of 84 to 87 of 100 neighbours are those relative to the whole. More gains nothing.
 const SHRINKING: f64 = 20.0;

@@ -20,7 +20,7 @@ pub const WORDS_FILE: &str = "words.tsv";
 /// The logit of models that were taught to tell sung music from music without a voice.
 const SUNG: &str = "sung";
 /// What that logit is divided by: on music of artists that it was not fitted on it is twice as sure as it is right, see
-/// `scripts/voice_certainty.py`.
+/// `research/quality/voice_certainty.py`.
 const SUNG_TEMPERATURE: f32 = 2.0;
 
 /// Tags of voices: however high among a library's tracks, they are no mark of one without a voice.

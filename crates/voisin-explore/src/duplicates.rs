@@ -57,7 +57,7 @@ impl Fit {
     }
 }
 
-/// Chosen on free music (`scripts/duplicates_thresholds.py`): the nearest pairs of 766 excerpts of 30 s, and 296 of the
+/// Chosen on free music (`research/quality/duplicates_thresholds.py`): the nearest pairs of 766 excerpts of 30 s, and 296 of the
 /// excerpts also at 64 kbit/s MP3 and AAC, Opus 48 and 2 s late. The most distinct pair of different recordings has 0.68;
 /// those worth listening to are three pairs for four tracks. Their audio correlates by 0.48 at most, that of new mixes
 /// of one piece by 0.7, that of true pairs by 0.84 at least (AAC: 0.70).

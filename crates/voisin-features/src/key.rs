@@ -6,7 +6,7 @@
 //! Two things speak for a key. Pitch classes: how they correlate with the profiles that Krumhansl and Kessler found by experiment
 //! (1982). Chords: each frame with its neighbours is compared with the 24 triads, and what they are is scored by how usual each
 //! triad is in a key (after Noland and Sandler 2006): the six of its scale alike, the tonic's more often. Profiles and weights
-//! were chosen on rendered grooves and real music by `scripts/descriptor_figures.py`'s measures.
+//! were chosen on rendered grooves and real music by `research/quality/descriptor_figures.py`'s measures.
 
 use super::spectra::{Spectra, halved, halvings};
 use voisin_base::key::MusicalKey;

@@ -3,7 +3,7 @@
 //! Onset strength is the rise of 40 logarithmic mel bands (spectral flux). Its generalised autocorrelation (Tolonen and
 //! Karjalainen 2000: a compressed power spectrum) is read at eight multiples of each beat's length (a comb, as Scheirer 1998
 //! and Klapuri 2006 have it); log-normal priors choose a pulse and its octave (after Ellis 2007). All numbers were chosen on
-//! rendered grooves and real music, by `scripts/descriptor_figures.py`'s measures.
+//! rendered grooves and real music, by `research/quality/descriptor_figures.py`'s measures.
 
 use realfft::RealFftPlanner;
 

@@ -1,6 +1,6 @@
-"""Writes jamendo.npy: golden_jamendo.py WEIGHTS, the state dictionary that scripts/convert_jamendo.py takes.
+"""Writes jamendo.npy: golden_jamendo.py WEIGHTS, the state dictionary that research/models/convert_jamendo.py takes.
 
-[5, 250]: penultimate layer and tag logits of the original float32 weights, run in NumPy by scripts/convert_jamendo.py (whose
+[5, 250]: penultimate layer and tag logits of the original float32 weights, run in NumPy by research/models/convert_jamendo.py (whose
 --golden holds it against the original program's answers), for `formulas.spectrograms(5, 96, 187, 9)`. Made with NumPy 2.
 """
 

@@ -1,6 +1,6 @@
 //! A first guess of the genre from a model's tags, before any track of the library is labelled.
 //!
-//! `data/default_genres.json` holds it; `scripts/fit_default_genres.py` fitted it. Ten genres rest on labels: softmax
+//! `data/default_genres.json` holds it; `research/models/fit_default_genres.py` fitted it. Ten genres rest on labels: softmax
 //! regression on the mean tag logits of a track. The others rest on tags alone: each competes by how far its strongest
 //! tag is above the strongest tag that names a labelled genre, counted from a bar. Before all that stands whether it is
 //! speech, logistic regression on the same logits.
@@ -91,7 +91,7 @@ impl DefaultGenres {
         Self::parse(SHIPPED, taxonomy)
     }
 
-    /// Reads a head as `scripts/fit_default_genres.py` writes it.
+    /// Reads a head as `research/models/fit_default_genres.py` writes it.
     pub fn parse(json: &str, taxonomy: &Taxonomy) -> Result<Self, GenreError> {
         let bad = |reason: String| GenreError::DefaultHead { reason };
         let file: File = serde_json::from_str(json).map_err(|error| bad(error.to_string()))?;

@@ -2,7 +2,7 @@
 //!
 //! Three things speak for that: a near labelled track by another artist, ten of them, and a probable genre. Each is held
 //! against the same of the labelled tracks themselves, as a share of them, and the product of the three shares once more.
-//! The form was chosen on music left out with its kin, see `scripts/open_set_figures.py`. Vectors are compared as they are
+//! The form was chosen on music left out with its kin, see `research/quality/open_set_figures.py`. Vectors are compared as they are
 //! stored: bringing them into the space of the genres, or taking the mean off, hides what is foreign, since both keep only
 //! what tells the library's own tracks apart.
 
@@ -20,9 +20,9 @@ const REFERENCE: usize = 4000;
 const OWN: usize = 1000;
 /// A track is foreign that fewer than this share of the labelled tracks are as foreign as: so many known ones are called
 /// unknown by mistake. With those whose first guess is a genre that the labels lack ([`super::PresentGenres`]) a tenth may
-/// be: fitted by `scripts/open_set_figures.py --fit`.
+/// be: fitted by `research/quality/open_set_figures.py --fit`.
 const FOREIGN_BELOW: f32 = 0.08;
-/// Probabilities of tracks less familiar than this fall in proportion: fitted by `scripts/open_set_figures.py --fit`.
+/// Probabilities of tracks less familiar than this fall in proportion: fitted by `research/quality/open_set_figures.py --fit`.
 const DOUBT_BELOW: f32 = 0.35;
 /// Mean distance (1 - cosine) between a track's windows below which it is a tone or noise: half of the least that is found
 /// in the demo's music.

@@ -21,7 +21,7 @@ use voisin_base::track::TrackId;
 const VOTE_FLOOR: f32 = 0.05;
 
 /// Weight of the collection's own vote, in votes of the nearest neighbour. With it shares mean what they say, or more
-/// (`scripts/vote_figures.py`); without it answers of 0.97 are right in nine of ten cases.
+/// (`research/quality/vote_figures.py`); without it answers of 0.97 are right in nine of ten cases.
 const COLLECTION: f64 = 1.0;
 
 /// A neighbour with the labels it votes for.

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# The figures of models on 200 labelled tracks in research/voisin-3.md: research/quality/model_figures.sh [--robustness] MODEL...
+#
+# Ten nearest by other artists, probes by artist-grouped folds, four classes and then pop and rock as one; a window every
+# second. With --robustness also degraded copies of every track (a quarter of an hour; ffmpeg and lame on the path).
+# The labelled music may not be redistributed; it is looked for in VOISIN_DEV_DATA, else in ../shared/data. It served no
+# training and no choice.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+music=${VOISIN_DEV_DATA:-../shared/data}/emotify-dev
+voisin=${VOISIN:-target/release/voisin}
+[ -n "${VOISIN:-}" ] || cargo build --release
+robustness=
+[ "${1:-}" != --robustness ] || { robustness=1; shift; }
+[ $# -gt 0 ] || { sed -n '2,7p' "$0"; exit 2; }
+for model in "$@"; do
+    work=$(mktemp -d)
+    export VOISIN_LIBRARY=$work/library
+    printf '\n== %s\n' "$model"
+    "$voisin" --model "$model" add --quiet --windows all "$music"
+    for join in "" "pop,rock"; do
+        "$voisin" eval retrieval --label-from folder ${join:+--join "$join"}
+        "$voisin" eval embedding --label-from folder ${join:+--join "$join"}
+    done
+    [ -z "$robustness" ] || "$voisin" eval retrieval --label-from folder --robustness --sample 0
+    rm -rf "$work"
+done
