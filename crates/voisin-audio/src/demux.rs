@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use symphonia::core::codecs::CodecParameters;
@@ -21,7 +22,8 @@ use super::guard::guard;
 use super::opus;
 use super::source::{MediaBytes, known_stranger};
 
-/// Packets tried until one decodes and tells the true rate and channels.
+/// Packets tried until one decodes and tells the true rate and channels, or that are looked through for a timestamp: more than
+/// a page of Ogg holds.
 const TRIES: usize = 256;
 /// Faults of the container in a row before the rest is given up.
 const PATIENCE: u32 = 100;
@@ -57,8 +59,6 @@ pub(super) struct Piece {
     pub frames: Option<u64>,
     /// Frames missing from the stream just before it.
     pub hole: u64,
-    /// It begins another stream chained to the last; a new decoder is needed.
-    pub fresh: bool,
 }
 
 /// What the whole track adds up to, once all packets have been seen.
@@ -89,19 +89,21 @@ pub(super) struct Demuxer {
     timed: bool,
     actual: PacketFormat,
     ahead: VecDeque<Packet>,
-    /// Timestamp minus frame number; set by the first packet.
-    offset: Option<i64>,
+    /// Timestamp of the first packet, once it was seen. What comes later never changes it.
+    first: Option<i64>,
+    /// Timestamp minus frame number, as the last packets have it: timestamps may begin anew.
+    offset: i64,
     totals: Totals,
     trim_start: u64,
     faults: u32,
-    fresh: bool,
     ended: bool,
     bytes_in_source: u64,
 }
 
 impl Demuxer {
-    pub(super) fn open(path: &Path) -> Result<Self, AudioError> {
-        let mut source = MediaBytes::open(path)?;
+    /// - `bytes`: the link of a chained file, or all of the file
+    pub(super) fn open(path: &Path, bytes: &Range<u64>) -> Result<Self, AudioError> {
+        let mut source = MediaBytes::open(path)?.within(bytes);
         let head = source.head().map_err(|error| AudioError::from_io(path, error))?;
         if let Some(what) = known_stranger(&head) {
             return Err(AudioError::NotAudio { path: path.to_owned(), reason: what.to_owned() });
@@ -128,11 +130,11 @@ impl Demuxer {
             timed: false,
             actual,
             ahead: VecDeque::new(),
-            offset: None,
+            first: None,
+            offset: 0,
             totals: Totals { regular: true, ..Totals::default() },
             trim_start: 0,
             faults: 0,
-            fresh: false,
             ended: false,
             bytes_in_source,
         };
@@ -225,7 +227,7 @@ impl Demuxer {
 
     /// Timestamp of the first packet, in its time base.
     pub(super) fn first_timestamp(&self) -> i64 {
-        self.offset.unwrap_or(0)
+        self.first.unwrap_or(0)
     }
 
     /// Frames the container wants cut from the first packet.
@@ -281,18 +283,12 @@ impl Demuxer {
                 None => return Ok(None),
             },
         };
-        let frames = match self.counting {
-            Counting::Duration => Some(self.block(&packet)),
-            Counting::Constant(frames) => Some(frames),
-            Counting::Opus => Some(opus::packet_samples(&packet.data)),
-            Counting::Pcm(bytes) => Some(packet.data.len() as u64 / bytes),
-            Counting::Decoding => None,
-        };
+        let frames = self.frames(&packet);
         if matches!(self.counting, Counting::Pcm(_)) && frames == Some(0) {
             self.ended = true;
             return Ok(None);
         }
-        let hole = self.hole_before(&packet);
+        let hole = self.hole_before(&packet)?;
         let totals = &mut self.totals;
         totals.frames += hole;
         let start = totals.frames;
@@ -303,7 +299,7 @@ impl Demuxer {
         totals.packets += 1;
         let trim = packet.trim_end.get();
         totals.trailing_trim = if trim > 0 { totals.trailing_trim.saturating_add(trim) } else { 0 };
-        Ok(Some(Piece { packet, index, start, frames, hole, fresh: std::mem::take(&mut self.fresh) }))
+        Ok(Some(Piece { packet, index, start, frames, hole }))
     }
 
     /// Tells how many frames the last packet held, where only decoding could.
@@ -315,7 +311,7 @@ impl Demuxer {
 
     /// Goes to a packet at or before a frame. Only for containers whose `regular` timestamps are in frames.
     pub(super) fn seek(&mut self, frame: u64) -> Result<(), AudioError> {
-        let offset = self.offset.unwrap_or(0);
+        let offset = self.offset;
         let to = SeekTo::Timestamp { ts: Timestamp::new(offset + frame as i64), track_id: self.track };
         let format = &mut self.format;
         let seeked = guard(&self.path, || format.seek(SeekMode::Accurate, to))?
@@ -326,33 +322,68 @@ impl Demuxer {
         Ok(())
     }
 
+    /// Frames that a packet decodes to, where that can be told without decoding.
+    fn frames(&self, packet: &Packet) -> Option<u64> {
+        match self.counting {
+            Counting::Duration => Some(self.block(packet)),
+            Counting::Constant(frames) => Some(frames),
+            Counting::Opus => Some(opus::packet_samples(&packet.data)),
+            Counting::Pcm(bytes) => Some(packet.data.len() as u64 / bytes),
+            Counting::Decoding => None,
+        }
+    }
+
     /// Frames of a packet before any trimming.
     fn block(&self, packet: &Packet) -> u64 {
         // Symphonia's MPEG reader gives the whole duration besides the trims, the others what is left of it.
         if self.container().starts_with("mp") { packet.dur.get() } else { packet.block_dur().get() }
     }
 
-    fn hole_before(&mut self, packet: &Packet) -> u64 {
+    fn hole_before(&mut self, packet: &Packet) -> Result<u64, AudioError> {
         let timestamp = packet.pts.get();
         let counted = self.totals.frames as i64;
-        let Some(offset) = self.offset else {
-            self.offset = Some(timestamp);
+        if self.first.is_none() {
+            self.first = Some(timestamp);
+            self.offset = timestamp;
             self.trim_start = packet.trim_start.get();
-            return 0;
-        };
-        if !self.timed {
-            return 0;
+            return Ok(0);
         }
-        let hole = timestamp.saturating_sub(offset).saturating_sub(counted);
+        if !self.timed {
+            return Ok(0);
+        }
+        let hole = timestamp.saturating_sub(self.offset).saturating_sub(counted);
         if hole == 0 {
-            return 0;
+            return Ok(0);
         }
         self.totals.regular = false;
         if (SHORTEST_HOLE..=LONGEST_HOLE_SECONDS * i64::from(self.actual.rate)).contains(&hole) {
-            return hole as u64;
+            return Ok(if self.is_taken_back(packet, hole)? { 0 } else { hole as u64 });
         }
-        self.offset = Some(offset.saturating_add(hole));
-        0
+        self.offset = self.offset.saturating_add(hole);
+        Ok(0)
+    }
+
+    /// Whether the next timestamp that does not follow from the packets takes a hole back: one page of FFmpeg's may end a
+    /// few hundred frames too late, and the next one where it should.
+    fn is_taken_back(&mut self, packet: &Packet, hole: i64) -> Result<bool, AudioError> {
+        let ends = |demuxer: &Self, packet: &Packet| {
+            let frames = demuxer.frames(packet).unwrap_or(0);
+            packet.pts.get().saturating_add_unsigned(frames)
+        };
+        let mut expected = ends(self, packet);
+        for i in 0..TRIES {
+            if i == self.ahead.len() {
+                let Some(next) = self.next_packet()? else { break };
+                self.ahead.push_back(next);
+            }
+            let Some(next) = self.ahead.get(i) else { break };
+            let late = next.pts.get().saturating_sub(expected);
+            if late != 0 {
+                return Ok(late.saturating_add(hole).abs() < SHORTEST_HOLE);
+            }
+            expected = ends(self, next);
+        }
+        Ok(false)
     }
 
     fn next_packet(&mut self) -> Result<Option<Packet>, AudioError> {
@@ -369,8 +400,8 @@ impl Demuxer {
                     self.faults = 0;
                     return Ok(Some(packet));
                 }
-                Ok(None) => self.ended = true,
-                Err(Error::ResetRequired) => self.ended = !self.rejoin(),
+                // Links of a chain are read one at a time: another stream that begins here is none of this one's.
+                Ok(None) | Err(Error::ResetRequired) => self.ended = true,
                 Err(Error::IoError(error)) if error.kind() == ErrorKind::UnexpectedEof => self.ended = true,
                 Err(error @ Error::IoError(_)) => return Err(unreadable(&self.path, error)),
                 Err(_) => {
@@ -381,19 +412,6 @@ impl Demuxer {
             }
         }
         Ok(None)
-    }
-
-    /// Goes on with the next of several chained streams, if it is of the same kind.
-    fn rejoin(&mut self) -> bool {
-        let Ok((track, params)) = choose(&self.path, self.format.as_ref()) else { return false };
-        if params.codec != self.params.codec || params.sample_rate != self.params.sample_rate {
-            return false;
-        }
-        self.track = track;
-        self.params = params;
-        self.fresh = true;
-        self.totals.regular = false;
-        true
     }
 }
 

@@ -131,6 +131,18 @@ impl AudioError {
         }
     }
 
+    /// Whether what lies in the file is at fault, and not the file system: a second try would find the same.
+    pub(crate) fn is_of_contents(&self) -> bool {
+        matches!(
+            self,
+            Self::NotAudio { .. }
+                | Self::UnsupportedCodec { .. }
+                | Self::NoFrames { .. }
+                | Self::MostlyDamaged { .. }
+                | Self::Panicked { .. }
+        )
+    }
+
     /// The variant that fits an operating system's error.
     pub(crate) fn from_io(path: &Path, source: std::io::Error) -> Self {
         let path = path.to_owned();

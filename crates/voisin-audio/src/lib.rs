@@ -24,6 +24,7 @@ mod guard;
 mod loudness;
 mod mkv;
 mod mp4;
+mod ogg;
 mod opus;
 mod probe;
 mod quick;
@@ -33,7 +34,9 @@ mod stream;
 pub mod tags;
 mod windows;
 
+use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 pub use copies::{Fetch, LocalCopy};
 pub use error::AudioError;
@@ -92,7 +95,7 @@ impl AudioInfo {
             channels: 1,
             n_frames: samples as u64,
             packets: 1,
-            timeline: Timeline { skip: 0, regular: true },
+            timeline: Timeline::default(),
         }
     }
 
@@ -105,10 +108,32 @@ impl AudioInfo {
 /// How positions in a file follow from its packets. Made by [`probe`]; opaque to everyone else.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Timeline {
+    /// Audible frames of the file before the first of this track: 0 but for a part that a CUE sheet describes.
+    pub(crate) start: u64,
+    /// What the file is a chain of, in its order; one link but for chained Ogg.
+    pub(crate) links: Arc<[Link]>,
+}
+
+/// A stretch of a file that is decoded on its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Link {
+    /// Where it lies among the bytes that [`source`] shows.
+    pub(crate) bytes: Range<u64>,
+    /// Its own rate, Hz; the file's is that of the first link.
+    pub(crate) sample_rate: u32,
+    /// Audible frames at its own rate.
+    pub(crate) n_frames: u64,
     /// Decoded frames before the first audible one.
     pub(crate) skip: u64,
     /// Timestamps of the container agree with the running count of frames, so that one may seek.
     pub(crate) regular: bool,
+}
+
+impl Link {
+    /// Its length in frames of a file of this rate.
+    pub(crate) fn frames_at(&self, rate: u32) -> u64 {
+        resample::resampled(self.n_frames, self.sample_rate, rate)
+    }
 }
 
 /// What decoding met on its way.

@@ -11,6 +11,9 @@ const PIECE_TENTHS: u32 = 4;
 /// many as its share of the track.
 const STRETCHES: u64 = 24;
 
+/// More pieces are not measured: each takes some 300 kB, and a chain of streams that all differ has one of each.
+const MOST_PIECES: usize = 128;
+
 /// Channels as they were decoded, before they are mixed.
 #[derive(Debug, Default)]
 pub(super) struct Planes {
@@ -43,7 +46,11 @@ impl Planes {
 
 /// Listens to stretches of a track, in ascending order.
 pub(super) struct LoudnessMeter {
+    /// Of what is heard now, Hz.
     rate: u32,
+    /// Whether all of the track counts, and whether all of it could be measured.
+    whole: bool,
+    complete: bool,
     /// Frames of a piece, and from the beginning of one to that of the next.
     piece: u64,
     apart: u64,
@@ -60,13 +67,31 @@ impl LoudnessMeter {
     /// - `whole`: the track comes without gaps, and all of it counts
     /// - `frames`: of the track
     pub(super) fn new(rate: u32, whole: bool, frames: u64) -> Self {
-        let (piece, apart) = if whole {
-            (u64::MAX, u64::MAX)
-        } else {
-            let piece = u64::from(PIECE_TENTHS * rate.div_ceil(10));
-            (piece, (frames / STRETCHES).max(piece))
-        };
-        Self { rate, piece, apart, pieces: Vec::new(), next: u64::MAX, due: 0, heard: 0 }
+        let piece = if whole { u64::MAX } else { piece(rate) };
+        let apart = if whole { u64::MAX } else { (frames / STRETCHES).max(piece) };
+        Self {
+            rate,
+            whole,
+            complete: whole,
+            piece,
+            apart,
+            pieces: Vec::new(),
+            next: u64::MAX,
+            due: 0,
+            heard: 0,
+        }
+    }
+
+    /// What comes next has this rate, Hz.
+    pub(super) fn set_rate(&mut self, rate: u32) {
+        if rate == self.rate {
+            return;
+        }
+        self.rate = rate;
+        self.next = u64::MAX;
+        if !self.whole {
+            self.piece = piece(rate);
+        }
     }
 
     /// Takes frames `from..to` of `planes`, of which the first is frame `start` of the track.
@@ -78,6 +103,10 @@ impl LoudnessMeter {
         let fits = |meter: &EbuR128| meter.channel_map() == planes.kinds;
         let breaks = self.next != start || !self.pieces.last().is_some_and(fits);
         if breaks || start >= self.due {
+            if self.pieces.len() == MOST_PIECES {
+                self.complete = false;
+                return;
+            }
             // Rates and numbers of channels beyond the standard's go unmeasured.
             let Ok(mut meter) = EbuR128::new(planes.kinds.len() as u32, self.rate, Mode::I) else { return };
             if meter.set_channel_map(&planes.kinds).is_err() {
@@ -101,8 +130,13 @@ impl LoudnessMeter {
     }
 
     /// `None` for what is silent or shorter than the 0.4 s of a block.
-    pub(super) fn loudness(&self, exact: bool) -> Option<Loudness> {
+    pub(super) fn loudness(&self) -> Option<Loudness> {
         let lufs = EbuR128::loudness_global_multiple(self.pieces.iter()).ok()?;
-        lufs.is_finite().then_some(Loudness { lufs, exact })
+        lufs.is_finite().then_some(Loudness { lufs, exact: self.complete })
     }
+}
+
+/// Frames of a piece.
+fn piece(rate: u32) -> u64 {
+    u64::from(PIECE_TENTHS * rate.div_ceil(10))
 }

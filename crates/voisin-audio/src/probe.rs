@@ -1,14 +1,15 @@
 //! What a file is, told without decoding it.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use symphonia::core::codecs::audio::well_known as codec;
 
 use super::demux::{Demuxer, codec_name};
-use super::source::MediaBytes;
+use super::source::{MediaBytes, WHOLE};
 use super::stream::Stream;
-use super::{AudioError, AudioInfo, Timeline, mkv, mp4, opus};
+use super::{AudioError, AudioInfo, Link, Timeline, mkv, mp4, ogg, opus};
 use voisin_base::cue::{self, CuePart, Place};
 use voisin_base::track::ContentId;
 
@@ -94,15 +95,53 @@ fn probe_part(
     hasher.update(&whole.content.0);
     hasher.update(format!("part {start} to {end}").as_bytes());
     let content = ContentId(*hasher.finalize().as_bytes());
-    let timeline = Timeline { skip: whole.timeline.skip + start, ..whole.timeline };
+    let timeline = Timeline { start, ..whole.timeline };
     Ok(AudioInfo { content, n_frames: end - start, timeline, ..whole })
 }
 
 fn probe_file(path: &Path) -> Result<AudioInfo, AudioError> {
-    let mut demuxer = Demuxer::open(path)?;
+    let failed = |error| AudioError::from_io(path, error);
+    let mut source = MediaBytes::open(path)?;
+    let is_ogg = source.head().map_err(failed)?.starts_with(b"OggS");
+    let chain = if is_ogg { ogg::links(source).map_err(failed)? } else { vec![WHOLE] };
+    let mut hasher = blake3::Hasher::new();
+    let mut links = Vec::new();
+    let mut file: Option<AudioInfo> = None;
+    let mut refused = None;
+    for bytes in chain {
+        let (info, link) = match probe_link(path, bytes, &mut hasher) {
+            Ok(found) => found,
+            // The other links are music all the same.
+            Err(error) if error.is_of_contents() => {
+                refused.get_or_insert(error);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        let file = file.get_or_insert(AudioInfo { n_frames: 0, packets: 0, ..info.clone() });
+        file.n_frames = file.n_frames.saturating_add(link.frames_at(file.sample_rate));
+        file.packets += info.packets;
+        links.push(link);
+    }
+    match file {
+        Some(info) => Ok(AudioInfo {
+            content: ContentId(*hasher.finalize().as_bytes()),
+            timeline: Timeline { start: 0, links: links.into() },
+            ..info
+        }),
+        None => Err(refused.unwrap_or_else(|| AudioError::NoFrames { path: path.to_owned() })),
+    }
+}
+
+/// What one link of a file is, and where it lies; the content id is left to the caller, whose hasher takes the packets.
+fn probe_link(
+    path: &Path,
+    bytes: Range<u64>,
+    hasher: &mut blake3::Hasher,
+) -> Result<(AudioInfo, Link), AudioError> {
+    let mut demuxer = Demuxer::open(path, &bytes)?;
     let actual = demuxer.actual();
     let codec = codec_name(demuxer.codec()).unwrap_or("unknown").to_owned();
-    let mut hasher = blake3::Hasher::new();
     // The same bytes mean different audio under another codec or layout.
     hasher.update(format!("{codec}/{}/{};", actual.rate, actual.channels).as_bytes());
     let mut heard = Vec::new();
@@ -122,26 +161,29 @@ fn probe_file(path: &Path) -> Result<AudioInfo, AudioError> {
         let reason = "a few of its bytes look like audio by chance, most do not".to_owned();
         return Err(AudioError::NotAudio { path: path.to_owned(), reason });
     }
-    let (decoded, first) = if demuxer.countable() { (totals.frames, 0) } else { count_by_decoding(path)? };
+    let (decoded, first) =
+        if demuxer.countable() { (totals.frames, 0) } else { count_by_decoding(path, &bytes)? };
     let (skip, n_frames) = audible(path, &demuxer, decoded, first)?;
     if n_frames == 0 {
         return Err(AudioError::NoFrames { path: path.to_owned() });
     }
-    Ok(AudioInfo {
-        content: ContentId(*hasher.finalize().as_bytes()),
+    let link = Link { bytes, sample_rate: actual.rate, n_frames, skip, regular: totals.regular };
+    let info = AudioInfo {
+        content: ContentId([0; 32]),
         container: if container == "matroska" { "mkv" } else { container }.to_owned(),
         codec,
         sample_rate: actual.rate,
         channels: actual.channels,
         n_frames,
         packets: totals.packets,
-        timeline: Timeline { skip, regular: totals.regular },
-    })
+        timeline: Timeline::default(),
+    };
+    Ok((info, link))
 }
 
 /// Frames of the whole track and of its first packet.
-fn count_by_decoding(path: &Path) -> Result<(u64, u64), AudioError> {
-    let mut stream = Stream::open(path, false, false)?;
+fn count_by_decoding(path: &Path, bytes: &Range<u64>) -> Result<(u64, u64), AudioError> {
+    let mut stream = Stream::open(path, bytes, false, false)?;
     let mut first = None;
     while let Some(chunk) = stream.next(0)? {
         first.get_or_insert(chunk.samples.len() as u64);

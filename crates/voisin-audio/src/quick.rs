@@ -4,8 +4,8 @@ use std::io::{Seek as _, SeekFrom};
 use std::path::Path;
 
 use super::demux::{Demuxer, codec_name};
-use super::source::{MediaBytes, read_up_to};
-use super::{AudioError, AudioInfo, Timeline};
+use super::source::{MediaBytes, WHOLE, read_up_to};
+use super::{AudioError, AudioInfo, Link, Timeline};
 use voisin_base::track::ContentId;
 
 /// Bytes read at each end.
@@ -27,7 +27,7 @@ pub(super) fn probe(path: &Path) -> Result<AudioInfo, AudioError> {
 
 /// All but the content id, where both header and last packet tell the same length.
 fn by_header(path: &Path) -> Result<Option<AudioInfo>, AudioError> {
-    let mut demuxer = Demuxer::open(path)?;
+    let mut demuxer = Demuxer::open(path, &WHOLE)?;
     let (actual, container) = (demuxer.actual(), demuxer.container());
     if !matches!(container, "flac" | "wave") || !demuxer.countable() {
         return Ok(None);
@@ -46,6 +46,7 @@ fn by_header(path: &Path) -> Result<Option<AudioInfo>, AudioError> {
             return Ok(None);
         }
     }
+    let link = Link { bytes: WHOLE, sample_rate: actual.rate, n_frames, skip: 0, regular: true };
     Ok(Some(AudioInfo {
         content: ContentId([0; 32]),
         container: container.to_owned(),
@@ -54,7 +55,7 @@ fn by_header(path: &Path) -> Result<Option<AudioInfo>, AudioError> {
         channels: actual.channels,
         n_frames,
         packets: n_frames.div_ceil(per_packet),
-        timeline: Timeline { skip: 0, regular: true },
+        timeline: Timeline { start: 0, links: [link].into() },
     }))
 }
 

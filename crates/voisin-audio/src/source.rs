@@ -2,12 +2,16 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::Path;
 
 use symphonia::core::io::MediaSource;
 
 use super::{AudioError, copies};
 use voisin_base::cue::Place;
+
+/// All bytes of a file.
+pub(super) const WHOLE: Range<u64> = 0..u64::MAX;
 
 /// Opens a regular file.
 pub(super) fn open(path: &Path) -> Result<File, AudioError> {
@@ -55,6 +59,15 @@ impl MediaBytes {
         source.hide_aiff_tags().map_err(error)?;
         source.seek(SeekFrom::Start(0)).map_err(error)?;
         Ok(source)
+    }
+
+    /// These of the bytes alone, as if they were the file; of an Ogg file, which has no header to be mended, or all of them.
+    pub(super) fn within(mut self, bytes: &Range<u64>) -> Self {
+        let end = bytes.end.min(self.length);
+        let start = bytes.start.min(end);
+        self.start += start;
+        self.length = end - start;
+        self
     }
 
     /// Bytes without the tags around them.

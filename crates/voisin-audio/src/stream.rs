@@ -1,6 +1,7 @@
 //! The decoded track as a line of frames, of which parts can be left out without changing the rest.
 
 use std::collections::VecDeque;
+use std::ops::{Add, Range};
 use std::path::{Path, PathBuf};
 
 use symphonia::core::codecs::audio::well_known as codec;
@@ -80,11 +81,30 @@ pub(super) struct DecodeCounts {
     pub lost_frames: u64,
 }
 
+impl Add for DecodeCounts {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            packets: self.packets + other.packets,
+            damaged: self.damaged + other.damaged,
+            good_frames: self.good_frames + other.good_frames,
+            lost_frames: self.lost_frames + other.lost_frames,
+        }
+    }
+}
+
 impl Stream {
+    /// - `bytes`: the link of a chained file, or all of the file
     /// - `sparse`: packets that are not asked for may be left out, where that changes nothing
     /// - `regular`: what the probe found: the timestamps can be trusted for seeking
-    pub(super) fn open(path: &Path, sparse: bool, regular: bool) -> Result<Self, AudioError> {
-        let demuxer = Demuxer::open(path)?;
+    pub(super) fn open(
+        path: &Path,
+        bytes: &Range<u64>,
+        sparse: bool,
+        regular: bool,
+    ) -> Result<Self, AudioError> {
+        let demuxer = Demuxer::open(path, bytes)?;
         let decoder = demuxer.decoder()?;
         let memory = memory_of(&demuxer);
         let sparse = sparse && demuxer.countable() && memory != Memory::All;
@@ -145,11 +165,6 @@ impl Stream {
                 self.pass(piece);
                 continue;
             }
-            if piece.fresh {
-                self.decoder = self.demuxer.decoder()?;
-                self.passed.clear();
-                self.forgotten = false;
-            }
             self.catch_up()?;
             let start = piece.start;
             let good = self.decode(piece)?;
@@ -180,9 +195,7 @@ impl Stream {
     }
 
     fn may_pass(&self, piece: &Piece, from: u64) -> bool {
-        self.sparse
-            && !piece.fresh
-            && piece.frames.is_some_and(|frames| piece.start.saturating_add(frames) <= from)
+        self.sparse && piece.frames.is_some_and(|frames| piece.start.saturating_add(frames) <= from)
     }
 
     /// Keeps a packet that is not decoded for as long as a later one may need it.

@@ -1,11 +1,12 @@
 //! Windows of a track at a model's rate: which blocks they need, and how to get at them.
 
+use std::ops::Range;
 use std::path::Path;
 
 use super::loudness::LoudnessMeter;
 use super::resample::{Resampler, resampled};
-use super::stream::Stream;
-use super::{AudioError, AudioInfo, DecodePath, DecodeReport, Loudness};
+use super::stream::{DecodeCounts, Stream};
+use super::{AudioError, AudioInfo, DecodePath, DecodeReport, Link, Loudness};
 
 /// Above this share of the track, reading everything is as quick as leaving parts out.
 const SPARSE_BELOW: f64 = 0.9;
@@ -102,7 +103,7 @@ struct FilePass<'a> {
 }
 
 struct Passed {
-    counts: super::stream::DecodeCounts,
+    counts: DecodeCounts,
     peak: f32,
     how: DecodePath,
     loudness: Option<Loudness>,
@@ -132,7 +133,7 @@ impl<'a> FilePass<'a> {
     }
 
     fn run(mut self, path: &Path, sink: Sink<'_>) -> Result<Passed, AudioError> {
-        let mut counts = super::stream::DecodeCounts::default();
+        let mut counts = DecodeCounts::default();
         let mut loudness = None;
         if !self.spans.is_empty() && self.request.length > 0 {
             let sparse = self.how == DecodePath::Windows;
@@ -141,7 +142,7 @@ impl<'a> FilePass<'a> {
                 self.span(span, &mut |from, input| frames.read(from, input), sink)?;
             }
             loudness = frames.loudness()?;
-            counts = frames.stream.counts();
+            counts = frames.counts();
         }
         self.cutter.finish(sink);
         Ok(Passed { counts, peak: self.cutter.peak, how: self.how, loudness })
@@ -190,38 +191,162 @@ fn spans(resampler: &Resampler, request: WindowRequest<'_>, total: u64) -> Vec<B
     spans
 }
 
-/// The audible frames of a track at its own rate, front to back.
+/// The audible frames of a track at its own rate, front to back, whatever its file is a chain of.
 struct Frames<'a> {
-    stream: Stream,
+    path: &'a Path,
     info: &'a AudioInfo,
-    /// Decoded frames not yet handed out: from `at` of this chunk, which starts at audible frame `start`.
-    chunk: Vec<f32>,
-    start: i64,
-    ended: bool,
+    sparse: bool,
+    /// Whether the loudness is wanted.
+    measured: bool,
+    /// Number of the link that is read, and the frame of the file at which it begins.
+    link: usize,
+    begins: u64,
+    reader: Option<LinkFrames<'a>>,
+    /// Of the links that are behind.
+    counts: DecodeCounts,
     /// Whether nothing of the track is left out.
     whole: bool,
     meter: Option<LoudnessMeter>,
 }
 
 impl<'a> Frames<'a> {
-    fn open(path: &Path, info: &'a AudioInfo, sparse: bool, measured: bool) -> Result<Self, AudioError> {
-        // What lies before a part of a long file is left out wherever it can be.
-        let starts_late = info.timeline.skip > LATE_SECONDS * u64::from(info.sample_rate);
-        let mut stream = Stream::open(path, sparse || starts_late, info.timeline.regular)?;
+    fn open(path: &'a Path, info: &'a AudioInfo, sparse: bool, measured: bool) -> Result<Self, AudioError> {
+        let mut frames = Self {
+            path,
+            info,
+            sparse,
+            measured,
+            link: 0,
+            begins: 0,
+            reader: None,
+            counts: DecodeCounts::default(),
+            whole: !sparse,
+            meter: None,
+        };
+        if info.timeline.links.len() == 1 {
+            frames.reach(info.timeline.start)?;
+            frames.whole |= frames.reader.as_ref().is_some_and(|reader| !reader.stream.is_sparse());
+        }
         if measured {
-            stream.keep_channels();
+            frames.meter = Some(LoudnessMeter::new(info.sample_rate, frames.whole, info.n_frames));
         }
-        let whole = !sparse || !stream.is_sparse();
-        let meter = measured.then(|| LoudnessMeter::new(info.sample_rate, whole, info.n_frames));
-        if stream.demuxer().actual().rate != info.sample_rate {
-            return Err(AudioError::Changed { path: path.to_owned() });
-        }
-        Ok(Self { stream, info, chunk: Vec::new(), start: 0, ended: false, whole, meter })
+        Ok(frames)
     }
 
-    /// The next chunk, heard by the meter; `false` at the end of the track.
-    fn advance(&mut self, from: u64) -> Result<bool, AudioError> {
-        let skip = self.info.timeline.skip;
+    /// Goes to the link that holds a frame of the file, which is never one before the last; the frame at which the link ends.
+    fn reach(&mut self, frame: u64) -> Result<Option<u64>, AudioError> {
+        let info = self.info;
+        while let Some(link) = info.timeline.links.get(self.link) {
+            let end = self.begins.saturating_add(link.frames_at(info.sample_rate));
+            if frame < end {
+                if self.reader.is_none() {
+                    let from = frame - self.begins;
+                    // What lies before a part of a long file is left out wherever it can be.
+                    let starts_late = from > LATE_SECONDS * u64::from(info.sample_rate);
+                    let sparse = self.sparse || starts_late;
+                    let mut stream = Stream::open(self.path, &link.bytes, sparse, link.regular)?;
+                    if stream.demuxer().actual().rate != link.sample_rate {
+                        return Err(AudioError::Changed { path: self.path.to_owned() });
+                    }
+                    if self.measured {
+                        stream.keep_channels();
+                    }
+                    self.reader = Some(LinkFrames::new(stream, info, link, self.begins)?);
+                }
+                return Ok(Some(end));
+            }
+            self.counts = self.counts();
+            self.reader = None;
+            self.link += 1;
+            self.begins = end;
+        }
+        Ok(None)
+    }
+
+    fn counts(&self) -> DecodeCounts {
+        self.reader.as_ref().map_or(self.counts, |reader| self.counts + reader.stream.counts())
+    }
+
+    /// What the meter heard. A track of which nothing was left out is heard to its end.
+    fn loudness(&mut self) -> Result<Option<Loudness>, AudioError> {
+        let start = self.info.timeline.start;
+        let mut next = self.begins.max(start);
+        while self.whole
+            && next < start + self.info.n_frames
+            && self.meter.is_some()
+            && let Some(end) = self.reach(next)?
+        {
+            if let (Some(reader), Some(meter)) = (&mut self.reader, &mut self.meter) {
+                reader.finish(meter)?;
+            }
+            next = end;
+        }
+        Ok(self.meter.as_ref().and_then(LoudnessMeter::loudness))
+    }
+
+    /// Fills `output` with the frames from `from` on; silence past the end. `from` never goes down.
+    fn read(&mut self, from: u64, output: &mut [f32]) -> Result<(), AudioError> {
+        output.fill(0.0);
+        let wanted = (output.len() as u64).min(self.info.n_frames.saturating_sub(from)) as usize;
+        let mut rest = &mut output[..wanted];
+        let mut next = self.info.timeline.start + from;
+        while !rest.is_empty()
+            && let Some(end) = self.reach(next)?
+            && let Some(reader) = &mut self.reader
+        {
+            let (part, after) = rest.split_at_mut(rest.len().min((end - next) as usize));
+            reader.read(next - self.begins, part, self.meter.as_mut())?;
+            next += part.len() as u64;
+            rest = after;
+        }
+        Ok(())
+    }
+}
+
+/// The audible frames of one link, front to back.
+struct LinkFrames<'a> {
+    stream: Stream,
+    link: &'a Link,
+    /// Those of its frames that are of the track, and the frame of the file at which it begins: for the meter.
+    measured: Range<u64>,
+    begins: u64,
+    /// Decoded frames not yet handed out: from `at` of this chunk, which starts at audible frame `start`.
+    chunk: Vec<f32>,
+    start: i64,
+    ended: bool,
+    /// To the rate of the file, where that is another.
+    conversion: Option<Conversion>,
+}
+
+/// The block of a resampler that was made last.
+struct Conversion {
+    resampler: Resampler,
+    input: Vec<f32>,
+    output: Vec<f32>,
+    made: Option<u64>,
+}
+
+impl<'a> LinkFrames<'a> {
+    /// - `begins`: frame of the file at which the link begins
+    fn new(stream: Stream, info: &AudioInfo, link: &'a Link, begins: u64) -> Result<Self, AudioError> {
+        let native = |frame: u64| {
+            resampled(frame.saturating_sub(begins), info.sample_rate, link.sample_rate).min(link.n_frames)
+        };
+        let measured = native(info.timeline.start)..native(info.timeline.start + info.n_frames);
+        let conversion = if link.sample_rate == info.sample_rate {
+            None
+        } else {
+            let resampler = Resampler::new(link.sample_rate, info.sample_rate)?;
+            let input = vec![0.0; resampler.block_in()];
+            Some(Conversion { resampler, input, output: Vec::new(), made: None })
+        };
+        let chunk = Vec::new();
+        Ok(Self { stream, link, measured, begins, chunk, start: 0, ended: false, conversion })
+    }
+
+    /// The next chunk, heard by the meter; `false` at the end of the link.
+    fn advance(&mut self, from: u64, meter: Option<&mut LoudnessMeter>) -> Result<bool, AudioError> {
+        let skip = self.link.skip;
         let Some(chunk) = self.stream.next(from + skip)? else {
             self.ended = true;
             return Ok(false);
@@ -229,32 +354,85 @@ impl<'a> Frames<'a> {
         self.start = chunk.start as i64 - skip as i64;
         self.chunk.clear();
         self.chunk.extend_from_slice(chunk.samples);
-        if let (Some(meter), Some(planes)) = (&mut self.meter, chunk.planes) {
-            let first = self.start.max(0);
-            let end = (self.start + self.chunk.len() as i64).min(self.info.n_frames as i64);
+        if let (Some(meter), Some(planes)) = (meter, chunk.planes) {
+            let first = self.start.max(self.measured.start as i64);
+            let end = (self.start + self.chunk.len() as i64).min(self.measured.end as i64);
             if first < end {
-                meter.push(first as u64, planes, (first - self.start) as usize, (end - self.start) as usize);
+                meter.set_rate(self.link.sample_rate);
+                let at = self.begins + first as u64;
+                meter.push(at, planes, (first - self.start) as usize, (end - self.start) as usize);
             }
         }
         Ok(true)
     }
 
-    /// What the meter heard. A track of which nothing was left out is heard to its end.
-    fn loudness(&mut self) -> Result<Option<Loudness>, AudioError> {
-        let whole = self.whole;
-        if whole && self.meter.is_some() {
-            while !self.ended && self.start < self.info.n_frames as i64 {
-                let next = self.start + self.chunk.len() as i64;
-                self.advance(next.max(0) as u64)?;
-            }
+    /// Shows the meter what is left.
+    fn finish(&mut self, meter: &mut LoudnessMeter) -> Result<(), AudioError> {
+        while !self.ended && self.start < self.measured.end as i64 {
+            let next = self.start + self.chunk.len() as i64;
+            self.advance(next.max(0) as u64, Some(meter))?;
         }
-        Ok(self.meter.as_ref().and_then(|meter| meter.loudness(whole)))
+        Ok(())
     }
 
-    /// Fills `output` with the frames from `from` on; silence past the end. `from` never goes down.
-    fn read(&mut self, from: u64, output: &mut [f32]) -> Result<(), AudioError> {
-        output.fill(0.0);
-        let end = (from + output.len() as u64).min(self.info.n_frames);
+    /// Fills `output`, which is silent, with the frames from `from` on at the file's rate. `from` never goes down.
+    fn read(
+        &mut self,
+        from: u64,
+        output: &mut [f32],
+        mut meter: Option<&mut LoudnessMeter>,
+    ) -> Result<(), AudioError> {
+        let Some(mut conversion) = self.conversion.take() else { return self.native(from, output, meter) };
+        let size = conversion.resampler.block_out() as u64;
+        let mut next = from + conversion.resampler.delay() as u64;
+        let mut rest = output;
+        while !rest.is_empty() {
+            self.convert(&mut conversion, next / size, meter.as_deref_mut())?;
+            let made = &conversion.output[(next % size) as usize..];
+            let (part, after) = rest.split_at_mut(made.len().min(rest.len()));
+            part.copy_from_slice(&made[..part.len()]);
+            next += part.len() as u64;
+            rest = after;
+        }
+        self.conversion = Some(conversion);
+        Ok(())
+    }
+
+    /// Makes a block at the file's rate. Blocks lie at fixed places, so that each is the same whichever was made before.
+    fn convert(
+        &mut self,
+        conversion: &mut Conversion,
+        block: u64,
+        mut meter: Option<&mut LoudnessMeter>,
+    ) -> Result<(), AudioError> {
+        if conversion.made == Some(block) {
+            return Ok(());
+        }
+        let first = if conversion.made.is_some_and(|made| made + 1 == block) {
+            block
+        } else {
+            conversion.resampler.reset();
+            block.saturating_sub(conversion.resampler.warm_up())
+        };
+        for block in first..=block {
+            let input = &mut conversion.input;
+            input.fill(0.0);
+            self.native(block * input.len() as u64, input, meter.as_deref_mut())?;
+            conversion.output.clear();
+            conversion.output.extend_from_slice(conversion.resampler.block(input));
+        }
+        conversion.made = Some(block);
+        Ok(())
+    }
+
+    /// Fills `output`, which is silent, with the frames from `from` on at the link's own rate.
+    fn native(
+        &mut self,
+        from: u64,
+        output: &mut [f32],
+        mut meter: Option<&mut LoudnessMeter>,
+    ) -> Result<(), AudioError> {
+        let end = (from + output.len() as u64).min(self.link.n_frames);
         let mut next = from;
         while next < end {
             let chunk_end = self.start + self.chunk.len() as i64;
@@ -273,7 +451,7 @@ impl<'a> Frames<'a> {
             if self.ended {
                 break;
             }
-            self.advance(next)?;
+            self.advance(next, meter.as_deref_mut())?;
         }
         Ok(())
     }

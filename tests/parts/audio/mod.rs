@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use voisin_audio::{AudioInfo, DecodePath};
 
+mod chained;
 mod hostile;
 mod tags;
 

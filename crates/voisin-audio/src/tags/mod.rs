@@ -5,7 +5,6 @@
 
 mod copy;
 mod id3;
-mod ogg;
 mod read;
 mod riff;
 mod write;

@@ -16,7 +16,7 @@ use super::{TrackTags, id3};
 use crate::AudioError;
 use crate::demux::Demuxer;
 use crate::guard::guard;
-use crate::source::{open, read_up_to};
+use crate::source::{WHOLE, open, read_up_to};
 use voisin_base::cue::{CuePart, Place};
 
 pub(super) fn options() -> ParseOptions {
@@ -240,7 +240,7 @@ fn from_one(tag: &Tag) -> TrackTags {
 /// Matroska and CAF, which lofty does not know.
 fn from_container(path: &Path) -> TrackTags {
     let mut tags = TrackTags::default();
-    let Ok(mut demuxer) = Demuxer::open(path) else { return tags };
+    let Ok(mut demuxer) = Demuxer::open(path, &WHOLE) else { return tags };
     demuxer.visit_tags(&mut |tag| {
         let text = |value: &str| values(value).next();
         match tag {

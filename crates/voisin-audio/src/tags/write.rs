@@ -20,8 +20,9 @@ use lofty::tag::ItemValue;
 
 use super::copy::{self, Copy};
 use super::read::{Bounded, R128_OFFSET, decibels, read_tags};
-use super::{TagEdit, TagField, WriteOptions, WriteOutcome, id3, ogg, riff};
+use super::{TagEdit, TagField, WriteOptions, WriteOutcome, id3, riff};
 use crate::guard::guard;
+use crate::ogg;
 use crate::source::open;
 use crate::{AudioError, AudioInfo, probe};
 use voisin_base::cue::Place;

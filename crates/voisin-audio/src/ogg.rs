@@ -1,0 +1,129 @@
+//! Pages of Ogg files (RFC 3533): which are damaged, and where one stream ends and another, chained to it, begins.
+
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::ops::Range;
+
+use symphonia::core::checksum::Crc32;
+use symphonia::core::io::Monitor as _;
+
+use super::source::{WHOLE, read_up_to};
+
+/// Bytes of a page before its table of segments.
+const HEADER: usize = 27;
+/// Where in a page its flags and its checksum lie.
+const FLAGS: usize = 5;
+const CHECKSUM: Range<usize> = 22..26;
+/// The flag of a page that begins a stream.
+const BEGINS: u8 = 2;
+const CAPTURE: [u8; 4] = *b"OggS";
+/// Bytes read at a time: two of the longest pages, so that stepping back within one reads nothing again.
+const BUFFER: usize = 1 << 17;
+
+/// What lies at a place of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// The start of no page, or the end of the file.
+    Nothing,
+    /// A page that is cut off, or whose checksum is not its own.
+    Damaged,
+    Sound,
+}
+
+/// Where the first page begins whose checksum is not its own (bytes); `None` where all are sound, and in what is no Ogg
+/// file. Pages are followed from the start of the file up to what is none.
+///
+/// Whoever writes tags into a file computes the checksum of every page anew, and would make a damaged page look sound.
+pub(super) fn damaged_page(file: impl Read + Seek) -> io::Result<Option<u64>> {
+    let mut file = BufReader::new(file);
+    let mut at = file.seek(SeekFrom::Start(0))?;
+    let mut page = Vec::new();
+    loop {
+        match read_page(&mut file, &mut page)? {
+            Found::Nothing => return Ok(None),
+            Found::Damaged => return Ok(Some(at)),
+            Found::Sound => at += page.len() as u64,
+        }
+    }
+}
+
+/// The bytes of each of the links that a file is a chain of (RFC 3533, section 4); all of it where there is one, and of a file
+/// that does not begin with a page.
+///
+/// A link begins with the pages, one after the other, that begin its streams. Damage between pages is passed over: it belongs to
+/// the link before.
+pub(super) fn links(file: impl Read + Seek) -> io::Result<Vec<Range<u64>>> {
+    let mut file = BufReader::with_capacity(BUFFER, file);
+    let mut at = file.seek(SeekFrom::Start(0))?;
+    let mut page = Vec::new();
+    let mut starts = Vec::new();
+    let mut after_first = false;
+    loop {
+        if read_page(&mut file, &mut page)? == Found::Sound {
+            let is_first = page[FLAGS] & BEGINS != 0;
+            if is_first && !after_first {
+                starts.push(at);
+            }
+            after_first = is_first;
+            at += page.len() as u64;
+            continue;
+        }
+        if starts.is_empty() {
+            return Ok(vec![WHOLE]);
+        }
+        after_first = false;
+        file.seek_relative(1 - page.len() as i64)?;
+        let Some(passed) = next_capture(&mut file)? else { break };
+        at += 1 + passed;
+    }
+    let ends = starts.iter().skip(1).copied().chain([WHOLE.end]);
+    Ok(starts.iter().copied().zip(ends).map(|(start, end)| start..end).collect())
+}
+
+/// Reads a page into `page`; what was read of it, where there is none.
+fn read_page(file: &mut impl Read, page: &mut Vec<u8>) -> io::Result<Found> {
+    page.resize(HEADER, 0);
+    let read = read_up_to(file, page)?;
+    page.truncate(read);
+    if read < HEADER || !page.starts_with(&CAPTURE) {
+        return Ok(Found::Nothing);
+    }
+    let segments = usize::from(page[HEADER - 1]);
+    let mut whole = read_more(file, page, segments)?;
+    let body = page[HEADER..].iter().map(|&size| usize::from(size)).sum();
+    whole &= read_more(file, page, body)?;
+    let mut found = Crc32::new(0);
+    found.process_buf_bytes(&page[..CHECKSUM.start]);
+    found.process_buf_bytes(&[0; 4]);
+    found.process_buf_bytes(&page[CHECKSUM.end..]);
+    let is_sound = whole && found.crc().to_le_bytes()[..] == page[CHECKSUM];
+    Ok(if is_sound { Found::Sound } else { Found::Damaged })
+}
+
+/// Appends so many bytes; tells whether all were there.
+fn read_more(file: &mut impl Read, page: &mut Vec<u8>, wanted: usize) -> io::Result<bool> {
+    Ok(file.take(wanted as u64).read_to_end(page)? == wanted)
+}
+
+/// Goes to the next bytes that may begin a page; how many were passed.
+fn next_capture<R: Read + Seek>(file: &mut BufReader<R>) -> io::Result<Option<u64>> {
+    let mut last = 0_u32;
+    let mut passed = 0;
+    loop {
+        let bytes = file.fill_buf()?;
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        let ends = bytes.iter().position(|&byte| {
+            last = last << 8 | u32::from(byte);
+            last.to_be_bytes() == CAPTURE
+        });
+        let read = ends.map_or(bytes.len(), |at| at + 1);
+        file.consume(read);
+        passed += read as u64;
+        if ends.is_some() {
+            let length = CAPTURE.len() as i64;
+            file.seek_relative(-length)?;
+            return Ok(Some(passed - length as u64));
+        }
+    }
+}
