@@ -9,6 +9,7 @@
 //! nothing is a duplicate but every candidate must be compared.
 #![allow(clippy::print_stdout, reason = "a program that prints figures")]
 
+use std::cell::Cell;
 use std::time::Instant;
 
 use ndarray::{Array2, s};
@@ -65,13 +66,13 @@ fn main() -> anyhow::Result<()> {
     })?;
     time("duplicates", &mut || {
         let options = DuplicateOptions::default();
-        let mut looked = 0_usize;
-        let mut source = |track: TrackId| {
-            looked += 1;
+        let looked = Cell::new(0_usize);
+        let source = |track: TrackId| {
+            looked.set(looked.get() + 1);
             Some(windows(&vectors, track))
         };
-        let groups = duplicates(&graph, &meta, &mut source, None, &options)?;
-        Ok(format!("{} groups, {looked} sets of windows read", groups.len()))
+        let groups = duplicates(&graph, &meta, || source, None, &options)?;
+        Ok(format!("{} groups, {} sets of windows read", groups.len(), looked.get()))
     })?;
     time("outliers", &mut || Ok(format!("{} found", outliers(&graph, &meta, None, THRESHOLD)?.len())))?;
     time("path", &mut || {

@@ -158,8 +158,9 @@ class PlaylistOptions(Filters, total=False):
     max_bpm_step: At most this many beats a minute from one track to the next.
     max_per_artist: At most this many tracks of one artist; 0: as many as fit.
     min_similarity: Least similarity to the seed a track is there for.
-    no_duplicates: Look for copies of the same recording in the whole library first, as `duplicates`
-        does where it is rough: finds those of low bit rates, which would pass otherwise.
+    no_duplicates: Listen to tracks of the list that may be copies of the same recording: finds
+        those of low bit rates, which would pass otherwise. Where a file cannot be read, vectors,
+        lengths and titles decide.
     shuffle: Shuffle instead of ordering by small steps: where the random numbers start.
     """
 
@@ -245,8 +246,10 @@ class ClustersOptions(TypedDict, total=False):
 class DuplicatesOptions(TypedDict, total=False):
     """Of `Library.duplicates`.
 
-    rough: Judge by the stored vectors alone (versions: by titles alone): faster, reads no file,
-        misses more copies of low bit rates.
+    rough: Read no file: faster, and nothing is confirmed by listening. Copies are then those of one
+        length (within 5 s, without silence at the ends) whose stored vectors fit and whose titles
+        and artists do not differ; those of low bit rates, those under other titles and altered ones
+        without tags are missed. Versions go by titles alone.
     versions: Group versions of a song instead of copies of a recording: by the same artist, with
         titles that differ in words such as live, remaster, radio edit or remix alone, or near in
         sound, and with chords that go together; nothing should be deleted for it.

@@ -493,6 +493,17 @@ fn duplicates_compares_sound_where_vectors_leave_doubt() {
     let pair = &groups[0]["pairs"][0];
     assert!(pair["correlation"].as_f64().unwrap() > 0.7, "{pair}");
     assert!(pair["similarity"].as_f64().unwrap() < 0.9, "{pair}");
+    // A playlist listens to what may be a copy in it, and to nothing else.
+    let listed = |options: &[&str]| {
+        let arguments =
+            ["playlist", "orphanage", "--limit", "all", "--max-per-artist", "0", "--format", "paths"];
+        fine(sandbox.run(arguments.iter().chain(options)))
+    };
+    let all = listed(&["--keep-duplicates"]);
+    assert!(all.contains("bad.wav") && listed(&[]).contains("bad.wav"), "vectors alone do not tell");
+    let without = listed(&["--no-duplicates"]);
+    assert!(!without.contains("bad.wav"), "{without}");
+    assert_eq!(without.lines().count() + 1, all.lines().count(), "no other track is lost");
     // What was heard is remembered: nothing is listened to again, not even where the file is gone.
     fs::remove_file(&copy).unwrap();
     let again = json(sandbox.run(["duplicates", "--format", "json"]));
@@ -504,6 +515,82 @@ fn duplicates_compares_sound_where_vectors_leave_doubt() {
     fine(sandbox.run([Path::new("add"), &music]));
     fs::remove_file(&copy).unwrap();
     assert!(fine(sandbox.run(["duplicates"])).starts_with("0 groups"));
+}
+
+#[test]
+fn silence_at_an_end_makes_no_copy_better() {
+    let (sandbox, music) = library(&["ambient"]);
+    let samples = decoded(&music.join("ambient/maxstack-nebula.ogg"));
+    let silence = |seconds: usize| vec![0.0; seconds * 22_050];
+    let mut expected = vec!["maxstack-nebula.ogg".to_owned()];
+    for (before, behind) in [(0, 0), (4, 0), (30, 0), (0, 4), (0, 60), (0, 120)] {
+        let name = format!("{before} and {behind}.wav");
+        let all = [silence(before), samples.clone(), silence(behind)].concat();
+        fs::write(music.join(&name), samples_wav(22_050, &all)).unwrap();
+        expected.push(name);
+    }
+    fine(sandbox.run([Path::new("add"), &music]));
+    let groups = json(sandbox.run(["duplicates", "--format", "json"]));
+    let name = |file: &Value| slashed(&file["path"]).rsplit('/').next().unwrap().to_owned();
+    assert_eq!(groups.as_array().unwrap().len(), 1, "{groups}");
+    let others = groups[0]["others"].as_array().unwrap();
+    let mut found: Vec<String> = others.iter().chain([&groups[0]["keep"]]).map(name).collect();
+    found.sort();
+    expected.sort();
+    assert_eq!(found, expected);
+    assert_eq!(name(&groups[0]["keep"]), "0 and 0.wav");
+    assert_eq!(groups[0]["why"], "alike in quality, with 4 s less of silence");
+    let rough = fine(sandbox.run(["duplicates", "--rough"]));
+    assert!(!rough.contains("longer"), "{rough}");
+}
+
+#[test]
+fn rough_duplicates_are_copies_and_no_others() {
+    let (sandbox, music) = library(&["metal", "ambient", "techno"]);
+    fine(sandbox.run([Path::new("add"), &music]));
+    let tracks = json(sandbox.run(["list", "--limit", "all", "--format", "json"]));
+    let tags: HashMap<String, (String, String)> = tracks["tracks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|track| {
+            let text = |field: &str| track[field].as_str().unwrap_or_default().to_owned();
+            (text("path").rsplit(['/', '\\']).next().unwrap().to_owned(), (text("artist"), text("title")))
+        })
+        .collect();
+    // Softer copies, of other bytes, under the same titles.
+    let mut originals = Vec::new();
+    for folder in ["metal", "ambient", "techno"] {
+        for entry in fs::read_dir(music.join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            let soft: Vec<f32> = decoded(&path).iter().map(|sample| sample * 0.4).collect();
+            let stem = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            let (artist, title) = &tags[path.file_name().unwrap().to_str().unwrap()];
+            let mut wav = samples_wav(22_050, &soft);
+            let chunk = |id: &[u8], text: &[u8]| {
+                let padding = vec![0; text.len() % 2];
+                [id, &(text.len() as u32).to_le_bytes(), text, &padding].concat()
+            };
+            let named = [chunk(b"IART", artist.as_bytes()), chunk(b"INAM", title.as_bytes())].concat();
+            wav.extend(chunk(b"LIST", &[b"INFO", &named[..]].concat()));
+            let size = (wav.len() - 8) as u32;
+            wav[4..8].copy_from_slice(&size.to_le_bytes());
+            fs::write(music.join(format!("{stem}.soft.wav")), wav).unwrap();
+            originals.push(stem);
+        }
+    }
+    fine(sandbox.run([Path::new("add"), &music]));
+    let groups = json(sandbox.run(["duplicates", "--rough", "--format", "json"]));
+    let stem = |file: &Value| {
+        let path = slashed(&file["path"]);
+        path.rsplit('/').next().unwrap().split('.').next().unwrap().to_owned()
+    };
+    let groups = groups.as_array().unwrap();
+    for group in groups {
+        let others = group["others"].as_array().unwrap();
+        assert!(others.iter().all(|other| stem(other) == stem(&group["keep"])), "{group}");
+    }
+    assert!(10 * groups.len() >= 8 * originals.len(), "{} of {}", groups.len(), originals.len());
 }
 
 #[test]

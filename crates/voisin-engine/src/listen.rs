@@ -11,6 +11,7 @@ use voisin_explore::TrackMeta;
 use voisin_explore::duplicates::PairListener;
 use voisin_explore::outline::Outline;
 use voisin_explore::versions::SongFacts;
+use voisin_features::windows::is_near_silent;
 use voisin_features::{
     Compression, Hann, MelConfig, MelFrontEnd, MelNorm, MelScale, Spectrum, chroma_sequence,
 };
@@ -40,7 +41,7 @@ const HOPELESS: f32 = 0.5;
 const MOST_OF_CHORDS: u64 = 600;
 
 /// Version of the method: what another one heard is listened to again. One more for each change of an answer.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What happens while a [`FileListener`] or a search for versions works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +60,7 @@ pub enum ListenEvent {
 /// Compares the audio of files by [`Outline`]s of a few stretches, and remembers in the library what it heard.
 pub struct FileListener<F> {
     on_event: F,
-    known: HashMap<(TrackId, TrackId), bool>,
+    known: Mutex<HashMap<(TrackId, TrackId), bool>>,
     /// A connection of its own: what was heard is kept at once, whatever becomes of the run.
     memory: Option<Mutex<Library>>,
 }
@@ -70,7 +71,7 @@ impl<F: Fn(ListenEvent) + Sync> FileListener<F> {
         let known = library.duplicate_verdicts(VERSION)?;
         let writes = library.mode() != OpenMode::ReadOnly;
         let memory = if writes { Library::open(library.dir(), OpenMode::ReadWrite).ok() } else { None };
-        Ok(Self { on_event, known, memory: memory.map(Mutex::new) })
+        Ok(Self { on_event, known: Mutex::new(known), memory: memory.map(Mutex::new) })
     }
 }
 
@@ -80,16 +81,24 @@ impl<F: Fn(ListenEvent) + Sync> PairListener for FileListener<F> {
     }
 
     fn known(&self, a: TrackId, b: TrackId) -> Option<bool> {
-        self.known.get(&(a.min(b), a.max(b))).copied()
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(&(a.min(b), a.max(b))).copied()
     }
 
-    fn correlation(&self, a: &TrackMeta, b: &TrackMeta) -> Option<f32> {
-        let correlation = audio_correlation(a.system_path(), b.system_path());
+    fn correlation(&self, a: &TrackMeta, b: &TrackMeta, lead: f32) -> Option<f32> {
+        let correlation = audio_correlation(a.system_path(), b.system_path(), lead.into());
         (self.on_event)(ListenEvent::Heard);
         correlation
     }
 
+    fn music_seconds(&self, track: &TrackMeta) -> Option<f64> {
+        music_seconds(track.system_path())
+    }
+
     fn decided(&self, a: TrackId, b: TrackId, same: bool) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert((a.min(b), a.max(b)), same);
+        drop(known);
         if let Some(memory) = &self.memory {
             // It is only a memory: where it cannot be kept, the pair is listened to again.
             let mut library = memory.lock().unwrap_or_else(PoisonError::into_inner);
@@ -103,17 +112,21 @@ impl<F: Fn(ListenEvent) + Sync> PairListener for FileListener<F> {
 ///
 /// The same recording through any usual codec, level or equaliser gives 0.7 to 1, others less than 0.5. `None` where a
 /// file cannot be read, or is silent or steady at all places.
-pub fn audio_correlation(a: &Path, b: &Path) -> Option<f32> {
+///
+/// - `lead`: seconds by which silence before the music of `b` is longer, as far as that is known; up to 15 s more or less
+///   are found
+pub fn audio_correlation(a: &Path, b: &Path, lead: f64) -> Option<f32> {
     let open = |path| Some((path, voisin_audio::probe(path).ok()?));
     let (first, second) = (open(a)?, open(b)?);
     let swap = second.1.seconds() < first.1.seconds();
     let (short, long) = if swap { (&second, &first) } else { (&first, &second) };
+    let lead = if swap { -lead } else { lead };
     let length = short.1.seconds();
     let stretch = STRETCH.min(0.6 * length);
     let (mut offset, mut least) = (None, None::<f32>);
     for place in PLACES {
         let from = (place * length - stretch / 2.0).max(0.0);
-        let (expected, around) = offset.map_or((0.0, MOST_OFFSET), |offset| (offset, JITTER));
+        let (expected, around) = offset.map_or((lead, MOST_OFFSET), |offset| (offset, JITTER));
         let other_from = (from + expected - around).max(0.0);
         let other_to = (from + stretch + expected + around).min(long.1.seconds());
         let Some(one) = outline(short.0, &short.1, from, stretch) else { continue };
@@ -169,6 +182,35 @@ pub fn chords(path: &Path) -> Option<Vec<[u8; 12]>> {
     Some(chroma_sequence(&samples, RATE))
 }
 
+/// Seconds of a file without silence at its ends, to a tenth; `None` if it cannot be read or is silent.
+///
+/// Only the ends are decoded, as far as it takes.
+fn music_seconds(path: &Path) -> Option<f64> {
+    let info = voisin_audio::probe(path).ok()?;
+    let total = voisin_audio::resampled_len(&info, RATE);
+    let block = u64::from(RATE / 10);
+    let is_loud = |samples: &[f32]| !is_near_silent(samples);
+    // Twice as much each time: a codec that is decoded from the beginning takes no longer than a few times the whole.
+    let reaches = || std::iter::successors(Some(100 * block), |reach| (*reach < total).then_some(2 * reach));
+    let read = |start: u64, end: u64| -> Option<Vec<f32>> {
+        let mut samples = Vec::new();
+        let length = usize::try_from(end - start).ok()?;
+        let starts = [i64::try_from(start).ok()?];
+        let mut sink = |_: usize, window: &[f32]| samples = window.to_vec();
+        voisin_audio::read_windows(path, &info, RATE, &starts, length, &mut sink).ok()?;
+        Some(samples)
+    };
+    let first = reaches().find_map(|reach| {
+        let samples = read(0, reach.min(total))?;
+        samples.chunks(block as usize).position(is_loud).map(|at| at as u64 * block)
+    })?;
+    let silent_end = reaches().find_map(|reach| {
+        let samples = read(total.saturating_sub(reach), total)?;
+        samples.rchunks(block as usize).position(is_loud).map(|at| at as u64 * block)
+    })?;
+    Some(total.saturating_sub(first + silent_end) as f64 / f64::from(RATE))
+}
+
 /// The outline of a part of a file; `None` if it cannot be read or is shorter than a frame.
 fn outline(path: &Path, info: &AudioInfo, from: f64, seconds: f64) -> Option<Outline> {
     let sample = |seconds: f64| (seconds * f64::from(RATE)).round() as i64;
@@ -214,11 +256,11 @@ mod tests {
     fn the_demo_s_pieces_are_themselves_and_no_other() {
         let (a, b) = (demo("metal/muldjord-chaos-god.mp3"), demo("metal/muldjord-mutilated-mime.mp3"));
         // Not quite 1: the local means at the ends of the shorter stretch are others.
-        let (own, other) = (audio_correlation(&a, &a), audio_correlation(&a, &b));
+        let (own, other) = (audio_correlation(&a, &a, 0.0), audio_correlation(&a, &b, 0.0));
         assert!(own.expect("music moves") > 0.9, "{own:?}");
         assert!(other.expect("music moves") < 0.5, "the nearest track of the same artist: {other:?}");
-        assert_eq!(audio_correlation(&a, &demo("metal/gone.mp3")), None);
-        assert_eq!(audio_correlation(&demo("../ATTRIBUTION.md"), &a), None);
+        assert_eq!(audio_correlation(&a, &demo("metal/gone.mp3"), 0.0), None);
+        assert_eq!(audio_correlation(&demo("../ATTRIBUTION.md"), &a, 0.0), None);
     }
 
     #[test]

@@ -8,8 +8,8 @@ use ndarray::Array2;
 use super::collection::window_set;
 use super::{Engine, EngineError};
 use voisin_base::track::TrackId;
-use voisin_explore::WindowSet;
 use voisin_explore::duplicates::{DuplicateOptions, DuplicatePair, same_by_windows};
+use voisin_explore::{TrackMeta, WindowSet};
 use voisin_index::SearchMode;
 use voisin_library::OpenMode;
 
@@ -113,14 +113,25 @@ impl Engine {
         b: TrackId,
         options: &DuplicateOptions,
     ) -> Result<Option<DuplicatePair>, EngineError> {
-        let seconds = |track| Ok::<_, EngineError>(self.library.track(track)?.audio.seconds);
-        let (one, other) = (seconds(a)?, seconds(b)?);
-        if (one - other).abs() > MOST_DIFFERENCE.min(MOST_DIFFERENCE_SHARE * one.max(other)) {
+        let [one, other] = [self.described(a)?, self.described(b)?];
+        let longer = one.seconds.max(other.seconds);
+        if (one.seconds - other.seconds).abs() > MOST_DIFFERENCE.min(MOST_DIFFERENCE_SHARE * longer) {
             return Ok(None);
         }
         let parts = self.parts()?;
         let windows = |track| -> Option<WindowSet> { window_set(&self.library, &parts, track) };
         let (Some(first), Some(second)) = (windows(a), windows(b)) else { return Ok(None) };
-        Ok(same_by_windows((a, &first), (b, &second), options))
+        Ok(same_by_windows((&one, &first), (&other, &second), options))
+    }
+
+    /// What tells whether a track may be the same recording as another.
+    fn described(&self, track: TrackId) -> Result<TrackMeta, EngineError> {
+        let track = self.library.track(track)?;
+        Ok(TrackMeta {
+            title: track.tags.title.clone().unwrap_or_default(),
+            artist: track.main_artist().map(str::to_owned),
+            seconds: track.audio.seconds,
+            ..TrackMeta::of_file(track.id, &track.path)
+        })
     }
 }

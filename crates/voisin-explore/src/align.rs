@@ -66,21 +66,24 @@ pub(super) fn spacing(windows: &WindowSet) -> f32 {
 
 /// The offset at which the windows agree best, among those that cover at least `coverage` of the shorter track.
 ///
-/// Offsets are tried in steps of 0.1 s within `most` seconds.
-pub(super) fn best(a: &WindowSet, b: &WindowSet, coverage: f32, most: f32) -> Option<Alignment> {
+/// Offsets are tried in steps of 0.1 s within `most` seconds of `around`.
+pub(super) fn best(a: &WindowSet, b: &WindowSet, coverage: f32, around: f32, most: f32) -> Option<Alignment> {
     if a.is_empty() || b.is_empty() {
         return None;
     }
     let products: ndarray::Array2<f32> = a.vectors.dot(&b.vectors.t());
     let tolerance = (spacing(a).max(spacing(b)) / 2.0).max(0.5) + 0.01;
     let steps = (most / 0.1).ceil() as i32;
-    let tried = (-steps..=steps).filter_map(|step| at_offset(a, b, &products, step as f32 * 0.1, tolerance));
+    let tried =
+        (-steps..=steps).filter_map(|step| at_offset(a, b, &products, around + step as f32 * 0.1, tolerance));
     tried
         .filter(|alignment| alignment.coverage >= coverage)
         // Among equals the one whose windows meet best, then the smallest shift.
         .max_by(|x, y| {
             let score = |alignment: &Alignment| alignment.similarity - 0.02 * alignment.slack;
-            score(x).total_cmp(&score(y)).then(y.offset.abs().total_cmp(&x.offset.abs()))
+            score(x)
+                .total_cmp(&score(y))
+                .then((y.offset - around).abs().total_cmp(&(x.offset - around).abs()))
         })
 }
 
@@ -96,9 +99,9 @@ mod tests {
         let starts: Vec<f32> = (0..60).map(|i| i as f32).collect();
         let a = WindowSet { starts: starts.clone(), vectors: vectors.clone() };
         let b = WindowSet { starts: starts[..50].to_vec(), vectors: vectors.slice(s![7..57, ..]).to_owned() };
-        let found = best(&a, &b, 0.5, 20.0).expect("overlap");
+        let found = best(&a, &b, 0.5, 0.0, 20.0).expect("overlap");
         assert!((found.offset + 7.0).abs() < 0.11 && found.similarity > 0.99, "{found:?}");
-        let back = best(&b, &a, 0.5, 20.0).expect("overlap");
+        let back = best(&b, &a, 0.5, 12.0, 10.0).expect("overlap");
         assert!((back.offset - 7.0).abs() < 0.11 && (back.similarity - found.similarity).abs() < 1e-3);
     }
 }

@@ -4,7 +4,7 @@
 //! recording from merely similar music, and where they leave a doubt, the audio itself is listened to
 //! (see [`outline`](super::outline)). Nothing is ever deleted here.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::union::DisjointSets;
 use super::{KnnGraph, Result, TrackMeta, WindowSet, WindowSource, align, same_length};
+use voisin_base::song::song;
+use voisin_base::text::fold;
 use voisin_base::track::TrackId;
 
 /// Thresholds.
@@ -19,21 +21,27 @@ use voisin_base::track::TrackId;
 pub struct DuplicateOptions {
     /// Pairs of tracks below this cosine of track vectors are not looked at.
     pub candidate_similarity: f32,
+    /// Least cosine of tracks whose lengths differ by more than twice `most_offset`, as with silence at an end of one.
+    pub silent_similarity: f32,
     /// Neighbours of each track that are looked at.
     pub neighbours: usize,
     /// Windows that leave no doubt.
     pub certain: Fit,
     /// Windows that leave a doubt: the pair is listened to.
     pub possible: Fit,
-    /// What decides where a pair is not listened to: one of the two must be reached.
+    /// What decides where a pair is not listened to, if titles and artists agree: one of the two must be reached.
     pub unheard: [Fit; 2],
+    /// The same, where titles or artists are missing.
+    pub untitled: Fit,
+    /// Seconds by which the music of two files differs in length at most, without silence at its ends, where windows decide.
+    pub unheard_difference: f64,
     /// Pairs that are listened to at most, the most distinct first.
     pub most_heard: usize,
     /// Least correlation of the audio (see [`PairListener`]) of one recording.
     pub correlation: f32,
     /// Least share of the shorter track that must be covered, 0 to 1.
     pub coverage: f32,
-    /// Largest difference of where the music starts, in seconds.
+    /// Largest difference of where the music starts, in seconds, besides silence before it.
     pub most_offset: f32,
 }
 
@@ -65,10 +73,16 @@ impl Default for DuplicateOptions {
     fn default() -> Self {
         Self {
             candidate_similarity: 0.5,
+            // A song with five minutes of silence behind it has 0.98.
+            silent_similarity: 0.9,
             neighbours: 8,
             certain: Fit::new(0.9, 0.8),
             possible: Fit::new(0.5, 0.2),
             unheard: [Fit::new(0.9, 0.5), Fit::new(0.75, 0.6)],
+            // More than the most distinct pair of different recordings has.
+            untitled: Fit::new(0.9, 0.72),
+            // Encoders' padding and pauses between tracks are shorter.
+            unheard_difference: 5.0,
             most_heard: 20_000,
             correlation: 0.7,
             coverage: 0.7,
@@ -94,7 +108,15 @@ pub trait PairListener: Sync {
     }
 
     /// How well the audio of two tracks fits, −1 to 1; `None` where it cannot be said (a file is gone, or silent).
-    fn correlation(&self, a: &TrackMeta, b: &TrackMeta) -> Option<f32>;
+    ///
+    /// - `lead`: seconds by which silence before the music of `b` is longer, as far as that is known
+    fn correlation(&self, a: &TrackMeta, b: &TrackMeta, lead: f32) -> Option<f32>;
+
+    /// Seconds of a track without silence at its ends; `None` where it cannot be said.
+    fn music_seconds(&self, track: &TrackMeta) -> Option<f64> {
+        let _ = track;
+        None
+    }
 
     /// Told what became of a pair whose correlation it gave.
     fn decided(&self, a: TrackId, b: TrackId, same: bool) {
@@ -132,116 +154,294 @@ pub struct DuplicateGroup {
     pub others: Vec<TrackId>,
     /// Bytes to be won by deleting the others.
     pub bytes: u64,
-    /// The pairs that join the group.
+    /// The file to keep with each of the others.
     pub pairs: Vec<DuplicatePair>,
 }
 
+/// However windows fit.
+const ANY: Fit = Fit { similarity: -1.0, distinctness: f32::NEG_INFINITY };
 /// Window sets kept at once.
 const CACHE: usize = 4096;
 /// Pairs compared between two visits to the source.
 const BATCH: usize = 512;
 
-/// Groups files of the same recording, most bytes to be won first.
+/// Groups files of the same recording, most bytes to be won first. Each file of a group was found to be the same recording as
+/// the one to keep: that it is like another copy is not enough.
+///
+/// What is not listened to counts where the music is of one length ([`DuplicateOptions::unheard_difference`]) and titles and
+/// artists do not differ: windows alone take songs by one man at a piano for one recording.
 ///
 /// - `graph`, `meta`: same rows
-/// - `source`: window vectors, dropped before anything is listened to; pairs of which one has none are left out
-/// - `listener`: hears what windows leave in doubt; without one they alone decide
-pub fn duplicates(
+/// - `source`: opens window vectors, closed again before anything is listened to; pairs of which one has none are left out
+/// - `listener`: hears what windows leave in doubt; without one they decide with lengths and titles
+pub fn duplicates<S: WindowSource>(
     graph: &KnnGraph,
     meta: &[TrackMeta],
-    source: impl WindowSource,
+    source: impl Fn() -> S,
     listener: Option<&dyn PairListener>,
     options: &DuplicateOptions,
 ) -> Result<Vec<DuplicateGroup>> {
     same_length("metadata", graph.len(), meta.len())?;
-    let mut possible = laid_over(graph, meta, source, options);
-    let fit = |pair: &DuplicatePair| Fit::new(pair.similarity, pair.distinctness);
-    // The most distinct first: they join most, and what is joined need not be listened to.
-    possible.sort_by(|x, y| y.2.distinctness.total_cmp(&x.2.distinctness).then((x.0, x.1).cmp(&(y.0, y.1))));
-    let (certain, doubtful): (Vec<_>, Vec<_>) =
-        possible.into_iter().partition(|(_, _, pair)| fit(pair).reaches(&options.certain));
-    let mut sets = DisjointSets::new(meta.len());
-    for &(a, b, _) in &certain {
-        sets.join(a, b);
-    }
-    let mut found = certain;
-    let (remembered, doubtful): (Vec<_>, Vec<_>) = doubtful
-        .into_iter()
-        .map(|(a, b, pair)| {
-            (listener.and_then(|listener| listener.known(meta[a].id, meta[b].id)), (a, b, pair))
-        })
-        .partition(|(known, _)| known.is_some());
-    for (known, (a, b, pair)) in remembered {
-        if known == Some(true) && sets.find(a) != sets.find(b) {
-            sets.join(a, b);
-            found.push((a, b, pair));
+    let laid = laid_over(&candidates(graph, meta, options), meta, source(), options, &options.possible);
+    let mut judge = Judge { meta, listener, options, laid, same: BTreeMap::new(), left: options.most_heard };
+    judge.candidates();
+    let mut open: BTreeSet<usize> = judge.confirmed().flat_map(|(a, b)| [a, b]).collect();
+    let mut answer = Vec::new();
+    loop {
+        let mut copies = judge.copies_among(&open);
+        if copies.is_empty() {
+            break;
         }
-    }
-    let doubtful: Vec<_> = doubtful.into_iter().map(|(_, pair)| pair).collect();
-    let mut left = options.most_heard;
-    if let Some(listener) = listener.filter(|_| !doubtful.is_empty()) {
-        listener.begin(doubtful.len().min(left), doubtful.len().saturating_sub(left));
-    }
-    for batch in doubtful.chunks(BATCH) {
-        let open: Vec<&(usize, usize, DuplicatePair)> =
-            batch.iter().filter(|(a, b, _)| sets.find(*a) != sets.find(*b)).collect();
-        let heard = listener.map_or(0, |_| open.len().min(left));
-        left -= heard;
-        let answers: Vec<Option<f32>> = open[..heard]
-            .par_iter()
-            .map(|(a, b, _)| {
-                let listener = listener?;
-                let correlation = listener.correlation(&meta[*a], &meta[*b])?;
-                listener.decided(meta[*a].id, meta[*b].id, correlation >= options.correlation);
-                Some(correlation)
-            })
+        let music = judge.music(&copies);
+        for rows in &mut copies {
+            rows.sort_by(|&a, &b| better(&meta[a], &meta[b], &music));
+        }
+        // Copies of a copy were not compared with the file that is kept.
+        let open_pairs: Vec<(usize, usize)> = copies
+            .iter()
+            .flat_map(|rows| rows[1..].iter().map(|&row| ordered(rows[0], row)))
+            .filter(|pair| !judge.same.contains_key(pair))
             .collect();
-        let answers = answers.into_iter().chain(std::iter::repeat(None));
-        for ((a, b, pair), correlation) in open.into_iter().zip(answers) {
-            let same = match correlation {
-                Some(correlation) => correlation >= options.correlation,
-                None => options.unheard.iter().any(|least| fit(pair).reaches(least)),
-            };
-            if same {
-                sets.join(*a, *b);
-                found.push((*a, *b, DuplicatePair { correlation, ..pair.clone() }));
-            }
+        let unknown: Vec<_> =
+            open_pairs.iter().copied().filter(|pair| !judge.laid.contains_key(pair)).collect();
+        if !unknown.is_empty() {
+            judge.laid.extend(laid_over(&unknown, meta, source(), options, &ANY));
+        }
+        judge.decide(&open_pairs);
+        for rows in copies {
+            let keep = rows[0];
+            let others: Vec<usize> =
+                rows[1..].iter().copied().filter(|&row| judge.is_same(ordered(keep, row))).collect();
+            open.remove(&keep);
+            open.retain(|row| !others.contains(row));
+            answer.extend(judge.group(keep, &others, &music));
         }
     }
-    let mut groups: BTreeMap<usize, (Vec<usize>, Vec<DuplicatePair>)> = BTreeMap::new();
-    for (a, b, pair) in found {
-        let group = groups.entry(sets.find(a)).or_default();
-        group.0.extend([a, b]);
-        group.1.push(pair);
-    }
-    let mut answer: Vec<DuplicateGroup> = groups
-        .into_values()
-        .map(|(mut rows, pairs)| {
-            rows.sort_unstable();
-            rows.dedup();
-            rows.sort_by(|&a, &b| better(&meta[a], &meta[b]));
-            DuplicateGroup {
-                best: meta[rows[0]].id,
-                reason: reason(&meta[rows[0]], &meta[rows[1]]),
-                others: rows[1..].iter().map(|&row| meta[row].id).collect(),
-                bytes: rows[1..].iter().map(|&row| meta[row].bytes).sum(),
-                pairs,
-            }
-        })
-        .collect();
     answer.sort_by(|a, b| b.bytes.cmp(&a.bytes).then(a.best.cmp(&b.best)));
     Ok(answer)
 }
 
-/// How the windows of two tracks fit, where they alone say that the tracks are one recording.
+/// What the windows of two tracks say.
+#[derive(Debug, Clone)]
+struct Laid {
+    pair: DuplicatePair,
+    /// Seconds by which the silence at the start of the second is longer, as far as windows tell.
+    lead: f32,
+    /// Whether the music of both is of one length.
+    lengths_agree: bool,
+}
+
+impl Laid {
+    fn fit(&self) -> Fit {
+        Fit::new(self.pair.similarity, self.pair.distinctness)
+    }
+}
+
+/// Says of pairs of rows whether they are one recording.
+struct Judge<'a> {
+    meta: &'a [TrackMeta],
+    listener: Option<&'a dyn PairListener>,
+    options: &'a DuplicateOptions,
+    laid: HashMap<(usize, usize), Laid>,
+    /// Pairs that were decided: whether they are one recording, and the correlation where they were listened to.
+    same: BTreeMap<(usize, usize), (bool, Option<f32>)>,
+    /// Pairs that may still be listened to.
+    left: usize,
+}
+
+impl Judge<'_> {
+    fn is_same(&self, pair: (usize, usize)) -> bool {
+        self.same.get(&pair).is_some_and(|&(same, _)| same)
+    }
+
+    fn confirmed(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+        self.same.iter().filter(|(_, (same, _))| *same).map(|(&pair, _)| pair)
+    }
+
+    /// Decides as many of all pairs as it takes to know which tracks hang together.
+    fn candidates(&mut self) {
+        let mut pairs: Vec<(usize, usize)> = self.laid.keys().copied().collect();
+        // The most distinct first: they join most, and what is joined need not be listened to.
+        let distinctness = |pair: &(usize, usize)| self.laid[pair].pair.distinctness;
+        pairs.sort_by(|x, y| distinctness(y).total_cmp(&distinctness(x)).then(x.cmp(y)));
+        let (sure, doubtful): (Vec<_>, Vec<_>) =
+            pairs.into_iter().partition(|&pair| self.without_listening(pair).is_some());
+        self.decide(&sure);
+        let mut sets = DisjointSets::new(self.meta.len());
+        for (a, b) in self.confirmed() {
+            sets.join(a, b);
+        }
+        if let Some(listener) = self.listener.filter(|_| !doubtful.is_empty()) {
+            listener.begin(doubtful.len().min(self.left), doubtful.len().saturating_sub(self.left));
+        }
+        for batch in doubtful.chunks(BATCH) {
+            let open: Vec<(usize, usize)> =
+                batch.iter().copied().filter(|&(a, b)| sets.find(a) != sets.find(b)).collect();
+            self.decide(&open);
+            for (a, b) in open.into_iter().filter(|&pair| self.is_same(pair)) {
+                sets.join(a, b);
+            }
+        }
+    }
+
+    /// Decides these pairs, in parallel; a pair whose windows were not laid over each other is none.
+    fn decide(&mut self, pairs: &[(usize, usize)]) {
+        let (sure, doubtful): (Vec<_>, Vec<_>) = pairs
+            .iter()
+            .map(|&pair| (pair, self.without_listening(pair)))
+            .partition(|(_, known)| known.is_some());
+        self.same.extend(sure.into_iter().map(|(pair, known)| (pair, (known == Some(true), None))));
+        let heard = self.listener.map_or(0, |_| doubtful.len().min(self.left));
+        self.left -= heard;
+        let answers: Vec<Option<f32>> =
+            doubtful[..heard].par_iter().map(|&(pair, _)| self.correlation(pair)).collect();
+        let answers = answers.into_iter().chain(std::iter::repeat(None));
+        for ((pair, _), correlation) in doubtful.into_iter().zip(answers) {
+            let same = correlation
+                .map_or_else(|| self.is_likely(pair), |correlation| correlation >= self.options.correlation);
+            self.same.insert(pair, (same, correlation));
+        }
+    }
+
+    /// Whether a pair is one recording, where that is known without listening.
+    fn without_listening(&self, pair: (usize, usize)) -> Option<bool> {
+        let Some(laid) = self.laid.get(&pair) else { return Some(false) };
+        let [a, b] = [&self.meta[pair.0], &self.meta[pair.1]];
+        let is_certain = laid.fit().reaches(&self.options.certain) && laid.lengths_agree;
+        if is_certain && titles(a, b) != Titles::Differ {
+            return Some(true);
+        }
+        self.listener.and_then(|listener| listener.known(a.id, b.id))
+    }
+
+    /// Whether a pair that nobody could listen to counts as one recording.
+    fn is_likely(&self, pair: (usize, usize)) -> bool {
+        let laid = &self.laid[&pair];
+        let reaches = |least: &Fit| laid.fit().reaches(least);
+        laid.lengths_agree
+            && match titles(&self.meta[pair.0], &self.meta[pair.1]) {
+                Titles::Agree => self.options.unheard.iter().any(reaches),
+                Titles::Unknown => reaches(&self.options.untitled),
+                Titles::Differ => false,
+            }
+    }
+
+    fn correlation(&self, pair: (usize, usize)) -> Option<f32> {
+        let listener = self.listener?;
+        let [a, b] = [&self.meta[pair.0], &self.meta[pair.1]];
+        let correlation = listener.correlation(a, b, self.laid[&pair].lead)?;
+        listener.decided(a.id, b.id, correlation >= self.options.correlation);
+        Some(correlation)
+    }
+
+    /// Rows that hang together by pairs of one recording, two or more at a time.
+    fn copies_among(&self, rows: &BTreeSet<usize>) -> Vec<Vec<usize>> {
+        let mut sets = DisjointSets::new(self.meta.len());
+        let joined = self.confirmed().filter(|(a, b)| rows.contains(a) && rows.contains(b));
+        joined.for_each(|(a, b)| {
+            sets.join(a, b);
+        });
+        let mut copies: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for &row in rows {
+            copies.entry(sets.find(row)).or_default().push(row);
+        }
+        copies.into_values().filter(|rows| rows.len() > 1).collect()
+    }
+
+    /// Seconds of music of files that differ in length from their copies; for none or for all of those that hang together.
+    fn music(&self, copies: &[Vec<usize>]) -> HashMap<TrackId, f64> {
+        let Some(listener) = self.listener else { return HashMap::new() };
+        let lengths = copies.par_iter().filter_map(|rows| {
+            let seconds = || rows.iter().map(|&row| self.meta[row].seconds);
+            let longest = seconds().fold(f64::NEG_INFINITY, f64::max);
+            let shortest = seconds().fold(f64::INFINITY, f64::min);
+            if longest - shortest <= 1.0 {
+                return None;
+            }
+            let music = |&row: &usize| Some((self.meta[row].id, listener.music_seconds(&self.meta[row])?));
+            rows.iter().map(music).collect::<Option<Vec<_>>>()
+        });
+        lengths.flatten_iter().collect()
+    }
+
+    /// A file and its copies, better ones first; `None` without copies.
+    fn group(&self, keep: usize, others: &[usize], music: &HashMap<TrackId, f64>) -> Option<DuplicateGroup> {
+        let second = others.first()?;
+        let pairs = others
+            .iter()
+            .map(|&row| ordered(keep, row))
+            .map(|pair| DuplicatePair { correlation: self.same[&pair].1, ..self.laid[&pair].pair.clone() });
+        let mut reason = reason(&self.meta[keep], &self.meta[*second], music);
+        let named = named_versions(others.iter().chain([&keep]).map(|&row| &self.meta[row]));
+        if !named.is_empty() {
+            reason.push_str(&format!("; named as several versions: {}", named.join(", ")));
+        }
+        Some(DuplicateGroup {
+            best: self.meta[keep].id,
+            reason,
+            others: others.iter().map(|&row| self.meta[row].id).collect(),
+            bytes: others.iter().map(|&row| self.meta[row].bytes).sum(),
+            pairs: pairs.collect(),
+        })
+    }
+}
+
+fn ordered(a: usize, b: usize) -> (usize, usize) {
+    (a.min(b), a.max(b))
+}
+
+/// What titles and artists say of two tracks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Titles {
+    /// One artist, and one title up to words that tell versions apart.
+    Agree,
+    /// Titles or artists are missing, or are such as many pieces have.
+    Unknown,
+    Differ,
+}
+
+fn titles(a: &TrackMeta, b: &TrackMeta) -> Titles {
+    if a.title.trim().is_empty() || b.title.trim().is_empty() {
+        return Titles::Unknown;
+    }
+    // Of one artist, whoever that is.
+    let [one, other] = [a, b].map(|track| song(Some("anybody"), Some(track.title.as_str())));
+    let names_agree = match (&one, &other) {
+        (Some(one), Some(other)) => one == other,
+        (None, None) => fold(&a.title) == fold(&b.title),
+        _ => return Titles::Unknown,
+    };
+    let artists = [a, b].map(TrackMeta::artist_keys);
+    let artists_differ = artists.iter().all(|keys| !keys.is_empty())
+        && !artists[0].iter().any(|artist| artists[1].contains(artist));
+    if !names_agree || artists_differ {
+        Titles::Differ
+    } else if one.is_none() || artists.iter().any(Vec::is_empty) {
+        Titles::Unknown
+    } else {
+        Titles::Agree
+    }
+}
+
+/// The titles of copies whose tags tell versions apart, each once; none where they do not.
+fn named_versions<'a>(tracks: impl Iterator<Item = &'a TrackMeta>) -> Vec<&'a str> {
+    let mut named: BTreeMap<String, &str> = BTreeMap::new();
+    for track in tracks.filter(|track| !track.title.trim().is_empty()) {
+        named.entry(fold(&track.title)).or_insert_with(|| track.display_title());
+    }
+    if named.len() > 1 { named.into_values().collect() } else { Vec::new() }
+}
+
+/// How the windows of two tracks fit, where they alone say that the tracks are one recording; titles and artists that differ
+/// say that they are none.
 pub fn same_by_windows(
-    a: (TrackId, &WindowSet),
-    b: (TrackId, &WindowSet),
+    a: (&TrackMeta, &WindowSet),
+    b: (&TrackMeta, &WindowSet),
     options: &DuplicateOptions,
 ) -> Option<DuplicatePair> {
-    let pair = lay_over(a.0, a.1, b.0, b.1, options)?;
-    let fit = Fit::new(pair.similarity, pair.distinctness);
-    options.unheard.iter().chain([&options.certain]).any(|least| fit.reaches(least)).then_some(pair)
+    let laid = lay_over(a, b, options, &options.possible).filter(|_| titles(a.0, b.0) != Titles::Differ)?;
+    let fits = options.unheard.iter().chain([&options.certain]).any(|least| laid.fit().reaches(least));
+    fits.then_some(laid.pair)
 }
 
 /// Pairs of rows worth a look, each once, in order.
@@ -252,29 +452,32 @@ fn candidates(graph: &KnnGraph, meta: &[TrackMeta], options: &DuplicateOptions) 
                 .row(i)
                 .take(options.neighbours)
                 .filter(|&(_, similarity)| similarity >= options.candidate_similarity)
-                .map(move |(j, _)| (i.min(j), i.max(j)))
+                .map(move |(j, similarity)| (ordered(i, j), similarity))
         })
-        .filter(|&(a, b)| {
+        .filter(|&((a, b), similarity)| {
             // The shorter must be covered, and starts and ends may differ.
             let (a, b) = (meta[a].seconds, meta[b].seconds);
-            a <= 0.0 || b <= 0.0 || (a - b).abs() <= 2.0 * f64::from(options.most_offset)
+            let lengths_agree = (a - b).abs() <= 2.0 * f64::from(options.most_offset);
+            a <= 0.0 || b <= 0.0 || lengths_agree || similarity >= options.silent_similarity
         })
+        .map(|(pair, _)| pair)
         .collect();
     pairs.sort_unstable();
     pairs.dedup();
     pairs
 }
 
-/// Candidates whose windows allow that they are one recording.
+/// Of these pairs those whose windows fit so well at least.
 fn laid_over(
-    graph: &KnnGraph,
+    pairs: &[(usize, usize)],
     meta: &[TrackMeta],
     mut source: impl WindowSource,
     options: &DuplicateOptions,
-) -> Vec<(usize, usize, DuplicatePair)> {
+    least: &Fit,
+) -> HashMap<(usize, usize), Laid> {
     let mut cache: HashMap<usize, Option<Arc<WindowSet>>> = HashMap::new();
-    let mut found = Vec::new();
-    for batch in candidates(graph, meta, options).chunks(BATCH) {
+    let mut found = HashMap::new();
+    for batch in pairs.chunks(BATCH) {
         if cache.len() > CACHE {
             cache.clear();
         }
@@ -284,34 +487,78 @@ fn laid_over(
         let loaded: Vec<(usize, usize, Arc<WindowSet>, Arc<WindowSet>)> =
             batch.iter().filter_map(|&(a, b)| Some((a, b, windows(a)?, windows(b)?))).collect();
         found.par_extend(loaded.par_iter().filter_map(|(a, b, first, second)| {
-            let pair = lay_over(meta[*a].id, first, meta[*b].id, second, options)?;
-            Some((*a, *b, pair))
+            Some(((*a, *b), lay_over((&meta[*a], first), (&meta[*b], second), options, least)?))
         }));
     }
     found
 }
 
-/// Lays the windows of two tracks over each other; `None` if they cannot be one recording, or have no windows.
+/// Lays the windows of two tracks over each other; `None` if they fit less well than `least`, or have no windows.
 fn lay_over(
-    a: TrackId,
-    first: &WindowSet,
-    b: TrackId,
-    second: &WindowSet,
+    (a, first): (&TrackMeta, &WindowSet),
+    (b, second): (&TrackMeta, &WindowSet),
     options: &DuplicateOptions,
-) -> Option<DuplicatePair> {
-    let best = align::best(first, second, options.coverage, options.most_offset)?;
+    least: &Fit,
+) -> Option<Laid> {
+    let one = Extent::of(a, first);
+    let other = Extent::of(b, second);
+    let apart = if a.seconds > 0.0 && b.seconds > 0.0 { (one.seconds - other.seconds).abs() } else { 0.0 };
+    let slack = one.slack.max(other.slack);
+    if apart > 2.0 * f64::from(options.most_offset) + slack {
+        return None;
+    }
+    let lead = (other.lead - one.lead) as f32;
+    let best = align::best(first, second, options.coverage, lead, options.most_offset)?;
     let products: ndarray::Array2<f32> = first.vectors.dot(&second.vectors.t());
     let usual = products.mean()?.min(0.999_9);
     let fit = Fit::new(best.similarity, (best.similarity - usual) / (1.0 - usual));
-    fit.reaches(&options.possible).then_some(DuplicatePair {
-        a,
-        b,
-        similarity: fit.similarity,
-        distinctness: fit.distinctness,
-        correlation: None,
-        offset: best.offset,
-        coverage: best.coverage,
+    fit.reaches(least).then_some(Laid {
+        pair: DuplicatePair {
+            a: a.id,
+            b: b.id,
+            similarity: fit.similarity,
+            distinctness: fit.distinctness,
+            correlation: None,
+            offset: best.offset,
+            coverage: best.coverage,
+        },
+        lead,
+        lengths_agree: apart <= options.unheard_difference + slack,
     })
+}
+
+/// Where the music of a file lies, as far as its windows tell: silent ones are not kept. Seconds.
+struct Extent {
+    /// Silence before the music.
+    lead: f64,
+    /// Length of the music.
+    seconds: f64,
+    /// By how much that may be wrong; 0 where there seems to be no silence.
+    slack: f64,
+}
+
+impl Extent {
+    /// Silence behind the last window that is longer than this and two spaces between windows was heard as such: a window
+    /// itself is at most so long.
+    const LONGEST_WINDOW: f64 = 4.0;
+
+    fn of(track: &TrackMeta, windows: &WindowSet) -> Self {
+        let spacing = f64::from(align::spacing(windows));
+        let first = windows.starts.first().map_or(0.0, |&start| f64::from(start));
+        let behind = windows.starts.last().map_or(0.0, |&start| track.seconds - f64::from(start));
+        // Windows are spread evenly: the first one is no later than the space between them.
+        let lead = if first > spacing + 1.0 { first - spacing / 2.0 } else { 0.0 };
+        let longest = Self::LONGEST_WINDOW;
+        let tail = if behind > 2.0 * spacing + longest { behind - spacing / 2.0 } else { 0.0 };
+        let slack = if tail > 0.0 {
+            spacing + longest
+        } else if lead > 0.0 {
+            spacing
+        } else {
+            0.0
+        };
+        Self { lead, seconds: track.seconds - lead - tail, slack }
+    }
 }
 
 /// Whether nothing is lost by the codec.
@@ -334,7 +581,13 @@ fn worth(track: &TrackMeta) -> f64 {
 }
 
 /// The better file first.
-fn better(a: &TrackMeta, b: &TrackMeta) -> std::cmp::Ordering {
+///
+/// - `music`: seconds without silence, of all files or of none
+fn better(a: &TrackMeta, b: &TrackMeta, music: &HashMap<TrackId, f64>) -> std::cmp::Ordering {
+    // Silence is no length, and a second more or less says nothing.
+    let length = |t: &TrackMeta| music.get(&t.id).map_or(0, |seconds| (seconds / 2.0).round() as i64);
+    let silence =
+        |t: &TrackMeta| music.get(&t.id).map_or(0, |seconds| ((t.seconds - seconds) / 2.0).round() as i64);
     let damage = |t: &TrackMeta| (t.decoded_share * 100.0).round() as i64;
     damage(b)
         .cmp(&damage(a))
@@ -343,9 +596,9 @@ fn better(a: &TrackMeta, b: &TrackMeta) -> std::cmp::Ordering {
             if lossless(a) { b.sample_rate.cmp(&a.sample_rate) } else { worth(b).total_cmp(&worth(a)) }
         })
         .then_with(|| b.channels.cmp(&a.channels))
-        // A second of silence more or less says nothing.
-        .then_with(|| ((b.seconds / 2.0).round() as i64).cmp(&((a.seconds / 2.0).round() as i64)))
+        .then_with(|| length(b).cmp(&length(a)))
         .then_with(|| tags(b).cmp(&tags(a)))
+        .then_with(|| silence(a).cmp(&silence(b)))
         .then_with(|| a.bytes.cmp(&b.bytes))
         .then(a.id.cmp(&b.id))
 }
@@ -359,7 +612,10 @@ fn tags(t: &TrackMeta) -> usize {
         + usize::from(t.year.is_some())
 }
 
-fn reason(best: &TrackMeta, second: &TrackMeta) -> String {
+fn reason(best: &TrackMeta, second: &TrackMeta, music: &HashMap<TrackId, f64>) -> String {
+    let lengths = music.get(&best.id).zip(music.get(&second.id));
+    let longer = lengths.map_or(0.0, |(best, second)| best - second);
+    let silence = lengths.map_or(0.0, |_| second.seconds - best.seconds + longer);
     let describe = |t: &TrackMeta| {
         let codec = if t.codec.is_empty() { "a file of unknown codec" } else { t.codec.as_str() };
         match t.kilobits_per_second() {
@@ -377,10 +633,12 @@ fn reason(best: &TrackMeta, second: &TrackMeta) -> String {
         format!("{} rather than {}", describe(best), describe(second))
     } else if best.channels > second.channels {
         "more channels".to_owned()
-    } else if best.seconds > second.seconds + 1.0 {
-        format!("{:.0} s longer", best.seconds - second.seconds)
+    } else if longer > 1.0 {
+        format!("{longer:.0} s longer")
     } else if tags(best) > tags(second) {
         "alike in quality, more tags".to_owned()
+    } else if silence > 1.0 {
+        format!("alike in quality, with {silence:.0} s less of silence")
     } else if best.bytes < second.bytes {
         "alike in quality, the smaller file".to_owned()
     } else {
@@ -430,7 +688,7 @@ mod tests {
             .collect();
         let source = |track: TrackId| sets.get(track.0 as usize).cloned();
         let groups =
-            duplicates(&graph, &meta, source, None, &DuplicateOptions::default()).expect("same rows");
+            duplicates(&graph, &meta, || source, None, &DuplicateOptions::default()).expect("same rows");
         assert_eq!(groups.len(), 2);
         assert_eq!((groups[0].best, groups[0].bytes), (TrackId(41), 800_000));
         assert!(
@@ -443,8 +701,142 @@ mod tests {
         assert_eq!(others, [TrackId(3), TrackId(40)]);
         assert_eq!(groups[1].others.len(), 1);
         let cut =
-            groups[0].pairs.iter().find(|p| (p.a, p.b) == (TrackId(3), TrackId(40))).expect("the cut one");
-        assert!((cut.offset + 2.0).abs() < 0.15, "{cut:?}");
+            groups[0].pairs.iter().find(|p| (p.a, p.b) == (TrackId(40), TrackId(41))).expect("the cut one");
+        assert!((cut.offset - 2.0).abs() < 0.15, "{cut:?}");
+    }
+
+    /// Groups of tracks with these windows, by their numbers: the file that is kept first.
+    fn groups(sets: &[WindowSet], meta: &[TrackMeta], listener: Option<&dyn PairListener>) -> Vec<Vec<i64>> {
+        let dim = sets[0].vectors.ncols();
+        let means = Array2::from_shape_fn((sets.len(), dim), |(i, d)| sets[i].vectors.column(d).sum());
+        let norms = means.map_axis(Axis(1), |row| row.dot(&row).sqrt()).insert_axis(Axis(1));
+        let graph = KnnGraph::exact((&means / &norms).view(), sets.len() - 1).expect("unit vectors");
+        let source = |track: TrackId| sets.get(track.0 as usize).cloned();
+        let found = duplicates(&graph, meta, || source, listener, &DuplicateOptions::default());
+        let numbers = |group: DuplicateGroup| {
+            let mut others: Vec<i64> = group.others.iter().map(|track| track.0).collect();
+            others.sort_unstable();
+            [vec![group.best.0], others].concat()
+        };
+        found.expect("same rows").into_iter().map(numbers).collect()
+    }
+
+    fn titled(titles: &[(&str, &str, f64)]) -> Vec<TrackMeta> {
+        let track = |(i, &(artist, title, seconds)): (usize, &(&str, &str, f64))| TrackMeta {
+            title: title.to_owned(),
+            artist: (!artist.is_empty()).then(|| artist.to_owned()),
+            seconds,
+            // The first is the best one.
+            bytes: 900_000 + 1000 * i as u64,
+            codec: "mp3".to_owned(),
+            ..TrackMeta::new(TrackId(i as i64), format!("{i}.mp3"))
+        };
+        titles.iter().enumerate().map(track).collect()
+    }
+
+    #[test]
+    fn unheard_pairs_need_titles_and_lengths_that_agree() {
+        // As alike as songs by one man at a piano: well above what windows alone must reach.
+        let sets = [piece(1, 0, 0.0), piece(1, 0, 0.6)];
+        let pair = |a: (&str, &str, f64), b: (&str, &str, f64)| groups(&sets, &titled(&[a, b]), None);
+        let one = ("Tom", "Dixie", 30.0);
+        assert_eq!(pair(one, ("Tom", "Dixie (Live)", 34.0)), [[0, 1]]);
+        assert_eq!(pair(one, ("TOM; Ann", "dixie", 30.0)), [[0, 1]]);
+        for other in [
+            ("Tom", "Pigeons", 30.0),
+            ("Ann", "Dixie", 30.0),
+            ("Tom", "Dixie", 36.0),
+            ("Tom", "", 30.0),
+            ("", "Dixie", 30.0),
+            ("", "Pigeons", 30.0),
+            ("Tom", "Track 07", 30.0),
+        ] {
+            assert_eq!(pair(one, other), Vec::<Vec<i64>>::new(), "{other:?}");
+        }
+        // The very same sound: only what contradicts it counts.
+        let sets = [piece(1, 0, 0.0), piece(1, 0, 0.05)];
+        let pair = |a: (&str, &str, f64), b: (&str, &str, f64)| groups(&sets, &titled(&[a, b]), None);
+        for other in [("Tom", "", 30.0), ("", "", 34.0), ("", "Dixie", 30.0), ("Tom", "Track 07", 30.0)] {
+            assert_eq!(pair(one, other), [[0, 1]], "{other:?}");
+        }
+        for other in [("Tom", "Pigeons", 30.0), ("Ann", "Dixie", 30.0), ("Tom", "Dixie", 36.0)] {
+            assert_eq!(pair(one, other), Vec::<Vec<i64>>::new(), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn titles_of_several_versions_are_named() {
+        let named = |titles: [&str; 3]| {
+            let meta = titled(&titles.map(|title| ("Tom", title, 30.0)));
+            named_versions(meta.iter()).join(", ")
+        };
+        assert_eq!(named(["Dixie", "Dixie (2011 Remaster)", ""]), "Dixie, Dixie (2011 Remaster)");
+        assert_eq!(named(["Dixie", "DIXIE!", ""]), "");
+    }
+
+    #[test]
+    fn a_copy_of_a_copy_is_compared_with_the_file_kept() {
+        // Each fits the next, and the first and the third do not.
+        struct Chain;
+        impl PairListener for Chain {
+            fn correlation(&self, a: &TrackMeta, b: &TrackMeta, _: f32) -> Option<f32> {
+                Some(if (a.id.0 - b.id.0).abs() == 1 { 0.9 } else { 0.1 })
+            }
+        }
+        let sets = [piece(1, 0, 0.0), piece(1, 0, 1.2), piece(1, 0, 1.3), piece(1, 0, 1.4)];
+        let meta = titled(&[("Tom", "A", 30.0), ("Tom", "B", 30.0), ("Tom", "C", 30.0), ("Tom", "D", 30.0)]);
+        let found = groups(&sets, &meta, Some(&Chain));
+        assert_eq!(found, [[0, 1], [2, 3]]);
+    }
+
+    #[test]
+    fn silence_at_the_ends_is_no_length() {
+        struct Music(Vec<f64>);
+        impl PairListener for Music {
+            fn correlation(&self, a: &TrackMeta, b: &TrackMeta, lead: f32) -> Option<f32> {
+                let [before, expected] = [a, b].map(|track| [0.0, 4.0, 0.0, 60.0][track.id.0 as usize]);
+                Some(if (lead - (expected - before)).abs() < 2.0 { 0.9 } else { 0.1 })
+            }
+            fn music_seconds(&self, track: &TrackMeta) -> Option<f64> {
+                Some(self.0[track.id.0 as usize])
+            }
+        }
+        // The same song: as it is, with silence before it, behind it, and long before it.
+        let late = |seconds: f32, noise: f32| {
+            let own = piece(1, 0, noise);
+            WindowSet { starts: own.starts.iter().map(|start| start + seconds).collect(), ..own }
+        };
+        let sets = [late(0.0, 0.0), late(4.0, 1.0), late(0.0, 1.1), late(60.0, 1.2)];
+        let seconds = [31.0, 35.0, 151.0, 91.0];
+        let meta = titled(&seconds.map(|seconds| ("Tom", "Dixie", seconds)));
+        let music = Music(vec![31.0; 4]);
+        let reason_for = |music: &Music, rows: &[usize]| {
+            let lengths: HashMap<TrackId, f64> =
+                rows.iter().map(|&row| (meta[row].id, music.0[row])).collect();
+            reason(&meta[rows[0]], &meta[rows[1]], &lengths)
+        };
+        let found = groups(&sets, &meta, Some(&music));
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].len(), 4, "{found:?}");
+        assert_eq!(reason_for(&music, &[0, 3]), "mp3 at 232 kbit/s rather than mp3 at 79 kbit/s");
+        let wav = |seconds: f64, id: i64| TrackMeta {
+            codec: "pcm_s16le".to_owned(),
+            seconds,
+            bytes: (seconds * 88_200.0) as u64,
+            ..TrackMeta::new(TrackId(id), format!("{id}.wav"))
+        };
+        let known = |lengths: &[f64]| -> HashMap<TrackId, f64> {
+            lengths.iter().enumerate().map(|(i, &length)| (TrackId(i as i64), length)).collect()
+        };
+        let (plain, silent) = (wav(31.0, 0), wav(91.0, 1));
+        assert!(better(&plain, &silent, &known(&[31.0, 31.0])).is_lt());
+        assert_eq!(
+            reason(&plain, &silent, &known(&[31.0, 31.0])),
+            "alike in quality, with 60 s less of silence"
+        );
+        assert!(better(&silent, &plain, &known(&[31.0, 80.0])).is_lt(), "longer by music");
+        assert_eq!(reason(&silent, &plain, &known(&[31.0, 80.0])), "49 s longer");
+        assert_eq!(reason(&plain, &silent, &known(&[])), "alike in quality, the smaller file");
     }
 
     /// Hears of each pair what the test says; counts what it was asked.
@@ -459,7 +851,7 @@ mod tests {
             self.told.lock().expect("no panic").push((pairs, unheard));
         }
 
-        fn correlation(&self, a: &TrackMeta, b: &TrackMeta) -> Option<f32> {
+        fn correlation(&self, a: &TrackMeta, b: &TrackMeta, _: f32) -> Option<f32> {
             self.asked.lock().expect("no panic").push((a.id, b.id));
             (a.seconds > 0.0).then_some(self.says)
         }
@@ -480,7 +872,7 @@ mod tests {
             let ears = Ears { says, asked: std::sync::Mutex::default(), told: std::sync::Mutex::default() };
             let source = |track: TrackId| sets.get(track.0 as usize).cloned();
             let options = DuplicateOptions { most_heard, ..DuplicateOptions::default() };
-            let found = duplicates(&graph, meta, source, Some(&ears), &options).expect("same rows");
+            let found = duplicates(&graph, meta, || source, Some(&ears), &options).expect("same rows");
             let heard = most_heard.min(1);
             assert_eq!(
                 ears.told.into_inner().expect("no panic"),

@@ -218,7 +218,7 @@ pub fn listen(leak: &mut Leak, rows: &[Row], values: ArrayView2<f32>, split: &Sp
     let (recordings, others): (Vec<[usize; 2]>, Vec<[usize; 2]>) =
         pairs.par_iter().map(|(_, pair)| *pair).partition(|pair| {
             let [Some(a), Some(b)] = pair.map(|row| paths[row]) else { return false };
-            !stopped() && audio_correlation(a, b).is_some_and(|found| found >= least)
+            !stopped() && audio_correlation(a, b, 0.0).is_some_and(|found| found >= least)
         });
     let alone: BTreeSet<usize> = others.iter().flatten().copied().collect();
     let heard = alone.into_par_iter().filter(|_| !stopped());

@@ -218,8 +218,9 @@ impl NearSongs {
 #[derive(Debug, Clone, Default, Args, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Duplicates {
-    /// Judge by the stored vectors alone (versions: by titles alone): faster, reads no file, misses more copies of low bit
-    /// rates
+    /// Read no file: faster, and nothing is confirmed by listening. Copies are then those of one length (within 5 s, without
+    /// silence at the ends) whose stored vectors fit and whose titles and artists do not differ; those of low bit rates, those
+    /// under other titles and altered ones without tags are missed. Versions go by titles alone
     #[arg(long)]
     pub(crate) rough: bool,
     /// Group versions of a song instead of copies of a recording: by the same artist, with titles that differ in words such
@@ -271,7 +272,8 @@ impl Duplicates {
     ) -> Result<Vec<GroupJson>, EngineError> {
         let listener = FileListener::new(engine.library(), tell)?;
         let listener = (!self.rough).then_some(&listener as &dyn PairListener);
-        let similar = duplicate_groups(engine, collection, graph, listener)?;
+        let similar =
+            duplicate_groups(engine, graph, &collection.meta, listener, &DuplicateOptions::default())?;
         with_exact_copies(engine, collection, similar)
     }
 }

@@ -76,8 +76,8 @@ pub struct Playlist {
     /// Least similarity to the seed a track is there for
     #[arg(long, value_name = "COSINE", allow_negative_numbers = true)]
     pub(crate) min_similarity: Option<Cosine>,
-    /// Look for copies of the same recording in the whole library first, as `duplicates` does where it is rough: finds
-    /// those of low bit rates, which would pass otherwise
+    /// Listen to tracks of the list that may be copies of the same recording: finds those of low bit rates, which would pass
+    /// otherwise. Where a file cannot be read, vectors, lengths and titles decide
     #[arg(long)]
     #[serde(default)]
     pub no_duplicates: bool,

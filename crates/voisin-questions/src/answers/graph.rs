@@ -4,7 +4,7 @@ use voisin::{Collection, Engine, EngineError, GraphUse, window_set};
 use voisin_base::track::TrackId;
 use voisin_explore::clusters::{self, ClusterOptions, Clustering, Detail, Identity};
 use voisin_explore::duplicates::{DuplicateGroup, DuplicateOptions, PairListener, duplicates};
-use voisin_explore::{ExploreError, KnnGraph};
+use voisin_explore::{ExploreError, KnnGraph, TrackMeta};
 use voisin_library::OpenMode;
 
 /// Neighbours in the graphs that clusters and maps are made from.
@@ -61,22 +61,25 @@ pub(crate) fn neighbours_of_duplicates(collection: &Collection) -> usize {
     DuplicateOptions::default().neighbours.min(collection.ids.len().saturating_sub(1))
 }
 
-/// Tracks that are the same recording; without a listener, as far as their windows tell.
+/// Tracks that are the same recording; without a listener, as far as their windows, lengths and titles tell.
 ///
-/// - `graph`: of [`neighbours_of_duplicates`]
+/// - `graph`: of [`neighbours_of_duplicates`], with the rows of `meta`
 pub(crate) fn duplicate_groups(
     engine: &Engine,
-    collection: &Collection,
     graph: &KnnGraph,
+    meta: &[TrackMeta],
     listener: Option<&dyn PairListener>,
+    options: &DuplicateOptions,
 ) -> Result<Vec<DuplicateGroup>, EngineError> {
-    let options = DuplicateOptions::default();
     let (library, parts) = (engine.library(), engine.parts()?);
-    // A snapshot for all windows saves locking the file for each track's.
-    let snapshot = library.snapshot()?;
-    let source = move |track: TrackId| {
-        let _of = &snapshot;
-        window_set(library, &parts, track)
+    let parts = &parts;
+    let source = || {
+        // One for all windows saves locking the file for each track's; without it they are read all the same.
+        let snapshot = library.snapshot().ok();
+        move |track: TrackId| {
+            let _held = &snapshot;
+            window_set(library, parts, track)
+        }
     };
-    Ok(duplicates(graph, &collection.meta, source, listener, &options)?)
+    Ok(duplicates(graph, meta, source, listener, options)?)
 }

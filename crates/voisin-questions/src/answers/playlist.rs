@@ -1,6 +1,6 @@
 //! A list of tracks around seeds, as `playlist` makes it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use ndarray::ArrayView2;
 use serde::Serialize;
@@ -8,24 +8,27 @@ use serde::Serialize;
 use super::graph::{duplicate_groups, neighbours_of_duplicates};
 use super::similar::FarJson;
 use super::track::ListedJson;
-use voisin::{Collection, Engine, EngineError, GraphUse, Standing};
+use voisin::{Collection, Engine, EngineError, FileListener, GraphUse, Standing};
 use voisin_base::track::{TrackId, is_same_recording};
 use voisin_base::vector::dot;
-use voisin_explore::TrackMeta;
+use voisin_explore::duplicates::{DuplicateOptions, PairListener};
 use voisin_explore::playlist::{Entry, Length, PlaylistOptions, chain, playlist_near};
+use voisin_explore::{KnnGraph, TrackMeta};
 use voisin_library::{SongSet, Track, TrackSet};
 
 /// Tempos count as they are shown, rounded.
 const SHOWN: f64 = 0.5;
 /// So many times the length of a list are candidates where key and tempo choose among them.
 pub const MIX_REACH: usize = 8;
+/// Pairs of a list that are listened to at most: a few seconds' worth.
+const MOST_HEARD: usize = 500;
 
 /// What becomes of copies of one recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Copies {
     /// Those that sound exactly alike are left out.
     LeftOut,
-    /// The whole library is looked through for copies first, those of low bit rates among them.
+    /// What may be a copy of another track of the list is listened to: finds those of low bit rates, too.
     LookedFor,
     /// They stay.
     Kept,
@@ -91,17 +94,12 @@ pub fn listed(
     let options =
         PlaylistOptions { length: if mixed { length.times(MIX_REACH) } else { length }, ..options.clone() };
     let mut excluded: HashSet<usize> = HashSet::new();
-    if wanted.copies == Copies::LookedFor {
+    let looked_for = if wanted.copies == Copies::LookedFor {
         let graph = engine.knn_graph(collection, neighbours_of_duplicates(collection), GraphUse::Copies)?;
-        for group in duplicate_groups(engine, collection, &graph, None)? {
-            // Of a recording that is named as a seed, every other copy is left out.
-            let copies: Vec<usize> =
-                group.others.iter().chain([&group.best]).filter_map(|&track| collection.row(track)).collect();
-            let kept = copies.iter().copied().find(|row| seeds[..named].contains(row));
-            let kept = kept.or_else(|| collection.row(group.best));
-            excluded.extend(copies.into_iter().filter(|&row| Some(row) != kept));
-        }
-    }
+        Some((graph, FileListener::new(engine.library(), |_| {})?))
+    } else {
+        None
+    };
     let vectors = collection.vectors.view();
     let entries = loop {
         let is_out = |row: usize| {
@@ -122,7 +120,11 @@ pub fn listed(
             let id = collection.ids[row];
             tracks.get(&id).map(|&track| (track, known.get(&id).copied()))
         };
-        let again = repeated(&entries, &seeds[..named], is_copy, song);
+        let mut again = repeated(&entries, &seeds[..named], is_copy, song);
+        if let Some((graph, listener)) = &looked_for {
+            let rows: BTreeSet<usize> = listed().filter(|row| !again.contains(row)).collect();
+            again.extend(heard_copies(engine, collection, graph, listener, rows, &seeds[..named])?);
+        }
         if again.is_empty() {
             break entries;
         }
@@ -149,6 +151,31 @@ pub fn listed(
         };
     }
     Ok(Some(PlaylistRows { rows, is_short, standing: None }))
+}
+
+/// Rows of a list that are copies of others in it, by listening where that is in doubt.
+///
+/// - `graph`: of the collection
+/// - `named`: seeds; of a recording that is one of them, every other copy is left out
+fn heard_copies(
+    engine: &Engine,
+    collection: &Collection,
+    graph: &KnnGraph,
+    listener: &dyn PairListener,
+    rows: BTreeSet<usize>,
+    named: &[usize],
+) -> Result<Vec<usize>, EngineError> {
+    let rows: Vec<usize> = rows.into_iter().collect();
+    let meta: Vec<TrackMeta> = rows.iter().map(|&row| collection.meta[row].clone()).collect();
+    let options = DuplicateOptions { most_heard: MOST_HEARD, ..DuplicateOptions::default() };
+    let groups = duplicate_groups(engine, &graph.induced(&rows), &meta, Some(listener), &options)?;
+    let copies = groups.iter().flat_map(|group| {
+        let files =
+            || [&group.best].into_iter().chain(&group.others).filter_map(|&track| collection.row(track));
+        let kept = files().find(|row| named.contains(row)).or_else(|| files().next());
+        files().filter(move |row| Some(*row) != kept && !named.contains(row)).collect::<Vec<_>>()
+    });
+    Ok(copies.collect())
 }
 
 fn same_recording(vectors: ArrayView2<'_, f32>, a: usize, b: usize) -> bool {
