@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use crate::audio::is_audio_candidate;
 use crate::base::address;
 use crate::cli::columnar;
-use crate::library::scan::{self, Exclusions, Scan};
+use crate::library::scan::{self, Exclusions, Links, Scan};
 
 /// The paths named, those of a list on standard input in the place of `-`.
 pub(crate) fn named_paths(paths: &[impl AsRef<Path>]) -> anyhow::Result<Vec<PathBuf>> {
@@ -31,10 +31,10 @@ pub(crate) fn named_paths(paths: &[impl AsRef<Path>]) -> anyhow::Result<Vec<Path
 }
 
 /// The music that the paths stand for, and the addresses among them, which come last.
-pub(crate) fn scan_named(paths: &[PathBuf], exclusions: &Exclusions) -> Scan {
+pub(crate) fn scan_named(paths: &[PathBuf], exclusions: &Exclusions, links: Links<'_>) -> Scan {
     let (addresses, paths): (Vec<_>, Vec<_>) =
         paths.iter().cloned().partition(|path| address::scheme(path).is_some());
-    let mut found = scan::scan_without(&paths, &is_audio_candidate, exclusions);
+    let mut found = scan::scan_without(&paths, &is_audio_candidate, exclusions, links);
     for address in addresses {
         columnar::scan_objects(&address, &is_audio_candidate, &mut found);
     }

@@ -84,8 +84,8 @@ impl Library {
         // The root ends in a separator, which the rest of a path begins with.
         let separator = [std::path::MAIN_SEPARATOR as u8];
         let length = exact.strip_suffix(&separator).unwrap_or(&exact).len() as i64;
-        let new = paths::to_bytes(&new)?;
-        let new = new.strip_suffix(&separator).unwrap_or(new).to_vec();
+        let target = paths::to_bytes(&new)?;
+        let target = target.strip_suffix(&separator).unwrap_or(target).to_vec();
         self.write(|tx| {
             for (table, column) in [("files", "path"), ("failures", "path"), ("audio", "last_path")] {
                 // Text functions would take bytes for characters: concatenated blobs are cast back to blobs.
@@ -94,11 +94,12 @@ impl Library {
                         "UPDATE {table} SET {column} = CAST(?1 || substr({column}, ?2 + 1) AS BLOB)
                          WHERE {column} = ?3 OR ({column} >= ?4 AND {column} < ?5)"
                     ),
-                    (&new, length, &exact, &from, &to),
+                    (&target, length, &exact, &from, &to),
                 )?;
             }
             Ok(())
         })?;
+        self.relocate_linked_folders(&old, &new)?;
         Ok(plan)
     }
 }

@@ -216,7 +216,9 @@ impl Library {
         let mut looked_at: HashMap<PathBuf, Option<PathBuf>> = HashMap::new();
         let mut missing = |file: StoredFile| {
             let path = &file.record.path;
+            // A link that is there was not taken away: it is what it leads to that cannot be reached.
             let absent_folder = is_gone(path).then(|| match cue::folder(path) {
+                Some(_) if path.is_symlink() => Some(path.clone()),
                 Some(folder) => looked_at.entry(folder.to_owned()).or_insert_with(|| absent(folder)).clone(),
                 None => None,
             })?;

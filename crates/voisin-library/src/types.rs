@@ -10,6 +10,7 @@ use super::TagPattern;
 use voisin_base::artists::artists;
 use voisin_base::cue::{CuePart, Place};
 use voisin_base::key::MusicalKey;
+pub use voisin_base::regular_file::mtime_ns;
 use voisin_base::song::song;
 use voisin_base::tags::TrackTags;
 use voisin_base::track::{ContentId, TrackId};
@@ -78,15 +79,6 @@ impl FileRecord {
         let mtime_ns = mtime_ns(&audio).wrapping_add(mtime_ns(&sheet));
         // It has no bytes of its own: whoever deletes it wins none.
         Ok(Self { path: part.path(), size: 0, mtime_ns })
-    }
-}
-
-/// Modification time in nanoseconds since 1970 UTC, 0 where the file system has none.
-pub fn mtime_ns(metadata: &std::fs::Metadata) -> i64 {
-    let Ok(time) = metadata.modified() else { return 0 };
-    match time.duration_since(std::time::UNIX_EPOCH) {
-        Ok(after) => i64::try_from(after.as_nanos()).unwrap_or(i64::MAX),
-        Err(before) => i64::try_from(before.duration().as_nanos()).map_or(i64::MIN, |nanos| -nanos),
     }
 }
 

@@ -9,11 +9,12 @@ use serde::Serialize;
 
 use voisin::{
     AddEvent, AddOptions, AddSummary, Embedder, Engine, EngineError, Outcome, WindowPlan, add,
-    is_audio_candidate, remember_model, scan,
+    is_audio_candidate, remember_model,
 };
 use voisin_base::text::with_causes;
 use voisin_encoder::{DeviceChoice, Encoder, ModelRef};
 use voisin_library::FileState;
+use voisin_library::scan::{Exclusions, Links, scan_without};
 
 /// How music is added.
 pub(super) struct Adding {
@@ -49,8 +50,10 @@ impl Adding {
         progress: Option<&Py<PyAny>>,
     ) -> Result<(Added, Option<PyErr>), EngineError> {
         let _lock = engine.library().lock_for_writing()?;
-        let mut found = scan(&self.paths, &is_audio_candidate);
         let library = engine.library();
+        let followed = library.followed_folders()?;
+        let links = Links::Below(&followed);
+        let mut found = scan_without(&self.paths, &is_audio_candidate, &Exclusions::default(), links);
         found.split_files(&|file| matches!(library.file_state(file), Ok(FileState::Unchanged(_))));
         if let Some(windows) = self.windows {
             engine.set_windows_setting(windows)?;
@@ -71,6 +74,11 @@ impl Adding {
         let mut failures: Vec<NotAdded> = problems
             .map(|problem| NotAdded { path: lossy(&problem.path), reason: problem.reason.clone() })
             .collect();
+        failures.extend(found.leading_out.iter().map(|link| NotAdded {
+            path: lossy(link),
+            reason:
+                "a link that leads out of its folder: \"voisin add --follow-links\" follows it".to_owned(),
+        }));
         let mut tell = |event: AddEvent<'_>| {
             match event {
                 AddEvent::Planned { jobs: planned, .. } => jobs = planned,

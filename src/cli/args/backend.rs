@@ -108,6 +108,9 @@ pub(crate) struct WorkerArgs {
     /// was listened to will be again
     #[arg(long, value_name = "PATH", num_args = 1.., value_parser = path_or_address(), value_hint = ValueHint::AnyPath)]
     pub(crate) add: Vec<PathBuf>,
+    /// With --add: follow links that lead out of the folders named
+    #[arg(long, requires = "add")]
+    pub(crate) follow_links: bool,
     /// Say how far all workers are, what each has in hand and what failed, and end
     #[arg(long, conflicts_with_all = ["add", "output", "windows", "with_windows", "descriptors", "identity", "alive"])]
     pub(crate) status: bool,

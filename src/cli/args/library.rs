@@ -53,6 +53,10 @@ pub(crate) struct AddArgs {
     /// '/incoming' (several: all of them). A file `.voisinignore` in a folder does the same for it and all below
     #[arg(long, value_name = "PATTERN")]
     pub(crate) exclude: Vec<String>,
+    /// Follow links that lead out of the folders named, now and in later runs: else whoever may write into such a folder says
+    /// what of the disk is taken in. Links that stay below their folder are followed always
+    #[arg(long, conflicts_with = "from_parquet")]
+    pub(crate) follow_links: bool,
     /// Windows per track, spread evenly over it; `all` for one every second [default: by model]
     #[arg(long, value_name = "N|all")]
     pub(crate) windows: Option<WindowCount>,

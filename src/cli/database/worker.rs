@@ -23,7 +23,7 @@ use crate::cli::named::{named_paths, scan_named};
 use crate::cli::render::{self, Align, Table, count};
 use crate::cli::{Ending, NothingFound};
 use crate::engine::{AddEvent, AddOptions, Embedder, Engine, Outcome, WindowPlan, add, stored_model};
-use crate::library::scan::Exclusions;
+use crate::library::scan::{Exclusions, Links};
 use crate::library::{FileRecord, Library, OpenMode};
 use crate::track::ContentKind;
 
@@ -152,7 +152,15 @@ pub(crate) fn run(context: &Context, args: &WorkerArgs) -> anyhow::Result<Ending
 
 /// Puts the files that were named into the table.
 fn fill(context: &Context, jobs: &mut Jobs, args: &WorkerArgs) -> anyhow::Result<Ending> {
-    let mut found = scan_named(&named_paths(&args.add)?, &Exclusions::default());
+    let links = if args.follow_links { Links::All } else { Links::Below(&[]) };
+    let mut found = scan_named(&named_paths(&args.add)?, &Exclusions::default(), links);
+    if let [first, ..] = &found.leading_out[..] {
+        context.console.warn(&format!(
+            "{} that lead out of the folders named not followed, such as {}: --follow-links does",
+            count(found.leading_out.len() as u64, "link"),
+            first.display()
+        ));
+    }
     found.split_files(&|_| false);
     for problem in &found.problems {
         context.console.warn(&format!("{}: {}", problem.path.display(), problem.reason));

@@ -12,7 +12,38 @@ use crate::cli::columnar;
 use crate::cli::context::Context;
 use crate::cli::named::scan_named;
 use crate::engine::{Engine, WindowPlan};
-use crate::library::{DATABASE, OpenMode, scan};
+use crate::library::{DATABASE, Library, OpenMode, scan};
+
+/// Says once of each folder that links lead out of it, and remembers where they are to be followed.
+fn note_links(
+    context: &Context,
+    library: &mut Library,
+    found: &scan::Scan,
+    options: (bool, bool),
+) -> anyhow::Result<()> {
+    let (follow, dry_run) = options;
+    for link in &found.leading_out {
+        context.console.detail(&format!("not followed: {} leads out of its folder", link.display()));
+    }
+    let leads_out_of = |root: &&PathBuf| found.leading_out.iter().any(|link| link.starts_with(root));
+    let roots: Vec<PathBuf> =
+        found.roots.iter().filter(|root| follow || leads_out_of(root)).cloned().collect();
+    let new = if dry_run { roots } else { library.note_links(&roots, follow)? };
+    let is_news = |link: &&PathBuf| new.iter().any(|root| link.starts_with(root));
+    let links: Vec<&PathBuf> = found.leading_out.iter().filter(is_news).collect();
+    if let [first, ..] = links[..] {
+        context.console.warn(&format!(
+            "{} of these folders out of them ({}) and {} not followed: --follow-links takes in what lies behind, now and in later runs; what the library has from there stays",
+            match links.len() {
+                1 => "1 link leads".to_owned(),
+                n => format!("{n} links lead"),
+            },
+            first.display(),
+            if links.len() == 1 { "is" } else { "are" },
+        ));
+    }
+    Ok(())
+}
 
 pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
     if !args.from_parquet.is_empty() {
@@ -39,8 +70,21 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
             paths.push(path);
         }
     }
+    let mode = if args.dry_run { OpenMode::ReadWrite } else { OpenMode::Create };
+    // Trying it out makes no library: where there is none, an empty one in a temporary folder stands for it.
+    let scratch = if args.dry_run && !context.library_dir().join(DATABASE).exists() {
+        Some(tempfile::tempdir().context("cannot make a temporary folder")?)
+    } else {
+        None
+    };
+    let mut engine = match &scratch {
+        Some(folder) => Engine::open(folder.path(), OpenMode::Create)?,
+        None => context.open_engine_to_change(mode)?,
+    };
+    let followed = engine.library().followed_folders()?;
+    let links = if args.follow_links { scan::Links::All } else { scan::Links::Below(&followed) };
     let exclusions = scan::Exclusions::new(&args.exclude);
-    let mut found = scan_named(&paths, &exclusions);
+    let mut found = scan_named(&paths, &exclusions, links);
     for problem in &found.problems {
         context.console.warn(&format!("{}: {}", problem.path.display(), problem.reason));
     }
@@ -56,17 +100,7 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
             .console
             .warn("there are no files of audio (.mp3, .flac, .ogg, .m4a, .wav …) in what was named");
     }
-    let mode = if args.dry_run { OpenMode::ReadWrite } else { OpenMode::Create };
-    // Trying it out makes no library: where there is none, an empty one in a temporary folder stands for it.
-    let scratch = if args.dry_run && !context.library_dir().join(DATABASE).exists() {
-        Some(tempfile::tempdir().context("cannot make a temporary folder")?)
-    } else {
-        None
-    };
-    let mut engine = match &scratch {
-        Some(folder) => Engine::open(folder.path(), OpenMode::Create)?,
-        None => context.open_engine_to_change(mode)?,
-    };
+    note_links(context, engine.library_mut(), &found, (args.follow_links, args.dry_run))?;
     if let Some(kind) = args.identity {
         if args.dry_run && engine.library().status()?.tracks == 0 {
             context.console.detail(&format!("content ids would be {kind}"));

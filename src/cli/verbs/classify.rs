@@ -18,7 +18,8 @@ use crate::cli::{Ending, NothingFound};
 use crate::engine::{
     Classifier, ClassifyOptions, Engine, EngineError, FirstGuess, GenreAnswer, GenreNews, Seed,
 };
-use crate::library::{Library, LibraryError, OpenMode, TrackFilter, scan};
+use crate::library::scan::{self, Exclusions, Links};
+use crate::library::{Library, LibraryError, OpenMode, TrackFilter};
 
 /// How often answers must be right that are written into files, where nobody says.
 const WRITTEN_PRECISION: f32 = 0.9;
@@ -160,7 +161,17 @@ impl FilesAsked {
                 asked.names.push(text);
                 continue;
             }
-            let mut found = scan::scan(&[path.to_owned()], &is_audio_candidate);
+            // Files behind links are not written to where nobody asked for that.
+            let followed = match engine {
+                Some(engine) if args.write.write_tags.is_some() => engine.library().followed_folders()?,
+                _ => Vec::new(),
+            };
+            let links = if args.write.write_tags.is_some() { Links::Below(&followed) } else { Links::All };
+            let none = Exclusions::default();
+            let mut found = scan::scan_without(&[path.to_owned()], &is_audio_candidate, &none, links);
+            for link in &found.leading_out {
+                context.console.warn(&format!("not followed: {} leads out of its folder", link.display()));
+            }
             found.split_files(&|file| engine.is_some_and(|engine| is_unchanged(engine.library(), file)));
             for problem in &found.problems {
                 context.console.warn(&format!("{}: {}", problem.path.display(), problem.reason));

@@ -18,7 +18,7 @@ use crate::cli::named::{named_paths, scan_named, targets};
 use crate::cli::render::{self, count};
 use crate::cli::{Ending, NothingFound};
 use crate::engine::{Embedder, WindowPlan};
-use crate::library::scan::Exclusions;
+use crate::library::scan::{Exclusions, Links};
 
 /// Seconds from one window to the next, where nobody says.
 const HOP: f64 = 0.1;
@@ -37,7 +37,7 @@ pub(crate) fn run(context: &Context, args: &EmbedArgs) -> anyhow::Result<Ending>
     if args.output.is_file() {
         bail!("--output: {}: expected a folder, found a file: name another place", args.output.display());
     }
-    let mut found = scan_named(&named_paths(&args.paths)?, &Exclusions::default());
+    let mut found = scan_named(&named_paths(&args.paths)?, &Exclusions::default(), Links::All);
     found.split_files(&|_| false);
     if let Some(shard) = args.shard {
         found.files.retain(|file| shard.holds(&file.path));

@@ -88,14 +88,19 @@ fn look(
     exclusions: &scan::Exclusions,
     is_first: bool,
 ) -> anyhow::Result<()> {
-    let mut found = scan::scan_without(folders, &is_audio_candidate, exclusions);
+    let mut engine = context.open_engine_to_change(OpenMode::Create)?;
+    let followed = engine.library().followed_folders()?;
+    let links = scan::Links::Below(&followed);
+    let mut found = scan::scan_without(folders, &is_audio_candidate, exclusions, links);
     if is_first {
         tell_of_unnamed(context.console, &found);
     }
     for problem in &found.problems {
         context.console.detail(&format!("{}: {}", problem.path.display(), problem.reason));
     }
-    let mut engine = context.open_engine_to_change(OpenMode::Create)?;
+    for link in &found.leading_out {
+        context.console.detail(&format!("not followed: {} leads out of its folder", link.display()));
+    }
     found.split_files(&|file| is_unchanged(engine.library(), file));
     let mut pending = Vec::new();
     for file in &found.files {

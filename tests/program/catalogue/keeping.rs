@@ -56,6 +56,48 @@ fn a_moved_folder_keeps_its_tracks() {
     fine(sandbox.run(["verify"]));
 }
 
+#[cfg(unix)]
+#[test]
+fn links_out_of_a_folder_are_followed_where_that_was_asked_for() {
+    use std::os::unix::fs::symlink;
+    let sandbox = shelf();
+    let music = sandbox.path("music");
+    let name = music.to_str().unwrap();
+    fs::create_dir(sandbox.path("private")).unwrap();
+    sound(&sandbox.path("private/memo.wav"), 71, &[]);
+    sound(&sandbox.path("single.wav"), 72, &[]);
+    symlink("..", music.join("up")).unwrap();
+    symlink(sandbox.path("single.wav"), music.join("single.wav")).unwrap();
+    let add = |more: &[&str]| {
+        let output = sandbox.run([&["add", name, "--format", "json"], more].concat());
+        (fine_json(&output), text(&output.stderr))
+    };
+    let (first, message) = add(&[]);
+    assert_eq!((&first["added"], &first["unchanged"]), (&0.into(), &4.into()), "{first}");
+    assert!(message.contains("2 links") && message.contains("--follow-links"), "{message}");
+    // That is message once.
+    let (_, message) = add(&[]);
+    assert!(!message.contains("--follow-links"), "{message}");
+    let (would, _) = add(&["--follow-links", "--dry-run"]);
+    assert_eq!(would["added"], 2);
+    assert_eq!(add(&[]).0["added"], 0, "trying it out remembers nothing");
+    assert_eq!(add(&["--follow-links"]).0["added"], 2);
+    // Remembered, also for what comes behind a link later; and nothing of it is missing where it is not looked at.
+    sound(&sandbox.path("private/more.wav"), 73, &[]);
+    let (later, message) = add(&[]);
+    assert_eq!((&later["added"], &later["unchanged"]), (&1.into(), &6.into()), "{message}");
+    fs::remove_file(sandbox.path("single.wav")).unwrap();
+    let output = sandbox.run(["add", name, "--format", "json", "--remove-missing"]);
+    let (again, message) = (json(&output), text(&output.stderr));
+    assert_eq!(
+        (&again["removed"], &again["gone"], &again["out_of_reach"]),
+        (&0.into(), &0.into(), &1.into())
+    );
+    assert!(message.contains("--force") && message.contains("music/single.wav"), "{message}");
+    let list = fine(sandbox.run(["list", "--format", "paths"]));
+    assert!(list.contains("private/memo.wav") && list.contains("music/single.wav"), "{list}");
+}
+
 #[test]
 fn patterns_keep_files_out() {
     let sandbox = Sandbox::new();

@@ -17,22 +17,28 @@ const LEASE_ENDS: Duration = Duration::from_secs(2);
 /// A pipe keeps whoever opens it waiting and a device may never end, so what is not a regular file is refused before it
 /// is opened. What takes its place between the look and the opening is opened without waiting, and refused as well.
 pub fn open(path: &Path) -> io::Result<File> {
+    open_with(path, true)
+}
+
+fn open_with(path: &Path, follows: bool) -> io::Result<File> {
     let check = |metadata: Metadata| {
         let refused = "expected a regular file, found a folder, a pipe or a device: name a file on disk";
         if metadata.is_file() { Ok(()) } else { Err(io::Error::new(ErrorKind::InvalidInput, refused)) }
     };
-    check(std::fs::metadata(path)?)?;
-    let file = open_at_once(path)?;
+    check(if follows { std::fs::metadata(path) } else { std::fs::symlink_metadata(path) }?)?;
+    let file = open_at_once(path, follows)?;
     check(file.metadata()?)?;
     Ok(file)
 }
 
 #[cfg(unix)]
-fn open_at_once(path: &Path) -> io::Result<File> {
+fn open_at_once(path: &Path, follows: bool) -> io::Result<File> {
+    use rustix::fs::OFlags;
     use std::os::unix::fs::OpenOptionsExt as _;
     let start = Instant::now();
     let mut options = OpenOptions::new();
-    options.read(true).custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32);
+    let flags = if follows { OFlags::NONBLOCK } else { OFlags::NONBLOCK | OFlags::NOFOLLOW };
+    options.read(true).custom_flags(flags.bits() as i32);
     loop {
         match options.open(path) {
             // Opening without waiting refuses a leased file, and asks for the lease to be given up.
@@ -45,13 +51,46 @@ fn open_at_once(path: &Path) -> io::Result<File> {
 }
 
 #[cfg(not(unix))]
-fn open_at_once(path: &Path) -> io::Result<File> {
+fn open_at_once(path: &Path, _: bool) -> io::Result<File> {
     File::open(path)
+}
+
+/// Modification time in nanoseconds since 1970 UTC, 0 where the file system has none.
+pub fn mtime_ns(metadata: &Metadata) -> i64 {
+    let Ok(time) = metadata.modified() else { return 0 };
+    match time.duration_since(std::time::UNIX_EPOCH) {
+        Ok(after) => i64::try_from(after.as_nanos()).unwrap_or(i64::MAX),
+        Err(before) => i64::try_from(before.duration().as_nanos()).map_or(i64::MIN, |nanos| -nanos),
+    }
+}
+
+/// Whether both are of one file, whatever was written into it meanwhile. At least one of them must be of a file that is
+/// open: a number that no file holds any more is given to another.
+pub fn is_same(a: &Metadata, b: &Metadata) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        (a.dev(), a.ino()) == (b.dev(), b.ino())
+    }
+    // There the standard library knows no number of a file.
+    #[cfg(not(unix))]
+    {
+        let state = |metadata: &Metadata| (metadata.len(), mtime_ns(metadata), metadata.created().ok());
+        state(a) == state(b)
+    }
 }
 
 /// Reads a regular file, as [`open`] does, of at most `limit` bytes.
 pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let file = open(path)?;
+    read_from(open(path)?, limit)
+}
+
+/// [`read`] of a file that must not be a link.
+pub fn read_itself(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    read_from(open_with(path, false)?, limit)
+}
+
+fn read_from(file: File, limit: u64) -> io::Result<Vec<u8>> {
     let metadata = file.metadata()?;
     let too_large = |size: u64| {
         io::Error::new(
@@ -99,8 +138,15 @@ mod tests {
             let pipe = folder.path().join("pipe");
             assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
             assert_eq!(read(&pipe, 100).unwrap_err().kind(), ErrorKind::InvalidInput);
+            let link = folder.path().join("link");
+            std::os::unix::fs::symlink(&path, &link).unwrap();
+            assert_eq!(read(&link, 100).unwrap(), [7; 100]);
+            assert_eq!(read_itself(&path, 100).unwrap(), [7; 100]);
+            assert_eq!(read_itself(&link, 100).unwrap_err().kind(), ErrorKind::InvalidInput);
+            // A link that takes the file's place behind the look is not followed.
+            assert!(open_at_once(&link, false).is_err());
             // What takes a file's place behind the look is opened without anybody to wait for, too.
-            assert!(!open_at_once(&pipe).unwrap().metadata().unwrap().is_file());
+            assert!(!open_at_once(&pipe, true).unwrap().metadata().unwrap().is_file());
         }
         std::fs::write(&path, [0xff]).unwrap();
         assert_eq!(read_text(&path, 100).unwrap_err().kind(), ErrorKind::InvalidData);

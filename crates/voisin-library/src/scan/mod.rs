@@ -5,6 +5,7 @@
 //! Not for: looking into files of audio (`audio::probe`), or telling which of them the library has (`engine::add`).
 
 mod exclude;
+mod followed;
 pub mod playlist;
 #[cfg(test)]
 mod tests;
@@ -42,11 +43,39 @@ pub struct Scan {
     /// Files below folders that were passed over because their names do not tell what they are: without an ending, or with
     /// what is none (`01. Song`). They may be of audio.
     pub unnamed: Vec<PathBuf>,
+    /// Links below folders that lead out of them, which were not followed.
+    pub leading_out: Vec<PathBuf>,
     /// Files that were left out of a folder because CUE sheets, or they themselves, describe their parts.
     pub in_parts: Vec<PathBuf>,
     /// The folders that were walked, in stored form: what the library knows below them and this scan
     /// does not name is missing or left out.
     pub roots: Vec<PathBuf>,
+}
+
+/// Which links below a folder are followed. A folder that is named may itself be a link, and links that stay below it are
+/// always followed.
+#[derive(Debug, Clone, Copy)]
+pub enum Links<'a> {
+    /// All of them.
+    All,
+    /// Of those that lead out of the folder only what lies below these, whose paths are in stored form: whoever may write
+    /// into a folder would else say what of the disk is taken in.
+    Below(&'a [PathBuf]),
+}
+
+impl Links<'_> {
+    /// Whether a link is followed.
+    ///
+    /// - `root`: the folder that was named, free of links
+    fn follow(self, link: &Path, root: &Path) -> bool {
+        match self {
+            Self::All => true,
+            Self::Below(folders) => {
+                folders.iter().any(|folder| link.starts_with(folder))
+                    || dunce::canonicalize(link).is_ok_and(|target| target.starts_with(root))
+            }
+        }
+    }
 }
 
 /// A path that could not be followed, and why.
@@ -83,7 +112,7 @@ impl Scan {
 
 /// Finds the audio files that `arguments` stand for.
 ///
-/// - A folder is walked with all below it; links are followed, no folder twice; hidden files and folders
+/// - A folder is walked with all below it; links are followed wherever they lead, no folder twice; hidden files and folders
 ///   are left out, and folders with a `.notmusic` or `.nomedia`. Of its files those are taken that
 ///   `is_audio` accepts by name.
 /// - A playlist (m3u, m3u8, pls, xspf) stands for the files it lists, relative to its own folder.
@@ -96,14 +125,16 @@ impl Scan {
 /// Below a folder, what the patterns of a `.voisinignore` there or above it name is left out; they are written as in a
 /// `.gitignore`.
 pub fn scan(arguments: &[PathBuf], is_audio: &dyn Fn(&Path) -> bool) -> Scan {
-    scan_without(arguments, is_audio, &Exclusions::default())
+    scan_without(arguments, is_audio, &Exclusions::default(), Links::All)
 }
 
-/// As [`scan`], without what these patterns name below the folders that are walked.
+/// As [`scan`], without what these patterns name below the folders that are walked, and what lies behind links that are not
+/// to be followed.
 pub fn scan_without(
     arguments: &[PathBuf],
     is_audio: &dyn Fn(&Path) -> bool,
     exclusions: &Exclusions,
+    links: Links<'_>,
 ) -> Scan {
     let mut scanner = Scanner {
         scan: Scan::default(),
@@ -111,6 +142,7 @@ pub fn scan_without(
         folders: HashSet::new(),
         is_audio,
         exclusions,
+        links,
     };
     for argument in arguments {
         scanner.argument(argument);
@@ -137,6 +169,7 @@ struct Scanner<'a> {
     folders: HashSet<PathBuf>,
     is_audio: &'a dyn Fn(&Path) -> bool,
     exclusions: &'a Exclusions,
+    links: Links<'a>,
 }
 
 impl Scanner<'_> {
@@ -145,7 +178,7 @@ impl Scanner<'_> {
             Ok(metadata) if metadata.is_dir() => self.folder(path),
             Ok(metadata) if metadata.is_file() => match PlaylistKind::of(path) {
                 Some(kind) => self.playlist(path, kind),
-                None if cue::is_sheet(path) => drop(self.sheet(path, true)),
+                None if cue::is_sheet(path) => drop(self.sheet(path, None)),
                 None => self.file(path, &metadata),
             },
             Ok(_) => self.problem(path, &"is neither a file nor a folder"),
@@ -180,7 +213,10 @@ impl Scanner<'_> {
 
     /// Takes the parts that a CUE sheet describes, and the sheet itself, which then fails and says why, where something is
     /// wrong with it. Returns the files that the parts are of.
-    fn sheet(&mut self, path: &Path, is_named: bool) -> HashSet<PathBuf> {
+    ///
+    /// - `root`: the folder that is walked; `None` where the sheet was named
+    fn sheet(&mut self, path: &Path, root: Option<&Path>) -> HashSet<PathBuf> {
+        let is_named = root.is_none();
         let path = dunce::canonicalize(path).unwrap_or_else(|_| stored_path(path));
         let sheet = cue::read(&path);
         let is_sound = sheet
@@ -191,7 +227,13 @@ impl Scanner<'_> {
         }
         let mut whole = HashSet::new();
         for part in sheet.unwrap_or_default().parts {
-            if is_named || !self.scan.excluded.contains(&part.audio) {
+            let leads_out =
+                root.is_some_and(|root| part.audio.is_symlink() && !self.links.follow(&part.audio, root));
+            if leads_out {
+                if !self.scan.leading_out.contains(&part.audio) {
+                    self.scan.leading_out.push(part.audio.clone());
+                }
+            } else if is_named || !self.scan.excluded.contains(&part.audio) {
                 match FileRecord::of_part(&part) {
                     Ok(record) if self.files.insert(record.path.clone()) => self.scan.files.push(record),
                     Ok(_) => {}
@@ -201,6 +243,11 @@ impl Scanner<'_> {
             whole.insert(part.audio);
         }
         whole
+    }
+
+    /// Whether something may be taken in by way of it.
+    fn is_of_interest(&self, entry: &DirEntry) -> bool {
+        entry.file_type().is_dir() || cue::is_sheet(entry.path()) || (self.is_audio)(entry.path())
     }
 
     fn folder(&mut self, path: &Path) {
@@ -242,6 +289,15 @@ impl Scanner<'_> {
                 } else if (self.is_audio)(entry.path()) {
                     self.scan.excluded.push(entry.into_path());
                 }
+            } else if entry.depth() > 0
+                && entry.path_is_symlink()
+                && self.is_of_interest(&entry)
+                && !self.links.follow(entry.path(), &root)
+            {
+                if entry.file_type().is_dir() {
+                    walk.skip_current_dir();
+                }
+                self.scan.leading_out.push(entry.into_path());
             } else if entry.file_type().is_dir() {
                 if let Err(reason) = ignored.enter(entry.depth(), entry.path()) {
                     self.problem(&entry.path().join(IGNORE_FILE), &reason);
@@ -276,7 +332,8 @@ impl Scanner<'_> {
         }
         self.folders = visited;
         if !sheets.is_empty() {
-            let whole: HashSet<PathBuf> = sheets.iter().flat_map(|sheet| self.sheet(sheet, false)).collect();
+            let whole: HashSet<PathBuf> =
+                sheets.iter().flat_map(|sheet| self.sheet(sheet, Some(&root))).collect();
             let mut found = self.scan.files.split_off(first);
             self.scan
                 .in_parts

@@ -110,6 +110,18 @@ fn links_are_followed_once_and_loops_end() {
     assert_eq!(found.problems.len(), 1, "{:?}", found.problems);
     assert_eq!(found.problems[0].path, tree.at("m/broken.mp3"));
     assert_eq!(tree.scan(&["m/link1", "elsewhere"]).files.len(), 2);
+    let out = |folders: &[PathBuf]| {
+        scan_without(&[tree.at("m")], &is_audio, &Exclusions::default(), Links::Below(folders))
+    };
+    // Links that lead out of the folder are left alone unless they are to be followed.
+    let found = out(&[]);
+    assert_eq!(tree.names(&found), ["m/a.mp3", "m/sub/b.mp3"]);
+    assert_eq!(found.leading_out, [tree.at("m/link1"), tree.at("m/link2")]);
+    assert_eq!(tree.names(&out(&[tree.at("m")])), tree.names(&tree.scan(&["m"])));
+    assert_eq!(out(&[tree.at("m/link1")]).leading_out, [tree.at("m/link2")]);
+    // A link that is named is a folder like others.
+    let named = scan_without(&[tree.at("m/link1")], &is_audio, &Exclusions::default(), Links::Below(&[]));
+    assert_eq!(tree.names(&named), ["elsewhere/c.mp3", "elsewhere/d.mp3"]);
     // The file's own name is kept when the link is what was named.
     assert_eq!(tree.names(&tree.scan(&["m/again.mp3"])), ["m/again.mp3"]);
 }

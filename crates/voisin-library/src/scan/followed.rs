@@ -1,0 +1,96 @@
+//! Folders below which links are followed that lead out of them, remembered in the library.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Library, Result, record};
+
+/// Setting: a list of [`LinkedFolder`]s as JSON.
+const LINKS: &str = "links";
+
+/// A folder that links lead out of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct LinkedFolder {
+    /// In stored form.
+    #[serde(with = "record::path_form")]
+    path: PathBuf,
+    /// Whether they are followed; else its owner was told of them.
+    is_followed: bool,
+}
+
+impl Library {
+    fn linked_folders(&self) -> Result<Vec<LinkedFolder>> {
+        // What cannot be read was not written here: then no link is followed.
+        Ok(self.setting(LINKS)?.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
+    }
+
+    /// The folders, in stored form, below which links are followed wherever they lead.
+    #[doc(hidden)]
+    pub fn followed_folders(&self) -> Result<Vec<PathBuf>> {
+        let folders = self.linked_folders()?.into_iter();
+        Ok(folders.filter(|folder| folder.is_followed).map(|folder| folder.path).collect())
+    }
+
+    /// Remembers that links lead out of these folders; returns those of which that was not known.
+    ///
+    /// - `folders`: in stored form
+    /// - `is_followed`: whether they are followed from now on; what was followed stays so
+    #[doc(hidden)]
+    pub fn note_links(&mut self, folders: &[PathBuf], is_followed: bool) -> Result<Vec<PathBuf>> {
+        let mut known = self.linked_folders()?;
+        let before = known.clone();
+        let mut new = Vec::new();
+        for folder in folders {
+            match known.iter_mut().find(|known| known.path == *folder) {
+                Some(known) => known.is_followed |= is_followed,
+                None => {
+                    known.push(LinkedFolder { path: folder.clone(), is_followed });
+                    new.push(folder.clone());
+                }
+            }
+        }
+        if known != before {
+            self.set_linked_folders(&known)?;
+        }
+        Ok(new)
+    }
+
+    fn set_linked_folders(&mut self, folders: &[LinkedFolder]) -> Result<()> {
+        self.set_setting(LINKS, serde_json::to_string(folders).ok().as_deref())
+    }
+
+    /// What is remembered of a folder holds at its new place.
+    pub(crate) fn relocate_linked_folders(&mut self, old: &Path, new: &Path) -> Result<()> {
+        let mut known = self.linked_folders()?;
+        let before = known.clone();
+        for folder in &mut known {
+            if let Ok(rest) = folder.path.strip_prefix(old) {
+                folder.path = new.components().chain(rest.components()).collect();
+            }
+        }
+        if known == before { Ok(()) } else { self.set_linked_folders(&known) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::OpenMode;
+
+    #[test]
+    fn folders_whose_links_are_followed_are_remembered() {
+        let dir = tempfile::tempdir().unwrap();
+        let folders = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
+        let mut library = Library::open(dir.path(), OpenMode::Create).unwrap();
+        assert_eq!(library.followed_folders().unwrap(), folders(&[]));
+        assert_eq!(library.note_links(&folders(&["/a", "/b"]), false).unwrap(), folders(&["/a", "/b"]));
+        assert_eq!(library.note_links(&folders(&["/a"]), true).unwrap(), folders(&[]));
+        // What was followed stays so, and is told of once.
+        assert_eq!(library.note_links(&folders(&["/a", "/c"]), false).unwrap(), folders(&["/c"]));
+        library.relocate_linked_folders(Path::new("/a"), Path::new("/disk/a")).unwrap();
+        drop(library);
+        let library = Library::open(dir.path(), OpenMode::ReadOnly).unwrap();
+        assert_eq!(library.followed_folders().unwrap(), folders(&["/disk/a"]));
+    }
+}
