@@ -1,9 +1,13 @@
-//! Music that is elsewhere, in an object store: while it is listened to, a copy on this disk stands for it.
+//! Which file stands for a path: of music that is elsewhere, in an object store, a copy on this disk while it is listened
+//! to; of a file that is held, that very file.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::{Mutex, PoisonError};
 
 use voisin_base::atomic_file::AtomicFile;
@@ -38,10 +42,66 @@ impl Drop for LocalCopy {
     }
 }
 
-/// Opens a regular file, or the copy that stands for an address.
+thread_local! {
+    /// The files that this thread holds, by the names that it opens them by.
+    static HELD: RefCell<Vec<(PathBuf, Metadata)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// While this lives, a path is opened on this thread only if it still names the file that was opened first. A decoder and a
+/// reader of tags each have a place of their own in a file, which two copies of one descriptor do not.
+#[derive(Debug)]
+pub(super) struct Hold {
+    paths: Vec<PathBuf>,
+    /// It is let go where it was made.
+    _thread: PhantomData<Rc<()>>,
+}
+
+impl Hold {
+    /// - `metadata`: of the file at `path`, which stays open: its number is then given to no other
+    pub(super) fn new(path: &Path, metadata: &Metadata) -> Self {
+        let mut hold = Self { paths: Vec::new(), _thread: PhantomData };
+        hold.also(path, metadata);
+        hold
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.paths.first().map_or(Path::new(""), PathBuf::as_path)
+    }
+
+    pub(super) fn also(&mut self, path: &Path, metadata: &Metadata) {
+        HELD.with_borrow_mut(|held| held.push((path.to_owned(), metadata.clone())));
+        self.paths.push(path.to_owned());
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        HELD.with_borrow_mut(|held| {
+            for path in &self.paths {
+                if let Some(last) = held.iter().rposition(|(name, _)| name == path) {
+                    held.remove(last);
+                }
+            }
+        });
+    }
+}
+
+/// Opens a regular file, the copy that stands for an address, or once more the file that is held.
+///
+/// # Errors
+/// `StaleNetworkFileHandle`: another file took the place of the one that is held.
 pub(super) fn open(path: &Path) -> io::Result<File> {
     let copy = COPIES.lock().unwrap_or_else(PoisonError::into_inner).get(path).cloned();
-    regular_file::open(copy.as_deref().unwrap_or(path))
+    let file = regular_file::open(copy.as_deref().unwrap_or(path))?;
+    let found = file.metadata()?;
+    let is_other = HELD.with_borrow(|held| {
+        held.iter().any(|(name, metadata)| name == path && !regular_file::is_same(metadata, &found))
+    });
+    if is_other {
+        let text = "another file took its place while it was open: try again";
+        return Err(io::Error::new(io::ErrorKind::StaleNetworkFileHandle, text));
+    }
+    Ok(file)
 }
 
 #[cfg(test)]

@@ -103,7 +103,10 @@ pub(super) struct Demuxer {
 impl Demuxer {
     /// - `bytes`: the link of a chained file, or all of the file
     pub(super) fn open(path: &Path, bytes: &Range<u64>) -> Result<Self, AudioError> {
-        let mut source = MediaBytes::open(path)?.within(bytes);
+        Self::of_bytes(path, MediaBytes::open(path)?.within(bytes))
+    }
+
+    pub(super) fn of_bytes(path: &Path, mut source: MediaBytes) -> Result<Self, AudioError> {
         let head = source.head().map_err(|error| AudioError::from_io(path, error))?;
         if let Some(what) = known_stranger(&head) {
             return Err(AudioError::NotAudio { path: path.to_owned(), reason: what.to_owned() });

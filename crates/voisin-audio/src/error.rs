@@ -68,6 +68,12 @@ pub enum AudioError {
         /// The file.
         path: PathBuf,
     },
+    /// The file at a stored path holds another recording than the one that was analysed, or none.
+    #[error("{}: this file is not the one that was analysed: add it again", path.display())]
+    OtherRecording {
+        /// The file.
+        path: PathBuf,
+    },
     /// A decoder panicked; the panic was caught and the file given up.
     #[error("{}: the decoder failed ({message})", path.display())]
     Panicked {
@@ -123,6 +129,7 @@ impl AudioError {
             | Self::NoFrames { path }
             | Self::MostlyDamaged { path, .. }
             | Self::Changed { path }
+            | Self::OtherRecording { path }
             | Self::Panicked { path, .. }
             | Self::Sheet { path, .. }
             | Self::TagsUnwritable { path, .. }

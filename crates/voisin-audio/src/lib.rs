@@ -16,6 +16,7 @@
 
 #![forbid(unsafe_code)]
 
+mod analysed;
 mod copies;
 mod decoder;
 mod demux;
@@ -38,6 +39,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use analysed::{AnalysedFile, HeldFile, content_of_path};
 pub use copies::{Fetch, LocalCopy};
 pub use error::AudioError;
 pub use guard::guard;

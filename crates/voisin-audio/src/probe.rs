@@ -16,7 +16,12 @@ use voisin_base::track::ContentId;
 /// Bytes of packets that go into a file's digest at a time: enough that BLAKE3 works on many of its blocks at once.
 const DIGESTED: usize = 1 << 16;
 /// Of a raw MP3 or AAC stream, this share of the bytes must be packets: random bytes hold some by chance.
-const LEAST_SHARE: f64 = 0.5;
+pub(super) const LEAST_SHARE: f64 = 0.5;
+
+/// Whether a container is none: packets follow each other, and no magic number tells them from other bytes.
+pub(super) fn is_raw(container: &str) -> bool {
+    matches!(container, "mp3" | "aac")
+}
 
 pub(super) fn probe(path: &Path) -> Result<AudioInfo, AudioError> {
     probe_by(path, "full", probe_file)
@@ -155,9 +160,7 @@ fn probe_link(
     hasher.update(&heard);
     let totals = demuxer.totals();
     let container = demuxer.container();
-    if matches!(container, "mp3" | "aac")
-        && (totals.bytes as f64) < LEAST_SHARE * demuxer.bytes_in_source() as f64
-    {
+    if is_raw(container) && (totals.bytes as f64) < LEAST_SHARE * demuxer.bytes_in_source() as f64 {
         let reason = "a few of its bytes look like audio by chance, most do not".to_owned();
         return Err(AudioError::NotAudio { path: path.to_owned(), reason });
     }

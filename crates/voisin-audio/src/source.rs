@@ -75,6 +75,11 @@ impl MediaBytes {
         self.length
     }
 
+    /// Lets nothing be seen behind so many bytes.
+    pub(super) fn cut(&mut self, length: u64) {
+        self.length = self.length.min(length);
+    }
+
     /// The first bytes, as many as there are up to 16.
     pub(super) fn head(&mut self) -> io::Result<Vec<u8>> {
         let mut head = vec![0; 16];

@@ -85,12 +85,6 @@ pub enum EngineError {
         /// What the fault said of itself.
         message: String,
     },
-    /// A file of a track that has other sound by now.
-    #[error("{}: it has other sound by now than the library knows", path.display())]
-    OtherAudio {
-        /// The file.
-        path: PathBuf,
-    },
     /// The encoder returned another number of values than windows times dimension.
     #[error("the encoder returned a matrix of the wrong shape; please report it with the model's name")]
     Shape,
@@ -226,7 +220,7 @@ impl EngineError {
             Self::Genre(error) => return error.remedy(),
             Self::Explore(error) => return error.remedy(),
             Self::ForeignModel { next, .. } | Self::NoHead { next, .. } => next.clone(),
-            Self::NotInLibrary { .. } | Self::OtherAudio { .. } => Remedy::AddFile,
+            Self::NotInLibrary { .. } => Remedy::AddFile,
             Self::NoSuchTrack { candidates, .. } if candidates.is_empty() => Remedy::NameTrack,
             Self::NoSeeds => Remedy::NameTracks,
             Self::NoVector { .. } => Remedy::RepairAndAdd,
@@ -246,8 +240,7 @@ impl EngineError {
             Self::NotInLibrary { path }
             | Self::TooShort { path, .. }
             | Self::Silent { path }
-            | Self::Fault { path, .. }
-            | Self::OtherAudio { path } => Some(path),
+            | Self::Fault { path, .. } => Some(path),
             _ => None,
         };
         if let Some(of) = of.filter(|of| *of == path) {

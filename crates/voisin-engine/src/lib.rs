@@ -105,6 +105,7 @@ mod seed;
 mod sound;
 mod space;
 mod steer;
+mod stored;
 mod tagging;
 mod take_over;
 mod upgrade;
@@ -197,6 +198,7 @@ mod workspace {
     pub use crate::listen::{FileListener, ListenEvent, audio_correlation, chords, keep_songs, song_facts};
     pub use crate::seed::track_number;
     pub use crate::space::MeanSum;
+    pub use crate::stored::{analysed_files, open_named};
     pub use crate::tagging::{TagChange, TagOutcome, TagResult, TagWish, write_tags};
     pub use crate::upgrade::{UpgradeProgress, upgrade};
     pub use crate::words::{StrongTags, WORDS_FILE};

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use voisin_audio::AudioError;
+use super::EngineError;
+use super::stored::open_named;
 use voisin_audio::tags::{TagEdit, TagField, WriteOptions, WriteOutcome, read_tags, write_noting};
 use voisin_base::text::with_causes;
 use voisin_library::{JournalKind, Library, LibraryError, TagValues, WrittenTags, stored_path};
@@ -125,15 +126,21 @@ fn one(
         tags: Vec::new(),
         reason: wish.reason.clone(),
     };
-    let failed = |mut file: TagResult, error: AudioError| {
+    let failed = |mut file: TagResult, error: &dyn std::error::Error| {
         file.outcome = TagOutcome::Failed;
         file.after.clone_from(&file.before);
-        file.reason = with_causes(&error);
+        file.reason = with_causes(error);
         file
+    };
+    // All that follows happens to the file that is opened here.
+    let _held = match open_named(library, &wish.path) {
+        Ok(held) => held,
+        Err(EngineError::Library(error)) => return Err(error),
+        Err(error) => return Ok(failed(file, &error)),
     };
     let present = match read_tags(&wish.path) {
         Ok(tags) => tags,
-        Err(error) => return Ok(failed(file, error)),
+        Err(error) => return Ok(failed(file, &error)),
     };
     file.before.clone_from(&present.genres);
     file.after.clone_from(&file.before);
@@ -184,7 +191,7 @@ fn one(
         Ok(_) => file.outcome = TagOutcome::Kept,
         Err(error) => {
             file.tags.clear();
-            return Ok(failed(file, error));
+            return Ok(failed(file, &error));
         }
     }
     Ok(file)

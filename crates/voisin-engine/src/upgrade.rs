@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::add::stored_model;
 use super::{Embedder, EngineError, WindowPlan};
+use voisin_audio::AudioError;
 use voisin_base::track::{ContentKind, TrackId};
 use voisin_library::{Library, LibraryError, OpenMode, Track, TrackWindows};
 
@@ -105,7 +106,7 @@ fn listen(
         let heard = catch_unwind(AssertUnwindSafe(|| {
             let info = voisin_audio::probe_as(path, kind)?;
             if info.content != track.audio.content {
-                return Err(EngineError::OtherAudio { path: path.clone() });
+                return Err(AudioError::OtherRecording { path: path.clone() }.into());
             }
             embedder.embed(path, &info, windows, None)
         }))

@@ -202,10 +202,8 @@ impl RecordColumns<'_> {
     /// What a file says of itself, and its tags where the row has none; one that is not there is known by its path alone.
     fn audio_of_file(&self, path: &Path, tags: TrackTags) -> (AudioFacts, TrackTags) {
         let Ok(info) = voisin_audio::probe_as(path, self.kind) else {
-            let name = path.as_os_str().as_encoded_bytes();
-            let content = ContentId(blake3::derive_key("voisin: a recording known by its path", name));
             let audio = AudioFacts {
-                content,
+                content: voisin_audio::content_of_path(path),
                 seconds: 0.0,
                 sample_rate: 0,
                 channels: 0,

@@ -1,7 +1,8 @@
 //! A stored file, whole or a part of it, as players ask for it.
 
-use std::io::SeekFrom;
-use std::path::Path;
+use std::fs::File;
+use std::io::{ErrorKind, SeekFrom};
+use std::path::PathBuf;
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
@@ -11,7 +12,10 @@ use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
 use super::cached::Validator;
 use super::problem::Problem;
-use voisin_base::regular_file;
+use voisin::{Remedy, analysed_files};
+use voisin_audio::{AnalysedFile, AudioError, HeldFile};
+use voisin_base::text::with_causes;
+use voisin_library::{Library, LibraryError, Track};
 
 /// A client keeps what it has, and asks whether it still holds: a file may be exchanged.
 const CONTROL: &str = "private, no-cache";
@@ -73,26 +77,57 @@ fn mime(container: &str, codec: &str) -> &'static str {
     }
 }
 
-/// Sends the file of a track.
-pub(super) async fn send(
-    path: &Path,
-    container: &str,
-    codec: &str,
-    asked: &HeaderMap,
-) -> Result<Response<Body>, Problem> {
-    let gone = |error: std::io::Error| {
-        let next = "put it back, or have it added to the library where it is now";
-        let reason = match error.kind() {
-            std::io::ErrorKind::InvalidInput => "in its place lies what is no file".to_owned(),
-            std::io::ErrorKind::NotFound => "it is no longer where it was".to_owned(),
-            std::io::ErrorKind::PermissionDenied => "the server may not read it".to_owned(),
-            kind => kind.to_string(),
-        };
-        Problem::not_found(format!("the file of this track cannot be read: {reason}"), next)
+/// The files of a track, to be sent.
+pub(super) struct Song {
+    path: PathBuf,
+    files: Vec<AnalysedFile>,
+    kind: &'static str,
+}
+
+impl Song {
+    pub(super) fn of(library: &Library, track: &Track) -> Result<Self, LibraryError> {
+        let kind = mime(&track.audio.container, &track.audio.codec);
+        Ok(Self { path: track.path.clone(), files: analysed_files(library, track)?, kind })
+    }
+
+    /// The first file that holds the recording, and else why the first one does not.
+    pub(super) fn open(&self) -> Result<HeldFile, Problem> {
+        let mut first = None;
+        for file in &self.files {
+            match file.open() {
+                Ok(held) => return Ok(held),
+                Err(error) => drop(first.get_or_insert(error)),
+            }
+        }
+        // Its last path holds other audio since, and an `add` is under way.
+        Err(gone(first.unwrap_or_else(|| AudioError::OtherRecording { path: self.path.clone() })))
+    }
+}
+
+/// Why the file of a track is not sent.
+fn gone(error: AudioError) -> Problem {
+    let reason = match error {
+        AudioError::OtherRecording { .. } => {
+            let detail = "the file of this track is not the one that was analysed";
+            return Problem::new(StatusCode::CONFLICT, detail, Remedy::AddFile);
+        }
+        AudioError::NotAFile { .. } => "in its place lies what is no file".to_owned(),
+        AudioError::NotFound { .. } => "it is no longer where it was".to_owned(),
+        AudioError::PermissionDenied { .. } => "the server may not read it".to_owned(),
+        AudioError::Io { source, .. } => source.kind().to_string(),
+        other => with_causes(&other),
     };
-    let named = path.to_owned();
-    let opened = tokio::task::spawn_blocking(move || regular_file::open(&named)).await;
-    let mut file = tokio::fs::File::from_std(opened.unwrap_or_else(|error| Err(error.into())).map_err(gone)?);
+    let next = "put it back, or have it added to the library where it is now";
+    Problem::not_found(format!("the file of this track cannot be read: {reason}"), next)
+}
+
+/// Sends the file of a track.
+pub(super) async fn send(song: Song, asked: &HeaderMap) -> Result<Response<Body>, Problem> {
+    let kind = song.kind;
+    let opened = tokio::task::spawn_blocking(move || song.open().map(HeldFile::into_file)).await;
+    let file: Result<File, Problem> = opened.unwrap_or_else(|_| Err(Problem::fault()));
+    let mut file = tokio::fs::File::from_std(file?);
+    let gone = |source| gone(AudioError::Io { path: PathBuf::new(), source });
     let metadata = file.metadata().await.map_err(gone)?;
     let (length, state) = (metadata.len(), Validator::of_file(&metadata));
     if state.is_known(asked) {
@@ -121,7 +156,7 @@ pub(super) async fn send(
         let mut piece = vec![0; left.min(PIECE) as usize];
         match file.read(&mut piece).await {
             // The file became shorter: the connection breaks, which says so.
-            Ok(0) => Some((Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof)), (file, 0))),
+            Ok(0) => Some((Err(ErrorKind::UnexpectedEof.into()), (file, 0))),
             Ok(n) => {
                 piece.truncate(n);
                 Some((Ok(Bytes::from(piece)), (file, left - n as u64)))
@@ -132,7 +167,7 @@ pub(super) async fn send(
     let mut answer = (status, Body::from_stream(pieces)).into_response();
     state.put(&mut answer, CONTROL);
     let headers = answer.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(mime(container, codec)));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(header::CONTENT_LENGTH, (to - from).into());
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     if status == StatusCode::PARTIAL_CONTENT

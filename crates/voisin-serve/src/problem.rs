@@ -6,6 +6,7 @@ use axum::response::IntoResponse;
 use serde::Serialize;
 
 use voisin::EngineError;
+use voisin_audio::AudioError;
 use voisin_base::remedy::Remedy;
 use voisin_base::text::{count, with_causes};
 use voisin_explore::ExploreError;
@@ -178,6 +179,9 @@ impl From<EngineError> for Problem {
             | EngineError::Genre(_)
             | EngineError::Explore(ExploreError::Parameter { .. } | ExploreError::TooFew { .. }) => {
                 (Status::UNPROCESSABLE_ENTITY, None, "change what is asked for".into())
+            }
+            EngineError::Audio(AudioError::OtherRecording { .. }) => {
+                (Status::CONFLICT, None, Remedy::AddFile)
             }
             EngineError::Audio(_)
             | EngineError::TooShort { .. }

@@ -13,7 +13,7 @@ use crate::cli::args::{ReportFormat, UndoArgs};
 use crate::cli::context::Context;
 use crate::cli::render::track::lossy;
 use crate::cli::render::{self, count};
-use crate::engine::TagChange;
+use crate::engine::{TagChange, open_named};
 use crate::library::{JournalKind, Library, OpenMode, TagValues, WrittenTags};
 
 /// The documented JSON of `undo`: a list of these.
@@ -95,7 +95,7 @@ pub(crate) fn run(context: &Context, args: &UndoArgs) -> anyhow::Result<Ending> 
             context.console.warn("interrupted: the files named so far are done, the others are as they were");
             break;
         }
-        let one = restore(&written, options, &mut note);
+        let one = restore(&library, &written, options, &mut note);
         if matches!(one.outcome, UndoOutcome::Restored | UndoOutcome::AsItWas) && !args.dry_run {
             library.forget_written(run, &written.path)?;
         }
@@ -138,7 +138,12 @@ fn list(runs: &[RunJson], format: ReportFormat) -> anyhow::Result<Ending> {
 }
 
 /// Gives a file the tags that it had, if it has those that were written.
-fn restore(written: &WrittenTags, options: WriteOptions, note: &mut dyn FnMut(&Path)) -> UndoneJson {
+fn restore(
+    library: &Library,
+    written: &WrittenTags,
+    options: WriteOptions,
+    note: &mut dyn FnMut(&Path),
+) -> UndoneJson {
     let genres = |values: &TagValues| values.get(TagField::Genre.name()).cloned().unwrap_or_default();
     let end = |outcome: UndoOutcome, reason: Option<String>| UndoneJson {
         path: lossy(&written.path),
@@ -147,6 +152,10 @@ fn restore(written: &WrittenTags, options: WriteOptions, note: &mut dyn FnMut(&P
         after: genres(&written.after),
         tags: TagChange::between(&written.before, &written.after),
         reason,
+    };
+    let _held = match open_named(library, &written.path) {
+        Ok(held) => held,
+        Err(error) => return end(UndoOutcome::Failed, Some(with_causes(&error))),
     };
     let now = match read_tags(&written.path) {
         Ok(tags) => tags,

@@ -134,7 +134,7 @@ fn tracks_that_cannot_be_heard_keep_the_old_model_unless_they_are_left_out() {
         (&summary["model"], &summary["switched"], &summary["missing"]),
         (&DEFAULT.into(), &false.into(), &2.into())
     );
-    assert!(said.contains("other sound by now") && said.contains("--leave-out"), "{said}");
+    assert!(said.contains("not the one that was analysed") && said.contains("--leave-out"), "{said}");
     assert_eq!(sandbox.vectors(), vectors);
 
     // Given up, nothing of it is left; then again, to the end.

@@ -8,4 +8,5 @@ mod caching;
 mod changes;
 mod life;
 mod packaging;
+mod replaced;
 mod strangers;

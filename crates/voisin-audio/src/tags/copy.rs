@@ -4,6 +4,7 @@ use std::fs::{File, FileTimes, Metadata};
 use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
+use crate::copies;
 use voisin_base::atomic_file::AtomicFile;
 use voisin_base::regular_file;
 
@@ -32,7 +33,7 @@ impl Copy {
         let copy = self.0.file();
         #[cfg(unix)]
         {
-            let original = regular_file::open(target).map_err(|error| error.to_string())?;
+            let original = copies::open(target).map_err(|error| error.to_string())?;
             unix::keep_owner(copy, before)?;
             unix::keep_attributes(copy, &original)?;
             // Last: the mode is what a list that was taken away, or set, left of it.
@@ -46,14 +47,17 @@ impl Copy {
     }
 
     pub(super) fn fill(&mut self, target: &Path) -> io::Result<()> {
-        io::copy(&mut regular_file::open(target)?, self.file())?;
+        io::copy(&mut copies::open(target)?, self.file())?;
         self.file().seek(SeekFrom::Start(0)).map(drop)
     }
 
     /// Puts the copy in the file's place, if nobody changed the file meanwhile.
     pub(super) fn replace(mut self, target: &Path, before: &Metadata, keep_mtime: bool) -> io::Result<()> {
-        let now = std::fs::metadata(target)?;
-        let is_same = now.len() == before.len() && now.modified()? == before.modified()?;
+        // A link that took its place is not followed: what it leads to is another file.
+        let now = std::fs::symlink_metadata(target)?;
+        let is_same = regular_file::is_same(&now, before)
+            && now.len() == before.len()
+            && now.modified()? == before.modified()?;
         #[cfg(unix)]
         let is_same = is_same && unix::changed_at(&now) == unix::changed_at(before);
         if !is_same {

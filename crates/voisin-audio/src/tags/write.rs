@@ -24,7 +24,7 @@ use super::{TagEdit, TagField, WriteOptions, WriteOutcome, id3, riff};
 use crate::guard::guard;
 use crate::ogg;
 use crate::source::open;
-use crate::{AudioError, AudioInfo, probe};
+use crate::{AudioError, AudioInfo, HeldFile, probe};
 use voisin_base::cue::Place;
 
 pub(super) fn write(
@@ -44,6 +44,7 @@ pub(super) fn write(
             "it is a part of a longer file, as a CUE sheet describes it: give the track a label by hand instead",
         ));
     }
+    let mut held = HeldFile::open(path)?;
     let present = read_tags(path)?;
     let mut wanted = Vec::new();
     let mut outcomes = Vec::new();
@@ -64,7 +65,8 @@ pub(super) fn write(
     let io = |error| AudioError::from_io(path, error);
     // The file itself, not a link to it, is replaced.
     let target = std::fs::canonicalize(path).map_err(io)?;
-    let before = std::fs::metadata(&target).map_err(io)?;
+    held.also_known_as(&target);
+    let before = held.metadata();
     if before.permissions().readonly() {
         return Err(AudioError::PermissionDenied { path: path.to_owned() });
     }
@@ -81,7 +83,7 @@ pub(super) fn write(
             "its ID3v2 tag is damaged, compressed, or holds chapters within chapters: mend it with a tag editor first",
         ));
     }
-    if let Some(loss) = copy::loss(&before) {
+    if let Some(loss) = copy::loss(before) {
         return Err(unwritable(&loss));
     }
     if options.dry_run {
@@ -89,7 +91,7 @@ pub(super) fn write(
     }
     let mut copy = Copy::beside(&target, note).map_err(io)?;
     // Before its contents: nobody is to read there what they cannot read in the file.
-    copy.take_after(&target, &before).map_err(|reason| unwritable(&reason))?;
+    copy.take_after(&target, before).map_err(|reason| unwritable(&reason))?;
     copy.fill(&target).map_err(io)?;
     guard(path, || edit(kind, copy.file(), &wanted))?.map_err(|reason| unwritable(&reason))?;
     let written = read_tags(copy.path())?;
@@ -100,7 +102,7 @@ pub(super) fn write(
     if probe(copy.path())?.content != info.content {
         return Err(unwritable("writing would change the audio"));
     }
-    copy.replace(&target, &before, options.keep_mtime).map_err(io)?;
+    copy.replace(&target, before, options.keep_mtime).map_err(io)?;
     Ok(outcomes)
 }
 

@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::MOST;
 use crate::ask;
+use crate::audio::Song;
 use crate::cached::Validator;
 use crate::elsewhere::Named;
 use crate::problem::Problem;
@@ -79,16 +80,26 @@ const ENDINGS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
 /// Largest picture that is read from there, in bytes.
 const LARGEST: u64 = 16 << 20;
 
-/// The picture that lies beside a file, by its name.
-fn beside(file: &Path) -> Option<PathBuf> {
+/// The picture that lies beside a file, by its name. A link that leads out of their folder is none.
+///
+/// - `followed`: folders below which such links are followed
+fn beside(file: &Path, followed: &[PathBuf]) -> Option<PathBuf> {
     let place = |path: &PathBuf| {
         let part = |part: Option<&OsStr>| part?.to_str().map(str::to_lowercase);
         let (name, ending) = (part(path.file_stem())?, part(path.extension())?);
         let name = BESIDE.iter().position(|one| *one == name)?;
         Some((name, ENDINGS.iter().position(|one| *one == ending)?))
     };
-    let lie = std::fs::read_dir(file.parent()?).ok()?.flatten().map(|entry| entry.path());
-    lie.filter_map(|path| Some((place(&path)?, path))).min().map(|(_, path)| path)
+    let folder = std::fs::canonicalize(file.parent()?).ok()?;
+    let stays = |path: &PathBuf| {
+        let is_link = path.symlink_metadata().ok()?.is_symlink();
+        let lies_in = if is_link { std::fs::canonicalize(path).ok()? } else { path.clone() };
+        let is_allowed =
+            lies_in.starts_with(&folder) || followed.iter().any(|followed| path.starts_with(followed));
+        is_allowed.then_some(lies_in)
+    };
+    let lie = std::fs::read_dir(&folder).ok()?.flatten().map(|entry| entry.path());
+    lie.filter_map(|path| Some((place(&path)?, stays(&path)?))).min().map(|(_, path)| path)
 }
 
 /// The picture in a track's file, or the one that lies beside it; 204 where there is none.
@@ -102,22 +113,30 @@ pub(super) async fn cover(
     let (file, cover) = state
         .look_anywhere(move |_, source| {
             source.fetch(Named::Id(id))?;
-            let path = source.engine().library().track(id)?.path;
-            let picture = beside(&path);
+            let library = source.engine().library();
+            let song = Song::of(library, &library.track(id)?)?;
+            // A file that is gone has no picture either; what took its place has none of this track.
+            let held = match song.open() {
+                Ok(held) => held,
+                Err(problem) if problem.status() == StatusCode::NOT_FOUND => return Ok((None, Some(None))),
+                Err(problem) => return Err(problem),
+            };
+            let path = held.path();
+            let picture = beside(path, &library.followed_folders()?);
             // Either may come, change and go.
             let state = |path: &Path| {
                 let metadata = std::fs::metadata(path).ok()?;
                 Some((metadata.len(), metadata.modified().ok()))
             };
-            let states = state(&path).map(|own| (own, picture.as_deref().map(state)));
-            let file = states.map(|states| Validator::of_bytes(format!("{states:?} {picture:?}").as_bytes()));
-            if file.as_ref().is_some_and(|file| file.is_known(&asked)) {
-                return Ok((file, None));
+            let file_state = (held.metadata().len(), held.metadata().modified().ok());
+            let states = (file_state, picture.as_deref().map(state));
+            let file = Validator::of_bytes(format!("{states:?} {picture:?}").as_bytes());
+            if file.is_known(&asked) {
+                return Ok((Some(file), None));
             }
-            // A file that is gone has no picture either.
-            let cover = read_cover(&path).ok().flatten();
-            let read = |picture: PathBuf| regular_file::read(&picture, LARGEST).ok();
-            Ok((file, Some(cover.or_else(|| picture.and_then(read)))))
+            let cover = read_cover(path).ok().flatten();
+            let read = |picture: PathBuf| regular_file::read_itself(&picture, LARGEST).ok();
+            Ok((Some(file), Some(cover.or_else(|| picture.and_then(read)))))
         })
         .await?;
     let (cover, file) = match (cover, file) {

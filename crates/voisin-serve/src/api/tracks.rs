@@ -6,10 +6,11 @@ use axum::http::{HeaderMap, Response};
 use serde::Serialize;
 
 use super::{Answer, bytes, written};
+use crate::ask;
+use crate::audio::{self as sound, Song};
 use crate::elsewhere::Named;
 use crate::problem::Problem;
 use crate::state::Shared;
-use crate::{ask, audio as sound};
 use voisin::PredictedTags;
 use voisin_base::track::TrackId;
 use voisin_questions::answers::find::FoundJson;
@@ -133,10 +134,10 @@ pub(super) async fn audio(
     ask::Id(id): ask::Id,
     headers: HeaderMap,
 ) -> Result<Response<Body>, Problem> {
-    let track = state.look_anywhere(move |_, source| {
+    let song = state.look_anywhere(move |_, source| {
         source.fetch(Named::Id(id))?;
-        Ok(source.engine().library().track(id)?)
+        let library = source.engine().library();
+        Ok(Song::of(library, &library.track(id)?)?)
     });
-    let track = track.await?;
-    sound::send(&track.path, &track.audio.container, &track.audio.codec, &headers).await
+    sound::send(song.await?, &headers).await
 }

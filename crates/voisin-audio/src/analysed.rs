@@ -1,0 +1,231 @@
+//! A stored path opened: what is read from it, sent or written to is the recording that was analysed.
+//!
+//! A path says nothing of what lies there: a file may have been replaced, or a link put in its place, and a row of a library
+//! may come from somebody else. Size and modification time are compared at the open descriptor; where they differ, tags may
+//! have been edited, and the digest of the audio decides. Whatever they say, nothing that no decoder reads is handed out.
+
+use std::collections::HashMap;
+use std::fs::{File, Metadata};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use voisin_base::cue::Place;
+use voisin_base::regular_file::mtime_ns;
+use voisin_base::track::{ContentId, ContentKind};
+
+use super::copies::Hold;
+use super::demux::Demuxer;
+use super::probe::{LEAST_SHARE, is_raw};
+use super::source::{self, MediaBytes, WHOLE};
+use super::{AudioError, probe_as};
+
+/// Files whose finding is kept, so that an unchanged one costs an `fstat` at its next opening. Some 200 bytes each.
+const KEPT: usize = 1 << 14;
+/// Bytes of a raw stream, which has no magic number, that are looked at: ten MP3 frames of the largest kind, and room for
+/// what encoders put before the first.
+const LOOKED_AT: u64 = 1 << 16;
+
+/// A file, or a part of one that a CUE sheet describes, as it was when it was analysed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnalysedFile {
+    /// Its path.
+    pub path: PathBuf,
+    /// Size in bytes; of a part nothing is compared.
+    pub size: u64,
+    /// Modification time in nanoseconds since 1970 UTC; of a part the sum of its file's and its sheet's.
+    pub mtime_ns: i64,
+    /// The digest of its audio.
+    pub content: ContentId,
+    /// How that digest was made.
+    pub kind: ContentKind,
+}
+
+/// A file that is open. While this lives, whoever opens its path on this thread gets this file or an error.
+#[derive(Debug)]
+pub struct HeldFile {
+    file: File,
+    metadata: Metadata,
+    hold: Hold,
+}
+
+impl HeldFile {
+    /// Opens a regular file, or the one that a path below a CUE sheet means a part of, whatever it holds.
+    pub fn open(path: &Path) -> Result<Self, AudioError> {
+        let place = Place::of(path).map_err(|error| AudioError::from_io(path, error))?;
+        Self::of_place(path, &place)
+    }
+
+    fn of_place(path: &Path, place: &Place<'_>) -> Result<Self, AudioError> {
+        let file = source::open(place.audio())?;
+        let metadata = file.metadata().map_err(|error| AudioError::from_io(path, error))?;
+        let hold = Hold::new(place.audio(), &metadata);
+        Ok(Self { file, metadata, hold })
+    }
+
+    /// Holds the file by another of its names, too.
+    pub(super) fn also_known_as(&mut self, path: &Path) {
+        self.hold.also(path, &self.metadata);
+    }
+
+    /// The name that it was opened by: of a part that of the file whose bytes hold its audio.
+    pub fn path(&self) -> &Path {
+        self.hold.path()
+    }
+
+    /// What the system knew of the file when it was opened.
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// The file, at its first byte.
+    pub fn into_file(self) -> File {
+        self.file
+    }
+}
+
+/// A state of a file, which is another after anything changed: path, device, number, size, modification time, time of the
+/// last change of any kind, modification time of the sheet.
+type Version = (PathBuf, [u64; 3], [i64; 3]);
+
+/// What was found out about a state of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Finding {
+    /// A decoder reads it.
+    Audio,
+    /// It holds this recording.
+    Recording(ContentKind, ContentId),
+    /// No decoder reads it.
+    Stranger,
+}
+
+static FINDINGS: Mutex<Option<HashMap<Version, Finding>>> = Mutex::new(None);
+
+impl AnalysedFile {
+    /// Opens the file and checks that it still holds the recording; links are followed.
+    ///
+    /// A file of the same size and modification time is looked into once, at its beginning; afterwards it costs an `fstat`.
+    /// One that differs is read as a whole, once for each of its states.
+    ///
+    /// # Errors
+    /// [`AudioError::OtherRecording`] of a file that holds another recording or none; those of the file system.
+    pub fn open(&self) -> Result<HeldFile, AudioError> {
+        let io = |error| AudioError::from_io(&self.path, error);
+        let place = Place::of(&self.path).map_err(io)?;
+        let held = HeldFile::of_place(&self.path, &place)?;
+        let sheet = match &place {
+            Place::Part(part) => Some(mtime_ns(&std::fs::metadata(&part.sheet).map_err(io)?)),
+            Place::File(_) => None,
+        };
+        let metadata = held.metadata();
+        let mtime = mtime_ns(metadata);
+        let is_unchanged = match sheet {
+            Some(sheet) => mtime.wrapping_add(sheet) == self.mtime_ns,
+            None => (metadata.len(), mtime) == (self.size, self.mtime_ns),
+        };
+        let (ids, changed) = identity(metadata);
+        let version =
+            (self.path.clone(), [ids[0], ids[1], metadata.len()], [mtime, changed, sheet.unwrap_or(0)]);
+        // Of what is known by its path alone no sound was ever heard here.
+        let is_any = is_unchanged || self.content == content_of_path(&self.path);
+        if self.is_it(is_any, version, place.audio())? {
+            Ok(held)
+        } else {
+            Err(AudioError::OtherRecording { path: self.path.clone() })
+        }
+    }
+
+    /// - `is_any`: whether any audio is the right one
+    /// - `audio`: the file whose bytes hold the audio
+    fn is_it(&self, is_any: bool, version: Version, audio: &Path) -> Result<bool, AudioError> {
+        let known = {
+            let findings = FINDINGS.lock().unwrap_or_else(PoisonError::into_inner);
+            findings.as_ref().and_then(|findings| findings.get(&version).copied())
+        };
+        let finding = match known {
+            Some(Finding::Stranger) => Finding::Stranger,
+            Some(finding) if is_any => finding,
+            Some(Finding::Recording(kind, content)) if kind == self.kind => Finding::Recording(kind, content),
+            _ => {
+                let found = if is_any { beginning(audio)? } else { whole(&self.path, self.kind)? };
+                let mut findings = FINDINGS.lock().unwrap_or_else(PoisonError::into_inner);
+                let findings = findings.get_or_insert_default();
+                if findings.len() >= KEPT {
+                    findings.clear();
+                }
+                findings.insert(version, found);
+                found
+            }
+        };
+        Ok(match finding {
+            Finding::Stranger => false,
+            Finding::Audio => is_any,
+            Finding::Recording(_, content) => is_any || content == self.content,
+        })
+    }
+}
+
+/// The content id of a recording of which nothing but its path is known: its vector was made elsewhere.
+pub fn content_of_path(path: &Path) -> ContentId {
+    ContentId(blake3::derive_key(
+        "voisin: a recording known by its path",
+        path.as_os_str().as_encoded_bytes(),
+    ))
+}
+
+/// Device and number of a file, and when anything of it changed last.
+fn identity(metadata: &Metadata) -> ([u64; 2], i64) {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        let changed = metadata.ctime().wrapping_mul(1_000_000_000).wrapping_add(metadata.ctime_nsec());
+        ([metadata.dev(), metadata.ino()], changed)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = metadata;
+        ([0, 0], 0)
+    }
+}
+
+/// Whether an error says what the file is, and not that it could not be read.
+fn is_of_the_contents(error: &AudioError) -> bool {
+    use AudioError as E;
+    !matches!(error, E::NotFound { .. } | E::PermissionDenied { .. } | E::NotAFile { .. } | E::Io { .. })
+}
+
+/// Which recording a file is.
+fn whole(path: &Path, kind: ContentKind) -> Result<Finding, AudioError> {
+    match probe_as(path, kind) {
+        Ok(info) => Ok(Finding::Recording(kind, info.content)),
+        Err(error) if is_of_the_contents(&error) => Ok(Finding::Stranger),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a file begins as one that a decoder reads.
+fn beginning(path: &Path) -> Result<Finding, AudioError> {
+    match is_audio(path) {
+        Ok(true) => Ok(Finding::Audio),
+        Ok(false) => whole(path, ContentKind::Full).map(|found| match found {
+            Finding::Recording(..) => Finding::Audio,
+            other => other,
+        }),
+        Err(error) if is_of_the_contents(&error) => Ok(Finding::Stranger),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the first packet decodes and, of a raw stream, most of the first bytes are packets: random bytes hold some by
+/// chance. Where they are not, the file as a whole decides.
+fn is_audio(path: &Path) -> Result<bool, AudioError> {
+    let demuxer = Demuxer::open(path, &WHOLE)?;
+    if !is_raw(demuxer.container()) {
+        return Ok(true);
+    }
+    let mut first = MediaBytes::open(path)?;
+    first.cut(LOOKED_AT);
+    let Ok(mut demuxer) = Demuxer::of_bytes(path, first) else { return Ok(false) };
+    // The last packet is cut, which is no fault of the file.
+    while let Ok(Some(_)) = demuxer.next() {}
+    Ok(demuxer.totals().bytes as f64 >= LEAST_SHARE * demuxer.bytes_in_source() as f64)
+}

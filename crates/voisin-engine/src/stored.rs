@@ -1,0 +1,32 @@
+//! Files of the library, opened as the recordings that were analysed.
+
+use std::path::Path;
+
+use voisin_audio::{AnalysedFile, HeldFile};
+use voisin_library::{FileRecord, Library, LibraryError, Track, stored_path};
+
+use super::EngineError;
+
+/// The files of a track as they were analysed, oldest entry first.
+pub fn analysed_files(library: &Library, track: &Track) -> Result<Vec<AnalysedFile>, LibraryError> {
+    let kind = library.content_kind()?;
+    let analysed = |record: &FileRecord| AnalysedFile {
+        path: record.path.clone(),
+        size: record.size,
+        mtime_ns: record.mtime_ns,
+        content: track.audio.content,
+        kind,
+    };
+    Ok(track.files.iter().map(|file| analysed(&file.record)).collect())
+}
+
+/// Opens a file that was named; one of the library only if it still holds the recording that the library knows.
+pub fn open_named(library: &Library, path: &Path) -> Result<HeldFile, EngineError> {
+    let Some(track) = library.find_by_path(path)? else { return Ok(HeldFile::open(path)?) };
+    let stored = stored_path(path);
+    let files = analysed_files(library, &library.track(track)?)?;
+    match files.iter().find(|file| file.path == stored) {
+        Some(file) => Ok(file.open()?),
+        None => Ok(HeldFile::open(path)?),
+    }
+}
