@@ -10,6 +10,7 @@ mod common;
 mod answers;
 mod exact;
 mod made;
+mod poolers;
 mod refusals;
 mod sending;
 mod servers;

@@ -1,9 +1,9 @@
 //! Servers of PostgreSQL for a test, alone and as shards.
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use super::common::{Sandbox, code, text};
@@ -37,17 +37,25 @@ pub(super) struct Server {
     pub(super) port: u16,
 }
 
-/// Runs a program of PostgreSQL, which refuses to be root.
-fn as_nobody(program: &Path, arguments: &[&str]) -> Output {
-    let is_root = text(&Command::new("id").arg("-u").output().unwrap().stdout).trim() == "0";
-    let mut command = if is_root {
+fn is_root() -> bool {
+    text(&Command::new("id").arg("-u").output().unwrap().stdout).trim() == "0"
+}
+
+/// Programs of PostgreSQL, and PgBouncer, refuse to be root.
+fn command_as_nobody(program: &Path) -> Command {
+    let mut command = if is_root() {
         let mut command = Command::new("setpriv");
         command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]).arg(program);
         command
     } else {
         Command::new(program)
     };
-    command.args(arguments).current_dir("/").stdin(Stdio::null()).output().unwrap()
+    command.current_dir("/").stdin(Stdio::null());
+    command
+}
+
+fn as_nobody(program: &Path, arguments: &[&str]) -> Output {
+    command_as_nobody(program).args(arguments).output().unwrap()
 }
 
 impl Server {
@@ -219,5 +227,71 @@ impl Cluster {
                 &[],
             );
         }
+    }
+}
+
+/// `PgBouncer` in transaction mode before a server, with no more sessions there than it is given, so that they change hands;
+/// gone at the end of the test.
+pub(super) struct Pooler {
+    process: Child,
+    folder: PathBuf,
+    port: u16,
+}
+
+impl Pooler {
+    /// `None`, with a message, where it is not installed.
+    pub(super) fn start(server: &Server, sessions: u32) -> Option<Self> {
+        // Another one than the system's, such as a newer one from its source.
+        let program = std::env::var_os("VOISIN_TEST_PGBOUNCER").unwrap_or_else(|| "pgbouncer".into());
+        if Command::new(&program).arg("--version").output().is_err() {
+            assert!(
+                std::env::var_os("CI").is_none(),
+                "scripts/install_postgres installs what this test needs"
+            );
+            eprintln!("skipped: no pgbouncer (scripts/install_postgres installs it)");
+            return None;
+        }
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let folder = std::env::temp_dir().join(format!("voisin-pgbouncer-{}-{port}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let settings = format!(
+            "[databases]\npostgres = host=127.0.0.1 port={} user=voisin\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
+             listen_port = {port}\nunix_socket_dir =\nauth_type = any\npool_mode = transaction\n\
+             default_pool_size = {sessions}\nmax_client_conn = 100\nquery_wait_timeout = 30\nlogfile = {}/log\n",
+            server.port,
+            folder.display()
+        );
+        let file = folder.join("pgbouncer.ini");
+        fs::write(&file, settings).unwrap();
+        if is_root() {
+            let given = Command::new("chown").args(["-R", "postgres", folder.to_str().unwrap()]).status();
+            assert!(given.unwrap().success());
+        }
+        let mut command = command_as_nobody(Path::new(&program));
+        command.args(["-q", file.to_str().unwrap()]);
+        let process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let pooler = Self { process, folder, port };
+        for _ in 0..200 {
+            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                return Some(pooler);
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!(
+            "pgbouncer does not listen: {}",
+            fs::read_to_string(pooler.folder.join("log")).unwrap_or_default()
+        );
+    }
+
+    pub(super) fn url(&self) -> String {
+        format!("postgres://voisin@127.0.0.1:{}/postgres?sslmode=disable", self.port)
+    }
+}
+
+impl Drop for Pooler {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        let _ = fs::remove_dir_all(&self.folder);
     }
 }

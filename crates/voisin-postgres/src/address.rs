@@ -54,6 +54,9 @@ impl std::fmt::Display for PostgresAddress {
     }
 }
 
+/// What to do where a pooler is asked for settings of a session, which it has none of.
+const NO_OPTIONS: &str = "a pooler of connections takes no options: leave them out of the address and have them set for the role (alter role NAME set search_path = …), or name the server's own port";
+
 impl PostgresAddress {
     /// Reads an address as libpq writes it: `postgres://USER@HOST:PORT/DATABASE?sslmode=verify-full`.
     ///
@@ -165,7 +168,11 @@ impl PostgresAddress {
         } else {
             self.config.connect(MakeRustlsConnect::new(self.encryption().map_err(failed)?))
         };
-        connected.map_err(|error| failed(causes(&error)))
+        connected.map_err(|error| {
+            let problem = causes(&error);
+            let is_refused = problem.contains("unsupported startup parameter");
+            failed(if is_refused { format!("{problem} ({NO_OPTIONS})") } else { problem })
+        })
     }
 
     fn encryption(&self) -> Result<ClientConfig, String> {

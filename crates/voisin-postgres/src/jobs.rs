@@ -3,9 +3,7 @@
 
 use std::path::PathBuf;
 
-use postgres::Transaction;
-
-use super::server::Connection;
+use super::server::{Connection, Transaction};
 use super::{PostgresAddress, Result};
 use voisin_library::{FileRecord, path_from_bytes, path_to_bytes};
 

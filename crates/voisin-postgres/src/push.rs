@@ -59,6 +59,9 @@ pub struct PushOptions {
     pub recentre: bool,
 }
 
+/// The lock of those who put tracks beside what is there.
+const PUTTING: i64 = 1_987_013_493;
+
 /// What happens while a library is sent.
 #[derive(Debug, Clone, PartialEq)]
 pub enum PushEvent {
@@ -188,6 +191,7 @@ pub fn push(
         if stop.load(Ordering::Relaxed) {
             return Err(BackendError::Interrupted);
         }
+        to.check_lock()?;
         let ids: Vec<TrackId> = some.iter().map(|(id, _)| *id).collect();
         let rows = rows_of(engine, &ids, options.windows, &space)?;
         to.send(&rows, &source)?;
@@ -310,11 +314,11 @@ pub fn put(engine: &Engine, to: &mut Postgres, windows: bool) -> Result<u64> {
     for ids in engine.library().track_ids()?.chunks(BATCH) {
         let tracks = engine.library().tracks_by_id(ids)?;
         // Two that put the same recording at once would each take the other's files away.
-        to.run(|tx| tx.batch_execute("select pg_advisory_lock(1987013493)"))?;
-        let done = put_some(engine, &tracks, to, windows, &space)
-            .and_then(|sent| leave_former(engine, &tracks, to, &space).map(|()| sent));
-        to.run(|tx| tx.batch_execute("select pg_advisory_unlock(1987013493)"))?;
-        sent += done?;
+        sent += to.in_one(PUTTING, |to| {
+            let sent = put_some(engine, &tracks, to, windows, &space)?;
+            leave_former(engine, &tracks, to, &space)?;
+            Ok(sent)
+        })?;
     }
     Ok(sent)
 }

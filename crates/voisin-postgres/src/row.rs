@@ -7,6 +7,7 @@ use ndarray::Array2;
 use postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 use serde_json::Value;
 
+use super::server::Parameter;
 use super::{Result, StoredTrack};
 use voisin::LibrarySpace;
 use voisin_base::artists::artists;
@@ -39,7 +40,9 @@ pub(super) fn plain(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 
-/// A vector of 16 bits a number, in pgvector's own form.
+/// A vector of 16 bits a number. A type of pgvector's has a number of its own in every database, which a client asks for by
+/// statements that it then keeps in its session: so vectors go out as `$1::real[]::halfvec`, but for what is copied, and come
+/// back as the bytes of [`halfvec_send`](FETCHED).
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct HalfVector(pub(super) Vec<f16>);
 
@@ -51,11 +54,12 @@ impl HalfVector {
     pub(super) fn values(&self) -> Vec<f32> {
         self.0.iter().map(|value| value.to_f32()).collect()
     }
-
-    fn is_type(kind: &Type) -> bool {
-        kind.name() == "halfvec"
-    }
 }
+
+/// The embedding as a client fetches it.
+pub(super) const FETCHED: &str = "halfvec_send(embedding)";
+/// The first value as a vector to compare with.
+pub(super) const QUERY: &str = "$1::real[]::halfvec";
 
 impl FromSql<'_> for HalfVector {
     fn from_sql(_: &Type, bytes: &[u8]) -> Result<Self, Boxed> {
@@ -64,13 +68,16 @@ impl FromSql<'_> for HalfVector {
     }
 
     fn accepts(kind: &Type) -> bool {
-        Self::is_type(kind)
+        *kind == Type::BYTEA
     }
 }
 
 impl ToSql for HalfVector {
-    fn to_sql(&self, _: &Type, out: &mut bytes::BytesMut) -> Result<IsNull, Boxed> {
+    fn to_sql(&self, kind: &Type, out: &mut bytes::BytesMut) -> Result<IsNull, Boxed> {
         use bytes::BufMut as _;
+        if *kind == Type::FLOAT4_ARRAY {
+            return self.values().to_sql(kind, out);
+        }
         out.put_u16(u16::try_from(self.0.len())?);
         out.put_u16(0);
         for value in &self.0 {
@@ -80,7 +87,7 @@ impl ToSql for HalfVector {
     }
 
     fn accepts(kind: &Type) -> bool {
-        Self::is_type(kind)
+        *kind == Type::FLOAT4_ARRAY || kind.name() == "halfvec"
     }
 
     to_sql_checked!();
@@ -226,7 +233,7 @@ impl SortRow {
     }
 
     /// Calls `write` with a list of values for each column, in their order.
-    pub(super) fn columns<T>(rows: &[&Self], write: impl FnOnce(&[&(dyn ToSql + Sync)]) -> T) -> T {
+    pub(super) fn columns<T>(rows: &[&Self], write: impl FnOnce(&[&dyn Parameter]) -> T) -> T {
         macro_rules! values {
             ($($field:ident)*) => { write(&[$(&rows.iter().map(|row| &row.$field).collect::<Vec<_>>()),*]) };
         }

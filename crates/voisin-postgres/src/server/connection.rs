@@ -1,20 +1,121 @@
 //! Transactions over a connection that may be lost, and errors as a caller can act on them.
+//!
+//! Between two of its transactions a connection may be another one's: `PgBouncer` and its like, in transaction mode, give a
+//! session of the server to whoever needs it next. So nothing is left in a session: statements have no names (a name stays,
+//! and the next client may use it too), settings are those of a transaction, and so are locks.
+
+use std::time::Duration;
 
 use postgres::error::SqlState;
-use postgres::{Client, Transaction};
+use postgres::types::{ToSql, Type};
+use postgres::{Client, CopyInWriter, Row};
 
 use crate::address::causes;
+use crate::row::HalfVector;
 use crate::{BackendError, PostgresAddress, Result};
+
+/// A value of a statement without a name, whose type must be told.
+pub(crate) trait Parameter: ToSql + Sync {
+    fn kind(&self) -> Type;
+
+    fn as_sql(&self) -> &(dyn ToSql + Sync);
+}
+
+macro_rules! values {
+    ($($value:ty => $kind:ident),* $(,)?) => {
+        $(impl Parameter for $value {
+            fn kind(&self) -> Type {
+                Type::$kind
+            }
+
+            fn as_sql(&self) -> &(dyn ToSql + Sync) {
+                self
+            }
+        })*
+    };
+}
+
+values! {
+    bool => BOOL,
+    i32 => INT4,
+    i64 => INT8,
+    f64 => FLOAT8,
+    String => TEXT,
+    &str => TEXT,
+    &[u8] => BYTEA,
+    Vec<u8> => BYTEA,
+    Vec<bool> => BOOL_ARRAY,
+    Vec<i64> => INT8_ARRAY,
+    &[i64] => INT8_ARRAY,
+    Vec<Option<i64>> => INT8_ARRAY,
+    Vec<&i64> => INT8_ARRAY,
+    Vec<&Option<i64>> => INT8_ARRAY,
+    Vec<&f64> => FLOAT8_ARRAY,
+    Vec<&Option<f64>> => FLOAT8_ARRAY,
+    Vec<String> => TEXT_ARRAY,
+    Vec<Option<String>> => TEXT_ARRAY,
+    Vec<&String> => TEXT_ARRAY,
+    Vec<&Option<String>> => TEXT_ARRAY,
+    Vec<&[u8]> => BYTEA_ARRAY,
+    Vec<&Option<Vec<u8>>> => BYTEA_ARRAY,
+    // It has no type that every client knows: `$1::real[]::halfvec`.
+    HalfVector => FLOAT4_ARRAY,
+}
+
+/// Statements of one transaction.
+pub(crate) struct Transaction<'a>(&'a mut Client);
+
+impl Transaction<'_> {
+    /// Runs statements that have no values.
+    pub(crate) fn batch_execute(&mut self, sql: &str) -> Result<(), postgres::Error> {
+        self.0.batch_execute(sql)
+    }
+
+    pub(crate) fn query(
+        &mut self,
+        sql: &str,
+        values: &[&dyn Parameter],
+    ) -> Result<Vec<Row>, postgres::Error> {
+        self.0.query_typed(sql, &typed(values))
+    }
+
+    pub(crate) fn query_one(&mut self, sql: &str, values: &[&dyn Parameter]) -> Result<Row, postgres::Error> {
+        self.0.query_typed_one(sql, &typed(values))
+    }
+
+    pub(crate) fn query_opt(
+        &mut self,
+        sql: &str,
+        values: &[&dyn Parameter],
+    ) -> Result<Option<Row>, postgres::Error> {
+        self.0.query_typed_opt(sql, &typed(values))
+    }
+
+    pub(crate) fn execute(&mut self, sql: &str, values: &[&dyn Parameter]) -> Result<u64, postgres::Error> {
+        self.0.execute_typed(sql, &typed(values))
+    }
+
+    /// The one statement that has a name, for as long as it runs: within the transaction nobody else meets it.
+    pub(crate) fn copy_in(&mut self, sql: &str) -> Result<CopyInWriter<'_>, postgres::Error> {
+        self.0.copy_in(sql)
+    }
+}
+
+fn typed<'a>(values: &[&'a dyn Parameter]) -> Vec<(&'a (dyn ToSql + Sync), Type)> {
+    values.iter().map(|value| (value.as_sql(), value.kind())).collect()
+}
 
 /// A connection to a server. Where it was lost it is made anew by the next question.
 pub(crate) struct Connection {
     place: PostgresAddress,
     client: Option<Client>,
+    /// A transaction was begun that the next ones are parts of.
+    is_within: bool,
 }
 
 impl Connection {
     pub(crate) fn open(place: &PostgresAddress) -> Result<Self> {
-        Ok(Self { place: place.clone(), client: Some(place.connect()?) })
+        Ok(Self { place: place.clone(), client: Some(place.connect()?), is_within: false })
     }
 
     pub(crate) fn place(&self) -> &PostgresAddress {
@@ -26,7 +127,7 @@ impl Connection {
         &mut self,
         work: impl FnMut(&mut Transaction<'_>) -> Result<T, postgres::Error>,
     ) -> Result<T> {
-        self.run_again(work, true)
+        self.run_again(work, !self.is_within)
     }
 
     fn run_again<T>(
@@ -35,19 +136,20 @@ impl Connection {
         again: bool,
     ) -> Result<T> {
         if self.client.as_ref().is_none_or(Client::is_closed) {
+            if self.is_within {
+                let problem =
+                    "the connection was lost in the middle of a change, which is undone: run it again";
+                return Err(self.unconnected(problem));
+            }
             self.client = Some(self.place.connect()?);
         }
         let client = self.client.as_mut().expect("it was connected above");
-        let done = client.transaction().and_then(|mut tx| {
-            let value = work(&mut tx)?;
-            tx.commit()?;
-            Ok(value)
-        });
+        let done = if self.is_within { work(&mut Transaction(client)) } else { in_one(client, &mut work) };
         match done {
             Ok(value) => Ok(value),
             // A server that was started again leaves a connection behind that ends at its first use, and so does a shard;
             // a fault that lasts says more the second time.
-            Err(error) if again && is_lost(&error) => {
+            Err(error) if again && is_worth_another_try(&error) => {
                 if error.as_db_error().is_none() {
                     self.client = None;
                 }
@@ -60,6 +162,32 @@ impl Connection {
                 Err(self.fault(&error))
             }
         }
+    }
+
+    /// Begins a transaction that the next ones are parts of, and waits in it for a lock that ends with it. Only this one
+    /// session of the server is needed, however many wait.
+    pub(crate) fn begin(&mut self, lock: i64) -> Result<()> {
+        self.run(|tx| tx.batch_execute("select"))?;
+        let Some(client) = &mut self.client else { return Err(self.unconnected("the connection was lost")) };
+        let begun = client.batch_execute(&format!("begin; select pg_advisory_xact_lock({lock})"));
+        if let Err(error) = begun {
+            let _ = client.batch_execute("rollback");
+            return Err(self.fault(&error));
+        }
+        self.is_within = true;
+        Ok(())
+    }
+
+    /// Ends what was begun.
+    ///
+    /// - `is_good`: whether what was done in it holds; else all of it is undone
+    pub(crate) fn end(&mut self, is_good: bool) -> Result<()> {
+        self.is_within = false;
+        self.execute(if is_good { "commit" } else { "rollback" })
+    }
+
+    fn unconnected(&self, problem: &str) -> BackendError {
+        BackendError::Connect { place: self.place.to_string(), problem: problem.to_owned() }
     }
 
     /// An error of the client as a caller can act on it.
@@ -89,10 +217,7 @@ impl Connection {
     pub(crate) fn execute(&mut self, sql: &str) -> Result<()> {
         let client = self.client.as_mut().filter(|client| !client.is_closed());
         let Some(client) = client else {
-            return Err(BackendError::Connect {
-                place: self.place.to_string(),
-                problem: "the connection was lost: run it again".to_owned(),
-            });
+            return Err(self.unconnected("the connection was lost: run it again"));
         };
         let done = client.batch_execute(sql);
         done.map_err(|error| self.fault(&error))
@@ -104,4 +229,67 @@ fn is_lost(error: &postgres::Error) -> bool {
     let Some(said) = error.as_db_error() else { return error.is_closed() || error.code().is_none() };
     let code = said.code().code();
     code.starts_with("08") || code.starts_with("57P0")
+}
+
+/// Whether the same again may end otherwise: the connection was lost, or the name of a statement was left in the session by
+/// another program, while the next one has a name of its own.
+fn is_worth_another_try(error: &postgres::Error) -> bool {
+    is_lost(error) || error.code() == Some(&SqlState::DUPLICATE_PSTATEMENT)
+}
+
+fn in_one<T>(
+    client: &mut Client,
+    work: &mut impl FnMut(&mut Transaction<'_>) -> Result<T, postgres::Error>,
+) -> Result<T, postgres::Error> {
+    client.batch_execute("begin")?;
+    match work(&mut Transaction(client)) {
+        Ok(value) => client.batch_execute("commit").map(|()| value),
+        Err(error) => {
+            // Of a connection that was lost the server does so itself.
+            let _ = client.batch_execute("rollback");
+            Err(error)
+        }
+    }
+}
+
+/// A lock that lasts longer than a change: that of a transaction which does nothing else, on a connection of its own. It
+/// ends with this, with the process, and with the connection, whoever the session is given to then.
+pub(crate) struct Lock(Client);
+
+impl Lock {
+    /// How often a lock is asked for that somebody holds, and how long after the last time: a busy server may notice a little
+    /// late that one who held it has gone.
+    const TRIES: usize = 15;
+    const PAUSE: Duration = Duration::from_millis(200);
+
+    /// Takes a lock; `None` where somebody else keeps it.
+    ///
+    /// - `key`: an expression, one or two arguments of `pg_try_advisory_xact_lock`
+    pub(crate) fn take(place: &PostgresAddress, key: &str) -> Result<Option<Self>> {
+        let fault = |error: postgres::Error| BackendError::Connect {
+            place: place.to_string(),
+            problem: causes(&error),
+        };
+        let mut client = place.connect()?;
+        for _ in 0..Self::TRIES {
+            // The time in which it waits for the end of a push is no idleness.
+            let begin = "begin; select set_config(name, '0', true) from pg_settings
+                where name in ('idle_in_transaction_session_timeout', 'transaction_timeout')";
+            client.batch_execute(begin).map_err(fault)?;
+            let sql = format!("select pg_try_advisory_xact_lock({key})");
+            if client.query_typed_one(&sql, &[]).map_err(fault)?.get(0) {
+                return Ok(Some(Self(client)));
+            }
+            client.batch_execute("rollback").map_err(fault)?;
+            std::thread::sleep(Self::PAUSE);
+        }
+        Ok(None)
+    }
+
+    /// Whether it is held still: a pooler or a server that was started again took it away.
+    pub(crate) fn is_held(&mut self) -> bool {
+        let held =
+            "select 1 from pg_locks where locktype = 'advisory' and pid = pg_backend_pid() and granted";
+        self.0.query_typed_opt(held, &[]).is_ok_and(|row| row.is_some())
+    }
 }

@@ -10,12 +10,9 @@ mod space;
 
 use std::collections::HashMap;
 
-use postgres::Transaction;
-use postgres::types::ToSql;
-
 use super::ddl::{IndexCodes, OF_VECTORS};
 use super::filter;
-use super::row::{HalfVector, TrackRow};
+use super::row::{FETCHED, HalfVector, TrackRow};
 use super::{Effort, PostgresAddress, Result, StoredTrack, TrackStore};
 use voisin::LibrarySpace;
 use voisin_base::track::{ContentId, TrackId};
@@ -23,7 +20,7 @@ use voisin_index::Neighbor;
 use voisin_learn::genre::Taxonomy;
 use voisin_library::{Changes, FilterSql, StoredModel, TrackFilter, TrackRecord};
 
-pub(super) use connection::Connection;
+pub(super) use connection::{Connection, Lock, Parameter, Transaction};
 pub use opening::Upgraded;
 use shards::Shards;
 
@@ -48,6 +45,8 @@ const SHORTER: u32 = 10;
 /// A library in PostgreSQL.
 pub struct Postgres {
     connection: Connection,
+    /// That of those who send tracks, once it was taken.
+    lock: Option<Lock>,
     /// The table of tracks.
     table: String,
     model: StoredModel,
@@ -106,6 +105,14 @@ impl Postgres {
         work: impl FnMut(&mut Transaction<'_>) -> Result<T, postgres::Error>,
     ) -> Result<T> {
         self.connection.run(work)
+    }
+
+    /// Does something in one transaction, while nobody else does the like with the same lock.
+    pub(super) fn in_one<T>(&mut self, lock: i64, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        self.connection.begin(lock)?;
+        let done = work(self);
+        let ended = self.connection.end(done.is_ok());
+        done.and_then(|value| ended.map(|()| value))
     }
 
     /// Runs statements outside of a transaction.
@@ -267,7 +274,7 @@ impl Postgres {
         if let Some(parts) = self.on_shards(|shard| shard.embeddings_of(ids)) {
             return Ok(parts.into_iter().flatten().collect());
         }
-        let sql = format!("select id, embedding from {} where id = any ($1)", self.table);
+        let sql = format!("select id, {FETCHED} from {} where id = any ($1)", self.table);
         let mut known = HashMap::with_capacity(ids.len());
         for some in ids.chunks(ROWS) {
             let some: Vec<i64> = some.iter().map(|id| id.0).collect();
@@ -290,7 +297,7 @@ impl Postgres {
         let sql = format!("select id from {} where {}{order} limit {limit}", self.table, conditions.sql);
         self.run(|tx| {
             tx.batch_execute(OWN_PLAN)?;
-            let values: Vec<&(dyn ToSql + Sync)> = filter::values(conditions).collect();
+            let values: Vec<&dyn Parameter> = filter::values(conditions).collect();
             Ok(tx.query(&sql, &values)?.iter().map(|row| TrackId(row.get(0))).collect())
         })
     }

@@ -1,12 +1,9 @@
 //! Opening a library that is there, and making its tables where there are none.
 
-use std::time::Duration;
-
-use postgres::Transaction;
 use postgres::error::SqlState;
 
 use super::search::WIDEST;
-use super::{Connection, Postgres, SYNONYMS, Shards, order};
+use super::{Connection, Lock, Postgres, SYNONYMS, Shards, Transaction, order};
 use crate::ddl::{self, IndexCodes, OLDEST_SCHEMA, SCHEMA};
 use crate::{BackendError, PostgresAddress, Result};
 use voisin::{EngineError, check_model};
@@ -41,6 +38,7 @@ impl Postgres {
     fn connect(place: &PostgresAddress, create: Option<&StoredModel>) -> Result<Self> {
         let mut opened = Self {
             connection: Connection::open(place)?,
+            lock: None,
             table: "voisin_track".to_owned(),
             model: StoredModel {
                 name: String::new(),
@@ -121,9 +119,21 @@ impl Postgres {
         }
     }
 
-    /// Takes the lock of those who send tracks, for as long as the connection lasts.
+    /// Takes the lock of those who send tracks, for as long as this lasts.
     pub(crate) fn lock(&mut self) -> Result<()> {
-        lock(&mut self.connection)
+        if self.lock.is_none() {
+            self.lock = Some(lock(self.place())?);
+        }
+        Ok(())
+    }
+
+    /// Refuses to go on where the lock was lost.
+    pub(crate) fn check_lock(&mut self) -> Result<()> {
+        if self.lock.as_mut().is_none_or(Lock::is_held) {
+            return Ok(());
+        }
+        let problem = "the connection that kept others from sending meanwhile was lost: run it again";
+        Err(BackendError::Connect { place: self.place().to_string(), problem: problem.to_owned() })
     }
 
     /// Brings the tables of an older voisin forward, in one transaction, with all that they hold but the vector index.
@@ -133,7 +143,7 @@ impl Postgres {
         if !(OLDEST_SCHEMA..SCHEMA).contains(&found) {
             return known_schema(place, found).map(|()| Upgraded::Nothing);
         }
-        lock(&mut connection)?;
+        let _lock = lock(place)?;
         let shards = connection.run(foreign_parts)?;
         let done = connection.run(|tx| {
             // Nobody sends anything meanwhile; another upgrade may have been faster.
@@ -246,19 +256,10 @@ impl Postgres {
     }
 }
 
-/// Takes the lock of those who send tracks, for as long as the connection lasts. A busy server may notice a little late that
-/// one who held it has gone, so it is asked for several times.
-fn lock(connection: &mut Connection) -> Result<()> {
-    const TRIES: usize = 15;
-    const PAUSE: Duration = Duration::from_millis(200);
-    let sql = "select pg_try_advisory_lock(1987013491, hashint8('voisin_state'::regclass::oid::bigint))";
-    for _ in 0..TRIES {
-        if connection.run(|tx| Ok(tx.query_one(sql, &[])?.get(0)))? {
-            return Ok(());
-        }
-        std::thread::sleep(PAUSE);
-    }
-    Err(BackendError::Busy { place: connection.place().to_string() })
+/// Takes the lock of those who send tracks.
+fn lock(place: &PostgresAddress) -> Result<Lock> {
+    let held = Lock::take(place, "1987013491, hashint8('voisin_state'::regclass::oid::bigint)")?;
+    held.ok_or_else(|| BackendError::Busy { place: place.to_string() })
 }
 
 /// Version of the tables; `None` where there are none.

@@ -3,10 +3,7 @@
 use std::collections::HashSet;
 use std::fmt::Write as _;
 
-use postgres::Transaction;
-use postgres::types::ToSql;
-
-use super::{OWN_PLAN, Postgres, filter};
+use super::{OWN_PLAN, Parameter, Postgres, Transaction, filter};
 use crate::Result;
 use crate::ddl;
 use crate::row::{SortRow, facts_of};
@@ -145,11 +142,11 @@ impl Postgres {
         while walk.part != WalkPart::End {
             let sql = walk.sql(limit);
             let after = walk.after.map_or(0, |after| after.0);
-            let mut values: Vec<&(dyn ToSql + Sync)> = Vec::new();
+            let mut values: Vec<&dyn Parameter> = Vec::new();
             if sql.contains("= $1") {
                 values.push(&after);
             }
-            values.extend(walk.among.as_ref().map(|among| among as &(dyn ToSql + Sync)));
+            values.extend(walk.among.as_ref().map(|among| among as &dyn Parameter));
             let found = self.run(|tx| {
                 tx.batch_execute(OWN_PLAN)?;
                 Ok(tx.query(&sql, &values)?.iter().map(|row| TrackId(row.get(0))).collect())
@@ -175,7 +172,7 @@ impl Postgres {
         let sql = format!("select id from {} where id = any ($1) and {}", self.table, conditions.sql);
         let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
         self.run(|tx| {
-            let first: &(dyn ToSql + Sync) = &ids;
+            let first: &dyn Parameter = &ids;
             let values: Vec<_> = std::iter::once(first).chain(filter::values(conditions)).collect();
             Ok(tx.query(&sql, &values)?.iter().map(|row| TrackId(row.get(0))).collect())
         })

@@ -2,14 +2,14 @@
 
 use std::collections::HashSet;
 
+use postgres::Row;
 use postgres::binary_copy::BinaryCopyInWriter;
-use postgres::types::Type;
-use postgres::{Row, Transaction};
+use postgres::types::{Kind, Type};
 
-use super::{Fetched, Postgres, ROWS, WantedVectors, order};
+use super::{Fetched, Postgres, ROWS, Transaction, WantedVectors, order};
 use crate::Result;
 use crate::ddl;
-use crate::row::{HalfVector, SortRow, TrackRow, id_of, record, vector_of};
+use crate::row::{FETCHED, HalfVector, SortRow, TrackRow, id_of, record, vector_of};
 use voisin_base::text::LONGEST_TEXT;
 use voisin_base::track::{ContentId, TrackId};
 
@@ -26,13 +26,12 @@ impl Postgres {
         // A clash of ids ends in an error of the key: rows of other recordings are not taken out.
         self.run(|tx| {
             let changed: i64 = next_generation(tx)?;
-            // Foreign tables know neither "on conflict" nor copies of 16-bit vectors in one round.
+            // Foreign tables know neither "on conflict" nor copies of 16-bit vectors in one round. It goes with the
+            // transaction: the session may be another program's then.
             tx.batch_execute(
-                "create temporary table if not exists voisin_staging (like voisin_track, vector bytea not null)
-                 on commit delete rows",
+                "create temporary table voisin_staging (like voisin_track, vector bytea not null) on commit drop",
             )?;
-            let columns = tx.prepare(&format!("select {names}, vector from voisin_staging"))?;
-            let types: Vec<Type> = columns.columns().iter().map(|column| column.type_().clone()).collect();
+            let types = types(tx, &format!("{names}, vector"))?;
             let sink = tx.copy_in(&format!("copy voisin_staging ({names}, vector) from stdin binary"))?;
             let mut writer = BinaryCopyInWriter::new(sink, &types);
             for row in rows {
@@ -59,6 +58,7 @@ impl Postgres {
                 "delete from voisin_order where id = any ($1) and id in (select id from voisin_gone where barred)",
                 &[&ids],
             )?;
+            tx.batch_execute("drop table voisin_staging")?;
             Ok(changed as u64)
         })
     }
@@ -170,7 +170,7 @@ impl Postgres {
             let vectors = ddl::vectors_beside(&self.table);
             ("v.vector", format!("left join {vectors} v on v.id = t.id and v.id = any ($1)"))
         } else {
-            ("embedding", String::new())
+            (FETCHED, String::new())
         };
         let sql = format!(
             "select t.id, case when octet_length(facts::text) <= {MOST_OF_FACTS} then facts::text end, {windows}, {vector}, genres
@@ -227,4 +227,19 @@ fn note_gone(
 pub(super) fn next_generation(tx: &mut Transaction<'_>) -> Result<i64, postgres::Error> {
     let sql = "update voisin_state set generation = generation + 1 returning generation";
     Ok(tx.query_one(sql, &[])?.get(0))
+}
+
+/// The types of columns of the staging table, by which values are written.
+///
+/// - `names`: separated by commas
+fn types(tx: &mut Transaction<'_>, names: &str) -> Result<Vec<Type>, postgres::Error> {
+    let sql = "select atttypid, typname::text from unnest(string_to_array($1, ', ')) with ordinality as c (name, place)
+        join pg_attribute on attrelid = 'pg_temp.voisin_staging'::regclass and attname = name
+        join pg_type t on t.oid = atttypid order by place";
+    let known = |row: &Row| {
+        let number: u32 = row.get(0);
+        // Of pgvector's own the name alone is looked at.
+        Type::from_oid(number).unwrap_or_else(|| Type::new(row.get(1), number, Kind::Simple, String::new()))
+    };
+    Ok(tx.query(sql, &[&names])?.iter().map(known).collect())
 }

@@ -1,11 +1,9 @@
 //! The nearest tracks: through the index, or in full where a filter leaves few or all are to be compared.
 
-use postgres::types::ToSql;
-
-use super::{OWN_PLAN, Postgres, Shards};
+use super::{OWN_PLAN, Parameter, Postgres, Shards};
 use crate::ddl::{self, IndexCodes};
 use crate::filter::values;
-use crate::row::HalfVector;
+use crate::row::{HalfVector, QUERY};
 use crate::{BackendError, Effort, Result};
 use voisin_base::track::TrackId;
 use voisin_base::vector::dot;
@@ -115,7 +113,7 @@ impl Postgres {
     fn estimate(&mut self, conditions: &FilterSql) -> Result<f64> {
         let sql = format!("explain select 1 from {} where {}", self.table, conditions.sql);
         let plan: String = self.run(|tx| {
-            let values: Vec<&(dyn ToSql + Sync)> = values(conditions).collect();
+            let values: Vec<&dyn Parameter> = values(conditions).collect();
             Ok(tx.query(&sql, &values)?.first().map_or_else(String::new, |row| row.get(0)))
         })?;
         let rows = plan.split_once(" rows=").filter(|(node, _)| !node.starts_with("Custom Scan"));
@@ -135,7 +133,7 @@ impl Postgres {
     fn one_number(&mut self, sql: &str, conditions: &FilterSql) -> Result<i64> {
         self.run(|tx| {
             tx.batch_execute(OWN_PLAN)?;
-            let values: Vec<&(dyn ToSql + Sync)> = values(conditions).collect();
+            let values: Vec<&dyn Parameter> = values(conditions).collect();
             Ok(tx.query_one(sql, &values)?.get(0))
         })
     }
@@ -162,8 +160,8 @@ impl Postgres {
     /// The question for the nearest, by their distances at 16 bits, of candidates by their signs.
     fn by_signs(&self, candidates: usize, conditions: &FilterSql, limit: usize) -> String {
         format!(
-            "select id, -(embedding <#> $1) as similarity from (select id, embedding from {} where {}
-                order by {} <~> binary_quantize($1::halfvec) limit {candidates}) candidates
+            "select id, -(embedding <#> {QUERY}) as similarity from (select id, embedding from {} where {}
+                order by {} <~> binary_quantize({QUERY}) limit {candidates}) candidates
              order by similarity desc, id limit {limit}",
             self.table,
             conditions.sql,
@@ -182,8 +180,8 @@ impl Postgres {
             // Within the transaction, so that it holds behind a pool of connections, and a custom plan each time: a
             // general one walks the index where a filter leaves a handful of tracks.
             tx.batch_execute(&format!("{OWN_PLAN}{settings}"))?;
-            let values: Vec<&(dyn ToSql + Sync)> =
-                std::iter::once(query as &(dyn ToSql + Sync)).chain(values(conditions)).collect();
+            let values: Vec<&dyn Parameter> =
+                std::iter::once(query as &dyn Parameter).chain(values(conditions)).collect();
             let rows = tx.query(sql, &values)?;
             let found = rows
                 .iter()
@@ -203,7 +201,8 @@ impl Postgres {
         let mut asked = limit.saturating_add(MARGIN);
         loop {
             // "+ 0.0" keeps every vector index away, by whatever name.
-            let compared = ("(embedding <#> $1) + 0.0", "distance, id");
+            let distance = format!("(embedding <#> {QUERY}) + 0.0");
+            let compared = (distance.as_str(), "distance, id");
             let found = self.search(half, &self.by_distance(compared, conditions, asked), conditions, "")?;
             let ranked = self.ranked(query, &found, limit)?;
             let (last, worst) = (found.last(), ranked.last());
@@ -280,7 +279,7 @@ impl Postgres {
         let (width, sql) = match self.codes {
             IndexCodes::Halves => (
                 width.max(asked as u32),
-                self.by_distance(("embedding <#> $1", "distance"), conditions, asked),
+                self.by_distance((&format!("embedding <#> {QUERY}"), "distance"), conditions, asked),
             ),
             IndexCodes::Signs => {
                 let candidates = SIGNS_MORE * if is_filtered { asked } else { asked.max(width as usize) };

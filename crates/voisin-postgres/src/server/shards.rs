@@ -84,6 +84,7 @@ impl Postgres {
             let place = place.beside(&host, port, &database, user.as_deref());
             let mut shard = Self {
                 connection: Connection::open(&place)?,
+                lock: None,
                 table,
                 model: model.clone(),
                 width,

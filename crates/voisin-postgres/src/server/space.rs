@@ -74,7 +74,7 @@ impl Postgres {
                 rows.iter().for_each(|row| sum.add(&vector_of(row.get(1))));
             }
             let space = LibrarySpace::new(sum.mean(), &model.manifest_json);
-            let update = tx.prepare("update voisin_track set embedding = $2 where id = $1")?;
+            let update = "update voisin_track set embedding = $2::real[]::halfvec where id = $1";
             let mut done = 0;
             after = -1;
             loop {
@@ -83,7 +83,7 @@ impl Postgres {
                 after = last.get(0);
                 for row in &rows {
                     let embedding = HalfVector::new(&space.centre(&vector_of(row.get(1))));
-                    done += tx.execute(&update, &[&row.get::<_, i64>(0), &embedding])?;
+                    done += tx.execute(update, &[&row.get::<_, i64>(0), &embedding])?;
                 }
             }
             let generation = next_generation(tx)?;
