@@ -1,7 +1,7 @@
-//! The password of a media server's user.
+//! Passwords: of a media server's user, and of this server.
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{BufRead as _, IsTerminal as _, Read as _};
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
@@ -27,4 +27,21 @@ pub(crate) fn password(file: Option<&Path>) -> anyhow::Result<String> {
     }
     terminal.write_str("password: ")?;
     Ok(terminal.read_secure_line()?)
+}
+
+/// A new password: typed twice where somebody sits at a terminal, else the first line of standard input.
+pub(crate) fn new_password() -> anyhow::Result<String> {
+    if !std::io::stdin().is_terminal() {
+        let mut line = String::new();
+        std::io::stdin().lock().take(LONGEST).read_line(&mut line).context("cannot read standard input")?;
+        return Ok(line.trim().to_owned());
+    }
+    let terminal = console::Term::stderr();
+    terminal.write_str("new password: ")?;
+    let password = terminal.read_secure_line()?;
+    terminal.write_str("again, the same password: ")?;
+    if terminal.read_secure_line()? != password {
+        bail!("expected the same password twice, found two: run it again");
+    }
+    Ok(password)
 }

@@ -11,6 +11,7 @@ mod tracks;
 
 use std::convert::Infallible;
 use std::ops::Range;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::Router;
@@ -28,10 +29,12 @@ use super::ServeError;
 use super::ask;
 use super::devices::{CODE_LASTS, Rights, readable};
 use super::gate::guard;
-use super::guard::{COOKIE, LONGEST_BODY, LONGEST_SESSION, Peer};
+use super::guard::{COOKIE, LONGEST_BODY, LONGEST_SESSION};
 use super::listen::raised;
+use super::peer::Peer;
 use super::problem::Problem;
 use super::scan::{ScanProgress, ScanState};
+use super::sign_in::SignInRefused;
 use super::state::Shared;
 use super::upstream::ServerAddress;
 use voisin_questions::values::Limit;
@@ -198,21 +201,64 @@ struct Session {
 /// How long a device that stays signed in does so: half a year, counted from its last sign-in.
 const STAYS: u32 = 180 * 24 * 60 * 60;
 
-/// Gives the page a cookie for the token, a password (which comes as a token does) or a code: media elements and event streams cannot send one themselves.
+/// Gives the page a cookie for the token, a password (which comes as a token does) or a code: media elements and event
+/// streams cannot send one themselves.
 async fn session(
     State(state): State<Shared>,
-    request: axum::extract::Extension<Peer>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
     ask::Body(session): ask::Body<Session>,
 ) -> Result<Response<Body>, Problem> {
     let Some(token) = &state.guard.token else { return Ok(StatusCode::NO_CONTENT.into_response()) };
     let rights = match (session.token, session.code) {
-        (Some(offered), None) => token.signs_in(&offered),
-        (None, Some(code)) => state.guard.devices.take(&code),
+        (Some(offered), None) if token.is(&offered) => Ok(Rights::Change),
+        (Some(_), None) if !token.has_passwords() => {
+            if state.guard.sign_ins.is_logged() {
+                say_refused(&state, peer, "wrong token");
+            }
+            return Err(state.guard.failed(peer));
+        }
+        (Some(password), None) => {
+            let known = token.clone();
+            let is_owner = state.guard.is_owners(&headers);
+            state.guard.sign_ins.check(peer, is_owner, move || known.of_password(&password)).await
+        }
+        (None, Some(code)) => {
+            let known = Arc::clone(&state);
+            let is_owner = state.guard.is_owners(&headers);
+            state.guard.sign_ins.check(peer, is_owner, move || known.guard.devices.take(&code)).await
+        }
         _ => return Err(Problem::bad("a token or a code", "neither of them, or both")),
     };
-    let Some(rights) = rights else { return Err(state.guard.failed(*request)) };
+    let rights = rights.map_err(|refused| {
+        let next = "a device that is signed in can show a code; whoever runs the server can show the token";
+        match refused {
+            SignInRefused::Wrong => {
+                say_refused(&state, peer, "wrong password or code");
+                Problem::new(
+                    StatusCode::UNAUTHORIZED,
+                    "this is not the server's token, or a code that is good",
+                    next,
+                )
+            }
+            SignInRefused::TooMany(wait) => {
+                let seconds = wait.as_secs() as u32 + 1;
+                if state.guard.sign_ins.is_logged() {
+                    say_refused(&state, peer, "too many wrong passwords and codes");
+                }
+                let detail =
+                    format!("too many wrong passwords and codes: the next one is looked at in {seconds} s");
+                Problem::new(StatusCode::TOO_MANY_REQUESTS, detail, next).retry_after(seconds)
+            }
+        }
+    })?;
     let more = if session.stay { format!("; Max-Age={STAYS}") } else { String::new() };
     Ok(with_cookie(&state, token.cookie(rights), &more))
+}
+
+/// Logs who could not sign in, as programs that shut addresses out read it (docs/serve.md has fail2ban's line).
+fn say_refused(state: &Shared, peer: Peer, reason: &str) {
+    state.say(&format!("sign-in refused for {peer}: {reason}"));
 }
 
 #[derive(Serialize)]

@@ -14,16 +14,20 @@ use super::cached::{packed, remembered, takes_gzip};
 use super::devices::Rights;
 use super::guard::{
     BODY_TIME, LONGEST_BODY, LONGEST_FILE, LONGEST_SESSION, LONGEST_URI, LocalAddress, PATIENCE,
-    PATIENCE_FOR_FILES, Peer,
+    PATIENCE_FOR_FILES,
 };
 use super::listen::HttpConnection;
+use super::peer::Peer;
 use super::problem::Problem;
 use super::state::{Shared, WAITED, Waited};
 
 /// What must hold of every request, and the headers that every answer has.
 pub(super) async fn guard(State(state): State<Shared>, request: Request, next: Next) -> Response<Body> {
     let mut request = request;
-    let checked = check(&state, &request);
+    let peer = request.extensions().get::<Peer>().copied().unwrap_or(Peer::Unix);
+    let peer = state.guard.caller(peer, request.headers());
+    request.extensions_mut().insert(peer);
+    let checked = check(&state, &request, peer);
     if let Ok((_, rights)) = &checked {
         request.extensions_mut().insert(*rights);
     }
@@ -150,7 +154,7 @@ const QUESTIONS: [&str; 14] = [
 ];
 
 /// The origin that may read the answer, and what the request may do.
-fn check(state: &Shared, request: &Request) -> Result<(Option<HeaderValue>, Rights), Problem> {
+fn check(state: &Shared, request: &Request, peer: Peer) -> Result<(Option<HeaderValue>, Rights), Problem> {
     let guard = &state.guard;
     let (headers, method, uri) = (request.headers(), request.method(), request.uri());
     let length = uri.path_and_query().map_or(0, |target| target.as_str().len());
@@ -158,7 +162,6 @@ fn check(state: &Shared, request: &Request) -> Result<(Option<HeaderValue>, Righ
         let expected = format!("an address of at most {LONGEST_URI} bytes");
         return Err(Problem::request(StatusCode::URI_TOO_LONG, expected, format!("{length} bytes")));
     }
-    let peer = request.extensions().get::<Peer>().copied().unwrap_or(Peer::Unix);
     let host = guard.check_host(headers, uri, request.extensions().get::<LocalAddress>().copied())?;
     let origin = guard.check_origin(headers, &host)?;
     if method == Method::OPTIONS && origin.is_some() {

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 
 use super::devices::{Devices, Rights};
+use super::peer::Peer;
 use super::problem::Problem;
+use super::sign_in::SignIns;
 use super::token::Token;
 
 /// Longest address of a request, in bytes.
@@ -31,14 +33,6 @@ const WINDOW: Duration = Duration::from_secs(20);
 /// Name of the page's cookie.
 pub(super) const COOKIE: &str = "voisin";
 
-/// Where a connection comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Peer {
-    Address(IpAddr),
-    /// Somebody who may open the socket's file.
-    Unix,
-}
-
 /// The address of this machine that a connection was made to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct LocalAddress(pub(super) IpAddr);
@@ -58,6 +52,11 @@ pub(super) struct Guard {
     pub(super) origins: Vec<String>,
     /// Before every path; empty or `/voisin`.
     pub(super) base_path: String,
+    /// Who passes the requests of others on, and says truly whose.
+    pub(super) proxies: Vec<Peer>,
+    /// Guesses of passwords and codes.
+    pub(super) sign_ins: SignIns,
+    /// Wrong tokens and cookies.
     pub(super) failed: Mutex<HashMap<Peer, Vec<Instant>>>,
 }
 
@@ -176,15 +175,12 @@ impl Guard {
         peer: Peer,
     ) -> Result<Rights, Problem> {
         let Some(token) = &self.token else { return Ok(Rights::Change) };
-        let bearer = headers.get(header::AUTHORIZATION).map(|value| {
-            let text = value.to_str().unwrap_or_default();
-            match text.split_once(' ') {
-                Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
-                _ => "",
+        if let Some(offered) = bearer(headers) {
+            if !token.is(offered) {
+                return Err(self.failed(peer));
             }
-        });
-        if let Some(offered) = bearer {
-            return if token.is(offered) { Ok(Rights::Change) } else { Err(self.failed(peer)) };
+            self.sign_ins.know(peer);
+            return Ok(Rights::Change);
         }
         let Some(cookie) = cookie(headers) else {
             return Err(Problem::new(
@@ -194,6 +190,9 @@ impl Guard {
             ));
         };
         let Some(rights) = token.rights_of(cookie) else { return Err(self.failed(peer)) };
+        if rights == Rights::Change {
+            self.sign_ins.know(peer);
+        }
         if method.is_safe() || headers.contains_key(header::ORIGIN) {
             Ok(rights)
         } else {
@@ -205,11 +204,34 @@ impl Guard {
         }
     }
 
+    /// Who asks, where a proxy that is trusted passes it on: the address that it wrote last. Those before it are what the
+    /// proxy was sent, which may be anything.
+    ///
+    /// - `peer`: the other end of the connection
+    pub(super) fn caller(&self, peer: Peer, headers: &HeaderMap) -> Peer {
+        if !self.proxies.contains(&peer) {
+            return peer;
+        }
+        let last = headers.get_all("x-forwarded-for").iter().next_back();
+        let last = last.and_then(|line| line.to_str().ok()?.rsplit(',').next());
+        last.and_then(|address| address.trim().parse::<IpAddr>().ok())
+            .map_or(peer, |address| Peer::Address(address.to_canonical()))
+    }
+
+    /// Whether a request shows the owner's token or cookie.
+    pub(super) fn is_owners(&self, headers: &HeaderMap) -> bool {
+        let Some(token) = &self.token else { return true };
+        match bearer(headers) {
+            Some(offered) => token.is(offered),
+            None => cookie(headers).and_then(|offered| token.rights_of(offered)) == Some(Rights::Change),
+        }
+    }
+
     /// Notes a wrong token.
     pub(super) fn failed(&self, peer: Peer) -> Problem {
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         failed.retain(|_, times| times.last().is_some_and(|last| last.elapsed() < WINDOW));
-        let times = failed.entry(peer).or_default();
+        let times = failed.entry(peer.network()).or_default();
         times.retain(|time| time.elapsed() < WINDOW);
         if times.len() >= TRIES {
             return Problem::new(
@@ -225,6 +247,15 @@ impl Guard {
             "this is not the server's token",
             "whoever runs the server can show it",
         )
+    }
+}
+
+/// The token that a request shows; empty where it shows something else in its place.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let text = headers.get(header::AUTHORIZATION)?.to_str().unwrap_or_default();
+    match text.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Some(token.trim()),
+        _ => Some(""),
     }
 }
 
@@ -318,6 +349,36 @@ mod tests {
         assert!(contained.knows_host("192.168.1.10:8766", local("172.17.0.2")));
         assert!(!contained.knows_host("nas.lan", local("172.17.0.2")));
         assert!(own_names("").is_empty() && own_names("a/b").is_empty());
+    }
+
+    #[test]
+    fn trusted_proxies_alone_say_who_asks() {
+        let proxies = ["127.0.0.1", "fd00::2", "unix"].map(|text| text.parse().unwrap()).to_vec();
+        let guard = Guard { proxies, ..Guard::default() };
+        let address = |text: &str| Peer::Address(text.parse().unwrap());
+        let caller = |peer: Peer, lines: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append("x-forwarded-for", HeaderValue::from_str(line).unwrap());
+            }
+            guard.caller(peer, &headers)
+        };
+        for (peer, lines, expected) in [
+            (address("127.0.0.1"), &["203.0.113.9"][..], address("203.0.113.9")),
+            (address("fd00::2"), &["6.6.6.6, 203.0.113.9"], address("203.0.113.9")),
+            (Peer::Unix, &["6.6.6.6", "6.6.6.6,2001:db8::1"], address("2001:db8::1")),
+            (Peer::Unix, &["::ffff:203.0.113.9"], address("203.0.113.9")),
+            (address("127.0.0.1"), &[], address("127.0.0.1")),
+            (address("127.0.0.1"), &["203.0.113.9, unknown"], address("127.0.0.1")),
+            (address("127.0.0.1"), &["203.0.113.9,"], address("127.0.0.1")),
+            (address("192.0.2.1"), &["203.0.113.9"], address("192.0.2.1")),
+        ] {
+            assert_eq!(caller(peer, lines), expected, "{peer} {lines:?}");
+        }
+        assert_eq!("::ffff:127.0.0.1".parse(), Ok(address("127.0.0.1")));
+        for wrong in ["", "localhost", "127.0.0.1:80", "10.0.0.0/8", "Unix"] {
+            assert!(wrong.parse::<Peer>().unwrap_err().contains("expected an address"), "{wrong}");
+        }
     }
 
     #[test]

@@ -28,8 +28,10 @@ mod mpd;
 #[cfg(test)]
 mod openapi;
 mod page;
+mod peer;
 mod problem;
 mod scan;
+mod sign_in;
 mod songs;
 mod state;
 mod subsonic;
@@ -61,7 +63,8 @@ pub type Follow = Box<dyn FnMut(&mut dyn FnMut(u64, u64)) -> Result<(), String> 
 
 /// From one look at a library elsewhere to the next.
 const FOLLOW_EVERY: Duration = Duration::from_secs(1);
-pub use token::Token;
+pub use peer::Peer;
+pub use token::{Token, hash_password};
 pub use upstream::ServerAddress;
 
 use devices::{Rights, readable};
@@ -112,6 +115,21 @@ pub enum ServeError {
         /// Characters that are needed.
         least: usize,
     },
+    /// A password that would be guessed.
+    #[error("expected a password of at least {least} characters, found a shorter one: type a longer one")]
+    ShortPassword {
+        /// Characters that are needed.
+        least: usize,
+    },
+    /// The file of passwords has a hash that cannot be compared.
+    #[error(
+        "{}: expected passwords or hashes of them by Argon2id with 256 MiB, ten passes and four lanes at most, found another \
+         hash or a damaged one: make one with \"voisin serve --hash-password\"", path.display()
+    )]
+    OtherHash {
+        /// The file.
+        path: PathBuf,
+    },
     /// Others can read the token's file, or that of passwords.
     #[cfg(unix)]
     #[error(
@@ -152,6 +170,8 @@ pub struct Options {
     pub hosts: Vec<String>,
     /// The name of this machine, where it answers for that too.
     pub lan: Option<String>,
+    /// Proxies whose X-Forwarded-For says who asks.
+    pub proxies: Vec<Peer>,
     /// Pages of other origins that may ask it.
     pub origins: Vec<String>,
     /// Empty, or `/voisin`.
@@ -214,6 +234,7 @@ pub fn serve(
         hosts: own.into_iter().chain(options.hosts.iter().map(|host| host.to_ascii_lowercase())).collect(),
         origins: options.origins,
         base_path: options.base_path,
+        proxies: options.proxies,
         ..Guard::default()
     };
     let mut state = State::new(

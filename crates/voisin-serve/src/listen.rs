@@ -20,7 +20,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::ServeError;
-use super::guard::{LocalAddress, Peer};
+use super::guard::LocalAddress;
+use super::peer::Peer;
 
 /// Open connections; for one more the oldest that has not shown the token is closed, else the longest idle.
 const MOST_CONNECTIONS: usize = 512;

@@ -23,7 +23,8 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::elsewhere::OpenElsewhere;
-use super::guard::{Guard, Peer};
+use super::guard::Guard;
+use super::peer::Peer;
 use super::problem::Problem;
 use super::scan::ScanProcess;
 use super::state::{LoadModel, Shared, State};

@@ -4,6 +4,9 @@ use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::Path;
 
+use argon2::password_hash::phc::PasswordHash;
+use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _};
+
 use super::ServeError;
 use super::devices::Rights;
 use voisin_base::regular_file;
@@ -14,8 +17,61 @@ const DIGITS: usize = 64;
 const LARGEST: u64 = 64 << 10;
 /// Fewer characters could be guessed.
 const LEAST: usize = 32;
-/// The same of a password, which is tried five times a minute at most.
+/// The same of a password, of which 1440 a day are compared at most ([`sign_in`](super::sign_in)).
 const LEAST_OF_PASSWORD: usize = 10;
+/// Memory in KiB, passes and lanes of an Argon2 hash that a file may ask for: a comparison takes a second or two then.
+const MOST_OF_HASH: (u32, u32, u32) = (256 * 1024, 10, 4);
+
+/// A password as its file has it.
+#[derive(Clone)]
+enum Password {
+    /// A digest of it, for a comparison that takes the same time wherever two differ.
+    Plain(blake3::Hash),
+    /// Argon2id (RFC 9106), with its salt and parameters.
+    Hashed(Box<PasswordHash>),
+}
+
+impl Password {
+    /// Reads a line; `None` where it is a hash of another kind, or a damaged one.
+    fn of_line(line: &str) -> Option<Self> {
+        if !line.starts_with("$argon2") {
+            return Some(Self::Plain(blake3::hash(line.as_bytes())));
+        }
+        let hash = PasswordHash::new(line).ok()?;
+        let params = Params::try_from(&hash).ok()?;
+        let (memory, passes, lanes) = MOST_OF_HASH;
+        let is_known = hash.algorithm.as_str() == Algorithm::Argon2id.as_str()
+            && hash.salt.is_some()
+            && hash.hash.is_some()
+            && params.m_cost() <= memory
+            && params.t_cost() <= passes
+            && params.p_cost() <= lanes;
+        is_known.then(|| Self::Hashed(Box::new(hash)))
+    }
+
+    fn is(&self, offered: &str) -> bool {
+        match self {
+            Self::Plain(digest) => blake3::hash(offered.as_bytes()) == *digest,
+            Self::Hashed(hash) => Argon2::default().verify_password(offered.as_bytes(), hash).is_ok(),
+        }
+    }
+}
+
+/// A line for the file of passwords that does not tell the password: Argon2id with 19 MiB, two passes and one lane, which
+/// OWASP's Password Storage Cheat Sheet names as the least, as a PHC string.
+///
+/// # Errors
+///
+/// Where the password has fewer than ten characters, or the system gives no random numbers.
+pub fn hash_password(password: &str) -> Result<String, ServeError> {
+    let password = password.trim();
+    if password.chars().count() < LEAST_OF_PASSWORD {
+        return Err(ServeError::ShortPassword { least: LEAST_OF_PASSWORD });
+    }
+    let hash: PasswordHash =
+        Argon2::default().hash_password(password.as_bytes()).map_err(|_| ServeError::Random)?;
+    Ok(hash.to_string())
+}
 
 /// A token. It is compared as a digest, whose comparison takes the same time wherever the two differ, and never shown by
 /// `Debug`.
@@ -25,7 +81,7 @@ pub struct Token {
     digest: blake3::Hash,
     /// What the page gets for it, which is not the token itself: to change things, and to listen.
     cookies: [(Rights, String); 2],
-    passwords: Vec<(Rights, blake3::Hash)>,
+    passwords: Vec<(Rights, Password)>,
 }
 
 impl std::fmt::Debug for Token {
@@ -79,7 +135,11 @@ impl Token {
     }
 
     /// Signs browsers in by passwords as well: that in the first line of `path` lets a device do everything, one in the second
-    /// line search and listen.
+    /// line search and listen. A line is a password or what [`hash_password`] makes of one.
+    ///
+    /// # Errors
+    ///
+    /// Where the file cannot be read, is read by others, or has other lines.
     pub fn with_passwords(mut self, path: &Path) -> Result<Self, ServeError> {
         let fault = |source| ServeError::TokenFile { path: path.to_owned(), source };
         let text = regular_file::read_text(path, LARGEST).map_err(fault)?;
@@ -91,10 +151,20 @@ impl Token {
             return Err(ServeError::WeakPassword { path: path.to_owned(), least: LEAST_OF_PASSWORD });
         }
         is_the_owners(path)?;
-        let rights = [Rights::Change, Rights::Listen];
-        self.passwords =
-            rights.into_iter().zip(lines.iter().map(|line| blake3::hash(line.as_bytes()))).collect();
+        let passwords: Option<Vec<Password>> = lines.into_iter().map(Password::of_line).collect();
+        let passwords = passwords.ok_or_else(|| ServeError::OtherHash { path: path.to_owned() })?;
+        self.passwords = [Rights::Change, Rights::Listen].into_iter().zip(passwords).collect();
         Ok(self)
+    }
+
+    /// Whether a password is known as it is typed, not as a hash of it.
+    pub fn has_plain_password(&self) -> bool {
+        self.passwords.iter().any(|(_, password)| matches!(password, Password::Plain(_)))
+    }
+
+    /// Whether anything shorter than the token is known.
+    pub(super) fn has_passwords(&self) -> bool {
+        !self.passwords.is_empty()
     }
 
     /// The token itself, to be shown to its owner.
@@ -106,11 +176,10 @@ impl Token {
         blake3::hash(offered.as_bytes()) == self.digest
     }
 
-    /// What the token, or a password, lets a browser do.
-    pub(super) fn signs_in(&self, offered: &str) -> Option<Rights> {
-        let digest = blake3::hash(offered.trim().as_bytes());
-        let password = self.passwords.iter().find(|(_, known)| *known == digest).map(|(rights, _)| *rights);
-        if self.is(offered) { Some(Rights::Change) } else { password }
+    /// What a password lets a browser do. This may take a second.
+    pub(super) fn of_password(&self, offered: &str) -> Option<Rights> {
+        let known = self.passwords.iter().find(|(_, password)| password.is(offered.trim()))?;
+        Some(known.0)
     }
 
     /// What the page gets in exchange for the token or a code.
@@ -140,4 +209,31 @@ fn is_the_owners(path: &Path) -> Result<(), ServeError> {
     #[cfg(not(unix))]
     let _ = path;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hashed_passwords_are_compared_with_their_own_parameters() {
+        let line = hash_password(" violin and drums\n").unwrap();
+        assert!(line.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{line}");
+        assert_ne!(line, hash_password("violin and drums").unwrap(), "salted");
+        let known = Password::of_line(&line).unwrap();
+        assert!(known.is("violin and drums") && !known.is("violin and drum") && !known.is(&line));
+        // By the reference implementation in C: echo -n "violin and drums" | argon2 somesalt -id -m 12 -t 3 -p 1 -e
+        let other = "$argon2id$v=19$m=4096,t=3,p=1$c29tZXNhbHQ$f9q5TBJCS820Fi04s8TeP35XSqf/IVb14+L3SVhyET4";
+        assert!(Password::of_line(other).unwrap().is("violin and drums"));
+        for wrong in [
+            &line[..line.len() - 50],
+            &line.replace("m=19456", "m=4194304"),
+            &line.replace("t=2", "t=1000"),
+            &line.replace("$argon2id$", "$argon2i$"),
+            "$argon2id$",
+        ] {
+            assert!(Password::of_line(wrong).is_none(), "{wrong}");
+        }
+        assert!(matches!(hash_password("too short"), Err(ServeError::ShortPassword { least: 10 })));
+    }
 }

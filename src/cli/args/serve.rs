@@ -7,7 +7,7 @@ use clap::{Args, Subcommand, ValueHint};
 use super::ReportFormat;
 use crate::questions::spans::{Seconds, length};
 use crate::questions::{Filters, Mixing};
-use crate::serve::{Listen, ServerAddress};
+use crate::serve::{Listen, Peer, ServerAddress};
 
 /// Lyrion's port where nobody says another: that of bliss-mixer.
 pub(crate) const LMS_PORT: u16 = 12_000;
@@ -68,6 +68,17 @@ pub(crate) struct ServeArgs {
         hide_env = true
     )]
     pub(crate) allow_origin: Vec<String>,
+    /// A proxy whose requests are those of others: the last address of its X-Forwarded-For is who asks, whose wrong passwords
+    /// and codes are counted and logged. An address, or `unix` for who comes by a socket's file (several: all of them)
+    /// [variable: `VOISIN_SERVE_TRUSTED_PROXY`, with commas]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        value_delimiter = ',',
+        env = "VOISIN_SERVE_TRUSTED_PROXY",
+        hide_env = true
+    )]
+    pub(crate) trusted_proxy: Vec<Peer>,
     /// File of the token; made if it is not there [variable: `VOISIN_SERVE_TOKEN_FILE`] [default: serve.token in the
     /// library's folder]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, env = "VOISIN_SERVE_TOKEN_FILE", hide_env = true)]
@@ -77,9 +88,13 @@ pub(crate) struct ServeArgs {
     #[arg(long, conflicts_with_all = ["token_file", "show_token"], env = "VOISIN_SERVE_NO_TOKEN", hide_env = true)]
     pub(crate) no_token: bool,
     /// File whose first line is a password that signs browsers in, beside codes and the token, and the second line, if there is
-    /// one, a password for guests [variable: `VOISIN_SERVE_SIGN_IN_FILE`]
+    /// one, a password for guests; better than a password is what --hash-password prints for it [variable: `VOISIN_SERVE_SIGN_IN_FILE`]
     #[arg(long, value_name = "FILE", conflicts_with = "no_token", env = "VOISIN_SERVE_SIGN_IN_FILE", hide_env = true, value_hint = ValueHint::FilePath)]
     pub(crate) sign_in_file: Option<PathBuf>,
+    /// Ask for a password, or read it from standard input, print a line for --sign-in-file that does not tell it (Argon2id),
+    /// and end
+    #[arg(long, conflicts_with = "show_token")]
+    pub(crate) hash_password: bool,
     /// Print the token and end
     #[arg(long)]
     pub(crate) show_token: bool,

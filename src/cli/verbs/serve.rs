@@ -13,10 +13,11 @@ use crate::cli::Ending;
 use crate::cli::args::{LMS_PORT, ServeArgs};
 use crate::cli::context::Context;
 use crate::cli::database;
+use crate::cli::password::new_password;
 use crate::cli::remote::database_address;
 use crate::cli::render;
 use crate::library::{Library, LibraryError, OpenMode, stored_path};
-use crate::serve::{Listen, Lms, Options, Token, serve};
+use crate::serve::{Listen, Lms, Options, Token, hash_password, serve};
 
 /// Arguments of this program for those of `bliss-mixer`, which Lyrion's plugin starts under that name: only Lyrion's
 /// questions are answered. What belongs to another way of comparing (`--db`, `--weights`) is passed over.
@@ -94,6 +95,10 @@ fn address_at_home() -> Option<IpAddr> {
 }
 
 pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Ending> {
+    if args.hash_password {
+        render::print_line(&hash_password(&new_password()?)?)?;
+        return Ok(Ending::Fine);
+    }
     args.folder = folders_of(args.folder, "VOISIN_SERVE_FOLDER");
     if args.lan {
         args.listen = args.listen.into_iter().map(Listen::for_all).collect();
@@ -142,7 +147,14 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
     let token_file = args.token_file.unwrap_or_else(|| here.join(TOKEN_FILE));
     let mut token = if args.no_token || args.lms_only { None } else { Some(Token::of_file(&token_file)?) };
     if let (Some(own), Some(file)) = (&token, &args.sign_in_file) {
-        token = Some(own.clone().with_passwords(file)?);
+        let known = own.clone().with_passwords(file)?;
+        if known.has_plain_password() {
+            context.console.warn(&format!(
+                "{} has a password that whoever sees the file can read: put what \"voisin serve --hash-password\" prints in its place",
+                file.display()
+            ));
+        }
+        token = Some(known);
     }
     if args.show_token {
         if let Some(token) = &token {
@@ -223,6 +235,7 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
         token,
         hosts: args.allow_host,
         lan: args.lan.then(machine_name),
+        proxies: args.trusted_proxy,
         origins: args.allow_origin,
         base_path: args.base_path,
         subsonic: args.subsonic,

@@ -25,12 +25,12 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Says that something cannot be tried here.
-fn skipped(what: &str) {
+pub(crate) fn skipped(what: &str) {
     assert!(std::env::var_os("CI").is_none(), "{what} is not installed, and CI must have it");
     eprintln!("SKIPPED: {what} is not installed");
 }
 
-fn is_installed(program: &str) -> bool {
+pub(crate) fn is_installed(program: &str) -> bool {
     let paths = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&paths).any(|folder| folder.join(program).is_file())
 }

@@ -3,13 +3,14 @@
 use std::fs;
 use std::io::Write as _;
 use std::net::TcpStream;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::common::server::{Server, read_answer, small_library};
-use crate::common::{Sandbox, code, text};
-use crate::players::until;
+use crate::common::{Sandbox, code, fine, text};
+use crate::players::{is_installed, skipped, until};
 
 #[test]
 fn a_password_signs_browsers_in_and_nothing_else() {
@@ -56,6 +57,132 @@ fn a_password_signs_browsers_in_and_nothing_else() {
         let _ = rights("guess after guess");
     }
     assert_eq!(rights("another guess yet"), Err(429), "it cannot be tried for long");
+    assert_eq!(rights("violin and drums"), Err(429), "the limit stands before the comparison");
+    assert_eq!(rights(&server.token), Ok(json!("change")), "nobody guesses the token");
+    until("it warns", || server.said.lock().unwrap().contains("--hash-password"));
+}
+
+/// A try to sign in, which a proxy passes on for this address, if one is named.
+fn sign_in_from(server: &Server, address: &str, headers: &str, session: &Value) -> (u16, String) {
+    let body = session.to_string();
+    let forwarded =
+        if address.is_empty() { String::new() } else { format!("X-Forwarded-For: 6.6.6.6, {address}\r\n") };
+    let request = format!(
+        "POST /api/v1/session HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Type: application/json\r\n\
+         {forwarded}{headers}Content-Length: {}\r\n\r\n{body}",
+        server.address,
+        body.len()
+    );
+    let (status, head, _) = server.raw(request.as_bytes());
+    (status, head)
+}
+
+/// What `voisin serve --hash-password` prints for a password that is piped to it.
+fn hashed(sandbox: &Sandbox, password: &str) -> std::process::Output {
+    let mut command = sandbox.command(["serve", "--hash-password"]);
+    let mut process =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    process.stdin.take().unwrap().write_all(password.as_bytes()).unwrap();
+    process.wait_with_output().unwrap()
+}
+
+#[test]
+fn guesses_are_refused_before_they_are_compared() {
+    let sandbox = Sandbox::new();
+    small_library(&sandbox);
+    let short = hashed(&sandbox, "short\n");
+    assert!(code(&short) == 2 && text(&short.stderr).contains("at least 10"), "{}", text(&short.stderr));
+    let lines =
+        ["summerhouse7", "only to listen"].map(|password| fine(hashed(&sandbox, &format!("{password}\n"))));
+    assert!(lines[0].starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{}", lines[0]);
+    let file = sandbox.path("passwords");
+    let write = |lines: &str| {
+        fs::write(&file, lines).unwrap();
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        }
+    };
+    let option = ["--sign-in-file", file.to_str().unwrap()];
+    write(&lines[0].replace("t=2", "t=1000"));
+    let refused = sandbox.run([&["serve", "--listen", "127.0.0.1:0"], &option[..]].concat());
+    assert!(
+        code(&refused) == 2 && text(&refused.stderr).contains("--hash-password"),
+        "{}",
+        text(&refused.stderr)
+    );
+    write(&lines.concat());
+    let server = Server::start(&sandbox, &[&option[..], &["--trusted-proxy", "127.0.0.1"]].concat());
+    let try_from = |address: &str, session: Value| sign_in_from(&server, address, "", &session).0;
+    let password = |word: &str| json!({"token": word});
+    assert_eq!(try_from("192.0.2.1", password("summerhouse7")), 204);
+    assert_eq!(try_from("192.0.2.1", password(lines[0].trim())), 401, "the hash is no password");
+
+    // Eight thousand guesses a minute, the right one among them.
+    let mut answers: Vec<u16> =
+        (0..60).map(|at| try_from("192.0.2.66", password(&format!("guess{at:07}")))).collect();
+    answers.push(try_from("192.0.2.66", password("summerhouse7")));
+    assert_eq!(answers, [vec![401; 5], vec![429; 56]].concat());
+    let (_, head) = sign_in_from(&server, "192.0.2.66", "", &password("guess"));
+    let wait = head.lines().find_map(|line| line.strip_prefix("retry-after: ")).unwrap();
+    assert!((1..=20).contains(&wait.parse::<u32>().unwrap()), "{wait}");
+    assert_eq!(try_from("192.0.2.7", password("only to listen")), 204, "others are let in meanwhile");
+
+    // Wrong codes of an address that is refused, and of another, end no code of the owner's.
+    let code = server.good("/api/v1/devices", &json!({"rights": "change"}))["code"].clone();
+    let wrong = if code == "000 000" { "000 001" } else { "000 000" };
+    for address in ["192.0.2.66", "2001:db8::66", "2001:db8::67"] {
+        for _ in 0..20 {
+            assert!(matches!(try_from(address, json!({"code": wrong})), 401 | 429));
+        }
+    }
+    assert_eq!(try_from("2001:db8::68", json!({"code": code})), 429, "of the same network");
+    let owner = format!("Authorization: Bearer {}\r\n", server.token);
+    let (status, _) = sign_in_from(&server, "192.0.2.66", &owner, &json!({"code": wrong}));
+    assert_eq!(status, 401, "a device that is signed in waits for nothing");
+    // After ten wrong ones of strangers theirs wait, too; where the owner was heard the next is compared.
+    let strangers = (0..30).map(|last| try_from(&format!("203.0.113.{last}"), password("guess after guess")));
+    let compared = strangers.filter(|status| *status == 401).count();
+    assert!(compared < 10, "{compared}");
+    assert_eq!(try_from("192.0.2.1", json!({"code": code})), 204);
+
+    // What fail2ban is told to look for is what is logged.
+    let documented = include_str!("../../../docs/serve.md");
+    let filter = documented.lines().find_map(|line| line.trim().strip_prefix("failregex = ")).unwrap();
+    let filter = regex::Regex::new(&filter.replace("<HOST>", r"(?P<host>[0-9a-f:.]+)")).unwrap();
+    let said = server.said.lock().unwrap().clone();
+    for prefix in ["", " nas voisin[42]: ", "nas voisin[42]: "] {
+        let found = |line: &str| Some(filter.captures(&format!("{prefix}{line}"))?["host"].to_owned());
+        let banned: Vec<String> = said.lines().filter_map(found).collect();
+        assert!(banned.iter().filter(|host| *host == "192.0.2.66").count() >= 5, "{said}");
+        assert!(banned.contains(&"2001:db8::66".to_owned()), "{said}");
+        assert!(
+            !banned.contains(&"6.6.6.6".to_owned()) && !banned.contains(&"192.0.2.7".to_owned()),
+            "{said}"
+        );
+    }
+    assert!(!said.contains("guess0000001") && !said.contains("summerhouse7"), "{said}");
+    drop(server);
+
+    // Who is no trusted proxy says nothing about others.
+    let server = Server::start(&sandbox, &[&option[..], &["--trusted-proxy", "192.0.2.5"]].concat());
+    let forged =
+        (0..8).map(|last| sign_in_from(&server, &format!("192.0.2.{last}"), "", &password("guess")).0);
+    assert_eq!(forged.collect::<Vec<u16>>(), [vec![401; 5], vec![429; 3]].concat());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_password_is_hashed_at_a_terminal_where_nobody_sees_it() {
+    if !is_installed("python3") {
+        return skipped("python3");
+    }
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/server/players/at_a_terminal.py");
+    let mut command = Command::new("python3");
+    command.args([script, "violin and drums", env!("CARGO_BIN_EXE_voisin"), "serve", "--hash-password"]);
+    let shown = fine(command.output().unwrap());
+    assert!(shown.contains("$argon2id$") && !shown.contains("violin"), "{shown}");
 }
 
 #[test]
@@ -332,8 +459,7 @@ struct Browser<'a> {
 
 impl<'a> Browser<'a> {
     fn sign_in(server: &'a Server, session: &Value) -> Result<Self, u16> {
-        let kind = "Content-Type: application/json\r\n";
-        let (status, head, _) = server.send("POST", "/api/v1/session", kind, session.to_string().as_bytes());
+        let (status, head) = sign_in_from(server, "", "", session);
         let cookie = head.lines().find_map(|line| line.strip_prefix("set-cookie: "));
         match (status, cookie) {
             (204, Some(cookie)) => Ok(Self { server, cookie: cookie.to_owned() }),
@@ -400,13 +526,13 @@ fn a_code_lets_another_device_in_once_and_a_guest_changes_nothing() {
     }
     assert_eq!(own.ask("POST", "labels", &json!({"tracks": [1], "genre": "Metal"})).0, 200);
 
-    // Guessing ends the code before it can succeed, whoever guesses.
+    // Guessing ends before it can succeed.
     let good = code("change");
     let wrong = if good == "000 000" { "000 001" } else { "000 000" };
     for _ in 0..5 {
         assert!(matches!(Browser::sign_in(&server, &json!({"code": wrong})).err(), Some(401 | 429)));
     }
-    assert!(Browser::sign_in(&server, &json!({"code": good})).is_err());
+    assert_eq!(Browser::sign_in(&server, &json!({"code": good})).err(), Some(429));
     for wrong in [json!({}), json!({"code": "1", "token": "x"})] {
         assert_eq!(Browser::sign_in(&server, &wrong).err(), Some(400), "{wrong}");
     }
@@ -482,7 +608,7 @@ fn every_option_can_be_a_variable() {
     for option in help.lines().filter_map(|line| line.trim().strip_prefix("--")) {
         let name = option.split([' ', '[']).next().unwrap();
         let variable = format!("VOISIN_SERVE_{}", name.to_ascii_uppercase().replace('-', "_"));
-        let is_of_serve = !["backend", "show-token"].contains(&name)
+        let is_of_serve = !["backend", "show-token", "hash-password"].contains(&name)
             && help.find("Global").is_none_or(|all| help.find(option).unwrap() < all);
         assert!(!is_of_serve || help.replace(['\n', ' '], "").contains(&variable), "{name}");
     }

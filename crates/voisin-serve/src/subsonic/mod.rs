@@ -22,7 +22,7 @@ use axum::routing::any;
 use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
 
-use super::guard::Peer;
+use super::peer::Peer;
 use super::problem::Problem;
 use super::state::{RequestContext, Shared, lock, way};
 use super::upstream::{ServerAddress, Upstream, UpstreamError};
