@@ -1,5 +1,6 @@
 //! Another server that voisin asks, or stands before: a media server with its own ids for the same music.
 
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU8;
@@ -77,35 +78,77 @@ pub(super) struct Upstream {
 pub(super) const FORMS: u8 = 1;
 pub(super) const ADDRESSES: u8 = 2;
 
-/// Headers that belong to one connection, or that would tell a server what is not for it.
-const OWN_HEADERS: [HeaderName; 9] = [
-    header::CONNECTION,
-    header::HOST,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    header::PROXY_AUTHORIZATION,
-    header::PROXY_AUTHENTICATE,
-    header::COOKIE,
+/// What a server behind needs to know of a request. All else stays here: headers by which proxies say who somebody is
+/// (`Remote-User`, `X-Forwarded-User`, `Forwarded`, and whatever else a server was told to trust), cookies of voisin's, and
+/// those of the connection.
+const PASSED_ON: [HeaderName; 13] = [
+    header::ACCEPT,
+    header::ACCEPT_CHARSET,
+    header::ACCEPT_ENCODING,
+    // Messages are translated.
+    header::ACCEPT_LANGUAGE,
+    header::CONTENT_LENGTH,
+    // Forms, and JSON in the extension for transcoding.
+    header::CONTENT_TYPE,
+    // Seeking in a song, and covers that a client has already.
+    header::IF_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_NONE_MATCH,
+    header::IF_RANGE,
+    header::IF_UNMODIFIED_SINCE,
+    header::RANGE,
+    // Navidrome keeps a player's settings by its name.
+    header::USER_AGENT,
 ];
 
-fn without_own_headers(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
-    for name in OWN_HEADERS.iter().chain(&named) {
+/// What a client needs to know of an answer. All else is about the server that it came from: cookies, rules for its pages
+/// and its whole origin (`Clear-Site-Data`, `Strict-Transport-Security`, `Refresh`, `Link`), who may read it.
+const PASSED_BACK: [HeaderName; 17] = [
+    header::ACCEPT_RANGES,
+    header::AGE,
+    header::CACHE_CONTROL,
+    header::CONTENT_DISPOSITION,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LANGUAGE,
+    header::CONTENT_LENGTH,
+    header::CONTENT_RANGE,
+    header::CONTENT_TYPE,
+    header::DATE,
+    header::ETAG,
+    header::EXPIRES,
+    header::LAST_MODIFIED,
+    header::RETRY_AFTER,
+    header::VARY,
+    // Of Navidrome and others: seconds of a song that is transcoded while it is sent, and items of a whole list.
+    HeaderName::from_static("x-content-duration"),
+    HeaderName::from_static("x-total-count"),
+];
+
+fn keep(headers: &mut HeaderMap, known: &[HeaderName]) {
+    let all: Vec<HeaderName> = headers.keys().filter(|name| !known.contains(name)).cloned().collect();
+    for name in all {
         headers.remove(name);
     }
-    headers.remove("keep-alive");
 }
 
-fn is_bearer(value: &HeaderValue) -> bool {
-    value.as_bytes().get(..7).is_some_and(|start| start.eq_ignore_ascii_case(b"Bearer "))
+/// Whether this is a method of Subsonic's as it stands below `/rest/`: `getSong`, `getSong.view`. Other servers resolve
+/// more than this one does: `..;`, escapes, empty parts.
+pub(super) fn is_method(segment: &str) -> bool {
+    let name = segment.strip_suffix(".view").unwrap_or(segment);
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+/// The header by which a server behind learns whose request it is.
+pub(super) fn forwarded_for(client: IpAddr) -> (HeaderName, HeaderValue) {
+    let name = HeaderName::from_static("x-forwarded-for");
+    // Digits, letters, points and colons: it always is a value.
+    let value = HeaderValue::from_str(&client.to_string()).unwrap_or(HeaderValue::from_static("unknown"));
+    (name, value)
+}
+
+/// Whether a password is sent with it, as some servers take it. A bearer's token is voisin's.
+fn is_basic(value: &HeaderValue) -> bool {
+    value.as_bytes().get(..6).is_some_and(|start| start.eq_ignore_ascii_case(b"Basic "))
 }
 
 impl Upstream {
@@ -162,37 +205,47 @@ impl Upstream {
             .unwrap_or_else(|_| Err(self.fault("no answer within 20 s")))
     }
 
-    /// Hands a request on and its answer back, both as they come, but for what concerns voisin alone: its token is not told,
-    /// and the answer sets no cookie and is no page of voisin's.
+    /// Hands a request on and its answer back, with the headers that both sides need.
     ///
     /// - `path_and_query`: of the request, without what the server's own address stands for
+    /// - `client`: whose request it is; what the request itself says of that may be anything
+    /// - `base`: the path before voisin's own `/rest/`
     pub(super) async fn pass(
         &self,
         mut request: Request,
         path_and_query: &str,
-        client: Option<std::net::IpAddr>,
+        client: Option<IpAddr>,
+        base: &str,
     ) -> Result<Response<Body>, UpstreamError> {
         *request.uri_mut() = self.uri(path_and_query)?;
         *request.version_mut() = axum::http::Version::HTTP_11;
         let headers = request.headers_mut();
-        without_own_headers(headers);
-        // A player signs in by the address or a form; a bearer's token is voisin's.
-        if headers.get(header::AUTHORIZATION).is_some_and(is_bearer) {
-            headers.remove(header::AUTHORIZATION);
-        }
-        if let Some(client) = client.and_then(|client| HeaderValue::from_str(&client.to_string()).ok()) {
-            headers.append("x-forwarded-for", client);
-        }
+        let password = headers.remove(header::AUTHORIZATION).filter(is_basic);
+        keep(headers, &PASSED_ON);
+        headers.extend(password.map(|password| (header::AUTHORIZATION, password)));
+        headers.extend(client.map(forwarded_for));
         let answer = tokio::time::timeout(PATIENCE, self.client.request(request)).await;
         let answer = answer.map_err(|_| self.fault("no answer within 20 s"))?;
         let mut answer = answer.map_err(|error| self.refused(&error))?.map(Body::new);
         let headers = answer.headers_mut();
-        without_own_headers(headers);
-        headers.remove(header::SET_COOKIE);
+        let location = headers.remove(header::LOCATION);
+        keep(headers, &PASSED_BACK);
+        let location = location.and_then(|location| self.here(location.to_str().ok()?, base));
+        headers.extend(location.map(|location| (header::LOCATION, location)));
         // Whatever it is, a browser that opens it under voisin's address runs nothing of it.
         headers
             .insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox; default-src 'none'"));
         Ok(answer)
+    }
+
+    /// Where the server sends a client on, as voisin's own address; `None` where that is no method that it passes on.
+    fn here(&self, location: &str, base: &str) -> Option<HeaderValue> {
+        let address = self.address.as_str();
+        let (_, authority) = address.split_once("://")?;
+        let path = authority.find('/').map_or("", |at| &authority[at..]);
+        let rest = location.strip_prefix(address).or_else(|| location.strip_prefix(path))?;
+        let method = rest.strip_prefix("/rest/")?;
+        is_method(method.split('?').next()?).then(|| HeaderValue::from_str(&format!("{base}{rest}")).ok())?
     }
 
     fn refused(&self, error: &hyper_util::client::legacy::Error) -> UpstreamError {
@@ -218,20 +271,42 @@ mod tests {
     }
 
     #[test]
-    fn headers_of_one_connection_are_not_handed_on() {
-        let mut headers = HeaderMap::new();
-        for (name, value) in [
-            ("connection", "close, X-Mine"),
-            ("x-mine", "1"),
-            ("cookie", "voisin=1"),
-            ("range", "bytes=0-1"),
-            ("authorization", "Basic abc"),
-        ] {
-            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    fn methods_are_one_plain_segment() {
+        for method in ["ping", "getSong.view", "getSimilarSongs2", "x"] {
+            assert!(is_method(method), "{method}");
         }
-        without_own_headers(&mut headers);
-        let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
-        left.sort_unstable();
-        assert_eq!(left, ["authorization", "range"]);
+        for other in
+            ["", ".view", "..", "..;", ".", "a;b", "%2e%2e", "a/b", "a\\b", "a.view.view", "a.", "sw.js", "ä"]
+        {
+            assert!(!is_method(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn clients_are_sent_on_to_methods_alone() {
+        let here = |address: &str, location: &str| {
+            let upstream = Upstream::new(address.parse().unwrap());
+            let location = upstream.here(location, "/voisin")?;
+            Some(location.to_str().unwrap().to_owned())
+        };
+        let plain = "http://nas:4533";
+        let deep = "http://nas:4533/music";
+        assert_eq!(here(plain, "/rest/getSong?id=1").as_deref(), Some("/voisin/rest/getSong?id=1"));
+        assert_eq!(here(plain, "http://nas:4533/rest/ping.view").as_deref(), Some("/voisin/rest/ping.view"));
+        assert_eq!(here(deep, "/music/rest/ping").as_deref(), Some("/voisin/rest/ping"));
+        assert_eq!(here(deep, "http://nas:4533/music/rest/ping").as_deref(), Some("/voisin/rest/ping"));
+        for elsewhere in [
+            "http://127.0.0.1:22/",
+            "http://nas:4533.evil.example/rest/ping",
+            "http://nas:4533/rest/../admin",
+            "//evil.example/rest/ping",
+            "/rest/",
+            "/admin",
+            "/rest/a/b",
+            "javascript:alert(1)",
+        ] {
+            assert_eq!(here(plain, elsewhere), None, "{elsewhere}");
+        }
+        assert_eq!(here(deep, "/rest/ping"), None, "not below its address");
     }
 }

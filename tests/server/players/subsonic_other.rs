@@ -240,9 +240,8 @@ fn a_slow_server_slows_nothing_that_it_is_not_needed_for_and_clients_can_read_wh
     assert!(status == 200 && text(&body).starts_with("{\"subsonic-response\""), "{}", text(&body));
 }
 
-/// A server that says what it should not, and shows what it was asked.
-#[test]
-fn nothing_of_voisins_goes_to_the_server_behind_and_nothing_of_its_becomes_voisins() {
+/// A server that answers everything with this head and `hello`, and keeps what it was asked.
+fn shown_server(head: &'static str) -> (String, Arc<Mutex<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let asked = Arc::new(Mutex::new(String::new()));
@@ -252,28 +251,162 @@ fn nothing_of_voisins_goes_to_the_server_behind_and_nothing_of_its_becomes_voisi
             let mut request = [0; 8192];
             let read = stream.read(&mut request).unwrap_or(0);
             noted.lock().unwrap().push_str(&text(&request[..read]));
-            let answer = "HTTP/1.1 200 OK\r\nSet-Cookie: voisin=mine; Path=/\r\nContent-Type: text/html\r\n\
-                Content-Security-Policy: script-src *\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello";
+            let answer = format!("{head}Connection: close\r\nContent-Length: 5\r\n\r\nhello");
+            stream.write_all(answer.as_bytes()).ok();
+        }
+    });
+    (url, asked)
+}
+
+#[test]
+fn nothing_of_voisins_goes_to_the_server_behind_and_nothing_of_its_becomes_voisins() {
+    let (url, asked) = shown_server(
+        "HTTP/1.1 200 OK\r\nSet-Cookie: voisin=mine; Path=/\r\nContent-Type: text/html\r\nETag: \"a\"\r\n\
+         Content-Security-Policy: script-src *\r\nClear-Site-Data: \"*\"\r\nRefresh: 0;url=http://evil.example/\r\n\
+         Strict-Transport-Security: max-age=999999\r\nLink: <http://evil.example/x>; rel=preload\r\n\
+         Access-Control-Allow-Origin: *\r\nService-Worker-Allowed: /\r\nX-Content-Duration: 180.5\r\n\
+         Location: http://127.0.0.1:22/\r\nX-Frame-Options: ALLOWALL\r\n",
+    );
+    let sandbox = Sandbox::new();
+    small_library(&sandbox);
+    let server = Server::start(&sandbox, &["--subsonic", &url]);
+    // Who a client says it is, in all the words of proxies, and what it needs an answer to.
+    let headers = "Remote-User: admin\r\nX-Forwarded-User: admin\r\nX-Authentik-Username: admin\r\n\
+        X-Real-IP: 6.6.6.6\r\nX-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Host: evil\r\nForwarded: for=6.6.6.6\r\n\
+        True-Client-IP: 6.6.6.6\r\nX-ND-Authorization: Bearer x\r\nCookie: voisin=1\r\nX-My-Own-Proxys-User: admin\r\n\
+        Range: bytes=0-99\r\nIf-None-Match: \"a\"\r\nUser-Agent: DSub\r\nAccept-Encoding: identity\r\n";
+    let (status, head, body) = server.send("GET", "/rest/ping.view?u=a&p=b", headers, b"");
+    let head = head.to_ascii_lowercase();
+    assert_eq!((status, text(&body).as_str()), (200, "hello"), "{head}");
+    for gone in [
+        "set-cookie",
+        "clear-site-data",
+        "refresh",
+        "strict-transport",
+        "link:",
+        "access-control",
+        "service-worker",
+        "location",
+        "script-src",
+        "allowall",
+        "evil",
+    ] {
+        assert!(!head.contains(gone), "{gone}: {head}");
+    }
+    for kept in [
+        "content-security-policy: sandbox",
+        "etag: \"a\"",
+        "content-type: text/html",
+        "x-content-duration: 180.5",
+    ] {
+        assert!(head.contains(kept), "{kept}: {head}");
+    }
+    let before = std::mem::take(&mut *asked.lock().unwrap());
+    assert!(before.contains("/rest/ping.view?u=a&p=b") && !before.contains(&server.token), "{before}");
+    let before = before.to_ascii_lowercase();
+    for gone in ["admin", "6.6.6.6", "evil", "bearer", "cookie", "x-nd-"] {
+        assert!(!before.contains(gone), "{gone}: {before}");
+    }
+    for kept in ["range: bytes=0-99", "if-none-match: \"a\"", "user-agent: dsub", "accept-encoding: identity"]
+    {
+        assert!(before.contains(kept), "{kept}: {before}");
+    }
+    let forwarded: Vec<&str> = before.lines().filter(|line| line.starts_with("x-forwarded-for")).collect();
+    assert_eq!(forwarded, ["x-forwarded-for: 127.0.0.1"], "{before}");
+
+    let path = "/rest/ping?u=a&p=b";
+    let basic = format!(
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Basic abc\r\n\r\n"
+    );
+    assert_eq!(server.raw(basic.as_bytes()).0, 200);
+    assert!(asked.lock().unwrap().to_ascii_lowercase().contains("authorization: basic abc"), "servers' own");
+    asked.lock().unwrap().clear();
+    for path in [
+        "/rest/../admin/x",
+        "/rest/..%2fadmin",
+        "/rest/%2e%2e/admin",
+        "/rest/%252e%252e/admin",
+        "/rest/..;/admin",
+        "/rest/..;x=1/settings",
+        "/rest/..;",
+        "/rest//admin",
+        "/rest/./admin",
+        "/rest/..\\admin",
+        "/rest/a/../../x",
+        "/rest/;/..;/index.html",
+        "/rest/ping.view/x",
+        "/rest/sw.js",
+        "/rest/...",
+        "/rest/",
+        "/rest",
+    ] {
+        let (status, _, body) = server.send("GET", path, "", b"");
+        assert!(matches!(status, 400 | 404), "{path}: {status} {}", text(&body));
+    }
+    for method in ["PUT", "DELETE", "PATCH", "PROPFIND"] {
+        assert_eq!(server.send(method, path, "", b"").0, 405, "{method}");
+    }
+    assert_eq!(*asked.lock().unwrap(), "", "none of them was handed on");
+}
+
+#[test]
+fn a_trusted_proxy_says_whose_request_is_handed_on() {
+    let (url, asked) = shown_server("HTTP/1.1 302 Found\r\nLocation: /rest/getAvatar?id=2\r\n");
+    let sandbox = Sandbox::new();
+    small_library(&sandbox);
+    let options = ["--subsonic", &url, "--trusted-proxy", "127.0.0.1", "--base-path", "/v"];
+    let server = Server::start(&sandbox, &options);
+    let forwarded = "X-Forwarded-For: 6.6.6.6, 203.0.113.9\r\n";
+    for method in ["getAvatar", "getSimilarSongs"] {
+        // The second is answered here, for which the server behind has to prove who asks.
+        let path = format!("/v/rest/{method}?u=a&p=b&v=1.16.1&c=t&id=1");
+        let (_, head, _) = server.send("GET", &path, forwarded, b"");
+        let before = std::mem::take(&mut *asked.lock().unwrap()).to_ascii_lowercase();
+        let lines = before.lines().filter(|line| line.starts_with("x-forwarded-for"));
+        let lines: Vec<&str> = lines.collect();
+        assert!(
+            !lines.is_empty() && lines.iter().all(|line| *line == "x-forwarded-for: 203.0.113.9"),
+            "{before}"
+        );
+        let is_sent_on = head.to_ascii_lowercase().contains("location: /v/rest/getavatar?id=2");
+        assert_eq!(is_sent_on, method == "getAvatar", "{head}");
+    }
+}
+
+/// An older server, which tells what it offers only to whom it knows.
+#[test]
+fn a_strangers_login_empties_no_list_of_extensions() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut request = [0; 8192];
+            let read = stream.read(&mut request).unwrap_or(0);
+            let is_known = text(&request[..read]).contains("p=right");
+            let answer = if is_known {
+                json!({"status": "ok", "openSubsonicExtensions": [{"name": "songLyrics", "versions": [1]}]})
+            } else {
+                json!({"status": "failed", "error": {"code": 40, "message": "Wrong username or password"}})
+            };
+            let body = json!({"subsonic-response": answer}).to_string();
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close";
+            let answer = format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
             stream.write_all(answer.as_bytes()).ok();
         }
     });
     let sandbox = Sandbox::new();
     small_library(&sandbox);
     let server = Server::start(&sandbox, &["--subsonic", &url]);
-    let token = format!("Authorization: Bearer {}\r\n", server.token);
-    let (status, head, body) = server.send("GET", "/rest/ping.view?u=a&p=b", &token, b"");
-    let head = head.to_ascii_lowercase();
-    assert_eq!((status, text(&body).as_str()), (200, "hello"), "{head}");
-    assert!(!head.contains("set-cookie") && head.contains("content-security-policy: sandbox"), "{head}");
-    assert!(!head.contains("script-src"), "{head}");
-    let before = std::mem::take(&mut *asked.lock().unwrap());
-    assert!(before.contains("/rest/ping.view?u=a&p=b") && !before.contains(&server.token), "{before}");
-
-    for path in ["/rest/../admin/x", "/rest/..%2fadmin", "/rest/%2e%2e/admin", "/rest/%252e%252e/admin"] {
-        let (status, _, body) = server.send("GET", path, &token, b"");
-        assert!(matches!(status, 400 | 404), "{path}: {status} {}", text(&body));
-    }
-    assert_eq!(*asked.lock().unwrap(), "", "none of them was handed on");
+    let offered = |password: &str| -> Vec<String> {
+        let path = format!("/rest/getOpenSubsonicExtensions?u=alice&p={password}&v=1.16.1&c=t&f=json");
+        let (_, _, body) = server.send("GET", &path, "", b"");
+        let answer: Value = serde_json::from_slice(&body).unwrap();
+        let all = answer["subsonic-response"]["openSubsonicExtensions"].as_array().unwrap().clone();
+        all.iter().map(|one| one["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(offered("wrong"), ["sonicSimilarity"]);
+    assert_eq!(offered("right"), ["songLyrics", "sonicSimilarity"], "the refusal was one stranger's");
+    assert_eq!(offered("wrong"), ["songLyrics", "sonicSimilarity"]);
 }
 
 #[test]

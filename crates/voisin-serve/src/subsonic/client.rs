@@ -1,5 +1,6 @@
 //! Asking a Subsonic server: who asks, as which kind of request, and what its answers mean.
 
+use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 
 use axum::body::Bytes;
@@ -8,25 +9,30 @@ use serde_json::Value;
 
 use super::form::{OLDEST_VERSION, Refusal, SubsonicForm};
 use crate::songs::{ArtistRef, SongRef};
-use crate::upstream::{ADDRESSES, FORMS, Upstream};
+use crate::upstream::{ADDRESSES, FORMS, Upstream, forwarded_for};
 
 /// The parameters that say who asks.
 const CREDENTIALS: [&str; 5] = ["u", "p", "t", "s", "apiKey"];
 
 /// Who asks a Subsonic server: the parameters that say it, and the version of the interface that is spoken.
 #[derive(Debug, Clone)]
-pub(crate) struct Login(pub(super) Vec<(String, String)>);
+pub(crate) struct Login {
+    pub(super) parameters: Vec<(String, String)>,
+    /// Whose question it is, where it is not voisin's own: servers count wrong passwords by address.
+    client: Option<IpAddr>,
+}
 
 impl Login {
     pub(crate) fn new(user: &str, password: &str) -> Self {
         let hex: String = password.bytes().map(|byte| format!("{byte:02x}")).collect();
         let said = [("u", user), ("p", &format!("enc:{hex}")), ("v", OLDEST_VERSION)];
-        Self(said.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec())
+        let parameters = said.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        Self { parameters, client: None }
     }
 
     /// A parameter.
     pub(crate) fn said(&self, wanted: &str) -> Option<&str> {
-        self.0.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str())
+        self.parameters.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str())
     }
 
     /// Whom the server shows songs to, whatever proves it this time.
@@ -45,7 +51,8 @@ impl Login {
         let said =
             CREDENTIALS.iter().filter_map(|name| Some(((*name).to_owned(), form.get(name)?.to_owned())));
         let version = form.get("v").unwrap_or(OLDEST_VERSION);
-        Self(said.chain([("v".to_owned(), version.to_owned())]).collect())
+        let parameters = said.chain([("v".to_owned(), version.to_owned())]).collect();
+        Self { parameters, client: form.client }
     }
 }
 
@@ -59,15 +66,16 @@ pub(crate) async fn ask(
 ) -> Result<Value, Refusal> {
     let form = form_urlencoded::Serializer::new(String::new())
         .extend_pairs([("f", "json"), ("c", "voisin")])
-        .extend_pairs(&login.0)
+        .extend_pairs(&login.parameters)
         .extend_pairs(parameters)
         .finish();
     let path = format!("/rest/{endpoint}.view");
+    let mut headers: Vec<_> = login.client.into_iter().map(forwarded_for).collect();
     let takes = upstream.takes.load(Ordering::Relaxed);
     if takes != ADDRESSES {
         let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
-        let kind = [(header::CONTENT_TYPE, kind)];
-        let (status, body) = upstream.ask(Method::POST, &path, &kind, form.clone().into()).await?;
+        headers.push((header::CONTENT_TYPE, kind));
+        let (status, body) = upstream.ask(Method::POST, &path, &headers, form.clone().into()).await?;
         let answer = read(upstream, endpoint, status, &body);
         let is_unread = matches!(status, StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED)
             || matches!(answer, Err(Refusal { code: 10, .. }));
@@ -78,7 +86,9 @@ pub(crate) async fn ask(
             return answer;
         }
     }
-    let (status, body) = upstream.ask(Method::GET, &format!("{path}?{form}"), &[], Bytes::new()).await?;
+    headers.retain(|(name, _)| *name != header::CONTENT_TYPE);
+    let path = format!("{path}?{form}");
+    let (status, body) = upstream.ask(Method::GET, &path, &headers, Bytes::new()).await?;
     let answer = read(upstream, endpoint, status, &body);
     if answer.is_ok() {
         upstream.takes.store(ADDRESSES, Ordering::Relaxed);

@@ -1,5 +1,7 @@
 //! How Subsonic's questions are written, and its answers: XML, JSON and JSON in a call.
 
+use std::net::IpAddr;
+
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, header};
 use axum::response::IntoResponse as _;
@@ -12,24 +14,34 @@ pub(super) const API_VERSION: &str = "1.16.1";
 /// The oldest version that has all that is asked of a server: older servers refuse to be asked by newer clients.
 pub(super) const OLDEST_VERSION: &str = "1.13.0";
 
-/// The parameters of a question.
+/// The parameters of a question, and where it comes from.
 #[derive(Debug, Clone, Default)]
-pub(super) struct SubsonicForm(Vec<(String, String)>);
+pub(super) struct SubsonicForm {
+    parameters: Vec<(String, String)>,
+    /// `None` where no address is known.
+    pub(super) client: Option<IpAddr>,
+}
 
 impl SubsonicForm {
     /// From the query, and from the body of a form.
     pub(super) fn read(query: &str, body: &[u8]) -> Self {
         let all = form_urlencoded::parse(query.as_bytes()).chain(form_urlencoded::parse(body));
-        Self(all.map(|(name, value)| (name.into_owned(), value.into_owned())).collect())
+        let parameters = all.map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
+        Self { parameters, client: None }
+    }
+
+    /// The same, from there.
+    pub(super) fn of_client(self, client: Option<IpAddr>) -> Self {
+        Self { client, ..self }
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.parameters.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
     /// All values of a parameter that may be given several times.
     pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.parameters.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
     /// A parameter without which there is no answer.

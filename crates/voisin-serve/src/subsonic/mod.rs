@@ -9,7 +9,6 @@ mod form;
 mod shown;
 
 use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -18,14 +17,14 @@ use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{DefaultBodyLimit, Extension, Request, State};
 use axum::http::{Method, Response, StatusCode, header};
 use axum::response::IntoResponse as _;
-use axum::routing::any;
+use axum::routing::get;
 use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
 
 use super::peer::Peer;
 use super::problem::Problem;
 use super::state::{RequestContext, Shared, lock, way};
-use super::upstream::{ServerAddress, Upstream, UpstreamError};
+use super::upstream::{ServerAddress, Upstream, UpstreamError, is_method};
 pub(super) use client::{Login, ask, id_of, song_ref};
 use form::{Refusal, SubsonicForm, written};
 use shown::{MOST_SHOWN, SHOWN_FOR, ShownSongs};
@@ -101,7 +100,8 @@ pub(super) fn router(state: &Shared, server: ServerAddress) -> Result<Router<Sha
         folders: Mutex::default(),
     };
     Ok(Router::new()
-        .route("/rest/{*path}", any(answer))
+        // No more methods than Subsonic has: what else a server behind offers is not offered here.
+        .route("/rest/{method}", get(answer).post(answer))
         .layer(DefaultBodyLimit::disable())
         .with_state(Arc::new(sidecar)))
 }
@@ -112,13 +112,16 @@ async fn answer(
     request: Request,
 ) -> Response<Body> {
     let path = request.uri().path();
-    // Another server may resolve what this one takes as it is.
-    if path.contains('%') || path.split('/').any(|part| part == "..") {
-        let expected = "the name of a method, without \"..\" and escapes";
-        return Problem::bad(expected, format!("\"{path}\"")).into_response();
-    }
     let name = path.rsplit('/').next().unwrap_or_default();
+    if !is_method(name) {
+        return Problem::bad("the name of a method: letters and digits", format!("\"{path}\""))
+            .into_response();
+    }
     let name = name.strip_suffix(".view").unwrap_or(name).to_owned();
+    let client = match peer {
+        Peer::Address(address) => Some(address),
+        Peer::Unix => None,
+    };
     let is_own = matches!(
         name.as_str(),
         "getSimilarSongs"
@@ -133,8 +136,8 @@ async fn answer(
     let is_form = head.method == Method::POST
         && kind.is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
     if !is_own && !is_form {
-        let form = SubsonicForm::read(&query, b"");
-        let answer = sidecar.pass(Request::from_parts(head, body), &form, peer).await;
+        let form = SubsonicForm::read(&query, b"").of_client(client);
+        let answer = sidecar.pass(Request::from_parts(head, body), &form).await;
         return sidecar.overheard(&name, form, answer);
     }
     let body = if is_form {
@@ -146,9 +149,9 @@ async fn answer(
     } else {
         Bytes::new()
     };
-    let form = SubsonicForm::read(&query, &body);
+    let form = SubsonicForm::read(&query, &body).of_client(client);
     if !is_own {
-        let answer = sidecar.pass(Request::from_parts(head, body.into()), &form, peer).await;
+        let answer = sidecar.pass(Request::from_parts(head, body.into()), &form).await;
         return sidecar.overheard(&name, form, answer);
     }
     let answer = match name.as_str() {
@@ -169,15 +172,11 @@ struct Match {
 
 impl Sidecar {
     /// Hands a question on. Where that fails it is told as the client reads it.
-    async fn pass(&self, request: Request, form: &SubsonicForm, peer: Peer) -> Response<Body> {
+    async fn pass(&self, request: Request, form: &SubsonicForm) -> Response<Body> {
         let base = self.state.guard.base_path.as_str();
         let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
         let target = target.strip_prefix(base).unwrap_or(target).to_owned();
-        let client: Option<IpAddr> = match peer {
-            Peer::Address(address) => Some(address),
-            Peer::Unix => None,
-        };
-        match self.upstream.pass(request, &target, client).await {
+        match self.upstream.pass(request, &target, form.client, base).await {
             Ok(answer) => answer,
             Err(error) => written(form, Err(error.into())),
         }
@@ -226,6 +225,9 @@ impl Sidecar {
     }
 
     /// What the server offers, and what is offered before it. It asks nobody who they are, and waits for no slow server.
+    ///
+    /// Older servers tell it only to whom they know, so it is asked as the client. An answer is the same for all and is
+    /// kept; a refusal may be this client's alone, and is not.
     async fn extensions(&self, form: &SubsonicForm) -> Value {
         let known = lock(&self.offered).clone();
         let mut all = match known {
@@ -234,10 +236,11 @@ impl Sidecar {
                 let login = Login::of(form);
                 let asked = ask(&self.upstream, &login, "getOpenSubsonicExtensions", &[]);
                 let answer = tokio::time::timeout(OFFER_TIME, asked).await.ok().and_then(Result::ok);
-                let said = answer.and_then(|answer| answer["openSubsonicExtensions"].as_array().cloned());
-                let all = said.or(known.map(|(_, known)| known)).unwrap_or_default();
-                *lock(&self.offered) = Some((Instant::now(), all.clone()));
-                all
+                let offered = answer.and_then(|answer| answer["openSubsonicExtensions"].as_array().cloned());
+                if let Some(offered) = &offered {
+                    *lock(&self.offered) = Some((Instant::now(), offered.clone()));
+                }
+                offered.or(known.map(|(_, known)| known)).unwrap_or_default()
             }
         };
         all.retain(|extension| extension["name"] != "sonicSimilarity");
@@ -252,7 +255,7 @@ impl Sidecar {
             form.required("u")?;
         }
         let mut hasher = blake3::Hasher::new_keyed(&self.salt);
-        for (name, value) in &login.0 {
+        for (name, value) in &login.parameters {
             hasher.update(&(name.len() as u64).to_le_bytes()).update(name.as_bytes());
             hasher.update(&(value.len() as u64).to_le_bytes()).update(value.as_bytes());
         }
