@@ -13,7 +13,7 @@ pub(super) const CODE_LASTS: Duration = Duration::from_mins(10);
 const MOST: usize = 8;
 
 /// What a device may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Rights {
     /// Everything.

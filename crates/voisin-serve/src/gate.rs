@@ -16,8 +16,8 @@ use super::guard::{
     BODY_TIME, LONGEST_BODY, LONGEST_FILE, LONGEST_SESSION, LONGEST_URI, LocalAddress, PATIENCE,
     PATIENCE_FOR_FILES,
 };
-use super::listen::HttpConnection;
-use super::peer::Peer;
+use super::listen::ConnectionPlace;
+use super::peer::{Caller, Peer};
 use super::problem::Problem;
 use super::state::{Shared, WAITED, Waited};
 
@@ -28,8 +28,10 @@ pub(super) async fn guard(State(state): State<Shared>, request: Request, next: N
     let peer = state.guard.caller(peer, request.headers());
     request.extensions_mut().insert(peer);
     let checked = check(&state, &request, peer);
-    if let Ok((_, rights)) = &checked {
-        request.extensions_mut().insert(*rights);
+    let rights = checked.as_ref().ok().map(|(_, rights)| *rights);
+    if let Some(rights) = rights {
+        request.extensions_mut().insert(rights);
+        request.extensions_mut().insert(Caller { rights, network: peer.network() });
     }
     let origin = checked.map(|(origin, _)| origin);
     let path = request.uri().path().strip_prefix(state.guard.base_path.as_str()).unwrap_or_default();
@@ -42,7 +44,9 @@ pub(super) async fn guard(State(state): State<Shared>, request: Request, next: N
     let patience = if path.starts_with("/api/v1/files/") { PATIENCE_FOR_FILES } else { PATIENCE };
     let log = state.logs.then(|| (request.method().clone(), request.uri().path().to_owned(), Instant::now()));
     let preflight = request.method() == Method::OPTIONS && request.headers().contains_key(header::ORIGIN);
-    let waited = Waited::new();
+    // What needs no token is asked by nobody's guest.
+    let is_guest = needs_token && rights == Some(Rights::Listen);
+    let waited = Waited::new(is_guest);
     let mut response = match &origin {
         Err(problem) => problem.clone().into_response(),
         Ok(Some(_)) if preflight => StatusCode::NO_CONTENT.into_response(),
@@ -178,8 +182,8 @@ fn check(state: &Shared, request: &Request, peer: Peer) -> Result<(Option<Header
                 "use a device that may, or have it let in with a code for that",
             ));
         }
-        if let Some(connection) = request.extensions().get::<Arc<HttpConnection>>() {
-            connection.admit();
+        if let Some(place) = request.extensions().get::<ConnectionPlace>() {
+            place.admit(Caller { rights, network: peer.network() });
         }
     }
     if matches!(*method, Method::POST | Method::PUT) && path.starts_with("/api/") {

@@ -36,6 +36,7 @@ mod songs;
 mod state;
 mod subsonic;
 mod token;
+mod uploads;
 mod upstream;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -69,7 +70,7 @@ pub use upstream::ServerAddress;
 
 use devices::{Rights, readable};
 use guard::Guard;
-use listen::Listener;
+use listen::{Listener, Open};
 use scan::ScanProcess;
 use state::State;
 use voisin_kernels::allocator;
@@ -292,10 +293,11 @@ pub fn serve(
                 (None, Listen::Tcp(address)) => address.to_string(),
             })
             .collect();
-        let mut tasks: Vec<_> = open
-            .into_iter()
-            .map(|(_, listener)| tokio::spawn(listen::serve(listener, router.clone(), stopped.clone())))
-            .collect();
+        let connections = Arc::new(Open::new());
+        let serve = |(_, listener)| {
+            tokio::spawn(listen::serve(listener, router.clone(), Arc::clone(&connections), stopped.clone()))
+        };
+        let mut tasks: Vec<_> = open.into_iter().map(serve).collect();
         let mut addresses = addresses;
         if let Some(lms) = &options.lms {
             let place = Listen::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, lms.port)));
@@ -303,7 +305,9 @@ pub fn serve(
             let port = listener.address().map_or(lms.port, |address| address.port());
             addresses.push(format!("http://127.0.0.1:{port}/api/mix"));
             let router = lms::router(&state, &options.folders);
-            tasks.push(tokio::spawn(listen::serve(listener, router, stopped.clone())));
+            // Its connections show no token, so they have places of their own.
+            let connections = Arc::new(Open::new());
+            tasks.push(tokio::spawn(listen::serve(listener, router, connections, stopped.clone())));
             if let Some(server) = lms.report.clone() {
                 let state = Arc::clone(&state);
                 tokio::spawn(async move {

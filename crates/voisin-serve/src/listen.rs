@@ -1,10 +1,11 @@
 //! Connections: where they are waited for, how many there may be, how slow, and how they end.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
@@ -20,11 +21,19 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::ServeError;
+use super::devices::Rights;
 use super::guard::LocalAddress;
-use super::peer::Peer;
+use super::peer::{Caller, Peer};
+use super::state::lock;
 
-/// Open connections; for one more the oldest that has not shown the token is closed, else the longest idle.
+/// Open connections; for one more the oldest that has not shown the token is closed, else a guest's, else the longest idle.
 const MOST_CONNECTIONS: usize = 512;
+/// File descriptors of this process for each of them: its own, and that of a song or of another server; as many are kept
+/// for the library, the model and scans.
+#[cfg(unix)]
+const DESCRIPTORS: u64 = 3;
+/// Guests have one of so many connections.
+const SHARE_OF_GUESTS: usize = 4;
 /// Header lines of a request.
 const MOST_HEADERS: usize = 64;
 /// Bytes of a request's head.
@@ -33,6 +42,9 @@ const LONGEST_HEAD: usize = 64 * 1024;
 const HEAD_TIME: Duration = Duration::from_secs(10);
 /// Time for answers that are under way to be finished when the server stops.
 pub(super) const STOP_TIME: Duration = Duration::from_secs(4);
+
+/// From a connection that could not be taken to the next try.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 
 /// Where the server listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,48 +162,118 @@ impl Listener {
 }
 
 /// The connections that are open, oldest first.
-#[derive(Default)]
-struct Open {
+pub(super) struct Open {
     all: Mutex<Vec<Arc<HttpConnection>>>,
+    most: usize,
 }
 
 #[derive(Default)]
-pub(super) struct HttpConnection {
+struct HttpConnection {
     /// Requests under way.
     busy: AtomicUsize,
-    /// Whether a request on it has shown the token.
-    admitted: AtomicBool,
+    /// Whose the last request was that has shown a token or a cookie.
+    caller: Mutex<Option<Caller>>,
     end: tokio::sync::Notify,
 }
 
 impl HttpConnection {
-    /// Notes that whoever is at its other end knows the token.
-    pub(super) fn admit(&self) {
-        self.admitted.store(true, Ordering::Relaxed);
+    fn caller(&self) -> Option<Caller> {
+        *lock(&self.caller)
+    }
+
+    fn is_idle(&self) -> bool {
+        self.busy.load(Ordering::Relaxed) == 0
     }
 }
 
+/// A connection's place among all, for who finds out whose it is.
+#[derive(Clone)]
+pub(super) struct ConnectionPlace {
+    open: Arc<Open>,
+    connection: Arc<HttpConnection>,
+}
+
+impl ConnectionPlace {
+    /// Notes who is at the other end. Where guests have more than their share by that, one of the guest who has most of
+    /// them is closed: whoever takes much takes it from themselves.
+    pub(super) fn admit(&self, caller: Caller) {
+        let before = lock(&self.connection.caller).replace(caller);
+        if before == Some(caller) || caller.rights == Rights::Change {
+            return;
+        }
+        let mut all = lock(&self.open.all);
+        let guests = all.iter().filter(|open| open.caller().is_some_and(Caller::is_guest)).count();
+        if guests > self.open.most / SHARE_OF_GUESTS
+            && let Some(at) = of_greatest_guest(&all)
+        {
+            all.remove(at).end.notify_one();
+        }
+    }
+}
+
+/// A connection of the guest who has most of them: the longest idle one, else the oldest.
+fn of_greatest_guest(all: &[Arc<HttpConnection>]) -> Option<usize> {
+    let callers: Vec<Option<Caller>> =
+        all.iter().map(|open| open.caller().filter(|one| one.is_guest())).collect();
+    let mut counts: HashMap<Caller, usize> = HashMap::new();
+    for caller in callers.iter().flatten() {
+        *counts.entry(*caller).or_default() += 1;
+    }
+    let (greatest, _) = counts.into_iter().max_by_key(|(_, count)| *count)?;
+    let of_them = || (0..all.len()).filter(|&at| callers[at] == Some(greatest));
+    of_them().find(|&at| all[at].is_idle()).or_else(|| of_them().next())
+}
+
+/// The connection that gives way to a new one; `None` where all are busy for the owner.
+///
+/// Strangers give way by their age, whether busy or not: neither can they keep others out by being busy, nor does one
+/// that has just come lose its place before its request was heard.
+fn gives_way(all: &[Arc<HttpConnection>]) -> Option<usize> {
+    let stranger = all.iter().position(|open| open.caller().is_none());
+    stranger.or_else(|| of_greatest_guest(all)).or_else(|| all.iter().position(|open| open.is_idle()))
+}
+
 impl Open {
-    /// Makes room for one more and notes it; `None` where all are busy for those who know the token.
-    ///
-    /// Strangers give way by their age, whether busy or not: neither can they keep others out by being busy, nor does one
-    /// that has just come lose its place before its request was heard.
+    /// As many as this process may have descriptors for, [`MOST_CONNECTIONS`] at most.
+    pub(super) fn new() -> Self {
+        #[cfg(unix)]
+        let most = {
+            let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+            let limit =
+                limit.map_or(usize::MAX, |limit| usize::try_from(limit / DESCRIPTORS).unwrap_or(usize::MAX));
+            MOST_CONNECTIONS.min(limit)
+        };
+        #[cfg(not(unix))]
+        let most = MOST_CONNECTIONS;
+        Self { all: Mutex::default(), most }
+    }
+
+    /// Makes room for one more and notes it; `None` where there is none.
     fn add(&self) -> Option<Arc<HttpConnection>> {
-        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.len() >= MOST_CONNECTIONS {
-            let stranger = all.iter().position(|open| !open.admitted.load(Ordering::Relaxed));
-            let idle = || all.iter().position(|open| open.busy.load(Ordering::Relaxed) == 0);
-            let closed = stranger.or_else(idle)?;
-            all.remove(closed).end.notify_one();
+        let mut all = lock(&self.all);
+        if all.len() >= self.most {
+            let at = gives_way(&all)?;
+            all.remove(at).end.notify_one();
         }
         let connection = Arc::new(HttpConnection::default());
         all.push(Arc::clone(&connection));
         Some(connection)
     }
 
+    /// Closes a connection that is not the owner's, where there is one, and waits for a moment: no file descriptor was free
+    /// for another.
+    async fn make_room(&self) {
+        {
+            let mut all = lock(&self.all);
+            if let Some(at) = gives_way(&all).filter(|&at| all[at].caller().is_none_or(Caller::is_guest)) {
+                all.remove(at).end.notify_one();
+            }
+        }
+        tokio::time::sleep(ACCEPT_AGAIN).await;
+    }
+
     fn remove(&self, connection: &Arc<HttpConnection>) {
-        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|open| !Arc::ptr_eq(open, connection));
+        lock(&self.all).retain(|open| !Arc::ptr_eq(open, connection));
     }
 }
 
@@ -201,9 +283,8 @@ pub(super) async fn raised(stop: &mut watch::Receiver<bool>) {
 }
 
 /// Answers connections until `stop` turns true, then finishes what is under way.
-pub(super) async fn serve(listener: Listener, router: Router, stop: watch::Receiver<bool>) {
+pub(super) async fn serve(listener: Listener, router: Router, open: Arc<Open>, stop: watch::Receiver<bool>) {
     let mut waits = stop.clone();
-    let open = Arc::new(Open::default());
     let mut tasks = JoinSet::new();
     loop {
         while tasks.try_join_next().is_some() {}
@@ -219,7 +300,7 @@ pub(super) async fn serve(listener: Listener, router: Router, stop: watch::Recei
                         start(&mut tasks, &open, stream, (peer, local), &router, &stop);
                     }
                     // No file descriptor is free, most likely: one will be.
-                    Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+                    Err(_) => open.make_room().await,
                 },
                 () = raised(&mut waits) => break,
             },
@@ -227,7 +308,7 @@ pub(super) async fn serve(listener: Listener, router: Router, stop: watch::Recei
             Listener::Unix(unix, _) => tokio::select! {
                 accepted = unix.accept() => match accepted {
                     Ok((stream, _)) => start(&mut tasks, &open, stream, (Peer::Unix, None), &router, &stop),
-                    Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+                    Err(_) => open.make_room().await,
                 },
                 () = raised(&mut waits) => break,
             },
@@ -250,19 +331,19 @@ fn start(
     let (open, router, mut stop) = (Arc::clone(open), router.clone(), stop.clone());
     tasks.spawn(async move {
         let service = TowerToHyperService::new(router);
-        let of = Arc::clone(&connection);
+        let place = ConnectionPlace { open: Arc::clone(&open), connection: Arc::clone(&connection) };
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(peer);
             if let Some(local) = local {
                 request.extensions_mut().insert(local);
             }
-            request.extensions_mut().insert(Arc::clone(&of));
-            let of = Arc::clone(&of);
-            of.busy.fetch_add(1, Ordering::Relaxed);
+            request.extensions_mut().insert(place.clone());
+            let connection = Arc::clone(&place.connection);
+            connection.busy.fetch_add(1, Ordering::Relaxed);
             let answer = hyper::service::Service::call(&service, request);
             async move {
                 let answer = answer.await;
-                of.busy.fetch_sub(1, Ordering::Relaxed);
+                connection.busy.fetch_sub(1, Ordering::Relaxed);
                 answer
             }
         });
@@ -288,6 +369,42 @@ fn start(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Connections of one caller after another; how many of each are left.
+    fn left(open: &Arc<Open>, callers: &[Option<Caller>]) -> HashMap<Option<Caller>, usize> {
+        for caller in callers {
+            let connection = open.add().unwrap();
+            connection.busy.fetch_add(1, Ordering::Relaxed);
+            let place = ConnectionPlace { open: Arc::clone(open), connection };
+            caller.iter().for_each(|caller| place.admit(*caller));
+        }
+        let mut left = HashMap::new();
+        lock(&open.all).iter().for_each(|open| *left.entry(open.caller()).or_default() += 1);
+        left
+    }
+
+    #[tokio::test]
+    async fn guests_and_strangers_give_way_to_the_owner() {
+        let open = Arc::new(Open { all: Mutex::default(), most: 16 });
+        let caller =
+            |rights, last: u8| Some(Caller { rights, network: Peer::Address([192, 0, 2, last].into()) });
+        let owner = caller(Rights::Change, 1);
+        let attacker = caller(Rights::Listen, 66);
+        let guest = caller(Rights::Listen, 2);
+        let now = left(&open, &[vec![guest], vec![attacker; 100], vec![owner; 3]].concat());
+        assert_eq!(
+            now,
+            HashMap::from([(guest, 1), (attacker, 3), (owner, 3)]),
+            "a quarter, of who takes most"
+        );
+        let now = left(&open, &[vec![None; 100], vec![owner; 5]].concat());
+        assert_eq!(now, HashMap::from([(guest, 1), (attacker, 3), (owner, 8), (None, 4)]));
+        let now = left(&open, &[owner; 8]);
+        assert_eq!(now, HashMap::from([(owner, 16)]), "also where no stranger is left");
+        assert!(open.add().is_none(), "all are busy for the owner");
+        open.make_room().await;
+        assert_eq!(lock(&open.all).len(), 16);
+    }
 
     #[test]
     fn places_are_read_as_people_write_them() {

@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
+use super::devices::Rights;
+
 /// Where a request comes from, or a proxy that passes requests on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Peer {
@@ -45,5 +47,19 @@ impl fmt::Display for Peer {
             Self::Address(address) => address.fmt(f),
             Self::Unix => f.write_str("unix"),
         }
+    }
+}
+
+/// Who asks, as limits count it: all guests have one cookie, so that each of their addresses is one of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Caller {
+    pub(super) rights: Rights,
+    /// As [`Peer::network`] says.
+    pub(super) network: Peer,
+}
+
+impl Caller {
+    pub(super) fn is_guest(self) -> bool {
+        self.rights == Rights::Listen
     }
 }

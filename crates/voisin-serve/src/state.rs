@@ -19,6 +19,7 @@ use super::elsewhere::{ElsewhereContext, OpenElsewhere, away, needs_copy};
 use super::guard::Guard;
 use super::problem::Problem;
 use super::scan::ScanProcess;
+use super::uploads::Uploads;
 use voisin::{Collection, Embedder, Engine, EngineError, TrackPage, TrackQuery};
 use voisin_base::text::with_causes;
 use voisin_base::track::TrackId;
@@ -124,6 +125,8 @@ pub(super) struct State {
     is_copied: AtomicBool,
     /// What a mix is like where a question does not say it.
     pub(super) mixing: Mixing,
+    /// Files that are sent to be listened to.
+    pub(super) uploads: Arc<Uploads>,
     /// `voisin lists push`, where lists can be put elsewhere.
     pub(super) push: Option<MakeCommand>,
     /// Why that one cannot be asked, as of the last look.
@@ -182,6 +185,7 @@ impl State {
             copying: Mutex::default(),
             is_copied: AtomicBool::new(false),
             mixing: Mixing::default(),
+            uploads: Arc::default(),
             push: None,
             away: Mutex::default(),
         })

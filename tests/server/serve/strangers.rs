@@ -377,6 +377,65 @@ fn slow_bodies_without_a_token_shut_nobody_out() {
     assert!(slow.len() >= 500, "the attack lasted to the end");
 }
 
+/// A guest takes a part of everything, however much they ask for, and the owner the rest.
+#[cfg(unix)]
+#[test]
+fn a_guests_slow_uploads_shut_nobody_out() {
+    more_connections();
+    let sandbox = Sandbox::new();
+    small_library(&sandbox);
+    // As many descriptors as most systems give a process.
+    let server = Server::start_limited(&sandbox, &["--trusted-proxy", "127.0.0.1"], 1024);
+    let code = server.good("/api/v1/devices", &json!({"rights": "listen"}))["code"].clone();
+    let guest = Browser::sign_in(&server, &json!({"code": code})).unwrap();
+    let cookie = guest.cookie.split(';').next().unwrap().to_owned();
+    let begin = |address: &str| {
+        let host = server.address;
+        let head = format!(
+            "POST /api/v1/files/similar HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\nCookie: {cookie}\r\n\
+             X-Forwarded-For: {address}\r\nContent-Type: audio/mpeg\r\nContent-Length: 190000000\r\n\r\n"
+        );
+        let mut stream = TcpStream::connect(server.address).ok()?;
+        stream.write_all(&[head.as_bytes(), &[b'x'; 1000]].concat()).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        Some(stream)
+    };
+    let mut own: Vec<TcpStream> = (0..2).filter_map(|_| begin("192.0.2.1")).collect();
+    std::thread::sleep(Duration::from_secs(1));
+    let (status, head, _) = read_answer(&mut begin("192.0.2.1").unwrap());
+    assert!(status == 503 && head.contains("retry-after: "), "the third of one guest: {head}");
+    let begun = Instant::now();
+    let mut slow: Vec<TcpStream> = Vec::new();
+    let mut longest = Duration::ZERO;
+    for _ in 0..40 {
+        slow.extend((0..16).filter_map(|_| begin("203.0.113.66")));
+        let start = Instant::now();
+        let (status, head, _) = server.send("GET", "/api/v1/status", "", b"");
+        assert_eq!(status, 200, "beside {} uploads: {head}", slow.len());
+        longest = longest.max(start.elapsed());
+    }
+    assert!(longest < Duration::from_secs(2), "{longest:?}");
+    let descriptors = format!("/proc/{}/fd", server.process.id());
+    if let Ok(open) = fs::read_dir(descriptors) {
+        let open = open.count();
+        assert!(open < 200, "{open} descriptors");
+    }
+    // An owner's file is listened to meanwhile.
+    let music = fs::read(sandbox.path("music/metal/muldjord-chaos-god.mp3")).unwrap();
+    let (status, _, answer) =
+        server.send("POST", "/api/v1/files/similar?limit=1", "Content-Type: audio/mpeg\r\n", &music);
+    assert_eq!(status, 200, "{}", text(&answer));
+    // Who sends too slowly is not waited for.
+    let (status, head, answer) = read_answer(&mut own[0]);
+    assert!(status == 400 && text(&answer).contains("too slowly"), "{head} {}", text(&answer));
+    assert!(begun.elapsed().as_secs() >= 8, "{:?}", begun.elapsed());
+    // Then there is a place again.
+    assert!(begin("192.0.2.1").is_some_and(|mut stream| {
+        stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+        read_answer(&mut stream).0 == 0
+    }));
+}
+
 #[test]
 fn strangers_get_nothing_and_the_next_good_request_is_answered() {
     more_connections();

@@ -1,9 +1,10 @@
 //! What sounds like this, which genre is it, the way from here to there, a list for an evening.
 
 use std::path::Path;
+use std::time::Instant;
 
 use axum::body::{Body, Bytes};
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, Response, StatusCode};
 use axum::response::IntoResponse as _;
 use serde::Serialize;
@@ -13,8 +14,10 @@ use super::{Answer, Noted, bytes, of_sample, written};
 use crate::ask;
 use crate::elsewhere::needs_copy;
 use crate::guard::LONGEST_FILE;
+use crate::peer::Caller;
 use crate::problem::Problem;
 use crate::state::{AnswerSource, Explored, RequestContext, Shared, State as Server};
+use crate::uploads::{UploadPlace, due};
 use voisin::{Engine, GenreNews, Seed};
 use voisin_explore::TrackMeta;
 use voisin_library::TrackFilter;
@@ -75,29 +78,54 @@ pub(super) async fn mix(
         .await
 }
 
-/// A copy of a body, which goes when it is dropped.
-async fn received(headers: &HeaderMap, body: Body) -> Result<tempfile::NamedTempFile, Problem> {
+/// A copy of a body, which goes when it is dropped, and its place among the uploads.
+struct Upload {
+    copy: tempfile::TempPath,
+    _place: UploadPlace,
+}
+
+impl Upload {
+    fn path(&self) -> &Path {
+        &self.copy
+    }
+}
+
+async fn received(
+    state: &Server,
+    caller: Caller,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Upload, Problem> {
     use futures_util::StreamExt as _;
     ask::is_file(headers)?;
+    let mut place = state.uploads.begin(caller)?;
     let fault =
         |_| Problem::later(30, "the file cannot be kept for reading", "free some space, then ask again");
-    let copy = tempfile::NamedTempFile::new().map_err(fault)?;
-    let mut file = tokio::fs::File::from_std(copy.reopen().map_err(fault)?);
-    let (mut body, mut length) = (body.into_data_stream(), 0);
-    while let Some(piece) = body.next().await {
+    let (file, copy) = tempfile::NamedTempFile::new().map_err(fault)?.into_parts();
+    let mut file = tokio::fs::File::from_std(file);
+    let begun = Instant::now();
+    let mut body = body.into_data_stream();
+    let mut length = 0;
+    loop {
+        let piece = tokio::time::timeout_at(due(begun, length).into(), body.next()).await;
+        let late = |_| Problem::bad("a whole file, in time", "one that came too slowly");
+        let Some(piece) = piece.map_err(late)? else {
+            break;
+        };
         let piece = piece.map_err(|_| Problem::bad("a whole file", "one that ended early"))?;
         length += piece.len() as u64;
         if length > LONGEST_FILE {
             let expected = format!("a file of at most {} MB", LONGEST_FILE / 1_000_000);
             return Err(Problem::request(StatusCode::PAYLOAD_TOO_LARGE, expected, "a larger one"));
         }
+        place.grow(piece.len() as u64)?;
         file.write_all(&piece).await.map_err(fault)?;
     }
     if length == 0 {
         return Err(Problem::bad("the bytes of an audio file", "an empty body"));
     }
     file.flush().await.map_err(fault)?;
-    Ok(copy)
+    Ok(Upload { copy, _place: place })
 }
 
 /// What an uploaded file is called in answers and messages.
@@ -117,12 +145,13 @@ fn seed_of_copy(state: &Server, engine: &Engine, copy: &Path) -> Result<Seed, Pr
 
 pub(super) async fn similar_to_file(
     State(state): State<Shared>,
+    Extension(caller): Extension<Caller>,
     ask::Query(asked): ask::Query<Similar>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response<Body>, Problem> {
     asked.validate(1)?;
-    let copy = received(&headers, body).await?;
+    let copy = received(&state, caller, &headers, body).await?;
     if let Some((from, to)) = asked.passage() {
         let key = format!("passage {asked:?} of {}", copy.path().display());
         let answer = state.once(key, false, move |state, context, _| {
@@ -202,11 +231,12 @@ pub(super) async fn classify(
 
 pub(super) async fn classify_file(
     State(state): State<Shared>,
+    Extension(caller): Extension<Caller>,
     ask::Query(asked): ask::Query<Classify>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response<Body>, Problem> {
-    let copy = received(&headers, body).await?;
+    let copy = received(&state, caller, &headers, body).await?;
     let answer = state
         .ask_around(move |state, source| {
             source.index(state)?;

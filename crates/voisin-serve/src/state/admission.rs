@@ -17,10 +17,13 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 const MOST_FETCHED: u64 = 20_000;
 /// Requests that look something up at once, beside those that compute.
 const LOOKS: usize = 4;
+/// Guests have one of so many permits of a kind, and at least one, and of the places to wait for them.
+const SHARE_OF_GUESTS: usize = 4;
 
 /// When a request came, and how long it was before work on it began.
 pub(crate) struct Waited {
     since: Instant,
+    is_guest: bool,
     /// In microseconds; [`u64::MAX`] until it has begun.
     begun: AtomicU64,
 }
@@ -31,8 +34,8 @@ tokio::task_local! {
 }
 
 impl Waited {
-    pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { since: Instant::now(), begun: AtomicU64::new(u64::MAX) })
+    pub(crate) fn new(is_guest: bool) -> Arc<Self> {
+        Arc::new(Self { since: Instant::now(), is_guest, begun: AtomicU64::new(u64::MAX) })
     }
 
     fn begin(&self) {
@@ -46,49 +49,82 @@ impl Waited {
     }
 }
 
+/// Permits of one kind.
+struct PermitLane {
+    all: Arc<Semaphore>,
+    guests: Arc<Semaphore>,
+}
+
+impl PermitLane {
+    fn new(permits: usize) -> Self {
+        let guests = (permits / SHARE_OF_GUESTS).max(1);
+        Self { all: Arc::new(Semaphore::new(permits)), guests: Arc::new(Semaphore::new(guests)) }
+    }
+}
+
+/// One of all permits, and a guest's one of theirs.
+type Permit = (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>);
+
 /// Permits to compute.
 pub(super) struct Admission {
     /// As many requests compute at once as there are threads.
-    permits: Arc<Semaphore>,
+    permits: PermitLane,
     /// For what computes nothing: where a file lies. Music plays on while all permits are taken.
-    looks: Arc<Semaphore>,
+    looks: PermitLane,
     /// For answers that are made of all tracks of a library elsewhere, or of what stands for them: they leave threads to quick
     /// ones.
-    arounds: Arc<Semaphore>,
+    arounds: PermitLane,
     waiting: AtomicUsize,
+    guests_waiting: AtomicUsize,
 }
 
 impl Admission {
     pub(super) fn new(threads: usize) -> Self {
         Self {
-            permits: Arc::new(Semaphore::new(threads)),
-            looks: Arc::new(Semaphore::new(LOOKS)),
-            arounds: Arc::new(Semaphore::new(threads.div_ceil(2))),
+            permits: PermitLane::new(threads),
+            looks: PermitLane::new(LOOKS),
+            arounds: PermitLane::new(threads.div_ceil(2)),
             waiting: AtomicUsize::new(0),
+            guests_waiting: AtomicUsize::new(0),
         }
     }
 
-    /// One of these permits; some requests more than there are of them may wait a little.
-    async fn permit(&self, of: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Problem> {
-        struct Waiting<'a>(&'a AtomicUsize);
-        impl Drop for Waiting<'_> {
-            fn drop(&mut self) {
-                self.0.fetch_sub(1, Ordering::Relaxed);
-            }
-        }
-        // Who need not wait is not held up by how many wait for something else.
-        if let Ok(permit) = Arc::clone(of).try_acquire_owned() {
-            return Ok(permit);
-        }
-        let busy = || Problem::later(2, "too many requests at once", "ask again in a few seconds");
-        let before = self.waiting.fetch_add(1, Ordering::Relaxed);
-        let _waiting = Waiting(&self.waiting);
-        if before >= MOST_WAITING {
-            return Err(busy());
-        }
-        let permit = tokio::time::timeout(LONGEST_WAIT, Arc::clone(of).acquire_owned()).await;
-        permit.map_err(|_| busy())?.map_err(|_| busy())
+    /// One of these permits, of the guests' where a guest asks: they wait for each other first, not before the owner.
+    async fn permit(&self, lane: &PermitLane) -> Result<Permit, Problem> {
+        let is_guest = WAITED.try_with(|waited| waited.is_guest).unwrap_or(false);
+        let share = if is_guest {
+            Some(acquire(&lane.guests, &self.guests_waiting, MOST_WAITING / SHARE_OF_GUESTS).await?)
+        } else {
+            None
+        };
+        Ok((acquire(&lane.all, &self.waiting, MOST_WAITING).await?, share))
     }
+}
+
+/// One of these permits; some requests more than there are of them may wait a little.
+async fn acquire(
+    permits: &Arc<Semaphore>,
+    waiting: &AtomicUsize,
+    most: usize,
+) -> Result<OwnedSemaphorePermit, Problem> {
+    struct Waiting<'a>(&'a AtomicUsize);
+    impl Drop for Waiting<'_> {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+    // Who need not wait is not held up by how many wait for something else.
+    if let Ok(permit) = Arc::clone(permits).try_acquire_owned() {
+        return Ok(permit);
+    }
+    let busy = || Problem::later(2, "too many requests at once", "ask again in a few seconds");
+    let before = waiting.fetch_add(1, Ordering::Relaxed);
+    let _waiting = Waiting(waiting);
+    if before >= most {
+        return Err(busy());
+    }
+    let permit = tokio::time::timeout(LONGEST_WAIT, Arc::clone(permits).acquire_owned()).await;
+    permit.map_err(|_| busy())?.map_err(|_| busy())
 }
 
 impl State {
@@ -118,8 +154,8 @@ impl State {
         work: impl Fn(&State, &mut AnswerSource<'_>) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
         let admission = &self.admission;
-        let of = if self.is_elsewhere() { &admission.arounds } else { &admission.permits };
-        let permit = admission.permit(of).await?;
+        let lane = if self.is_elsewhere() { &admission.arounds } else { &admission.permits };
+        let permit = admission.permit(lane).await?;
         self.with(permit, move |state| state.work_anywhere(true, &work)).await
     }
 
@@ -144,7 +180,7 @@ impl State {
 
     async fn with<T: Send + 'static>(
         self: &Arc<Self>,
-        permit: OwnedSemaphorePermit,
+        permit: Permit,
         work: impl FnOnce(&State) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
         let (state, waited) = (Arc::clone(self), WAITED.try_with(Arc::clone));
@@ -209,5 +245,33 @@ impl State {
             lock(pool).push(context);
         }
         answer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Permits that a guest, or the owner, gets at once.
+    async fn free(admission: &Admission, is_guest: bool) -> Vec<Permit> {
+        let mut permits = Vec::new();
+        let next = || WAITED.scope(Waited::new(is_guest), admission.permit(&admission.permits));
+        while let Ok(Ok(permit)) = tokio::time::timeout(Duration::from_millis(50), next()).await {
+            permits.push(permit);
+        }
+        permits
+    }
+
+    #[tokio::test]
+    async fn guests_compute_on_a_quarter_of_the_threads() {
+        for (threads, of_guests) in [(1, 1), (2, 1), (8, 2), (16, 4)] {
+            let admission = Admission::new(threads);
+            let guests = free(&admission, true).await;
+            assert_eq!(guests.len(), of_guests, "{threads}");
+            assert_eq!(free(&admission, false).await.len(), threads - of_guests, "{threads}");
+            drop(guests);
+            let all = free(&admission, false).await;
+            assert_eq!(all.len(), threads, "the owner has all of them");
+        }
     }
 }
