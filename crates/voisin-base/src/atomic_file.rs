@@ -21,13 +21,15 @@ pub struct AtomicFile {
 }
 
 impl AtomicFile {
-    /// An empty file beside `target`, with the permissions that any new file gets.
+    /// An empty file beside `target`, with the permissions that any new file gets. A folder, a device and a pipe cannot be
+    /// replaced by a file.
     pub fn create(target: &Path) -> io::Result<Self> {
         Self::create_noted(target, &mut |_| {})
     }
 
     /// As [`create`](Self::create); `note` is told the temporary name before there is a file of that name.
     pub fn create_noted(target: &Path, note: &mut dyn FnMut(&Path)) -> io::Result<Self> {
+        refuse_streams(target)?;
         let extension = target.extension().map(|extension| format!(".{}", extension.to_string_lossy()));
         let suffix = extension.unwrap_or_default();
         let path = folder_of(target).join(random_name(PREFIX) + &suffix);
@@ -81,6 +83,7 @@ pub fn write(target: &Path, contents: impl AsRef<[u8]>) -> io::Result<()> {
 
 /// Gives a finished file the name `target`, for what had to be written in a folder of its own.
 pub fn rename(finished: &Path, target: &Path) -> io::Result<()> {
+    refuse_streams(target)?;
     File::options().write(true).open(finished)?.sync_all()?;
     std::fs::rename(finished, target)?;
     sync_folder(folder_of(target))
@@ -124,8 +127,20 @@ pub fn remove_abandoned(target: &Path) {
     }
 }
 
+/// Refuses a name that leads to something other than a regular file: whoever may write to `/dev` would otherwise make a
+/// regular file of `/dev/null`.
+pub fn refuse_streams(target: &Path) -> io::Result<()> {
+    match std::fs::metadata(target) {
+        Ok(metadata) if !metadata.is_file() => {
+            let refused = "expected the name of a file, found a folder, a device or a pipe";
+            Err(io::Error::new(io::ErrorKind::InvalidInput, refused))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The folder that a file of this path lies in.
-fn folder_of(path: &Path) -> &Path {
+pub fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
@@ -193,6 +208,27 @@ mod tests {
         let mut left = names(folder.path());
         left.sort_unstable();
         assert_eq!(left, ["index.bin", "mine.bin"]);
+    }
+
+    /// Also for root, whom no permission keeps from it.
+    #[cfg(unix)]
+    #[test]
+    fn devices_and_pipes_are_never_replaced() {
+        use std::os::unix::fs::FileTypeExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        let link = folder.path().join("link");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        std::os::unix::fs::symlink(&pipe, &link).unwrap();
+        let finished = folder.path().join("finished");
+        std::fs::write(&finished, "new").unwrap();
+        for target in [&pipe, &link, Path::new("/dev/null"), folder.path()] {
+            assert_eq!(write(target, "x").unwrap_err().kind(), io::ErrorKind::InvalidInput);
+            assert_eq!(rename(&finished, target).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        }
+        assert!(std::fs::metadata(&pipe).unwrap().file_type().is_fifo());
+        assert!(link.is_symlink());
+        assert_eq!(names(folder.path()).len(), 3);
     }
 
     #[cfg(unix)]

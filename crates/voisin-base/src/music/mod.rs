@@ -8,6 +8,7 @@ pub mod directories;
 pub mod exact;
 pub mod flac;
 pub mod key;
+pub mod output;
 pub mod pixels;
 pub mod regular_file;
 pub mod remedy;

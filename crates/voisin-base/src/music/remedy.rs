@@ -90,6 +90,8 @@ pub enum Remedy {
     SayMpdPassword,
     /// Give another name or password.
     OtherLogin,
+    /// Name another file, or say that this one may go.
+    Replace,
 }
 
 impl fmt::Display for Remedy {
@@ -139,6 +141,7 @@ impl fmt::Display for Remedy {
             Self::SayMpd => "is it running, and is this where it listens",
             Self::SayMpdPassword => "give the one that it asks for",
             Self::OtherLogin => "check both",
+            Self::Replace => "name another, or say that it may be replaced",
         })
     }
 }
