@@ -8,6 +8,6 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export VOISIN_LIBRARY="$work/library"
 "$voisin" add --quiet data/demo/library
-"$voisin" map --output docs/map.png --title "The demo's music, by genre"
-"$voisin" map --update --output docs/map-clusters.png --colour-by cluster --title "The same, by cluster"
-"$voisin" genres --heatmap docs/genres.png --dendrogram docs/dendrogram.png > /dev/null
+"$voisin" map --force --output docs/map.png --title "The demo's music, by genre"
+"$voisin" map --update --force --output docs/map-clusters.png --colour-by cluster --title "The same, by cluster"
+"$voisin" genres --force --heatmap docs/genres.png --dendrogram docs/dendrogram.png > /dev/null

@@ -86,6 +86,34 @@ def test_mistakes_are_python_errors(embedder, tmp_path):
             voisin.VectorIndex(np.eye(3, dtype=np.float32)).search(numbers)
 
 
+def test_saving_an_index_overwrites_nothing_else(tmp_path):
+    index = voisin.VectorIndex(np.eye(4, dtype=np.float32))
+    path = tmp_path / "x.index"
+    for taken in (path, tmp_path / "x.index.tail"):
+        taken.write_text("PRECIOUS")
+        with pytest.raises(FileExistsError, match="force=True"):
+            index.save(path)
+        assert taken.read_text() == "PRECIOUS"
+        taken.unlink()
+    index.save(path)
+    index.remove(0)
+    index.save(path)
+    assert len(voisin.VectorIndex.load(path)) == 3, "its own is renewed"
+    path.write_text("PRECIOUS")
+    index.save(path, force=True)
+    assert len(voisin.VectorIndex.load(path)) == 3
+    if os.name == "posix":
+        link = tmp_path / "link.index"
+        link.symlink_to(tmp_path / "real.index")
+        index.save(link)
+        assert link.is_symlink() and len(voisin.VectorIndex.load(link)) == 3
+        pipe = tmp_path / "pipe"
+        os.mkfifo(pipe)
+        with pytest.raises(OSError, match="expected the name of a file"):
+            index.save(pipe, force=True)
+        assert pipe.is_fifo()
+
+
 def test_a_library_answers_as_the_program_does(folder, embedder):
     library = voisin.Library(folder)
     assert len(library) == len(FILES) and library.model == "musicnn-msd" and library.path == folder

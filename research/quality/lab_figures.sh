@@ -31,7 +31,7 @@ fma)
     ;;
 gtzan)
     if [ ! -e "$out/table.csv" ]; then
-        some_may_fail "$voisin" dataset "folder:$data" --output "$out/all.csv" > "$out/dataset.txt"
+        some_may_fail "$voisin" dataset "folder:$data" --force --output "$out/all.csv" > "$out/dataset.txt"
         python3 - "$out" <<'PY'
 import csv, random, sys
 rows = [row for row in csv.DictReader(open(f"{sys.argv[1]}/all.csv", newline="", encoding="utf-8")) if row["status"] == "ok"]

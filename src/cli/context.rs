@@ -12,6 +12,7 @@ use super::render::Console;
 use super::settings::{Configuration, SettingOrigin};
 use super::trace::{TraceGuard, TraceOptions};
 use crate::base::abandoned;
+use crate::base::output::{OutputError, check_folder};
 use crate::cli::render::advised;
 use crate::encoder::{
     Device, DeviceChoice, Encoder, EncoderError, EncoderOptions, ModelManifest, ModelRef, Precision, models,
@@ -392,6 +393,14 @@ fn shadows(name: &str) -> Vec<EncoderError> {
 pub(crate) fn parse_model(text: &str) -> ModelRef {
     let Ok(model) = text.parse();
     model
+}
+
+/// Refuses a folder that has a model of this name.
+///
+/// - `replaces`: such a model
+pub(crate) fn check_model_place(folder: &Path, name: &str, replaces: bool) -> Result<(), OutputError> {
+    let files = ["json", "safetensors"].map(|ending| format!("{name}.{ending}"));
+    check_folder(folder, &files.each_ref().map(String::as_str), replaces)
 }
 
 /// Where the user's own models lie, for messages.

@@ -16,6 +16,7 @@ use super::render::track::print_rows;
 use super::render::{self, Align, Table, clock, count};
 use super::seeds::written;
 use crate::audio::is_audio_candidate;
+use crate::base::output::{self, OutputError, OutputTarget};
 use crate::dataset::{Dataset, Fault, Item, Source};
 use crate::encoder::ModelRef;
 use crate::features::DescriptorSet;
@@ -176,6 +177,8 @@ pub(crate) fn classify_with(context: &Context, run: &Path, args: &ClassifyArgs) 
         bail!("{why}: expected no {option}");
     }
     let config = Config::of_run(run)?;
+    let submission = args.answer.submission.as_ref();
+    let submission = submission.map(|path| OutputTarget::data(path, args.output.replaces)).transpose()?;
     let least = asked.precision.map(|precision| least_probability(run, precision)).transpose()?;
     if least.is_some_and(|least| least > 1.0) {
         context
@@ -187,13 +190,13 @@ pub(crate) fn classify_with(context: &Context, run: &Path, args: &ClassifyArgs) 
     };
     answered.least = least.unwrap_or(0.0);
     report_faults(context, &answered.faults);
-    if let Some(path) = &args.answer.submission {
-        let unheard = write_submission(path, run, &answered, &keys, args.answer.like.as_deref())?;
+    if let Some(output) = &submission {
+        let unheard = write_submission(output, run, &answered, &keys, args.answer.like.as_deref())?;
         for title in unheard.iter().take(FIRST_FAULTS) {
             context.console.warn(&format!("{title}: not listened to, answered with the commonest class"));
         }
-        let text = format!("{}: every wanted title has a row", path.display());
-        render::print_line(&render::terminal_safe(&text))?;
+        let text = format!("{}: every wanted title has a row", output.path().display());
+        render::print_place(context.console, output, &text)?;
         return Ok(if unheard.is_empty() { Ending::Fine } else { Ending::Partial });
     }
     print(&answered, &args.output.format)?;
@@ -359,32 +362,52 @@ fn print_page(page: &Document) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes a report where it is wanted: HTML, or Markdown with its pictures beside it.
-fn write_page(page: &Document, path: &Path) -> anyhow::Result<()> {
-    if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("html")) {
-        return render::write_file(path, page.html().as_bytes());
+/// Writes a report where it is wanted: HTML, or Markdown with its pictures beside it. There is no place beside a pipe.
+fn write_page(page: &Document, place: &PagePlace) -> anyhow::Result<()> {
+    let path = place.output.path();
+    if output::is_stream(path) || output::ending(path, "") == "html" {
+        return render::write(&place.output, page.html());
     }
     let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let (text, pictures) = page.markdown(&stem);
-    for (name, scene) in pictures {
-        render::write_file(&path.with_file_name(name), scene.svg().as_bytes())?;
+    // All of them are looked at before the first is written.
+    let places =
+        pictures.iter().map(|(name, _)| OutputTarget::page(&path.with_file_name(name), place.replaces));
+    let places = places.collect::<Result<Vec<_>, _>>()?;
+    for (place, (_, scene)) in places.iter().zip(pictures) {
+        render::write(place, scene.svg())?;
     }
-    render::write_file(path, text.as_bytes())
+    render::write(&place.output, text)
+}
+
+/// Where a report goes besides the terminal.
+pub(crate) struct PagePlace {
+    output: OutputTarget,
+    /// Whether what is there is replaced, by its pictures too.
+    replaces: bool,
+}
+
+impl PagePlace {
+    /// Looked at before anything is worked out.
+    pub(crate) fn new(path: Option<&PathBuf>, replaces: bool) -> Result<Option<Self>, OutputError> {
+        path.map(|path| Ok(Self { output: OutputTarget::page(path, replaces)?, replaces })).transpose()
+    }
 }
 
 /// A report as the options ask for it.
 ///
-/// - `file`: where it is written besides, if anywhere
+/// - `place`: where it is written besides, if anywhere; in standard output it stands alone
 pub(crate) fn show_page<T: serde::Serialize>(
     page: &Document,
     json: &T,
     format: ReportFormat,
-    file: Option<&PathBuf>,
+    place: Option<&PagePlace>,
 ) -> anyhow::Result<()> {
-    if let Some(file) = file {
-        write_page(page, file)?;
+    if let Some(place) = place {
+        write_page(page, place)?;
     }
     match format {
+        _ if place.is_some_and(|place| place.output.is_standard()) => Ok(()),
         ReportFormat::Json => render::print_json(json),
         ReportFormat::Table => print_page(page),
     }

@@ -18,13 +18,24 @@ impl TraceOptions {
     /// Starts the trace that was asked for.
     #[cfg(feature = "trace")]
     pub(crate) fn start(&self) -> anyhow::Result<TraceGuard> {
+        use crate::base::output::OutputTarget;
         use anyhow::Context as _;
         use tracing_subscriber::Layer as _;
         use tracing_subscriber::layer::SubscriberExt as _;
         use tracing_subscriber::util::SubscriberInitExt as _;
         let Some(path) = &self.trace else { return Ok(None) };
+        // No verb has a --force for it.
+        let place = match OutputTarget::data(path, false) {
+            Err(error) if error.remedy().is_some() => anyhow::bail!("{error}: name another"),
+            place => place?,
+        };
         // The trace's own writer would panic at a path that cannot be written.
-        let file = std::fs::File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+        let file: Box<dyn std::io::Write + Send> = if place.is_standard() {
+            Box::new(std::io::stdout())
+        } else {
+            let file = std::fs::File::create(path);
+            Box::new(file.with_context(|| format!("cannot write {}", path.display()))?)
+        };
         let (layer, guard) =
             tracing_chrome::ChromeLayerBuilder::new().writer(file).include_args(true).build();
         // Spans only: other crates' log lines are no part of a timeline. (The method itself is not general enough in its

@@ -14,5 +14,6 @@ mod explore_cli;
 mod grammar;
 mod joined_models;
 mod lab;
+mod outputs;
 mod robustness;
 mod train_eval_cli;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use voisin_audio::AudioError;
+use voisin_base::output::OutputError;
 use voisin_base::remedy::Remedy;
 use voisin_base::text::or_did_you_mean;
 use voisin_encoder::EncoderError;
@@ -34,6 +35,9 @@ pub enum EngineError {
     /// Labels and votes.
     #[error(transparent)]
     Genre(#[from] GenreError),
+    /// A place that was named to write to.
+    #[error(transparent)]
+    Output(#[from] OutputError),
     /// Clusters, maps, paths, playlists.
     #[error(transparent)]
     Explore(#[from] ExploreError),
@@ -219,6 +223,7 @@ impl EngineError {
             Self::Library(error) => return error.remedy(),
             Self::Genre(error) => return error.remedy(),
             Self::Explore(error) => return error.remedy(),
+            Self::Output(error) => return error.remedy(),
             Self::ForeignModel { next, .. } | Self::NoHead { next, .. } => next.clone(),
             Self::NotInLibrary { .. } => Remedy::AddFile,
             Self::NoSuchTrack { candidates, .. } if candidates.is_empty() => Remedy::NameTrack,

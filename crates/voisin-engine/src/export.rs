@@ -1,10 +1,10 @@
 //! Vectors and metadata for other programs: NumPy arrays and CSV in one row order.
 
-use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use ndarray_npy::WriteNpyExt as _;
+use voisin_base::output::{OutputFile, OutputTarget, check_folder};
 
 use super::{Engine, EngineError, LibrarySpace};
 
@@ -18,6 +18,9 @@ pub struct ExportSummary {
     /// Columns of both arrays.
     pub dimension: usize,
 }
+
+/// What may be written.
+const FILES: [&str; 6] = ["vectors.npy", "mean.npy", "tracks.csv", "tags.csv", "windows.csv", "windows.npy"];
 
 const TRACK_COLUMNS: [&str; 13] = [
     "row",
@@ -42,10 +45,18 @@ const TRACK_COLUMNS: [&str; 13] = [
 ///
 /// `tags.csv` has the percentile of each of the model's tags, where it has any.
 ///
+/// - `replaces`: files of these names; without it nothing is written where one is there
+///
 /// Memory: the track vectors, and the windows of one track at a time.
-pub fn export(engine: &Engine, dir: &Path, with_windows: bool) -> Result<ExportSummary, EngineError> {
+pub fn export(
+    engine: &Engine,
+    dir: &Path,
+    with_windows: bool,
+    replaces: bool,
+) -> Result<ExportSummary, EngineError> {
     /// Tracks whose tags are in memory at once.
     const TOGETHER: usize = 1000;
+    check_folder(dir, &FILES, replaces)?;
     let library = engine.library();
     let _snapshot = library.snapshot()?;
     std::fs::create_dir_all(dir).map_err(|source| EngineError::Write { path: dir.to_owned(), source })?;
@@ -115,7 +126,7 @@ pub fn export(engine: &Engine, dir: &Path, with_windows: bool) -> Result<ExportS
             std::io::Seek::rewind(&mut writer).map_err(failed)?;
             writer.write_all(&npy_f16_header(summary.windows, dimension)).map_err(failed)?;
         }
-        writer.flush().map_err(failed)?;
+        committed(writer).map_err(failed)?;
         index.finish()?;
     }
     Ok(summary)
@@ -145,22 +156,28 @@ fn npy_f16_header(rows: usize, columns: usize) -> Vec<u8> {
 
 struct ExportFile {
     path: PathBuf,
-    writer: BufWriter<File>,
+    writer: BufWriter<OutputFile>,
+}
+
+/// Gives a file its name.
+fn committed(writer: BufWriter<OutputFile>) -> std::io::Result<()> {
+    writer.into_inner().map_err(std::io::IntoInnerError::into_error)?.commit()
 }
 
 impl ExportFile {
     fn create(dir: &Path, name: &str) -> Result<Self, EngineError> {
         let path = dir.join(name);
-        let file = File::create(&path).map_err(|source| EngineError::Write { path: path.clone(), source })?;
+        // Names were looked at before the first file was written.
+        let file = OutputTarget::whole(&path, true)?.open()?;
         Ok(Self { path, writer: BufWriter::new(file) })
     }
 
     fn finish(
         mut self,
-        write: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<()>,
+        write: impl FnOnce(&mut BufWriter<OutputFile>) -> std::io::Result<()>,
     ) -> Result<(), EngineError> {
         write(&mut self.writer)
-            .and_then(|()| self.writer.flush())
+            .and_then(|()| committed(self.writer))
             .map_err(|source| EngineError::Write { path: self.path, source })
     }
 
@@ -171,7 +188,7 @@ impl ExportFile {
 
 struct CsvOutput {
     path: PathBuf,
-    writer: csv::Writer<BufWriter<File>>,
+    writer: csv::Writer<BufWriter<OutputFile>>,
 }
 
 impl CsvOutput {
@@ -186,8 +203,9 @@ impl CsvOutput {
             .map_err(|source| EngineError::Write { path: self.path.clone(), source: source.into() })
     }
 
-    fn finish(mut self) -> Result<(), EngineError> {
-        self.writer.flush().map_err(|source| EngineError::Write { path: self.path, source })
+    fn finish(self) -> Result<(), EngineError> {
+        let written = self.writer.into_inner().map_err(csv::IntoInnerError::into_error);
+        written.and_then(committed).map_err(|source| EngineError::Write { path: self.path, source })
     }
 }
 

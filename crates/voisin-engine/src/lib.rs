@@ -112,6 +112,7 @@ mod upgrade;
 mod words;
 
 // What every part shares.
+pub use voisin_base::output::OutputError;
 pub use voisin_base::remedy::Remedy;
 pub use voisin_base::track::{ContentId, ContentKind, TrackId};
 

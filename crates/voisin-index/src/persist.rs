@@ -1,5 +1,7 @@
 //! Saving, loading and building again.
 
+use std::fs::File;
+use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 
 use voisin_base::atomic_file;
@@ -24,6 +26,10 @@ impl VectorIndex {
         if stamp.dimension != self.dimension() {
             return Err(IndexError::Dimension { expected: self.dimension(), actual: stamp.dimension });
         }
+        atomic_file::refuse_streams(path).map_err(|source| {
+            let path = path.to_owned();
+            IndexError::Io { path, doing: "writing", source }
+        })?;
         let mut saved = self.saved.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let changed = self.base.live.count < self.base.len() || !self.tail_slots.is_empty();
         if let Some(root) = saved.filter(|root| file::root_at(path) == Some(*root)) {
@@ -54,6 +60,18 @@ impl VectorIndex {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether a save to `path` takes the place of an index, or of nothing: not of somebody's other files.
+    pub fn can_replace(path: &Path) -> bool {
+        let begins = |path: &Path, magic: &[u8; 8]| {
+            let mut found = [0; 8];
+            match File::open(path) {
+                Ok(mut file) => file.read_exact(&mut found).is_ok() && found == *magic,
+                Err(error) => error.kind() == ErrorKind::NotFound,
+            }
+        };
+        begins(path, file::MAGIC) && begins(&tail_file::path_of(path), tail_file::MAGIC)
     }
 
     /// Opens the index at `path` if it belongs to `expected`.

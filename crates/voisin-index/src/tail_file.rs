@@ -18,7 +18,7 @@ use super::file::{Damage, VERSION, array, pairs, replace, words};
 use super::segment::Segment;
 use super::{IndexError, IndexStamp};
 
-const MAGIC: &[u8; 8] = b"voisinTL";
+pub(crate) const MAGIC: &[u8; 8] = b"voisinTL";
 const PREFIX: usize = 16;
 const DIGEST: usize = 32;
 

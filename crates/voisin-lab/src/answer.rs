@@ -9,8 +9,9 @@ use super::compare::{answers_of, pairs_of};
 use super::matrix::Matrix;
 use super::model::Model;
 use super::report::Report;
-use super::{LabError, csv_bytes, write};
+use super::{LabError, csv_bytes};
 use crate::dataset::Fault;
+use voisin_base::output::OutputTarget;
 use voisin_learn::metrics::{argmax, risk_coverage};
 
 /// Answers about the tracks of a data set.
@@ -90,7 +91,7 @@ pub fn ask(run: &Path, matrix: &Matrix) -> Result<Answered, LabError> {
 /// Titles that could not be listened to get the commonest class of the training tracks; they are returned. Nothing is
 /// written where a wanted title is not known at all.
 pub fn write_submission(
-    path: &Path,
+    output: &OutputTarget,
     run: &Path,
     answered: &Answered,
     keys: &[String],
@@ -114,7 +115,7 @@ pub fn write_submission(
     for (found, word) in [(&twice, "wanted twice"), (&strange, "wanted and in no row of the data")] {
         if !found.is_empty() {
             let first = found.iter().take(5).copied().collect::<Vec<_>>().join(", ");
-            let where_from = like.unwrap_or(path);
+            let where_from = like.unwrap_or(output.path());
             let problem = format!("{} titles are {word}: {first}; nothing is written", found.len());
             return Err(LabError::run(where_from, problem));
         }
@@ -127,6 +128,6 @@ pub fn write_submission(
         let answer = said.get(key.as_str()).copied().unwrap_or(commonest);
         [key.clone(), answer.to_owned()]
     });
-    write(path, csv_bytes(&header, separator, rows))?;
+    output.write(csv_bytes(&header, separator, rows))?;
     Ok(unheard)
 }

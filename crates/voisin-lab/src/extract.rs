@@ -12,7 +12,7 @@ use super::matrix::{FeatureSet, LONGEST, Matrix, SoundFile};
 use crate::dataset::{Dataset, Part};
 use crate::eval::plots::{Panel, Ramp, hertz, sound};
 use voisin_audio::{self, AudioInfo};
-use voisin_base::atomic_file::AtomicFile;
+use voisin_base::output::{OutputError, OutputFile, OutputTarget};
 use voisin_base::text::with_causes;
 use voisin_explore::scene::Scene;
 use voisin_features::{ClipViews, DESCRIPTOR_HOP, DescriptorSet};
@@ -64,14 +64,15 @@ pub fn column_table(names: &[String]) -> Vec<u8> {
     csv_bytes(&["column", "name"].map(str::to_owned), b',', rows)
 }
 
-/// Writes an array, whole or not at all.
+/// Writes an array, whole or not at all, in the place of one that is there.
 pub fn write_array<D: Dimension>(path: &Path, values: ArrayView<f32, D>) -> Result<(), String> {
-    let write = || {
-        let mut file = AtomicFile::create(path)?;
-        values.as_standard_layout().write_npy(file.file()).map_err(std::io::Error::other)?;
+    let write = |mut file: OutputFile| {
+        values.as_standard_layout().write_npy(&mut file).map_err(std::io::Error::other)?;
         file.commit()
     };
-    write().map_err(|error| format!("cannot write {}: {error}", path.display()))
+    OutputTarget::whole(path, true)
+        .and_then(|output| write(output.open()?).map_err(OutputError::io(path)))
+        .map_err(|error| with_causes(&error))
 }
 
 /// Computes the array of a file, or says why there is none.

@@ -8,6 +8,7 @@ use ndarray_npy::{ReadNpyExt, npy::header::Header};
 
 use super::{LabError, csv_bytes};
 use crate::dataset::{DatasetError, read_cells};
+use voisin_base::output::OutputTarget;
 use voisin_base::regular_file;
 use voisin_learn::genre::{FitOptions, Genre, GenreModel, LabelledVectors, PredictOptions, QueryVectors};
 
@@ -123,7 +124,7 @@ pub fn read_groups(path: &Path, rows: usize) -> Result<Vec<usize>, DatasetError>
 pub fn predict_files(
     set: &LabelledVectors,
     test: &Array2<f32>,
-    out: &Path,
+    out: &OutputTarget,
     fit: &FitOptions,
     predict: &PredictOptions,
 ) -> Result<(GenreModel, usize), LabError> {
@@ -134,7 +135,7 @@ pub fn predict_files(
         let (name, unknown) = (answer.best.name().to_owned(), answer.unknown.is_some().to_string());
         [row.to_string(), name, format!("{:.6}", answer.probability), unknown]
     });
-    std::fs::write(out, csv_bytes(&header, b',', rows)).map_err(LabError::io(out))?;
+    out.write(csv_bytes(&header, b',', rows))?;
     Ok((model, answers.len()))
 }
 

@@ -34,6 +34,9 @@ pub mod split;
 
 use std::path::{Path, PathBuf};
 
+use voisin_base::output::OutputError;
+use voisin_base::remedy::Remedy;
+
 /// What can go wrong in the laboratory.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -66,6 +69,9 @@ pub enum LabError {
         /// What was expected and found.
         problem: String,
     },
+    /// The place of a file that was named is not to be had.
+    #[error(transparent)]
+    Output(#[from] OutputError),
     /// Nothing of a data set could be listened to.
     #[error("no track could be listened to: {}", .0.first().map_or("", |fault| fault.reason.as_str()))]
     NoneHeard(Vec<crate::dataset::Fault>),
@@ -80,6 +86,14 @@ pub enum LabError {
 impl LabError {
     fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
         move |source| Self::Io { path: path.to_owned(), source }
+    }
+
+    /// What helps.
+    pub fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::Output(error) => error.remedy(),
+            _ => None,
+        }
     }
 
     fn run(path: &Path, problem: impl Into<String>) -> Self {

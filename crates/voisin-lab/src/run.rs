@@ -21,6 +21,7 @@ use super::model::Algorithm;
 use super::report::{Cost, DataCard, Figures, Importance, Method, Report, thinned};
 use super::{LabError, csv_bytes, pages, write};
 use crate::dataset::{Dataset, Part};
+use voisin_base::output::{OutputTarget, check_folder};
 use voisin_base::regular_file;
 use voisin_base::text::count;
 use voisin_learn::Tensors;
@@ -43,6 +44,12 @@ pub struct Progress {
 
 /// What a run that is not finished has worked out so far, in its folder.
 const WORK: &str = "work";
+/// The table of a search's trials, in the folder of the run that is chosen by them, and its first line.
+pub const TRIALS: &str = "trials.csv";
+/// Its columns.
+pub const TRIALS_HEADER: &str = "trial,settings,budget,accuracy,low,high,seconds";
+/// Bytes of it: a thousand trials with all of their settings have less.
+const LARGEST_TRIALS: u64 = 64 << 20;
 
 /// What a run is made from.
 #[derive(Debug)]
@@ -95,20 +102,31 @@ pub fn begin(run: &Path, config: &Config) -> Result<bool, LabError> {
             // Nothing was judged: those settings could not be worked with, or were cut off before.
             Some(_) => {}
         }
-    } else if let Ok(mut entries) = run.read_dir() {
-        // what a killed run left half-written has a name that begins with a dot
-        // and trials come before the run that is chosen by them
-        let is_other = |name: std::ffi::OsString| {
-            let name = name.to_string_lossy();
-            !name.starts_with('.') && !["trials", "trials.csv"].contains(&&*name)
-        };
-        if entries.any(|entry| entry.is_ok_and(|entry| is_other(entry.file_name()))) {
-            return Err(LabError::run(run, "expected an empty folder or one of this run, found other files"));
-        }
     }
+    refuse_others(run)?;
     std::fs::create_dir_all(run).map_err(LabError::io(run))?;
     write(&run.join("config.toml"), config.text())?;
     Ok(false)
+}
+
+/// Refuses the folder of a run that was not begun there, if it holds anything else, and what is no folder.
+pub fn refuse_others(run: &Path) -> Result<(), LabError> {
+    check_folder(run, &[], false)?;
+    if run.join("config.toml").exists() {
+        return Ok(());
+    }
+    // what a killed run left half-written has a name that begins with a dot
+    // and trials come before the run that is chosen by them
+    let is_other = |name: std::ffi::OsString| match &*name.to_string_lossy() {
+        TRIALS => !regular_file::read_text(&run.join(TRIALS), LARGEST_TRIALS)
+            .is_ok_and(|text| text.starts_with(TRIALS_HEADER)),
+        name => !name.starts_with('.') && name != "trials",
+    };
+    let mut entries = run.read_dir().into_iter().flatten();
+    if entries.any(|entry| entry.is_ok_and(|entry| is_other(entry.file_name()))) {
+        return Err(LabError::run(run, "expected an empty folder or one of this run, found other files"));
+    }
+    Ok(())
 }
 
 /// Does what is left of a run, and writes its report.
@@ -198,7 +216,7 @@ pub(super) fn digests(config: &Config, data: String, weights: &[u8]) -> BTreeMap
 pub(super) fn publish(run: &Path, report: &Report, work: &Path) -> Result<(), LabError> {
     write_cost(run, &report.cost)?;
     write(&run.join("environment.toml"), environment())?;
-    write(&run.join("report.html"), pages::run(report).html())?;
+    OutputTarget::page(&run.join("report.html"), true)?.write(pages::run(report).html())?;
     let json = serde_json::to_vec_pretty(report).map_err(|error| LabError::run(run, error.to_string()))?;
     // Last: a folder with a report is a finished run.
     write(&run.join("report.json"), json)?;

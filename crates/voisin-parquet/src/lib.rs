@@ -17,9 +17,10 @@ use std::sync::atomic::AtomicBool;
 
 use arrow_array::Array as _;
 
-use objects::{check_folder, is_address};
+use objects::is_address;
 use read::ParquetInput;
 use voisin::{AddEvent, AddOptions, Embedder, Engine, EngineError, LibrarySpace, add, stored_model};
+use voisin_base::output::{OutputError, check_folder};
 use voisin_base::track::ContentKind;
 use voisin_library::{
     Failure, FileRecord, Intake, Library, MergeOutcome, OpenMode, StoredModel, TrackRecord, path_to_bytes,
@@ -55,12 +56,26 @@ pub struct ParquetSummary {
 }
 
 /// Writes the tracks of a library into `tracks.parquet`, and the files that failed into `failures.parquet`.
+///
+/// - `replaces`: such files of another export; without it nothing is written where one is there
 pub fn export_parquet(
     engine: &Engine,
     dir: &Path,
     windows: bool,
     compression: ParquetCompression,
+    replaces: bool,
 ) -> Result<ParquetSummary, EngineError> {
+    const TRACKS: &str = "tracks.parquet";
+    const FAILURES: &str = "failures.parquet";
+    if is_address(dir) {
+        let mut there = if replaces { Vec::new() } else { parquet_files(dir)? };
+        there.retain(|file| [TRACKS, FAILURES].map(|name| dir.join(name)).contains(file));
+        if let Some(taken) = there.pop() {
+            return Err(OutputError::Taken(taken).into());
+        }
+    } else {
+        check_folder(dir, &[TRACKS, FAILURES], replaces)?;
+    }
     let library = engine.library();
     let _snapshot = library.snapshot()?;
     let (model, kind) = (engine.model()?, library.content_kind()?);
@@ -68,7 +83,7 @@ pub fn export_parquet(
     let mut summary = ParquetSummary::default();
     let ids = library.track_ids()?;
     let mut chunks = ids.chunks(BATCH);
-    let tracks = ParquetOutput::create(dir.join("tracks.parquet"), &model, kind, compression)?;
+    let tracks = ParquetOutput::create(dir.join(TRACKS), &model, kind, compression)?;
     summary.tracks = tracks.relative_to(&LibrarySpace::of_library(library)?).fill(|| {
         let Some(chunk) = chunks.next() else { return Ok(None) };
         let mut records = Vec::with_capacity(chunk.len());
@@ -78,7 +93,7 @@ pub fn export_parquet(
         Ok(Some(RowSet { records, ..RowSet::default() }))
     })?;
     let mut failures = Some(library.failures()?);
-    summary.failures = ParquetOutput::create(dir.join("failures.parquet"), &model, kind, compression)?
+    summary.failures = ParquetOutput::create(dir.join(FAILURES), &model, kind, compression)?
         .fill(|| Ok(failures.take().map(|failures| RowSet { failures, ..RowSet::default() })))?;
     Ok(summary)
 }
@@ -191,7 +206,10 @@ fn known_files(
 
 /// Makes a folder for Parquet files. Object stores have none: there it is asked whether the bucket can be reached.
 pub fn make_folder(dir: &Path) -> Result<(), EngineError> {
-    let made = if is_address(dir) { check_folder(dir) } else { std::fs::create_dir_all(dir) };
+    if !is_address(dir) {
+        check_folder(dir, &[], false)?;
+    }
+    let made = if is_address(dir) { objects::check_folder(dir) } else { std::fs::create_dir_all(dir) };
     made.map_err(|source| EngineError::Write { path: dir.to_owned(), source })
 }
 

@@ -12,6 +12,7 @@ use super::objects::{is_address, send, temporary};
 use super::schema::{CHANGE_KEY, MEAN_KEY, ParquetRow, RemovedFile, batch, schema};
 use voisin::{EngineError, LibrarySpace};
 use voisin_base::atomic_file::AtomicFile;
+use voisin_base::output::OutputTarget;
 use voisin_base::track::ContentKind;
 use voisin_library::{Failure, StoredModel, TrackRecord};
 
@@ -77,7 +78,11 @@ impl ParquetOutput {
         kind: ContentKind,
         compression: ParquetCompression,
     ) -> Result<Self, EngineError> {
-        let place = if is_address(&target) { temporary(&target) } else { target.clone() };
+        let place = if is_address(&target) {
+            temporary(&target)
+        } else {
+            OutputTarget::whole(&target, true)?.target()?
+        };
         let file = AtomicFile::create(&place)
             .map_err(|source| EngineError::Write { path: target.clone(), source })?;
         Ok(Self {

@@ -10,6 +10,7 @@ use pyo3::types::{PyBytes, PyDict, PyTuple};
 
 use super::arrays::{matrix, numbers, rows};
 use super::errors::{no_such_track, raised};
+use voisin_base::output::{OutputError, OutputTarget};
 use voisin_base::track::TrackId;
 use voisin_index::{
     IndexError, IndexMetric, IndexOptions, IndexStamp, Neighbor, SearchMode, SearchParams, SharedIndex,
@@ -152,12 +153,24 @@ impl PyVectorIndex {
     /// Opens an index that was saved.
     #[staticmethod]
     fn load(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
-        Self::opened(py, &path)
+        // Behind a link, as it was saved: its other part lies beside it.
+        Self::opened(py, &std::fs::canonicalize(&path).unwrap_or(path))
     }
 
-    /// Writes the index to a file, whole or not at all.
-    fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
-        self.write(py, &path)
+    /// Writes the index to a file, whole or not at all. An index that is there is renewed; another file is replaced only with
+    /// force, and a device or a pipe never.
+    #[pyo3(signature = (path, *, force = false))]
+    fn save(&self, py: Python<'_>, path: PathBuf, force: bool) -> PyResult<()> {
+        let refused = |error: OutputError| std::io::Error::new(error.kind(), error.to_string());
+        let target = OutputTarget::whole(&path, true).and_then(|output| output.target()).map_err(refused)?;
+        if !force && !VectorIndex::can_replace(&target) {
+            let text = format!(
+                "{} is there already, and is no index: name another, or replace it with force=True",
+                path.display()
+            );
+            return Err(std::io::Error::new(std::io::ErrorKind::AlreadyExists, text).into());
+        }
+        self.write(py, &target)
     }
 
     /// The k nearest of each query, nearest first: (ids, similarities), int64 and float32, both [queries, k].

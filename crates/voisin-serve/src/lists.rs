@@ -13,7 +13,7 @@ use super::state::State;
 use super::subsonic::{Login, ask, id_of};
 use super::upstream::{ServerAddress, Upstream};
 use voisin::meta;
-use voisin_base::atomic_file;
+use voisin_base::output::{OutputError, OutputTarget};
 use voisin_base::remedy::Remedy;
 use voisin_base::track::TrackId;
 use voisin_explore::TrackMeta;
@@ -143,14 +143,9 @@ pub enum ListError {
     /// A playlist cannot be written as that.
     #[error(transparent)]
     Format(#[from] voisin_explore::ExploreError),
-    /// The file system.
-    #[error("cannot write {}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// Its error.
-        source: std::io::Error,
-    },
+    /// The file cannot be written.
+    #[error(transparent)]
+    Output(#[from] OutputError),
     /// The system gives no threads.
     #[error("cannot start to ask the server")]
     Runtime(#[source] std::io::Error),
@@ -322,7 +317,8 @@ fn write_file(name: &str, question: &SavedQuestion, tracks: &[Track], path: &Pat
         let tracks: Vec<TrackMeta> = tracks.iter().map(|track| meta(track, &Taxonomy::default())).collect();
         write(&tracks.iter().collect::<Vec<_>>(), name, Format::M3u8, &style)?
     };
-    atomic_file::write(path, bytes).map_err(|source| ListError::Io { path: path.to_owned(), source })
+    // Whether it may take the place of what is there was found out before.
+    Ok(OutputTarget::data(path, true)?.write(bytes)?)
 }
 
 fn put_at_mpd(

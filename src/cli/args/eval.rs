@@ -42,6 +42,9 @@ pub(crate) struct EvalOutput {
     /// Write a report in Markdown, with plots (SVG) beside it
     #[arg(long, value_name = "FILE.md", value_hint = ValueHint::FilePath, value_parser = markdown)]
     pub(crate) report: Option<PathBuf>,
+    /// Replace files that are there and that voisin did not make
+    #[arg(long, requires = "report")]
+    pub(crate) force: bool,
     /// How the answer is printed
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub(crate) format: ReportFormat,

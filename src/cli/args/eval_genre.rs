@@ -50,6 +50,9 @@ pub(crate) struct EvalGenreArgs {
     /// Write the report as one self-contained page
     #[arg(long, alias = "html", value_name = "FILE.html", value_hint = ValueHint::FilePath, value_parser = html)]
     pub(crate) report: Option<PathBuf>,
+    /// Replace a file that is there
+    #[arg(long)]
+    pub(crate) force: bool,
     /// How the report is printed
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub(crate) format: ReportFormat,

@@ -46,6 +46,9 @@ pub(crate) struct MapArgs {
     /// The file to write; its ending says what: .html, .png, .svg or .csv
     #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) output: PathBuf,
+    /// Replace a file that is there and that voisin did not make
+    #[arg(long)]
+    pub(crate) force: bool,
     /// Leave the tracks of the last map where they were, and place only new ones
     #[arg(long)]
     pub(crate) update: bool,

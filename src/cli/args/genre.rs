@@ -96,6 +96,9 @@ pub(crate) struct GenresArgs {
     /// Draw the tree of genres joined from the nearest up into FILE (.svg or .png)
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) dendrogram: Option<PathBuf>,
+    /// Replace files that are there and that voisin did not make
+    #[arg(long)]
+    pub(crate) force: bool,
     /// How the answer is printed
     #[arg(long, value_enum, default_value_t = TableFormat::Table)]
     pub(crate) format: TableFormat,

@@ -37,6 +37,9 @@ pub(crate) struct DatasetArgs {
     /// Write the data set as one table, which `table:` reads
     #[arg(long, short, value_name = "FILE.csv", value_hint = ValueHint::FilePath)]
     pub(crate) output: Option<PathBuf>,
+    /// Replace a table that is there
+    #[arg(long, requires = "output")]
+    pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) random: RandomArgs,
     /// How the answer is printed
@@ -204,6 +207,9 @@ pub(crate) struct EvalClassifierArgs {
     /// Write the report or the comparison as a page
     #[arg(long, value_name = "FILE.html", value_hint = ValueHint::FilePath)]
     pub(crate) html: Option<PathBuf>,
+    /// Replace a file that is there and that voisin did not make
+    #[arg(long, requires = "html")]
+    pub(crate) force: bool,
     /// How the answer is printed
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub(crate) format: ReportFormat,
@@ -218,7 +224,7 @@ pub(crate) struct AnswerArgs {
     #[arg(long, value_name = "RUN", conflicts_with_all = ["all", "from_list", "write_tags"], value_hint = ValueHint::DirPath)]
     pub(crate) with: Option<PathBuf>,
     /// With --with: write a challenge's answers, one row for every wanted title
-    #[arg(long, value_name = "OUT.csv", requires = "with", value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "OUT.csv", requires = "with", value_hint = ValueHint::FilePath, group = "written")]
     pub(crate) submission: Option<PathBuf>,
     /// With --submission: take header, rows and their order from this table
     #[arg(long, value_name = "SAMPLE.csv", requires = "submission", value_hint = ValueHint::FilePath)]

@@ -28,8 +28,9 @@ pub(crate) struct DemoArgs {
 ///
 /// Folders are read recursively; playlists (M3U, PLS, XSPF) and single files are taken too; `-` reads a list of
 /// paths from standard input. Unchanged files are not opened, moved and retagged ones keep their vectors. Hidden
-/// folders and those that hold a `.nomedia` or `.notmusic` file are skipped. Stop it whenever you like: what is
-/// done is kept, and the next run goes on.
+/// folders and those that hold a `.nomedia` or `.notmusic` file are skipped. So are bins, snapshots and folders that
+/// systems keep for themselves (`#recycle`, `$RECYCLE.BIN`, `@eaDir` …), which are counted, unless one is named itself.
+/// Stop it whenever you like: what is done is kept, and the next run goes on.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  voisin add ~/Music\n  voisin add ~/Music --remove-missing\n  voisin add ~/Music --update-descriptors --descriptors full\n  voisin add ~/Music --exclude 'Podcasts/' --exclude '*.wav'\n  find /mnt/nas -name '*.flac' -newer stamp | voisin add -\n  voisin add /mnt/nas --shard 0/4"
@@ -296,6 +297,9 @@ pub(crate) struct ExportArgs {
     /// Folder to write into; with --format parquet also an address
     #[arg(value_name = "DIR", value_parser = path_or_address(), value_hint = ValueHint::DirPath)]
     pub(crate) output: PathBuf,
+    /// Replace the files of another export that are there
+    #[arg(long, conflicts_with = "changes")]
+    pub(crate) force: bool,
     /// Leave out the window vectors
     #[arg(long)]
     pub(crate) no_windows: bool,

@@ -53,6 +53,9 @@ pub(crate) enum ModelCommand {
         /// Spectrogram to feed it [default: what the file's publisher uses]
         #[arg(long, value_parser = one_of::<OpenL3Variant>(["original", "kapre04", "essentia"]))]
         variant: Option<OpenL3Variant>,
+        /// Replace a model of that name
+        #[arg(long)]
+        force: bool,
     },
     /// Listen to a library's tracks again with another model, and change over to it at the end
     ///
@@ -128,6 +131,9 @@ pub(crate) struct ManArgs {
     /// Write one page per verb into this folder instead
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) output: Option<PathBuf>,
+    /// Replace files that are there and that voisin did not make
+    #[arg(long, requires = "output")]
+    pub(crate) force: bool,
     /// Print every command's help as one page in Markdown instead
     #[arg(long, conflicts_with = "output")]
     pub(crate) markdown: bool,

@@ -7,6 +7,7 @@ use clap::builder::{EnumValueParser, PossibleValue, StringValueParser, TypedValu
 use clap::{Arg, Args, Command, ValueEnum, ValueHint};
 
 use super::BackendArgs;
+use crate::base::output::OutputTarget;
 use crate::cli::render::template::LineTemplate;
 use crate::questions::{Mix, Similar};
 
@@ -63,10 +64,10 @@ pub(crate) struct ListOutput {
     #[arg(long = "name", value_name = "TEXT")]
     pub(crate) title: Option<String>,
     /// Write the playlist, or the bare paths, to this file
-    #[arg(long = "output", short = 'o', value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(long = "output", short = 'o', value_name = "FILE", value_hint = ValueHint::FilePath, group = "written")]
     pub(crate) target: Option<PathBuf>,
-    /// With --output: replace a file that is there
-    #[arg(long = "force", requires = "target")]
+    /// Replace a file that is there
+    #[arg(long = "force", requires = "written")]
     pub(crate) replaces: bool,
 }
 
@@ -146,11 +147,8 @@ impl ListOutput {
                 "--name is for playlists, expected with it --format m3u8, xspf or jspf, found --format {format}"
             );
         }
-        if let Some(file) = self.target.as_ref().filter(|file| file.exists() && !self.replaces) {
-            anyhow::bail!(
-                "{} is there already: name another file, or replace it with --force",
-                file.display()
-            );
+        if let Some(file) = &self.target {
+            OutputTarget::data(file, self.replaces)?;
         }
         if self.null && self.format != ListFormat::Paths {
             anyhow::bail!("-0 ends bare paths, expected with it --format paths, found --format {format}");

@@ -174,6 +174,9 @@ pub(crate) struct ExportEncoderArgs {
     /// Folder of the model [default: the folder of your models]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) output: Option<PathBuf>,
+    /// Replace a model of that name
+    #[arg(long)]
+    pub(crate) force: bool,
     /// SPDX expression of the weights' licence
     #[arg(long, default_value = "CC0-1.0", value_name = "SPDX")]
     pub(crate) licence: String,

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use clap::Args;
 use clap::builder::{PathBufValueParser, TypedValueParser};
 
-use crate::base::address;
+use crate::base::{address, output};
 use crate::cli::columnar;
 
 /// One of several equal shares of all files: which one, counted from 0, and of how many.
@@ -72,7 +72,7 @@ fn known_scheme(path: PathBuf) -> Result<PathBuf, String> {
 /// The name of a file to write, which must have this ending.
 pub(super) fn with_ending(text: &str, ending: &str) -> Result<PathBuf, String> {
     let path = on_disk(PathBuf::from(text))?;
-    if path.extension().is_some_and(|found| found.eq_ignore_ascii_case(ending)) {
+    if output::ending(&path, ending) == ending {
         Ok(path)
     } else {
         Err(format!("expected a name that ends in .{ending}, found \"{text}\""))

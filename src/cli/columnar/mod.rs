@@ -99,7 +99,7 @@ pub(crate) fn export(engine: &Engine, args: &ExportArgs) -> anyhow::Result<Endin
         render::print_line(&render::terminal_safe(&text))?;
         return Ok(Ending::Fine);
     }
-    let summary = export_parquet(engine, &args.output, windows, compression)?;
+    let summary = export_parquet(engine, &args.output, windows, compression, args.force)?;
     let text = format!(
         "{} and {} in {}",
         count(summary.tracks, "file"),

@@ -15,6 +15,8 @@ use voisin_postgres::{
 };
 
 use super::place;
+use crate::base::output::OutputTarget;
+use crate::base::regular_file;
 use crate::base::text::with_causes;
 use crate::cli::args::{ReportFormat, WindowCount, WorkerArgs};
 use crate::cli::columnar;
@@ -114,6 +116,9 @@ pub(crate) fn run(context: &Context, args: &WorkerArgs) -> anyhow::Result<Ending
     let mut jobs = Jobs::open(&place, args.lease.0)?;
     if !args.add.is_empty() {
         return fill(context, &mut jobs, args);
+    }
+    if let Some(path) = &args.alive {
+        check_heartbeat(path)?;
     }
     Heartbeat(args.alive.as_deref()).beat()?;
     let embedder = context.embedder(None)?;
@@ -326,6 +331,19 @@ impl Heartbeat<'_> {
     }
 }
 
+/// Refuses a file that no worker wrote: it holds nothing but a time.
+fn check_heartbeat(path: &Path) -> anyhow::Result<()> {
+    /// More digits than any time has.
+    const LONGEST: u64 = 32;
+    let found = regular_file::read_text(path, LONGEST);
+    let is_ours = found.is_ok_and(|text| text.trim().parse::<u64>().is_ok());
+    match OutputTarget::data(path, is_ours) {
+        Ok(place) if place.is_standard() => bail!("--alive: expected a file, found standard output"),
+        Err(error) if error.remedy().is_some() => bail!("{error}: name another"),
+        place => Ok(place.map(drop)?),
+    }
+}
+
 /// Where vectors go.
 enum Results {
     Files { dir: PathBuf, windows: bool, kind: ContentKind },
@@ -404,5 +422,30 @@ impl Drop for Renewal {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sign_of_life_overwrites_no_other_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("alive");
+        for (there, is_fine) in
+            [(None, true), (Some("1764316800\n"), true), (Some("PRECIOUS"), false), (Some(""), false)]
+        {
+            let _ = std::fs::remove_file(&path);
+            if let Some(text) = there {
+                std::fs::write(&path, text).unwrap();
+            }
+            assert_eq!(check_heartbeat(&path).is_ok(), is_fine, "{there:?}");
+        }
+        assert!(check_heartbeat(Path::new("-")).is_err());
+        Heartbeat(Some(&path)).beat().unwrap();
+        check_heartbeat(&path).unwrap();
+        #[cfg(unix)]
+        check_heartbeat(Path::new("/dev/null")).unwrap();
     }
 }

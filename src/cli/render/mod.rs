@@ -30,6 +30,7 @@ pub(crate) use safe::{one_line, terminal_safe};
 pub(crate) use table::{Align, Table};
 use table::{cut_left, cut_right};
 
+use crate::base::output::{OutputError, OutputTarget};
 use crate::base::text::without_error_numbers;
 pub(crate) use crate::base::text::{count, count_with, grouped};
 use crate::questions::QuestionError;
@@ -316,15 +317,25 @@ pub(crate) fn age(at: u64) -> String {
     }
 }
 
-/// Writes a result to a file that the user named.
-pub(crate) fn write_file(path: &std::path::Path, bytes: &[u8]) -> anyhow::Result<()> {
-    use anyhow::Context as _;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
-        let (path, folder) = (path.display(), folder.display());
-        anyhow::bail!("{path}: there is no folder {folder}: make it first, or name another");
+/// Writes a result to a place that the user named.
+pub(crate) fn write(output: &OutputTarget, bytes: impl AsRef<[u8]>) -> anyhow::Result<()> {
+    match undisturbed(|| output.write(bytes)) {
+        Err(OutputError::Io { source, .. })
+            if output.is_standard() && source.kind() == io::ErrorKind::BrokenPipe =>
+        {
+            Err(ReaderGone.into())
+        }
+        written => Ok(written?),
     }
-    std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Writes one line on what is in a place that the user named, beside the results where these are in standard output.
+pub(crate) fn print_place(console: Console, output: &OutputTarget, text: &str) -> anyhow::Result<()> {
+    if output.is_standard() {
+        console.note(text);
+        return Ok(());
+    }
+    print_line(&terminal_safe(text))
 }
 
 #[cfg(test)]

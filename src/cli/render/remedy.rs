@@ -1,5 +1,6 @@
 //! The next step after an error, in the words of the command line.
 
+use crate::base::output::OutputError;
 use crate::base::remedy::{Remedy, with_next};
 use crate::base::text::{count, with_causes};
 use crate::cli::database;
@@ -8,6 +9,7 @@ use crate::encoder::EncoderError;
 use crate::engine::{EngineError, GenreNews};
 use crate::explore::ExploreError;
 use crate::genre::GenreError;
+use crate::lab::LabError;
 use crate::library::LibraryError;
 use crate::questions::QuestionError;
 use crate::serve::{LinkError, ListError, MpdError};
@@ -35,7 +37,7 @@ fn remedy(error: &(dyn std::error::Error + 'static)) -> Option<Remedy> {
         };
     }
     database::remedy(error)
-        .or_else(|| first_of! { QuestionError EngineError LibraryError EncoderError GenreError ExploreError MpdError LinkError ListError })
+        .or_else(|| first_of! { QuestionError EngineError LibraryError EncoderError GenreError ExploreError MpdError LinkError ListError LabError OutputError })
         .or_else(|| remedy(error.source()?))
 }
 
@@ -98,6 +100,7 @@ fn words(remedy: &Remedy) -> String {
         Remedy::SayMpd => "is it running? --host and --port, or MPD_HOST and MPD_PORT, say where it is",
         Remedy::SayMpdPassword => "MPD_HOST or --host takes it as PASSWORD@HOST",
         Remedy::OtherLogin => "see --user and the password",
+        Remedy::Replace => "name another, or replace it with --force",
         other => return other.to_string(),
     };
     text.to_owned()
@@ -148,6 +151,7 @@ mod tests {
             Remedy::SayMpd,
             Remedy::SayMpdPassword,
             Remedy::OtherLogin,
+            Remedy::Replace,
         ];
         let is_for_a_shell = |text: &str| {
             let words: Vec<&str> = text.split([' ', '"', '(']).collect();

@@ -1,6 +1,5 @@
 //! Tracks as text: their titles, their paths, lists of them.
 
-use anyhow::Context as _;
 use serde::Serialize;
 
 use super::safe::table_path;
@@ -8,6 +7,7 @@ use super::{Align, Table, clock};
 pub(crate) use crate::answers::lossy;
 use crate::answers::playlist::PlaylistJson;
 pub(crate) use crate::answers::track::title;
+use crate::base::output::OutputTarget;
 use crate::cli::args::{ListFormat, ListOutput};
 use crate::engine::Standing;
 use crate::explore::TrackMeta;
@@ -21,8 +21,7 @@ pub(crate) fn print_files(tracks: &[&TrackMeta], title: &str, output: &ListOutpu
     let title = output.title.as_deref().unwrap_or(title);
     if let Some(file) = &output.target {
         let bytes = playlist_bytes(tracks, title, output)?.unwrap_or_default();
-        return crate::base::atomic_file::write(file, bytes)
-            .with_context(|| format!("cannot write {}", file.display()));
+        return super::write(&OutputTarget::data(file, output.replaces)?, bytes);
     }
     if output.format == ListFormat::Paths {
         let bytes = playlist::write(tracks, title, Format::Paths0, &style(output))?;

@@ -6,7 +6,8 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 
 use crate::base::abandoned;
-use crate::base::atomic_file::StagingFolder;
+use crate::base::atomic_file::{self, StagingFolder, folder_of};
+use crate::base::output::OutputTarget;
 use crate::cli::Ending;
 use crate::cli::args::BackupArgs;
 use crate::cli::context::Context;
@@ -31,17 +32,11 @@ fn remove_abandoned(parent: &Path) {
 
 pub(crate) fn run(context: &Context, args: &BackupArgs) -> anyhow::Result<Ending> {
     let library = Library::open_to_read(&context.library_dir())?;
-    if args.file.exists() && !args.force {
-        bail!("{} is there already: name another file, or replace it with --force", args.file.display());
-    }
-    if args.file.is_dir() {
-        bail!("{} is a folder, expected the name of a file to write", args.file.display());
-    }
-    let parent = args.file.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let parent = parent.unwrap_or(Path::new("."));
-    remove_abandoned(parent);
+    let output = OutputTarget::whole(&args.file, args.force)?;
+    let target = output.target()?;
+    remove_abandoned(folder_of(&target));
     // A library of its own beside the target: the copy is opened and checked as one before it takes its name.
-    let staging = StagingFolder::beside(&args.file, STAGING)
+    let staging = StagingFolder::beside(&target, STAGING)
         .with_context(|| format!("cannot write beside {}", args.file.display()))?;
     let held = File::create(staging.path().join(HELD))?;
     abandoned::hold(&held);
@@ -57,7 +52,9 @@ pub(crate) fn run(context: &Context, args: &BackupArgs) -> anyhow::Result<Ending
     if before.tracks > after.tracks {
         bail!("the copy has {} of {} tracks and was not kept: try again", after.tracks, before.tracks);
     }
-    std::fs::rename(&copy, &args.file).with_context(|| format!("cannot write {}", args.file.display()))?;
+    // Somebody else may have been quicker.
+    atomic_file::rename(&copy, &output.target()?)
+        .with_context(|| format!("cannot write {}", args.file.display()))?;
     let text = format!(
         "{} and {} in {}, checked",
         count(after.tracks, "track"),

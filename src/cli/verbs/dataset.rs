@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use crate::base::output::OutputTarget;
 use crate::cli::Ending;
 use crate::cli::args::{DatasetArgs, ReportFormat};
 use crate::cli::context::Context;
@@ -16,6 +17,7 @@ const FIRST: usize = 5;
 pub(crate) fn run(context: &Context, args: &DatasetArgs) -> anyhow::Result<Ending> {
     let source =
         if args.label == "genre" { args.data.clone() } else { args.data.clone().with_label(&args.label) };
+    let table = args.output.as_ref().map(|path| OutputTarget::data(path, args.force)).transpose()?;
     let set = open(context, &source)?;
     let stop = context.stop_on_ctrl_c()?;
     let found = with_meter(context, set.items.len(), "decoded", |progress| inspect(&set, progress, &stop));
@@ -39,10 +41,12 @@ pub(crate) fn run(context: &Context, args: &DatasetArgs) -> anyhow::Result<Endin
     for note in said.notes.iter().skip(set.notes.len()) {
         context.console.note(note);
     }
-    if let Some(path) = &args.output {
-        render::write_file(path, &canonical_table(&found))?;
+    if let Some(table) = &table {
+        render::write(table, canonical_table(&found))?;
     }
     match args.format {
+        // the table alone
+        _ if table.as_ref().is_some_and(OutputTarget::is_standard) => {}
         ReportFormat::Json => render::print_json(&said)?,
         ReportFormat::Table => print(&said)?,
     }

@@ -10,7 +10,7 @@ use ndarray_npy::{NpzWriter, WriteNpyExt as _};
 
 use crate::audio;
 use crate::base::address;
-use crate::base::atomic_file::AtomicFile;
+use crate::base::output::{self, OutputTarget};
 use crate::cli::args::{EmbedArgs, EmbedFormat, EmbedParquetArgs};
 use crate::cli::columnar;
 use crate::cli::context::Context;
@@ -34,9 +34,7 @@ pub(crate) fn run(context: &Context, args: &EmbedArgs) -> anyhow::Result<Ending>
             args.output.display()
         );
     }
-    if args.output.is_file() {
-        bail!("--output: {}: expected a folder, found a file: name another place", args.output.display());
-    }
+    output::check_folder(&args.output, &[], args.force)?;
     let mut found = scan_named(&named_paths(&args.paths)?, &Exclusions::default(), Links::All);
     found.split_files(&|_| false);
     if let Some(shard) = args.shard {
@@ -129,17 +127,17 @@ fn write(
     windows: &Array2<f32>,
     timestamps: &Array1<f64>,
 ) -> anyhow::Result<()> {
-    let mut file = AtomicFile::create(target)?;
+    let mut file = OutputTarget::whole(target, true)?.open()?;
     match format {
         EmbedFormat::Npz => {
-            let mut npz = NpzWriter::new(file.file());
+            let mut npz = NpzWriter::new(&mut file);
             npz.add_array("embedding", windows)?;
             npz.add_array("timestamps", timestamps)?;
             npz.finish()?;
         }
-        EmbedFormat::Npy => windows.write_npy(file.file())?,
+        EmbedFormat::Npy => windows.write_npy(&mut file)?,
         EmbedFormat::Csv => {
-            let mut writer = csv::Writer::from_writer(std::io::BufWriter::new(file.file()));
+            let mut writer = csv::Writer::from_writer(std::io::BufWriter::new(&mut file));
             let names = (0..windows.ncols()).map(|i| format!("v{i}"));
             writer.write_record(std::iter::once("seconds".to_owned()).chain(names))?;
             for (seconds, row) in timestamps.iter().zip(windows.rows()) {

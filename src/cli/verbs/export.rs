@@ -28,7 +28,7 @@ pub(crate) fn run(context: &Context, args: &ExportArgs) -> anyhow::Result<Ending
     if let Some((name, _)) = of_parquet.iter().find(|(_, given)| *given) {
         bail!("{name}: expected with it --format parquet");
     }
-    let summary = export(&engine, &args.output, !args.no_windows)?;
+    let summary = export(&engine, &args.output, !args.no_windows, args.force)?;
     let text = format!(
         "{} and {} of {} dimensions in {}",
         count(summary.tracks as u64, "track"),

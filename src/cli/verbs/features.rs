@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, bail};
+use ndarray_npy::WriteNpyExt as _;
 
 use crate::audio::AudioInfo;
-use crate::base::atomic_file;
+use crate::base::output::{self, OutputTarget};
 use crate::cli::args::FeaturesArgs;
 use crate::cli::context::Context;
 use crate::cli::lab::{asked, interrupted, line, listen, report_fault, with_meter};
@@ -75,32 +76,24 @@ enum FeaturesPlace {
 
 impl FeaturesPlace {
     /// By its ending, before anything is listened to.
-    fn of(output: &Path, is_folder: bool, force: bool) -> anyhow::Result<Self> {
-        let shown = output.display();
-        let ending = output.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    fn of(path: &Path, is_folder: bool, force: bool) -> anyhow::Result<Self> {
+        let shown = path.display();
+        let ending = output::ending(path, "csv");
         let place = match ending.as_str() {
-            _ if output.is_dir() || output.as_os_str().to_string_lossy().ends_with('/') => Self::Folder,
+            _ if path.is_dir() || path.as_os_str().to_string_lossy().ends_with('/') => Self::Folder,
             "csv" => Self::Table,
             "npy" => Self::Matrix,
             "" => Self::Folder,
             _ => bail!("--output {shown}: expected FILE.csv, FILE.npy or a folder, found .{ending}"),
         };
         let is_file = !matches!(place, Self::Folder);
-        if is_folder && is_file || !is_file && output.is_file() {
+        if is_folder && is_file {
             bail!("--output {shown}: expected a folder, found a file's name: name another place");
         }
-        let mut written = match place {
-            Self::Folder if is_folder => Vec::new(),
-            Self::Folder => [FEATURES, TRACKS, COLUMNS].map(|name| output.join(name)).into(),
-            _ => vec![output.to_owned()],
-        };
-        written.retain(|path| path.exists());
-        if let Some(path) = written.first().filter(|_| !force) {
-            bail!("{} is there already: name another, or replace it with --force", path.display());
-        }
-        let folder = output.parent().filter(|folder| is_file && !folder.as_os_str().is_empty());
-        if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
-            bail!("--output: there is no folder {}: make it first, or name another", folder.display());
+        match place {
+            Self::Folder if is_folder => output::check_folder(path, &[], force)?,
+            Self::Folder => output::check_folder(path, &[FEATURES, TRACKS, COLUMNS], force)?,
+            _ => drop(OutputTarget::data(path, force)?),
         }
         Ok(place)
     }
@@ -130,8 +123,16 @@ impl FeaturesJob<'_> {
             return Ok(Ending::Interrupted);
         };
         match place {
-            FeaturesPlace::Table => self.write(output, &feature_table(&set, &matrix))?,
-            FeaturesPlace::Matrix => write_array(output, matrix.values.view()).map_err(anyhow::Error::msg)?,
+            FeaturesPlace::Table => {
+                render::write(&OutputTarget::data(output, self.args.force)?, feature_table(&set, &matrix))?;
+            }
+            FeaturesPlace::Matrix => {
+                let place = OutputTarget::data(output, self.args.force)?;
+                let cannot_write = || format!("cannot write {}", output.display());
+                let mut file = place.open()?;
+                matrix.values.write_npy(&mut file).with_context(cannot_write)?;
+                file.commit().with_context(cannot_write)?;
+            }
             FeaturesPlace::Folder => {
                 self.make_folder()?;
                 self.write(&output.join(COLUMNS), &column_table(&matrix.columns))?;
@@ -142,7 +143,12 @@ impl FeaturesJob<'_> {
         }
         let columns = count_with(matrix.columns.len() as u64, "column", "columns");
         let tracks = count(matrix.rows.len() as u64, "track");
-        line(&format!("{tracks}, {columns} in {}", output.display()))?;
+        let text = format!("{tracks}, {columns} in {}", output.display());
+        if output::is_standard(output) {
+            context.console.note(&text);
+        } else {
+            line(&text)?;
+        }
         Ok(ending(&matrix))
     }
 
@@ -244,7 +250,7 @@ impl FeaturesJob<'_> {
     }
 
     fn write(&self, path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-        atomic_file::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
+        Ok(OutputTarget::whole(path, true)?.write(bytes)?)
     }
 }
 
@@ -255,7 +261,7 @@ fn ending(matrix: &Matrix) -> Ending {
 /// A picture of one file.
 fn draw(context: &Context, args: &FeaturesArgs, path: &Path) -> anyhow::Result<Ending> {
     let shown = path.display();
-    let ending = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    let ending = output::ending(path, "svg");
     if !["svg", "png"].contains(&ending.as_str()) {
         bail!("--picture {shown}: expected FILE.svg or FILE.png, found .{ending}");
     }
@@ -271,9 +277,7 @@ fn draw(context: &Context, args: &FeaturesArgs, path: &Path) -> anyhow::Result<E
         ))
         .into());
     }
-    if path.exists() && !args.force {
-        bail!("{shown} is there already: name another, or replace it with --force");
-    }
+    let place = OutputTarget::page(path, args.force)?;
     let scene = match picture(file) {
         Ok(scene) => scene,
         Err(reason) => {
@@ -283,7 +287,7 @@ fn draw(context: &Context, args: &FeaturesArgs, path: &Path) -> anyhow::Result<E
         }
     };
     let bytes = if ending == "svg" { scene.svg().into_bytes() } else { scene.png(2)? };
-    atomic_file::write(path, bytes).with_context(|| format!("cannot write {shown}"))?;
-    render::print_line(&render::terminal_safe(&format!("the picture is {shown}")))?;
+    render::write(&place, bytes)?;
+    render::print_place(context.console, &place, &format!("the picture is {shown}"))?;
     Ok(Ending::Fine)
 }

@@ -1,10 +1,11 @@
 //! `voisin genres`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 
 use crate::answers::genres::{GenreJson, GenresJson};
+use crate::base::output::{self, OutputTarget};
 use crate::cli::Ending;
 use crate::cli::args::{GenresArgs, TableFormat};
 use crate::cli::context::Context;
@@ -20,16 +21,19 @@ use crate::track::TrackId;
 const SCALE: u32 = 2;
 
 pub(crate) fn run(context: &Context, args: &GenresArgs) -> anyhow::Result<Ending> {
-    for path in args.heatmap.iter().chain(&args.dendrogram) {
-        picture_format(path)?;
-    }
+    let place = |path: &PathBuf| picture_place(path, args.force);
+    let heatmap = args.heatmap.as_ref().map(place).transpose()?;
+    let dendrogram = args.dendrogram.as_ref().map(place).transpose()?;
     let mut engine = context.open_engine()?;
     let kinship = args.question.run(&mut engine)?;
-    if let Some(path) = &args.heatmap {
-        draw(&kinship_heat_map(&kinship), path)?;
+    if let Some(place) = &heatmap {
+        draw(&kinship_heat_map(&kinship), place)?;
     }
-    if let Some(path) = &args.dendrogram {
-        draw(&kinship_dendrogram(&kinship), path)?;
+    if let Some(place) = &dendrogram {
+        draw(&kinship_dendrogram(&kinship), place)?;
+    }
+    if heatmap.iter().chain(&dendrogram).any(OutputTarget::is_standard) {
+        return Ok(Ending::Fine);
     }
     match &args.genre {
         None => match args.format {
@@ -52,18 +56,21 @@ pub(crate) fn run(context: &Context, args: &GenresArgs) -> anyhow::Result<Ending
     Ok(Ending::Fine)
 }
 
-/// Whether a picture is to be a PNG (else an SVG); refuses other endings before anything is done.
-fn picture_format(path: &Path) -> anyhow::Result<bool> {
-    match path.extension().map(|e| e.to_string_lossy().to_lowercase()).as_deref() {
-        Some("png") => Ok(true),
-        Some("svg") => Ok(false),
-        _ => bail!("{}: expected a name that ends in .svg or .png", path.display()),
+/// Where a picture goes; refuses endings of other kinds of files.
+fn picture_place(path: &Path, replaces: bool) -> anyhow::Result<OutputTarget> {
+    if !["png", "svg"].contains(&output::ending(path, "svg").as_str()) {
+        bail!("{}: expected a name that ends in .svg or .png", path.display());
     }
+    Ok(OutputTarget::page(path, replaces)?)
 }
 
-fn draw(scene: &Scene, path: &Path) -> anyhow::Result<()> {
-    let bytes = if picture_format(path)? { scene.png(SCALE)? } else { scene.svg().into_bytes() };
-    crate::cli::render::write_file(path, &bytes)
+fn draw(scene: &Scene, place: &OutputTarget) -> anyhow::Result<()> {
+    let bytes = if output::ending(place.path(), "svg") == "png" {
+        scene.png(SCALE)?
+    } else {
+        scene.svg().into_bytes()
+    };
+    render::write(place, bytes)
 }
 
 fn csv(genres: &[&GenreKinship]) -> anyhow::Result<()> {

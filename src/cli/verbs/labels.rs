@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::base::output::OutputTarget;
 use crate::cli::Ending;
 use crate::cli::args::{LabelsArgs, LabelsCommand, ReportFormat};
 use crate::cli::context::Context;
@@ -56,7 +57,9 @@ pub(crate) fn run(context: &Context, args: &LabelsArgs) -> anyhow::Result<Ending
         }
         Some(LabelsCommand::Unset(args)) => by_hand(context, &mut engine, &args.tracks, None),
         Some(LabelsCommand::Undo(args)) => undo(context, &mut engine, args.count),
-        Some(LabelsCommand::Export(args)) => export(context, &engine, &args.output),
+        Some(LabelsCommand::Export(args)) => {
+            export(context, &engine, &OutputTarget::data(&args.output, args.force)?)
+        }
     }
 }
 
@@ -179,7 +182,7 @@ fn undo(context: &Context, engine: &mut Engine, most: u32) -> anyhow::Result<End
 }
 
 /// Every labelled file with its genres.
-fn export(context: &Context, engine: &Engine, output: &Path) -> anyhow::Result<Ending> {
+fn export(context: &Context, engine: &Engine, output: &OutputTarget) -> anyhow::Result<Ending> {
     let library = engine.library();
     let tracks = engine.labelled_tracks(&engine.label_source(), &GroupBy::Track)?;
     let by_hand = library.hand_labels()?;
@@ -198,8 +201,8 @@ fn export(context: &Context, engine: &Engine, output: &Path) -> anyhow::Result<E
             files += 1;
         }
     }
-    render::write_file(output, &writer.into_inner()?)?;
-    context.console.note(&format!("{} on {}", count(files, "labelled file"), output.display()));
+    render::write(output, writer.into_inner()?)?;
+    context.console.note(&format!("{} on {}", count(files, "labelled file"), output.path().display()));
     Ok(Ending::Fine)
 }
 

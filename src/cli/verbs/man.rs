@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use anyhow::Context as _;
 use clap::{Command, CommandFactory as _};
 
+use crate::base::output::{OutputTarget, check_folder};
 use crate::cli::args::{Cli, ManArgs};
 use crate::cli::{Ending, render};
 
@@ -17,9 +18,21 @@ pub(crate) fn run(command: Command, args: &ManArgs) -> anyhow::Result<Ending> {
             render::print(page)?;
         }
         Some(folder) => {
-            std::fs::create_dir_all(folder)
-                .and_then(|()| clap_mangen::generate_to(command, folder))
-                .with_context(|| format!("cannot write manual pages into {}", folder.display()))?;
+            let cannot_write = || format!("cannot write manual pages into {}", folder.display());
+            check_folder(folder, &[], args.force)?;
+            std::fs::create_dir_all(folder).with_context(cannot_write)?;
+            let made = tempfile::tempdir().context("there is no temporary folder")?;
+            clap_mangen::generate_to(command, made.path()).with_context(cannot_write)?;
+            let mut pages = Vec::new();
+            for page in made.path().read_dir().with_context(cannot_write)? {
+                let page = page.with_context(cannot_write)?;
+                let place = OutputTarget::page(&folder.join(page.file_name()), args.force)?;
+                pages.push((page.path(), place));
+            }
+            // All of them are looked at before the first is written.
+            for (page, place) in pages {
+                place.write(std::fs::read(page).with_context(cannot_write)?)?;
+            }
         }
     }
     Ok(Ending::Fine)

@@ -6,6 +6,7 @@ use anyhow::{Context as _, bail};
 
 use crate::answers::graph::{clustered, collection_and_graph};
 use crate::base::atomic_file;
+use crate::base::output::{self, OutputTarget};
 use crate::cli::Ending;
 use crate::cli::args::MapArgs;
 use crate::cli::context::Context;
@@ -20,14 +21,12 @@ use crate::library::stored_path;
 const WORDS: usize = 3;
 
 pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
-    let extension = args.output.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
+    let extension = output::ending(&args.output, "html");
     if !["html", "png", "svg", "csv"].contains(&extension.as_str()) {
         bail!("--output ends in \".{extension}\", expected .html, .png, .svg or .csv");
     }
-    let folder = args.output.parent().filter(|folder| !folder.as_os_str().is_empty());
-    if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
-        bail!("--output: there is no folder {}: make it first, or name another", folder.display());
-    }
+    let is_table = extension == "csv";
+    let place = if is_table { OutputTarget::data } else { OutputTarget::page }(&args.output, args.force)?;
     let mut engine = context.open_engine()?;
     let (mut collection, graph) = collection_and_graph(&mut engine)?;
     let n = collection.ids.len();
@@ -90,9 +89,8 @@ pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
         "svg" => map::svg(&data, &picture)?.into_bytes(),
         _ => map::csv(&data)?.into_bytes(),
     };
-    atomic_file::write(&args.output, &bytes)
-        .with_context(|| format!("cannot write {}", args.output.display()))?;
+    render::write(&place, &bytes)?;
     let text = format!("{} on {}", count(n as u64, "track"), args.output.display());
-    render::print_line(&render::terminal_safe(&text))?;
+    render::print_place(context.console, &place, &text)?;
     Ok(Ending::Fine)
 }

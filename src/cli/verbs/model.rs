@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::cli::Ending;
 use crate::cli::args::{ModelCommand, ReportFormat};
-use crate::cli::context::{Context, models_dir_for_display, parse_model};
+use crate::cli::context::{Context, check_model_place, models_dir_for_display, parse_model};
 use crate::cli::render::{self, Align, Table};
 use crate::encoder::{Encoder, ModelLocation, ModelManifest, ModelRef, models, models_dir};
 use crate::features::MelConfig;
@@ -38,7 +38,7 @@ pub(crate) fn run(context: &Context, command: &ModelCommand) -> anyhow::Result<E
     match command {
         ModelCommand::List { format } => list(context, *format),
         ModelCommand::Show { name, format } => show(&chosen(context, name.as_deref()), *format),
-        ModelCommand::Import { file, name, variant } => import(context, file, name, *variant),
+        ModelCommand::Import { file, name, variant, force } => import(context, file, name, *variant, *force),
         ModelCommand::Upgrade { name, leave_out, give_up, format } => {
             upgrade::run(context, name.as_deref(), *leave_out, *give_up, *format)
         }
@@ -51,10 +51,12 @@ fn import(
     file: &std::path::Path,
     name: &str,
     variant: Option<crate::features::OpenL3Variant>,
+    replaces: bool,
 ) -> anyhow::Result<Ending> {
     use anyhow::Context as _;
 
     let folder = models_dir().context("no folder for models: set VOISIN_MODELS")?;
+    check_model_place(&folder, name, replaces)?;
     let (manifest, notes) = if file.is_dir() {
         if variant.is_some() {
             anyhow::bail!("--variant is for files of other programs: a run's network has one spectrogram");

@@ -1,6 +1,7 @@
 //! Kinship, evaluation and files.
 
 use ndarray::{Array2, Axis};
+use voisin_base::output::OutputTarget;
 use voisin_lab::eval::plots;
 use voisin_lab::files::{predict_files, read_groups, read_labels, read_vectors};
 use voisin_lab::genre::{EvalOptions, evaluate_genre};
@@ -116,8 +117,9 @@ fn other_peoples_vectors_are_trained_on_and_predicted() {
     assert_eq!(same(&groups), same(&train.groups));
     let set = LabelledVectors { ids: &train.ids, vectors: x.view(), labels: &labels, groups: &groups };
     let out = at("predictions.csv");
+    let output = OutputTarget::data(&out, false).unwrap();
     let (_, rows) =
-        predict_files(&set, &t, &out, &FitOptions::default(), &PredictOptions::default()).unwrap();
+        predict_files(&set, &t, &output, &FitOptions::default(), &PredictOptions::default()).unwrap();
     assert_eq!(rows, 18);
     let mut reader = csv::Reader::from_path(&out).unwrap();
     assert_eq!(

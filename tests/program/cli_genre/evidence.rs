@@ -124,7 +124,7 @@ fn too_few_labels_leave_the_first_guess_of_real_music() {
         music.refuses_to_write(found);
         // nor is a genre predicted on maps
         let map = music.sandbox.path("map.csv");
-        fine(music.sandbox.run([Path::new("map"), Path::new("--output"), &map]));
+        fine(music.sandbox.run([Path::new("map"), Path::new("--force"), Path::new("--output"), &map]));
         let mut rows = csv::Reader::from_path(&map).unwrap();
         let column = rows.headers().unwrap().iter().position(|name| name == "predicted_genre").unwrap();
         assert!(rows.records().all(|row| row.unwrap()[column].is_empty()), "{found}");

@@ -9,7 +9,7 @@ mod kept;
 mod labels;
 mod remembered;
 mod several;
-mod shelf;
+pub(crate) mod shelf;
 mod writing;
 
 use std::fs;

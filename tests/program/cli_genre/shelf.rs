@@ -10,22 +10,22 @@ use voisin_library::{Library, OpenMode, StoredModel, TrackTags, TrackWindows, te
 use crate::common::Sandbox;
 
 /// Dimensions of a vector.
-pub(super) const D: usize = 24;
+pub(crate) const D: usize = 24;
 
 /// A library that is filled by hand.
-pub(super) struct Shelf {
-    pub(super) library: Library,
+pub(crate) struct Shelf {
+    pub(crate) library: Library,
     rng: StdRng,
-    pub(super) centres: Vec<Vec<f32>>,
+    pub(crate) centres: Vec<Vec<f32>>,
     tracks: u32,
 }
 
 impl Shelf {
-    pub(super) fn new(sandbox: &Sandbox) -> Self {
+    pub(crate) fn new(sandbox: &Sandbox) -> Self {
         Self::with(sandbox, D, 8)
     }
 
-    pub(super) fn with(sandbox: &Sandbox, d: usize, styles: usize) -> Self {
+    pub(crate) fn with(sandbox: &Sandbox, d: usize, styles: usize) -> Self {
         let mut library = Library::open(&sandbox.path("library"), OpenMode::Create).unwrap();
         library
             .set_model(&StoredModel {
@@ -41,18 +41,18 @@ impl Shelf {
     }
 
     /// A track near the centre of a style; three tracks an artist.
-    pub(super) fn put(&mut self, path: &Path, style: usize, genre: &str, spread: f32) {
+    pub(crate) fn put(&mut self, path: &Path, style: usize, genre: &str, spread: f32) {
         let centre = self.centres[style].clone();
         let artist = format!("Artist {style} {}", self.tracks / 3);
         self.put_spread(path, &centre, genre, spread, &artist);
     }
 
-    pub(super) fn put_spread(&mut self, path: &Path, centre: &[f32], genre: &str, spread: f32, artist: &str) {
+    pub(crate) fn put_spread(&mut self, path: &Path, centre: &[f32], genre: &str, spread: f32, artist: &str) {
         let vector: Vec<f32> = centre.iter().map(|c| c + spread * (self.rng.random::<f32>() - 0.5)).collect();
         self.put_vector(path, &vector, genre, artist);
     }
 
-    pub(super) fn put_vector(&mut self, path: &Path, vector: &[f32], genre: &str, artist: &str) {
+    pub(crate) fn put_vector(&mut self, path: &Path, vector: &[f32], genre: &str, artist: &str) {
         let norm = vector.iter().map(|v| v * v).sum::<f32>().sqrt();
         let unit: Vec<f32> = vector.iter().map(|v| v / norm).collect();
         let windows = Array2::from_shape_fn((4, unit.len()), |(_, j)| {
@@ -67,19 +67,19 @@ impl Shelf {
     }
 
     /// `styles` genres of `n` tracks in one folder each: genre 0 in /music/genre 0, and so on.
-    pub(super) fn fill(&mut self, styles: usize, n: usize, spread: f32) {
+    pub(crate) fn fill(&mut self, styles: usize, n: usize, spread: f32) {
         for i in 0..styles * n {
             let style = i % styles;
             self.tracks_of(style, &format!("/music/genre {style}/{i:03}.mp3"), spread);
         }
     }
 
-    pub(super) fn tracks_of(&mut self, style: usize, path: &str, spread: f32) {
+    pub(crate) fn tracks_of(&mut self, style: usize, path: &str, spread: f32) {
         self.put(Path::new(path), style, &format!("Genre {style}"), spread);
     }
 }
 
-pub(super) fn tags(genre: &str, artist: &str) -> TrackTags {
+pub(crate) fn tags(genre: &str, artist: &str) -> TrackTags {
     TrackTags {
         artist: Some(artist.to_owned()).filter(|artist| !artist.is_empty()),
         title: Some("Song".to_owned()),

@@ -274,8 +274,13 @@ fn a_picture_is_drawn_in_both_formats() {
     assert_eq!((svg.matches("<image").count(), svg.contains(",NaN") || svg.contains("\"NaN")), (9, false));
     let (ended, _, png) = draw(&file, "tone.png");
     assert!(ended == 0 && png.starts_with(b"\x89PNG") && png.len() > 20_000);
+    // its own picture is renewed, and one that somebody changed stays
     let (ended, told, again) = draw(&file, "tone.png");
-    assert!(ended == 2 && told.contains("is there already") && again == png, "{told}");
+    assert!(ended == 0 && again == png, "{told}");
+    let changed = [&png[..], b"changed"].concat();
+    fs::write(sandbox.path("tone.png"), &changed).unwrap();
+    let (ended, told, again) = draw(&file, "tone.png");
+    assert!(ended == 2 && told.contains("is there already") && again == changed, "{told}");
     let (ended, told, none) = draw(&broken, "broken.png");
     assert!(
         ended == 1 && none.is_empty() && told.lines().count() == 1 && told.contains("broken.mp3"),

@@ -43,7 +43,7 @@ pub(crate) use read::load;
 pub(crate) use write::{replace, save};
 
 pub(crate) const VERSION: u32 = 8;
-const MAGIC: &[u8; 8] = b"voisinIX";
+pub(crate) const MAGIC: &[u8; 8] = b"voisinIX";
 /// Before the header.
 pub(crate) const PREFIX: usize = 56;
 pub(crate) const PAGE: usize = 4096;

@@ -18,6 +18,7 @@ use safetensors::{Dtype, SafeTensors};
 use super::TrainError;
 use super::layout::{PENULTIMATE, Teacher};
 use voisin_base::atomic_file;
+use voisin_base::output::check_folder;
 use voisin_kernels::buffer::map_file;
 use voisin_kernels::conv::{FRAMES, MELS, WINDOW};
 
@@ -48,6 +49,20 @@ type Tensor = (String, Dtype, Vec<usize>, Vec<u8>);
 pub(super) fn file(cache: &Path, track: &str, pass: u32) -> PathBuf {
     let digest = blake3::hash(track.as_bytes()).to_hex();
     cache.join(format!("{}-{pass}{SUFFIX}", &digest[..20]))
+}
+
+/// Refuses a folder that holds other files, and nothing that was prepared.
+pub(super) fn refuse_others(cache: &Path) -> Result<(), TrainError> {
+    check_folder(cache, &[], false).map_err(|error| TrainError::Options(error.to_string()))?;
+    let names = cache.read_dir().into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let mut names = names.filter(|name| !name.as_encoded_bytes().starts_with(b".")).peekable();
+    if names.peek().is_none() || names.any(|name| name.as_encoded_bytes().ends_with(SUFFIX.as_bytes())) {
+        return Ok(());
+    }
+    Err(TrainError::Options(format!(
+        "{}: expected an empty folder or one of prepared music, found other files: name another",
+        cache.display()
+    )))
 }
 
 /// Writes the file under another name, then renames it.

@@ -7,6 +7,7 @@ use std::path::Path;
 use super::validate::Validation;
 use super::{Run, TrainError};
 use voisin_base::atomic_file;
+use voisin_base::output::check_folder;
 
 /// Name and header of the files of losses and of validations.
 const LOSS: [&str; 2] = [
@@ -54,6 +55,29 @@ pub(super) fn keep_rows(folder: &Path, step: u64) -> Result<(), TrainError> {
         atomic_file::write(&path, text).map_err(TrainError::io(&path))?;
     }
     Ok(())
+}
+
+/// Refuses a folder that holds what no run wrote: one without a checkpoint has these files at most.
+pub(super) fn refuse_others(folder: &Path) -> Result<(), TrainError> {
+    check_folder(folder, &[], false).map_err(|error| TrainError::Options(error.to_string()))?;
+    let is_ours = |name: &std::ffi::OsStr| {
+        let known = [LOSS, VALIDATION].into_iter().find(|[known, _]| name == *known);
+        let begins = |[name, header]: [&str; 2]| {
+            // An older version wrote fewer columns.
+            let first = std::fs::read_to_string(folder.join(name)).unwrap_or_default();
+            header.starts_with(first.lines().next().unwrap_or("-"))
+        };
+        known.map_or_else(|| name.as_encoded_bytes().starts_with(b"."), begins)
+    };
+    let mut entries = folder.read_dir().into_iter().flatten().flatten();
+    match entries.find(|entry| !is_ours(&entry.file_name())) {
+        Some(other) => Err(TrainError::Options(format!(
+            "{}: expected an empty folder or one of this run, found {}: name another",
+            folder.display(),
+            other.file_name().display()
+        ))),
+        None => Ok(()),
+    }
 }
 
 fn append(folder: &Path, [name, _]: [&str; 2], run: &Run, rest: &str) -> Result<(), TrainError> {

@@ -118,6 +118,7 @@ pub fn prepare(
             "expected at least one crop, one mixture, one pass and one teacher".to_owned(),
         ));
     }
+    cache::refuse_others(&options.cache)?;
     std::fs::create_dir_all(&options.cache).map_err(TrainError::io(&options.cache))?;
     let mut tracks = Vec::new();
     let sources = options.sources.iter().map(|source| (source, false));

@@ -30,6 +30,9 @@ pub fn train(
     options.check()?;
     let path = options.out.join(CHECKPOINT);
     let resumed = if path.exists() { Some(Checkpoint::load(&path)?) } else { None };
+    if resumed.is_none() {
+        log::refuse_others(&options.out)?;
+    }
     let origin = begin::origin(options, resumed.is_none())?;
     let names = begin::teachers(options, resumed.as_ref(), &origin);
     let data = TrainingSet::open_with(&options.cache, names.as_deref())?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::cli::Ending;
 use crate::cli::args::{EvalClassifierArgs, ReportFormat};
 use crate::cli::context::Context;
-use crate::cli::lab::{line, show_page};
+use crate::cli::lab::{PagePlace, line, show_page};
 use crate::cli::render::{self, count};
 use crate::lab::LabError;
 use crate::lab::compare::{Comparison, Score, compare, score};
@@ -16,10 +16,11 @@ pub(super) fn run(context: &Context, args: &EvalClassifierArgs) -> anyhow::Resul
     if let (Some(submission), Some(truth)) = (&args.submission, &args.truth) {
         return scored(submission, truth, args.format);
     }
+    let place = PagePlace::new(args.html.as_ref(), args.force)?;
     let Some((first, others)) = args.runs.split_first() else { return Ok(Ending::Fine) };
     if others.is_empty() {
         let report = Report::read(first)?;
-        show_page(&pages::run(&report), &report, args.format, args.html.as_ref())?;
+        show_page(&pages::run(&report), &report, args.format, place.as_ref())?;
         return Ok(Ending::Fine);
     }
     let compared: Vec<Comparison> =
@@ -30,7 +31,7 @@ pub(super) fn run(context: &Context, args: &EvalClassifierArgs) -> anyhow::Resul
     let name = |run: &PathBuf| run.file_name().unwrap_or(run.as_os_str()).to_string_lossy().into_owned();
     let runs = args.runs.iter().map(|run| Ok((name(run), Report::read(run)?)));
     let runs = runs.collect::<Result<Vec<_>, LabError>>()?;
-    show_page(&pages::comparison(&compared, &runs), &compared, args.format, args.html.as_ref())?;
+    show_page(&pages::comparison(&compared, &runs), &compared, args.format, place.as_ref())?;
     Ok(Ending::Fine)
 }
 

@@ -6,13 +6,14 @@ use super::{by_genre, labelled};
 use crate::cli::Ending;
 use crate::cli::args::EmbeddingArgs;
 use crate::cli::context::Context;
-use crate::cli::lab::show_page;
+use crate::cli::lab::{PagePlace, show_page};
 use crate::cli::render::count;
 use crate::lab::document::Document;
 use crate::lab::probe::{ProbeOptions, probes};
 use crate::metrics::Spread;
 
 pub(super) fn run(context: &Context, args: &EmbeddingArgs) -> anyhow::Result<Ending> {
+    let place = PagePlace::new(args.output.report.as_ref(), args.output.force)?;
     let engine = context.open_engine()?;
     let set = labelled(&engine, &args.output)?;
     let model = engine.model()?;
@@ -66,6 +67,6 @@ pub(super) fn run(context: &Context, args: &EmbeddingArgs) -> anyhow::Result<End
             .map(|(name, size, share)| json!({"genre": name, "tracks": size, "svm": share}))
             .collect::<Vec<_>>(),
     });
-    show_page(&page, &json, args.output.format, args.output.report.as_ref())?;
+    show_page(&page, &json, args.output.format, place.as_ref())?;
     Ok(Ending::Fine)
 }

@@ -5,10 +5,11 @@ use std::path::Path;
 
 use ndarray::Array2;
 
+use crate::base::output::OutputTarget;
 use crate::cli::Ending;
 use crate::cli::args::{EvalGenreArgs, ReportFormat};
 use crate::cli::context::Context;
-use crate::cli::lab::show_page;
+use crate::cli::lab::{PagePlace, show_page};
 use crate::cli::render::{self, Console, count};
 use crate::engine::GroupBy;
 use crate::genre::{FitOptions, Genre, LabelledVectors, PredictOptions, Spellings};
@@ -17,6 +18,9 @@ use crate::lab::genre::{EvalOptions, evaluate_genre};
 use crate::track::TrackId;
 
 pub(super) fn run(context: &Context, args: &EvalGenreArgs) -> anyhow::Result<Ending> {
+    let place = PagePlace::new(args.report.as_ref(), args.force)?;
+    let predictions =
+        args.predictions.as_ref().map(|path| OutputTarget::data(path, args.force)).transpose()?;
     let (Some(vectors), Some(labels)) = (&args.vectors, &args.labels) else {
         let engine = context.open_engine()?;
         let mut tracks = engine.labelled_tracks(&args.labels_from.source(&engine), &args.group_by)?;
@@ -46,7 +50,7 @@ pub(super) fn run(context: &Context, args: &EvalGenreArgs) -> anyhow::Result<End
                 "no artist is known, each track is its own: copies of a recording may be on both sides, and the quality is at most this",
             );
         }
-        return cross_validate(context.console, &tracks.set(), &group, args);
+        return cross_validate(context.console, &tracks.set(), &group, args, place.as_ref());
     };
     let x = directions(vectors)?;
     let labels = read_labels(labels, x.nrows())?;
@@ -56,9 +60,9 @@ pub(super) fn run(context: &Context, args: &EvalGenreArgs) -> anyhow::Result<End
     };
     let ids: Vec<TrackId> = (0..x.nrows() as i64).map(TrackId).collect();
     let set = LabelledVectors { ids: &ids, vectors: x.view(), labels: &labels, groups: &groups };
-    let (Some(test), Some(out)) = (&args.test_vectors, &args.predictions) else {
+    let (Some(test), Some(out)) = (&args.test_vectors, &predictions) else {
         let group = if args.groups.is_some() { "group" } else { "track" };
-        return cross_validate(context.console, &set, group, args);
+        return cross_validate(context.console, &set, group, args, place.as_ref());
     };
     let test = directions(test)?;
     let predict = PredictOptions {
@@ -80,16 +84,16 @@ pub(super) fn run(context: &Context, args: &EvalGenreArgs) -> anyhow::Result<End
         100.0 * quality.head_accuracy,
         100.0 * quality.vote_accuracy
     ));
-    if args.format == ReportFormat::Json {
+    if args.format == ReportFormat::Json && !out.is_standard() {
         render::print_json(&serde_json::json!({
-            "predictions": out.to_string_lossy(),
+            "predictions": out.path().to_string_lossy(),
             "rows": rows,
             "genres": model.genres(),
             "quality": quality,
         }))?;
     } else {
-        let text = format!("{} written to {}", count(rows as u64, "prediction"), out.display());
-        render::print_line(&render::terminal_safe(&text))?;
+        let text = format!("{} written to {}", count(rows as u64, "prediction"), out.path().display());
+        render::print_place(context.console, out, &text)?;
     }
     Ok(Ending::Fine)
 }
@@ -103,6 +107,7 @@ fn cross_validate(
     set: &LabelledVectors,
     group: &str,
     args: &EvalGenreArgs,
+    place: Option<&PagePlace>,
 ) -> anyhow::Result<Ending> {
     let options = EvalOptions {
         folds: args.folds as usize,
@@ -120,7 +125,7 @@ fn cross_validate(
     ));
     let report = evaluate_genre(set, &options)?;
     drop(busy);
-    show_page(&report.page(), &report.json(), args.format, args.report.as_ref())?;
+    show_page(&report.page(), &report.json(), args.format, place)?;
     Ok(Ending::Fine)
 }
 

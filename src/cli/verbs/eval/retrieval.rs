@@ -12,7 +12,7 @@ use crate::audio;
 use crate::cli::Ending;
 use crate::cli::args::RetrievalArgs;
 use crate::cli::context::Context;
-use crate::cli::lab::show_page;
+use crate::cli::lab::{PagePlace, show_page};
 use crate::cli::render::{count, count_with};
 use crate::engine::{Engine, LibrarySpace};
 use crate::eval::degrade::{Degradation, Tools, degrade};
@@ -38,6 +38,7 @@ struct DegradationFigures {
 }
 
 pub(super) fn run(context: &Context, args: &RetrievalArgs) -> anyhow::Result<Ending> {
+    let place = PagePlace::new(args.output.report.as_ref(), args.output.force)?;
     let engine = context.open_engine()?;
     let set = labelled(&engine, &args.output)?;
     let model = engine.model()?;
@@ -98,7 +99,7 @@ pub(super) fn run(context: &Context, args: &RetrievalArgs) -> anyhow::Result<End
             .collect::<Vec<_>>(),
         "robustness": kinds,
     });
-    show_page(&page, &json, args.output.format, args.output.report.as_ref())?;
+    show_page(&page, &json, args.output.format, place.as_ref())?;
     Ok(if interrupted {
         Ending::Interrupted
     } else if kinds.iter().any(|kind| kind.failed > 0) {

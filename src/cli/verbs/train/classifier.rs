@@ -20,7 +20,9 @@ use crate::lab::matrix::compute;
 use crate::lab::networks::{self, ClipReader, KeptSpectrograms};
 use crate::lab::pages;
 use crate::lab::report::{Cost, Interval, Method, Report};
-use crate::lab::run::{Clock, Progress, RunInputs, TRIAL, begin, train};
+use crate::lab::run::{
+    Clock, Progress, RunInputs, TRIAL, TRIALS, TRIALS_HEADER, begin, refuse_others, train,
+};
 
 /// Most combinations of settings to be tried, and to be drawn from.
 const MOST_TRIALS: usize = 1000;
@@ -108,6 +110,7 @@ impl TrainingJob<'_> {
     /// all with little of the budget, and ever fewer with more. Then the run with the settings that were best, the first of
     /// equals.
     fn search(&self, source: &str, cost: Vec<Cost>) -> anyhow::Result<Report> {
+        refuse_others(&self.args.run)?;
         let folder = self.args.run.join("trials");
         let mut all: Vec<Vec<(String, String)>> = vec![Vec::new()];
         for (key, values) in &self.args.tries {
@@ -131,7 +134,7 @@ impl TrainingJob<'_> {
         let configs = configs.collect::<anyhow::Result<Vec<_>>>()?;
         let is_finished = self.args.run.join("report.json").exists();
         let parts: &[usize] = if self.args.halving { &[9, 3, 1] } else { &[1] };
-        let mut table = "trial,settings,budget,accuracy,low,high,seconds\n".to_owned();
+        let mut table = format!("{TRIALS_HEADER}\n");
         let mut alive: Vec<usize> = (0..all.len()).collect();
         for &part in parts {
             let mut found: Vec<(f64, usize)> = Vec::new();
@@ -158,7 +161,7 @@ impl TrainingJob<'_> {
                 let number = at + 1;
                 table +=
                     &format!("{number},{settings},1/{part},{value:.4},{low:.4},{high:.4},{seconds:.1}\n");
-                atomic_file::write(&self.args.run.join("trials.csv"), &table)?;
+                atomic_file::write(&self.args.run.join(TRIALS), &table)?;
                 found.push((value, at));
             }
             // the first of equals

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
+use crate::base::output::OutputTarget;
 use crate::cli::Ending;
 use crate::cli::args::{EncoderCommand, ExportEncoderArgs, PrepareArgs, RunArgs, Weighted};
-use crate::cli::context::{Context, parse_model};
+use crate::cli::context::{Context, check_model_place, parse_model};
 use crate::cli::meter::Meter;
 use crate::cli::render::{self, clock, count};
 use crate::encoder::{ModelRef, models_dir};
@@ -215,7 +216,7 @@ fn plot(run: &Path) -> anyhow::Result<()> {
         let scene = chart(title, "windows seen", axis, &curves);
         let write = |ending: &str, bytes: &[u8]| {
             let path = run.join(format!("{name}.{ending}"));
-            std::fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))
+            OutputTarget::page(&path, true).and_then(|place| place.write(bytes))
         };
         write("svg", scene.svg().as_bytes())?;
         write("png", &scene.png(2)?)?;
@@ -228,6 +229,7 @@ fn export_model(context: &Context, args: &ExportEncoderArgs) -> anyhow::Result<E
         Some(folder) => folder.clone(),
         None => models_dir().context("no folder for models: set VOISIN_MODELS, or give --output")?,
     };
+    check_model_place(&out, &args.name, args.force)?;
     let exported = export(&ExportOptions {
         checkpoint: args.checkpoint.clone(),
         out,
