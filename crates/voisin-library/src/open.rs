@@ -75,6 +75,10 @@ impl Library {
         migrations: &[M<'_>],
         page_size: i64,
     ) -> Result<Self> {
+        if std::fs::metadata(dir).is_ok_and(|metadata| !metadata.is_dir()) {
+            let found = "not a folder".into();
+            return Err(LibraryError::NotALibrary { path: dir.to_path_buf(), found });
+        }
         if mode == OpenMode::Create {
             std::fs::create_dir_all(dir).map_err(|source| match source.kind() {
                 std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
