@@ -1,6 +1,6 @@
 //! A run that adds files: progress, the index kept up to date, and what is said at the end.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use crate::engine::{
     AddEvent, AddOptions, AddSummary, DescriptorDepth, Engine, IndexKeeper, Outcome, Successor, add,
     remember_model,
 };
+use crate::library::scan::SystemFolder;
 use crate::library::{FileRecord, FileState, Library, scan};
 use crate::track::ContentKind;
 
@@ -50,6 +51,8 @@ pub(crate) struct Folders<'a> {
     pub(crate) take_over: bool,
     /// Files that are added as their parts: where the library has one as a track, the parts take its place.
     pub(crate) in_parts: &'a [PathBuf],
+    /// Bins, snapshots and systems' own folders that were left out.
+    pub(crate) of_system: &'a [SystemFolder],
 }
 
 /// The documented JSON of `add`.
@@ -65,6 +68,17 @@ struct SummaryJson<'a> {
     taken_over: u64,
     /// Those that could, with `--take-over`.
     replaced: usize,
+    /// Bins, snapshots and systems' own folders that were left out.
+    left_out: Vec<LeftOutJson>,
+}
+
+#[derive(Serialize)]
+struct LeftOutJson {
+    folder: String,
+    /// Files of audio in it.
+    files: u64,
+    /// Whether there may be more.
+    more: bool,
 }
 
 impl RunOptions {
@@ -186,6 +200,7 @@ pub(crate) fn add_folders(
             out_of_reach: gone.out_of_reach.len(),
             taken_over,
             replaced: replaced.len(),
+            left_out: folders.of_system.iter().map(left_out).collect(),
         })?,
         ReportFormat::Table => report_summary(console, &summary, &progress.reasons, run.dry_run)?,
     }
@@ -204,6 +219,7 @@ pub(crate) fn add_folders(
         ));
     }
     report_missing(console, &gone, folders.remove_missing, run.dry_run);
+    tell_of_system_folders(console, engine.library_mut(), folders.of_system, run.dry_run)?;
     Ok(if summary.interrupted {
         Ending::Interrupted
     } else if summary.failed > 0 {
@@ -211,6 +227,62 @@ pub(crate) fn add_folders(
     } else {
         Ending::Fine
     })
+}
+
+fn left_out(one: &SystemFolder) -> LeftOutJson {
+    let folder = one.folder.to_string_lossy().into_owned();
+    LeftOutJson { folder, files: one.files, more: one.is_more }
+}
+
+/// Says which bins, snapshots and systems' own folders were left out, and once of each of which the library has files from
+/// before that these stay.
+fn tell_of_system_folders(
+    console: Console,
+    library: &mut Library,
+    left_out: &[SystemFolder],
+    dry_run: bool,
+) -> anyhow::Result<()> {
+    /// Folders of which it was said that their files stay, one a line.
+    const STAY: &str = "system_folders_that_stay";
+    let Some(first) = left_out.first() else { return Ok(()) };
+    let mut by_name: BTreeMap<String, (u64, bool)> = BTreeMap::new();
+    for one in left_out {
+        let name = one.folder.file_name().unwrap_or(one.folder.as_os_str()).to_string_lossy().into_owned();
+        let (files, is_more) = by_name.entry(name).or_default();
+        *files += one.files;
+        *is_more |= one.is_more;
+    }
+    let names = by_name.iter().map(|(name, (files, is_more))| {
+        let more = if *is_more { "at least " } else { "" };
+        format!("{name} {more}{}", count(*files, "file"))
+    });
+    console.note(&format!(
+        "left out: {} (bins, snapshots and systems' own folders; to take one in, name it itself: voisin add '{}')",
+        names.collect::<Vec<_>>().join(", "),
+        first.folder.display()
+    ));
+    let mut noted = library.setting(STAY)?.unwrap_or_default();
+    let mut is_new = false;
+    for one in left_out {
+        let folder = one.folder.to_string_lossy();
+        let files = library.files_below(&one.folder)?;
+        if files == 0 || noted.lines().any(|line| line == folder) {
+            continue;
+        }
+        let (are, them) = if files == 1 { ("is", "it") } else { ("are", "them") };
+        console.note(&format!(
+            "{} of {folder} {are} in the library from before and {}: voisin remove '{folder}' takes {them} out",
+            count(files, "file"),
+            if files == 1 { "stays" } else { "stay" }
+        ));
+        noted.push_str(&folder.replace('\n', "\u{fffd}"));
+        noted.push('\n');
+        is_new = true;
+    }
+    if is_new && !dry_run {
+        library.set_setting(STAY, Some(&noted))?;
+    }
+    Ok(())
 }
 
 /// Takes files out of the library that came into it before a CUE sheet said what their parts are, once parts of them are

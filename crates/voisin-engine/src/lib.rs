@@ -120,7 +120,7 @@ pub use voisin_base::track::{ContentId, ContentKind, TrackId};
 pub use voisin_audio::{
     AudioError, AudioInfo, DecodePath, DecodeReport, Loudness, is_audio_candidate, probe,
 };
-pub use voisin_library::scan::{Scan, ScanProblem, scan};
+pub use voisin_library::scan::{Scan, ScanProblem, SystemFolder, scan};
 
 // Models: from spectrograms to vectors.
 pub use voisin_encoder::{

@@ -239,6 +239,16 @@ impl Library {
     }
 }
 
+impl Library {
+    /// How many files of the library lie at a path or below it, there or not.
+    pub fn files_below(&self, folder: &Path) -> Result<u64> {
+        let (exact, from, to) = below(folder)?;
+        let sql = "SELECT count(*) FROM files WHERE path = ?1 OR (path >= ?2 AND path < ?3)";
+        let count = self.row(sql, params![exact, from, to], |row| row.get::<_, i64>(0));
+        Ok(self.sql(count)? as u64)
+    }
+}
+
 /// The path itself, and the half-open range of the paths below it.
 pub(super) fn below(path: &Path) -> Result<(Vec<u8>, Vec<u8>, Vec<u8>)> {
     let stored = super::stored_path(path);

@@ -31,6 +31,17 @@ pub(super) struct Added {
     #[serde(flatten)]
     summary: AddSummary,
     failures: Vec<NotAdded>,
+    /// Bins, snapshots and systems' own folders that were not looked into.
+    left_out: Vec<LeftOut>,
+}
+
+#[derive(Serialize)]
+struct LeftOut {
+    folder: String,
+    /// Files of audio in it.
+    files: u64,
+    /// Whether there may be more.
+    more: bool,
 }
 
 #[derive(Serialize)]
@@ -102,7 +113,12 @@ impl Adding {
         if raised.is_none() && engine.library().status()?.vectors > 0 {
             engine.maintain_index()?;
         }
-        Ok((Added { summary, failures }, raised))
+        let left_out = found.of_system.iter().map(|one| LeftOut {
+            folder: lossy(&one.folder),
+            files: one.files,
+            more: one.is_more,
+        });
+        Ok((Added { summary, failures, left_out: left_out.collect() }, raised))
     }
 }
 

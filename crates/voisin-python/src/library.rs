@@ -207,7 +207,8 @@ impl PyLibrary {
     /// listened to from now on, or "all". force: listen to all again; retry: to those that failed before. threads: all of the
     /// machine where none is given. progress: is called with how many files are done and how many there are; what it raises,
     /// and Ctrl-C, ends the run: what was added until then stays, and the next one goes on. Returns what was done as `voisin add
-    /// --format json` says it, with "failures": what could not be added, and why. Raises RuntimeError while another process
+    /// --format json` says it, with "failures": what could not be added, and why, and
+    /// "left_out": bins, snapshots and systems' own folders. Raises RuntimeError while another process
     /// adds to the library, ValueError for an embedder of another model.
     #[pyo3(signature = (
         paths, *, embedder = None, windows = None, force = false, retry = false, threads = None, progress = None

@@ -92,10 +92,17 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
     for folder in &found.skipped_folders {
         context.console.detail(&format!("skipped {} (.nomedia or .notmusic)", folder.display()));
     }
+    for line in &found.idle_patterns {
+        context.console.note(&format!("{}: {}", line.path.display(), line.reason));
+    }
     for path in &found.excluded {
         context.console.detail(&format!("excluded {}", path.display()));
     }
-    if found.files.is_empty() && found.problems.is_empty() && found.excluded.is_empty() {
+    if found.files.is_empty()
+        && found.problems.is_empty()
+        && found.excluded.is_empty()
+        && found.of_system.is_empty()
+    {
         context
             .console
             .warn("there are no files of audio (.mp3, .flac, .ogg, .m4a, .wav …) in what was named");
@@ -141,6 +148,7 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
         remove_missing: args.remove_missing,
         take_over: args.take_over,
         in_parts: &found.in_parts,
+        of_system: &found.of_system,
     };
     let ending = add_folders(context, &mut engine, &found.files, folders, options)?;
     if ending == Ending::Fine && !found.problems.is_empty() {

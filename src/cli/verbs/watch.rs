@@ -94,6 +94,9 @@ fn look(
     let mut found = scan::scan_without(folders, &is_audio_candidate, exclusions, links);
     if is_first {
         tell_of_unnamed(context.console, &found);
+        for line in &found.idle_patterns {
+            context.console.note(&format!("{}: {}", line.path.display(), line.reason));
+        }
     }
     for problem in &found.problems {
         context.console.detail(&format!("{}: {}", problem.path.display(), problem.reason));
@@ -115,7 +118,8 @@ fn look(
         return Ok(());
     }
     let options = RunOptions::new(ReportFormat::Table);
-    let folders = Folders { in_parts: &found.in_parts, ..Folders::default() };
+    let of_system = if is_first { &found.of_system[..] } else { &[] };
+    let folders = Folders { in_parts: &found.in_parts, of_system, ..Folders::default() };
     // The writer's lock is held inside, and no longer.
     add_folders(context, &mut engine, &pending, folders, options).map(drop)
 }

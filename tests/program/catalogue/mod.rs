@@ -6,6 +6,7 @@
 use crate::common;
 use crate::common::tagged;
 mod albums;
+mod bins;
 mod keeping;
 mod parts;
 mod words;

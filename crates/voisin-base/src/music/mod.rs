@@ -10,6 +10,7 @@ pub mod flac;
 pub mod key;
 pub mod output;
 pub mod pixels;
+pub mod places;
 pub mod regular_file;
 pub mod remedy;
 pub mod song;

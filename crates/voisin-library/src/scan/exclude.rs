@@ -28,11 +28,16 @@ struct Pattern {
 }
 
 impl Pattern {
-    /// `None` for a comment and an empty line.
+    /// A line of a file; `None` for a comment.
+    fn of_line(line: &str) -> Option<Self> {
+        if line.starts_with('#') { None } else { Self::read(line) }
+    }
+
+    /// `None` for an empty line.
     fn read(line: &str) -> Option<Self> {
         // A blank at the end counts only after a backslash.
         let line = if line.ends_with("\\ ") { line } else { line.trim_end() };
-        if line.is_empty() || line.starts_with('#') {
+        if line.is_empty() {
             return None;
         }
         let (keeps, line) = line.strip_prefix('!').map_or((false, line), |rest| (true, rest));
@@ -58,10 +63,16 @@ fn verdict(patterns: &[Pattern], root: &Path, path: &Path, is_folder: bool) -> O
 }
 
 impl Exclusions {
-    /// From patterns as in `.gitignore` files.
+    /// From patterns as in `.gitignore` files; an option's value is never a comment.
     pub fn new(patterns: &[String]) -> Self {
         Self { patterns: patterns.iter().filter_map(|line| Pattern::read(line)).collect() }
     }
+}
+
+/// Whether a comment is rather a folder's name, such as `#recycle/`.
+fn looks_like_folder(line: &str) -> bool {
+    let name = line.strip_prefix('#').and_then(|rest| rest.strip_suffix('/'));
+    name.is_some_and(|name| !name.is_empty() && !name.contains([' ', '\t', '#']))
 }
 
 /// The patterns that hold where a walk is.
@@ -78,18 +89,23 @@ impl<'a> Ignored<'a> {
         Self { root: root.to_owned(), given, files: Vec::new() }
     }
 
-    /// Reads the patterns of a folder as the walk enters it.
-    pub(super) fn enter(&mut self, depth: usize, folder: &Path) -> std::io::Result<()> {
+    /// Reads the patterns of a folder as the walk enters it. Returns the lines that are comments, and look as if they were to
+    /// leave a folder out.
+    pub(super) fn enter(&mut self, depth: usize, folder: &Path) -> std::io::Result<Vec<String>> {
         self.files.retain(|(above, ..)| *above < depth);
         match regular_file::read(&folder.join(IGNORE_FILE), LARGEST) {
             Ok(bytes) => {
                 let text = String::from_utf8_lossy(&bytes);
-                let patterns =
-                    text.trim_start_matches('\u{feff}').lines().filter_map(Pattern::read).collect();
+                let lines = text.trim_start_matches('\u{feff}').lines();
+                let patterns = lines.clone().filter_map(Pattern::of_line).collect();
                 self.files.push((depth, folder.to_owned(), patterns));
-                Ok(())
+                Ok(lines
+                    .map(str::trim_end)
+                    .filter(|line| looks_like_folder(line))
+                    .map(str::to_owned)
+                    .collect())
             }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
             Err(error) => Err(error),
         }
     }
@@ -128,7 +144,16 @@ mod tests {
             let pattern = Pattern::read(pattern).unwrap();
             assert_eq!(pattern.fits(path, is_folder), fits, "{pattern:?} {path}");
         }
-        assert!(Pattern::read("# words").is_none() && Pattern::read("  ").is_none());
+        assert!(Pattern::of_line("# words").is_none() && Pattern::of_line("  ").is_none());
+        // On the command line nothing is a comment, and a backslash does no harm.
+        let bin = Path::new("/m/a/#recycle");
+        for (pattern, of_line) in [("#recycle/", None), ("\\#recycle/", Some(true))] {
+            let given = Exclusions::new(&[pattern.to_owned()]);
+            assert_eq!(verdict(&given.patterns, Path::new("/m"), bin, true), Some(true), "{pattern}");
+            let lines: Vec<Pattern> = Pattern::of_line(pattern).into_iter().collect();
+            assert_eq!(verdict(&lines, Path::new("/m"), bin, true), of_line, "{pattern}");
+        }
+        assert!(looks_like_folder("#recycle/") && !looks_like_folder("# bins/") && !looks_like_folder("a/"));
         let given = Exclusions::new(&["*.wav".to_owned(), "!keep.wav".to_owned()]);
         let says = |path: &str| verdict(&given.patterns, Path::new("/m"), &Path::new("/m").join(path), false);
         assert_eq!((says("a/x.wav"), says("a/keep.wav"), says("x.mp3")), (Some(true), Some(false), None));

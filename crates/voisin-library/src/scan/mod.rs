@@ -11,6 +11,7 @@ pub mod playlist;
 mod tests;
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -21,7 +22,7 @@ use super::{FileRecord, mtime_ns, stored_path};
 use exclude::Ignored;
 pub use exclude::{Exclusions, IGNORE_FILE};
 pub use playlist::{PlaylistEntry, PlaylistKind};
-use voisin_base::cue;
+use voisin_base::{cue, places};
 
 /// A playlist larger than this is refused: 64 MiB hold half a million paths.
 const LARGEST_PLAYLIST: u64 = 64 << 20;
@@ -40,6 +41,10 @@ pub struct Scan {
     pub skipped_folders: Vec<PathBuf>,
     /// Files and folders left out because of a pattern.
     pub excluded: Vec<PathBuf>,
+    /// Bins, snapshots and folders that systems keep for themselves, as far as there are files of audio in them.
+    pub of_system: Vec<SystemFolder>,
+    /// Lines of a [`IGNORE_FILE`] that do nothing, although they look as if they should.
+    pub idle_patterns: Vec<ScanProblem>,
     /// Files below folders that were passed over because their names do not tell what they are: without an ending, or with
     /// what is none (`01. Song`). They may be of audio.
     pub unnamed: Vec<PathBuf>,
@@ -78,6 +83,17 @@ impl Links<'_> {
     }
 }
 
+/// A folder that was left out because it is a system's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SystemFolder {
+    /// The folder.
+    pub folder: PathBuf,
+    /// Files of audio below it.
+    pub files: u64,
+    /// Whether it holds too much to be looked through, so that there may be more files.
+    pub is_more: bool,
+}
+
 /// A path that could not be followed, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScanProblem {
@@ -113,8 +129,8 @@ impl Scan {
 /// Finds the audio files that `arguments` stand for.
 ///
 /// - A folder is walked with all below it; links are followed wherever they lead, no folder twice; hidden files and folders
-///   are left out, and folders with a `.notmusic` or `.nomedia`. Of its files those are taken that
-///   `is_audio` accepts by name.
+///   are left out, folders with a `.notmusic` or `.nomedia`, and bins, snapshots and systems' own folders
+///   ([`places`]), but for one that is named itself. Of its files those are taken that `is_audio` accepts by name.
 /// - A playlist (m3u, m3u8, pls, xspf) stands for the files it lists, relative to its own folder.
 /// - A CUE sheet stands for the parts of the files that it names, each with a path below the sheet's (`album.cue/03`);
 ///   in a folder these files themselves are then left out. Sheets inside of files wait for [`Scan::split_files`].
@@ -147,6 +163,9 @@ pub fn scan_without(
     for argument in arguments {
         scanner.argument(argument);
     }
+    let Scan { roots, of_system, .. } = &mut scanner.scan;
+    // One that is named itself is no longer left out.
+    of_system.retain(|left_out| !roots.contains(&left_out.folder));
     scanner.scan
 }
 
@@ -276,7 +295,10 @@ impl Scanner<'_> {
                     continue;
                 }
             };
-            if entry.depth() > 0 && is_hidden(&entry) {
+            if is_of_system(&entry) {
+                walk.skip_current_dir();
+                self.leave_to_system(entry.path());
+            } else if entry.depth() > 0 && is_hidden(&entry) {
                 if entry.file_type().is_dir() {
                     walk.skip_current_dir();
                 }
@@ -299,8 +321,13 @@ impl Scanner<'_> {
                 }
                 self.scan.leading_out.push(entry.into_path());
             } else if entry.file_type().is_dir() {
-                if let Err(reason) = ignored.enter(entry.depth(), entry.path()) {
-                    self.problem(&entry.path().join(IGNORE_FILE), &reason);
+                let file = entry.path().join(IGNORE_FILE);
+                match ignored.enter(entry.depth(), entry.path()) {
+                    Ok(idle) => self.scan.idle_patterns.extend(idle.into_iter().map(|line| ScanProblem {
+                        path: file.clone(),
+                        reason: format!("\"{line}\" is a comment and leaves nothing out: write \\{line}"),
+                    })),
+                    Err(reason) => self.problem(&file, &reason),
                 }
                 if MARKERS.iter().any(|marker| entry.path().join(marker).symlink_metadata().is_ok()) {
                     skipped.push(entry.into_path());
@@ -347,6 +374,22 @@ impl Scanner<'_> {
         }
     }
 
+    /// Counts what is not taken.
+    fn leave_to_system(&mut self, folder: &Path) {
+        /// Snapshots hold a whole library many times over.
+        const MOST: usize = 10_000;
+        let mut entries = WalkDir::new(folder).into_iter();
+        let seen = entries.by_ref().take(MOST).filter_map(Result::ok);
+        let is_audio = |entry: &DirEntry| {
+            entry.file_type().is_file() && !is_hidden(entry) && (self.is_audio)(entry.path())
+        };
+        let files = seen.filter(is_audio).count() as u64;
+        let is_more = entries.next().is_some();
+        if files > 0 || is_more {
+            self.scan.of_system.push(SystemFolder { folder: folder.to_owned(), files, is_more });
+        }
+    }
+
     fn playlist(&mut self, path: &Path, kind: PlaylistKind) {
         let mut bytes = Vec::new();
         let read = std::fs::File::open(path)
@@ -381,6 +424,15 @@ fn has_ending(path: &Path) -> bool {
         let ending = ending.as_encoded_bytes();
         ending.len() <= LONGEST && ending.iter().all(u8::is_ascii_alphanumeric)
     })
+}
+
+/// Whether a folder below the one that was named is a bin, a snapshot, or a system's own.
+fn is_of_system(entry: &DirEntry) -> bool {
+    let above = entry.path().parent().filter(|_| entry.depth() > 1).and_then(Path::file_name);
+    let above = above.map(OsStr::to_string_lossy);
+    entry.depth() > 0
+        && entry.file_type().is_dir()
+        && places::is_of_system(&entry.file_name().to_string_lossy(), above.as_deref())
 }
 
 fn is_hidden(entry: &DirEntry) -> bool {

@@ -78,6 +78,50 @@ fn a_folder_gives_its_audio_sorted_without_hidden_and_marked_folders() {
 }
 
 #[test]
+fn systems_folders_are_left_out_and_counted() {
+    let tree = FolderTree::new(&[
+        "m/a/1.mp3",
+        "m/a/@eaDir/1.mp3/SYNOINDEX_MEDIA_INFO",
+        "m/#recycle/a/1.mp3",
+        "m/#recycle/a/2.mp3",
+        "m/#recycle/cover.jpg",
+        "m/.Trash-1000/files/x.mp3",
+        "m/__MACOSX/a/._1.mp3",
+        "m/RECYCLER/S-1-5-21/x.mp3",
+        "m/RECYCLER/album.mp3",
+        "m/.hidden/x.mp3",
+    ]);
+    let found = tree.scan(&["m"]);
+    assert_eq!(tree.names(&found), ["m/RECYCLER/album.mp3", "m/a/1.mp3"]);
+    let left_out = |folder: &str, files| SystemFolder { folder: tree.at(folder), files, is_more: false };
+    let expected =
+        [left_out("m/#recycle", 2), left_out("m/.Trash-1000", 1), left_out("m/RECYCLER/S-1-5-21", 1)];
+    assert_eq!(found.of_system, expected);
+    // One that is named is meant, in any order.
+    for arguments in [["m", "m/#recycle"], ["m/#recycle", "m"]] {
+        let found = tree.scan(&arguments);
+        assert_eq!(found.files.len(), 4, "{arguments:?}");
+        assert_eq!(found.of_system, expected[1..]);
+    }
+    assert_eq!(
+        tree.names(&tree.scan(&["m/RECYCLER"])),
+        ["m/RECYCLER/S-1-5-21/x.mp3", "m/RECYCLER/album.mp3"]
+    );
+    assert_eq!(tree.names(&tree.scan(&["m/#recycle/a/2.mp3"])), ["m/#recycle/a/2.mp3"]);
+}
+
+#[test]
+fn a_folder_that_is_a_comment_by_mistake_is_hinted_at() {
+    let tree = FolderTree::new(&["m/#podcasts/1.mp3", "m/#demos/1.mp3", "m/1.mp3"]);
+    tree.write("m/.voisinignore", b"# bins/\n#podcasts/\n\\#demos/\n");
+    let found = tree.scan(&["m"]);
+    assert_eq!(tree.names(&found), ["m/#podcasts/1.mp3", "m/1.mp3"]);
+    assert_eq!(found.idle_patterns.len(), 1, "{:?}", found.idle_patterns);
+    assert!(found.idle_patterns[0].reason.ends_with("write \\#podcasts/"), "{:?}", found.idle_patterns);
+    assert_eq!(found.problems, []);
+}
+
+#[test]
 fn names_that_tell_nothing_are_listed() {
     let tree = FolderTree::new(&["a/01. Song", "a/track01", "a/.hidden", "a/x.jpg", "a/x.mp3", "b.torrent"]);
     let found = tree.scan(&[""]);

@@ -22,9 +22,10 @@ use object_store::path::Path as Key;
 use object_store::{ClientConfigKey, ObjectMeta, ObjectStore, ObjectStoreExt as _, RetryConfig};
 use tokio::runtime::{Builder, Runtime};
 use voisin_base::atomic_file::{AtomicFile, remove_abandoned};
+use voisin_base::places::system_folder;
 use voisin_base::{address, regular_file};
 use voisin_library::FileRecord;
-use voisin_library::scan::{MARKERS, Scan, ScanProblem};
+use voisin_library::scan::{MARKERS, Scan, ScanProblem, SystemFolder};
 
 use transport::{SILENCE, Transport};
 
@@ -344,10 +345,18 @@ fn try_scan(address: &Path, is_audio: &dyn Fn(&Path) -> bool, scan: &mut Scan) -
     let marked: BTreeSet<Key> =
         all.iter().map(|found| &found.location).filter(|key| is_marker(key)).map(folder).collect();
     let depth = object.key.parts_count();
+    let mut of_system: BTreeMap<PathBuf, u64> = BTreeMap::new();
     for found in &all {
         let key = &found.location;
         let record = object.record(found);
         let is_hidden = key.parts().skip(depth).any(|part| part.as_ref().starts_with('.'));
+        // Buckets are copies of disks as often as not.
+        let below: PathBuf = key.parts().skip(depth).map(|part| part.as_ref().to_owned()).collect();
+        if let Some(folder) = system_folder(&below).filter(|_| is_audio(&record.path)) {
+            let address = format!("{}/{}/{}", object.root, object.key, folder.display());
+            *of_system.entry(PathBuf::from(address)).or_default() += 1;
+            continue;
+        }
         let is_marked =
             || std::iter::successors(key.parent(), Key::parent).any(|above| marked.contains(&above));
         if is_audio(&record.path) && !is_hidden && !is_marked() {
@@ -355,6 +364,8 @@ fn try_scan(address: &Path, is_audio: &dyn Fn(&Path) -> bool, scan: &mut Scan) -
         }
     }
     scan.skipped_folders.extend(marked.iter().map(|key| PathBuf::from(format!("{}/{key}", object.root))));
+    let of_system = of_system.into_iter();
+    scan.of_system.extend(of_system.map(|(folder, files)| SystemFolder { folder, files, is_more: false }));
     scan.roots.push(PathBuf::from(format!("{}/{}", object.root, object.key)));
     Ok(())
 }

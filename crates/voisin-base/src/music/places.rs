@@ -1,0 +1,239 @@
+//! Where files lie that nobody means: bins, snapshots, folders that systems keep for themselves, downloads, copies.
+
+use std::path::{Component, Path, PathBuf};
+
+/// Folders of Windows and macOS, which do not tell case apart: bins, metadata, and what both leave on servers and in archives.
+const WITHOUT_CASE: [&str; 11] = [
+    "$recycle.bin",
+    "system volume information",
+    "__macosx",
+    ".appledouble",
+    ".appledb",
+    ".spotlight-v100",
+    ".fseventsd",
+    ".temporaryitems",
+    ".documentrevisions-v100",
+    "network trash folder",
+    "temporary items",
+];
+
+/// Folders of Linux, Synology's DSM (`@eaDir`, `#recycle`, `#snapshot`, `@tmp`, `@sharebin`), QNAP's QTS (`@Recycle`,
+/// `@Recently-Snapshot`, `.@__thumb`), `TrueNAS` (`.zfs`, `.recycle`), `NetApp` (`~snapshot`, `.snapshot`), Unraid
+/// (`.Recycle.Bin`), Buffalo (`trashbox`), Nextcloud and Syncthing.
+const WITH_CASE: [&str; 19] = [
+    "#recycle",
+    "#snapshot",
+    "@Recently-Snapshot",
+    "@Recycle",
+    "@eaDir",
+    "@sharebin",
+    "@tmp",
+    ".@__thumb",
+    ".Recycle.Bin",
+    ".recycle",
+    ".snapshot",
+    ".snapshots",
+    ".stversions",
+    ".zfs",
+    "files_trashbin",
+    "files_versions",
+    "lost+found",
+    "trashbox",
+    "~snapshot",
+];
+
+/// How a folder begins that freedesktop.org's Trash specification (`.Trash`, `.Trash-1000`) or macOS (`.Trashes`) names.
+const TRASH: &str = ".trash";
+
+/// Bins of Windows before Vista. An album may be called so: only what lies in them as a user's own is told by its name.
+const OLD_BINS: [&str; 2] = ["recycler", "recycled"];
+/// How a user's folder in such a bin begins, as Windows numbers users.
+const USER: &str = "s-1-";
+
+/// What browsers call the folder that they save to.
+const DOWNLOADS: [&str; 14] = [
+    "download",
+    "downloads",
+    "my downloads",
+    "descargas",
+    "hämtade filer",
+    "letöltések",
+    "pobrane",
+    "scaricati",
+    "stažené",
+    "transferências",
+    "téléchargements",
+    "загрузки",
+    "ダウンロード",
+    "下载",
+];
+
+/// How file managers begin and end the name of a copy, before its number.
+const COPY_BEGINS: [&str; 6] = ["copy of ", "kopie von ", "kopie av ", "copie de ", "copia de ", "копия "];
+const COPY_ENDS: [&str; 9] = ["copy", "kopie", "kopia", "kopi", "copie", "copia", "cópia", "копия", "副本"];
+
+/// How far a file is from where somebody would keep it; the less, the better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Tidiness {
+    /// In a place, and under a name, as any other.
+    Kept,
+    /// Named as file managers and browsers name a second copy: `Song (1)`, `Song - Copy`, `Kopie von Song`.
+    Copy,
+    /// In a folder of downloads.
+    Download,
+    /// In a bin, a snapshot, or a folder that a system keeps for itself.
+    Bin,
+}
+
+impl Tidiness {
+    /// Of a file, by its path.
+    pub fn of(path: &Path) -> Self {
+        if system_folder(path).is_some() {
+            return Self::Bin;
+        }
+        let is_download = |folder: &Path| {
+            let name = folder.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+            DOWNLOADS.contains(&name.as_str())
+        };
+        if path.ancestors().skip(1).any(is_download) {
+            return Self::Download;
+        }
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
+        if is_copy(&name) { Self::Copy } else { Self::Kept }
+    }
+
+    /// In words, of the second best of two files.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Kept => "in a folder of music",
+            Self::Copy => "a copy by its name",
+            Self::Download => "in a folder of downloads",
+            Self::Bin => "in a bin or a snapshot",
+        }
+    }
+}
+
+/// Whether a file's name in lower case, without its ending, is that of a copy.
+fn is_copy(name: &str) -> bool {
+    let number = |text: &str| !text.is_empty() && text.len() <= 2 && text.bytes().all(|b| b.is_ascii_digit());
+    let name = name.trim();
+    // "song (1)"
+    let inside = name.strip_suffix(')').and_then(|rest| rest.rsplit_once(" ("));
+    if let Some((_, inside)) = inside.filter(|(song, _)| !song.is_empty())
+        && (number(inside) || COPY_ENDS.iter().any(|word| inside.ends_with(word)))
+    {
+        return true;
+    }
+    if COPY_BEGINS.iter().any(|word| name.starts_with(word)) {
+        return true;
+    }
+    // "song - copy", "song - copy (2)", "song copy 2"
+    let bare = inside.filter(|(_, inside)| number(inside)).map_or(name, |(rest, _)| rest);
+    let bare = bare.rsplit_once(' ').filter(|(_, last)| number(last)).map_or(bare, |(rest, _)| rest);
+    bare.rsplit_once([' ', '_', '-'])
+        .is_some_and(|(song, last)| !song.is_empty() && COPY_ENDS.contains(&last))
+}
+
+/// Whether a folder is a bin, a snapshot, or one that a system keeps for itself.
+///
+/// - `above`: the name of the folder that it lies in, where that was not named by the user
+pub fn is_of_system(name: &str, above: Option<&str>) -> bool {
+    let lower = name.to_ascii_lowercase();
+    WITH_CASE.contains(&name)
+        || WITHOUT_CASE.contains(&lower.as_str())
+        || lower.starts_with(TRASH)
+        || lower.starts_with(USER) && above.is_some_and(is_old_bin)
+}
+
+fn is_old_bin(name: &str) -> bool {
+    OLD_BINS.iter().any(|bin| name.eq_ignore_ascii_case(bin))
+}
+
+/// The outermost folder of a path that [`is_of_system`].
+pub fn system_folder(path: &Path) -> Option<PathBuf> {
+    let mut folder = PathBuf::new();
+    let mut above: Option<String> = None;
+    for component in path.parent()?.components() {
+        folder.push(component);
+        let Component::Normal(name) = component else { continue };
+        let name = name.to_string_lossy();
+        if is_of_system(&name, above.as_deref()) {
+            return Some(folder);
+        }
+        above = Some(name.into_owned());
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn systems_folders_are_told_from_albums() {
+        for path in [
+            "/volume1/music/#recycle/Artist/01.mp3",
+            "/share/Music/@Recycle/x.mp3",
+            "/share/Music/@Recently-Snapshot/GMT+01_2026/x.mp3",
+            "/m/Artist/@eaDir/01.mp3/SYNOAUDIO_01.mp3",
+            "/m/#snapshot/daily/x.mp3",
+            "/m/$Recycle.Bin/S-1-5-21-1/$R0A1B2.mp3",
+            "/m/RECYCLER/S-1-5-21-1/Dc1.mp3",
+            "/m/lost+found/#1234/x.mp3",
+            "/m/System Volume Information/x.mp3",
+            "/m/SYSTEM VOLUME INFORMATION/x.mp3",
+            "/m/__MACOSX/x.mp3",
+            "/m/.Trash-1000/files/x.mp3",
+            "/m/.Trashes/501/x.mp3",
+            "/m/.zfs/snapshot/daily/x.mp3",
+            "/m/~snapshot/x.mp3",
+        ] {
+            assert_eq!(Tidiness::of(Path::new(path)), Tidiness::Bin, "{path}");
+        }
+        let folder = |path| system_folder(Path::new(path));
+        assert_eq!(folder("/m/#recycle/a/@eaDir/x.mp3"), Some(PathBuf::from("/m/#recycle")));
+        for path in [
+            // ZZ Top's album of 1990, and names that only resemble.
+            "/m/ZZ Top/Recycler/01.mp3",
+            "/m/Artist/Snapshot/01.mp3",
+            "/m/Artist/#1's/01.mp3",
+            "/m/Trash Talk/01.mp3",
+            "/m/@tmpo/01.mp3",
+            "/m/Lost and Found/01.mp3",
+            "/m/#recycle.mp3",
+        ] {
+            assert_eq!(folder(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn copies_are_told_by_their_names() {
+        for name in [
+            "Song (1)",
+            "Song (12)",
+            "Song - Copy",
+            "Song - Copy (2)",
+            "Song copy",
+            "Song copy 2",
+            "Song (copy)",
+            "Song (3rd copy)",
+            "Copy of Song",
+            "Kopie von Song",
+            "Song - Kopie",
+            "Song – Copie",
+            "Song - 副本",
+        ] {
+            let path = Path::new("/m/a").join(format!("{name}.mp3"));
+            assert_eq!(Tidiness::of(&path), Tidiness::Copy, "{name}");
+        }
+        for name in ["Song", "Song (1999)", "Song (Live)", "(1)", "Copy", "Copycat", "Xerocopy", "01 Song 2"]
+        {
+            let path = Path::new("/m/a").join(format!("{name}.mp3"));
+            assert_eq!(Tidiness::of(&path), Tidiness::Kept, "{name}");
+        }
+        assert_eq!(Tidiness::of(Path::new("/home/me/Downloads/x/Song.mp3")), Tidiness::Download);
+        assert_eq!(Tidiness::of(Path::new("/m/Downloads.mp3")), Tidiness::Kept);
+        let order = [Tidiness::Kept, Tidiness::Copy, Tidiness::Download, Tidiness::Bin];
+        assert!(order.is_sorted());
+    }
+}
