@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::union::DisjointSets;
 use super::{KnnGraph, Result, TrackMeta, WindowSet, WindowSource, align, same_length};
+use voisin_base::places::Tidiness;
 use voisin_base::song::song;
 use voisin_base::text::fold;
 use voisin_base::track::TrackId;
@@ -589,8 +590,11 @@ fn better(a: &TrackMeta, b: &TrackMeta, music: &HashMap<TrackId, f64>) -> std::c
     let silence =
         |t: &TrackMeta| music.get(&t.id).map_or(0, |seconds| ((t.seconds - seconds) / 2.0).round() as i64);
     let damage = |t: &TrackMeta| (t.decoded_share * 100.0).round() as i64;
-    damage(b)
-        .cmp(&damage(a))
+    // Whoever empties the bin, or clears the downloads, must not lose the one that was kept.
+    let tidiness = |t: &TrackMeta| Tidiness::of(t.system_path());
+    tidiness(a)
+        .cmp(&tidiness(b))
+        .then_with(|| damage(b).cmp(&damage(a)))
         .then_with(|| lossless(b).cmp(&lossless(a)))
         .then_with(|| {
             if lossless(a) { b.sample_rate.cmp(&a.sample_rate) } else { worth(b).total_cmp(&worth(a)) }
@@ -623,7 +627,16 @@ fn reason(best: &TrackMeta, second: &TrackMeta, music: &HashMap<TrackId, f64>) -
             _ => codec.to_owned(),
         }
     };
-    if best.decoded_share - second.decoded_share > 0.01 {
+    let other = Tidiness::of(second.system_path());
+    if Tidiness::of(best.system_path()) < other {
+        let quality = |t: &TrackMeta| (lossless(t), worth(t) as u64);
+        let better = if quality(second) > quality(best) {
+            format!(", although it is {} and this {}", describe(second), describe(best))
+        } else {
+            String::new()
+        };
+        format!("the next is {}{better}", other.words())
+    } else if best.decoded_share - second.decoded_share > 0.01 {
         format!("undamaged: the next has {:.0} % damaged", 100.0 * (1.0 - second.decoded_share))
     } else if lossless(best) != lossless(second) {
         format!("lossless ({}) rather than {}", describe(best), describe(second))
@@ -837,6 +850,32 @@ mod tests {
         assert!(better(&silent, &plain, &known(&[31.0, 80.0])).is_lt(), "longer by music");
         assert_eq!(reason(&silent, &plain, &known(&[31.0, 80.0])), "49 s longer");
         assert_eq!(reason(&plain, &silent, &known(&[])), "alike in quality, the smaller file");
+    }
+
+    #[test]
+    fn a_file_in_a_bin_is_not_the_better_one() {
+        let track = |id, path: &str, codec: &str| {
+            let mut track = TrackMeta::new(TrackId(id), path);
+            track.codec = codec.to_owned();
+            (track.seconds, track.bytes) = (100.0, 2_000_000);
+            track
+        };
+        let unknown = HashMap::new();
+        let living = track(9, "/m/Artist/Album/01.mp3", "mp3");
+        for (path, words) in [
+            ("/m/#recycle/Artist/Album/01.flac", "the next is in a bin or a snapshot"),
+            ("/home/me/Downloads/01.flac", "the next is in a folder of downloads"),
+            ("/m/Artist/Album/01 (1).flac", "the next is a copy by its name"),
+        ] {
+            let other = track(1, path, "flac");
+            assert_eq!(better(&living, &other, &unknown), std::cmp::Ordering::Less, "{path}");
+            assert_eq!(better(&other, &living, &unknown), std::cmp::Ordering::Greater, "{path}");
+            let expected = format!("{words}, although it is flac and this mp3 at 160 kbit/s");
+            assert_eq!(reason(&living, &other, &unknown), expected);
+            assert_eq!(reason(&living, &track(1, path, "mp3"), &unknown), words);
+        }
+        let lossless = track(1, "/m/Artist/Album/02.flac", "flac");
+        assert_eq!(better(&lossless, &living, &unknown), std::cmp::Ordering::Less);
     }
 
     /// Hears of each pair what the test says; counts what it was asked.

@@ -1,5 +1,6 @@
 //! Recordings that are there several times.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
@@ -8,6 +9,7 @@ use serde::Serialize;
 use super::graph::neighbour_graph;
 use super::lossy;
 use voisin::{Collection, Engine, EngineError, ListenEvent, keep_songs, song_facts};
+use voisin_base::places::Tidiness;
 use voisin_base::text;
 use voisin_base::track::TrackId;
 use voisin_explore::TrackMeta;
@@ -100,18 +102,25 @@ pub(crate) fn with_exact_copies(
 ) -> Result<Vec<GroupJson>, EngineError> {
     let several = engine.library().tracks_of_several_files()?.into_iter();
     let several: HashMap<TrackId, Vec<StoredFile>> = several.map(|track| (track.id, track.files)).collect();
-    // A track's files: the first is what the rest of the library calls it by.
+    let album_mates = album_mates(collection);
+    // A track's files: the first is the one to keep.
     let files = |id: TrackId| -> Vec<FileJson> {
         let Some(row) = collection.row(id) else { return Vec::new() };
         let track = &collection.meta[row];
-        match several.get(&id) {
-            None => vec![file(track, track.system_path(), track.bytes, false)],
-            Some(files) => files
-                .iter()
-                .enumerate()
-                .map(|(i, stored)| file(track, &stored.record.path, stored.record.size, i > 0))
-                .collect(),
-        }
+        let Some(stored) = several.get(&id) else {
+            return vec![file(track, track.system_path(), track.bytes, false)];
+        };
+        let mut stored: Vec<&StoredFile> = stored.iter().collect();
+        // The sort is stable: of equals the one known longest.
+        stored.sort_by_key(|stored| {
+            let path = &stored.record.path;
+            let album = (path.parent(), track.album.as_deref());
+            (Tidiness::of(path), Reverse(album_mates.get(&album).copied().unwrap_or(0)))
+        });
+        let mut files: Vec<FileJson> =
+            stored.iter().map(|stored| file(track, &stored.record.path, stored.record.size, true)).collect();
+        files[0].exact = false;
+        files
     };
     let mut told: std::collections::HashSet<TrackId> = std::collections::HashSet::new();
     let mut groups = Vec::new();
@@ -121,6 +130,8 @@ pub(crate) fn with_exact_copies(
             all.extend(files(id));
             all
         });
+        // A copy of the best may lie in a bin, of a worse one in its album's folder.
+        all.sort_by_key(|file| Tidiness::of(&file.file));
         if all.len() > 1 {
             let keep = all.remove(0);
             let bytes_to_be_won = all.iter().map(|file| file.bytes).sum();
@@ -140,12 +151,35 @@ pub(crate) fn with_exact_copies(
         if all.len() > 1 {
             let keep = all.remove(0);
             let bytes_to_be_won = all.iter().map(|file| file.bytes).sum();
-            let why = "the same audio in each: the file known longest".to_owned();
+            let why = format!("the same audio in each: {}", why_kept(&keep, &all[0], &several[&id][0]));
             groups.push(GroupJson { keep, why, others: all, bytes_to_be_won, pairs: Vec::new() });
         }
     }
     groups.sort_by(|a, b| b.bytes_to_be_won.cmp(&a.bytes_to_be_won).then(a.keep.id.cmp(&b.keep.id)));
     Ok(groups)
+}
+
+/// How many tracks of each album each folder has.
+fn album_mates(collection: &Collection) -> HashMap<(Option<&Path>, Option<&str>), usize> {
+    let mut mates = HashMap::new();
+    for track in collection.meta.iter().filter(|track| track.album.is_some()) {
+        *mates.entry((track.system_path().parent(), track.album.as_deref())).or_insert(0) += 1;
+    }
+    mates
+}
+
+/// Why one of a track's files is kept rather than the next.
+///
+/// - `oldest`: the one that the library has known longest
+fn why_kept(keep: &FileJson, next: &FileJson, oldest: &StoredFile) -> String {
+    let other = Tidiness::of(&next.file);
+    if Tidiness::of(&keep.file) < other {
+        format!("the next is {}", other.words())
+    } else if keep.file == oldest.record.path {
+        "the file known longest".to_owned()
+    } else {
+        "the file in its album's folder".to_owned()
+    }
 }
 
 /// Versions of a song, the shortest title first: that of the song itself. Songs with most versions first.
