@@ -3,15 +3,15 @@
 //! Small matrix products split over threads spend more time waiting than computing; a fold per thread does not.
 
 use std::sync::{
-    Mutex, OnceLock,
+    Mutex,
     atomic::{AtomicUsize, Ordering},
 };
 
-use rayon::{ThreadPool, ThreadPoolBuilder};
-
-static POOLS: OnceLock<Vec<ThreadPool>> = OnceLock::new();
+use rayon::ThreadPoolBuilder;
 
 /// Maps items in order. Each call runs where rayon has one thread, as many at once as the caller's pool has threads.
+///
+/// The pools of one thread are made for a call and go with it: a process that is forked has none of its parent's threads.
 ///
 /// The first error in item order is returned.
 pub(super) fn map<T: Sync, R: Send, E: Send>(
@@ -19,17 +19,15 @@ pub(super) fn map<T: Sync, R: Send, E: Send>(
     f: impl Fn(&T) -> Result<R, E> + Sync,
 ) -> Result<Vec<R>, E> {
     let threads = rayon::current_num_threads().min(items.len());
-    let pools = POOLS.get_or_init(|| {
-        let most = std::thread::available_parallelism().map_or(1, usize::from);
-        (0..most).filter_map(|_| ThreadPoolBuilder::new().num_threads(1).build().ok()).collect()
-    });
-    if threads < 2 || pools.is_empty() {
+    let pool = |_| ThreadPoolBuilder::new().num_threads(1).build().ok();
+    let pools: Vec<_> = (0..threads).filter(|_| threads > 1).filter_map(pool).collect();
+    if pools.is_empty() {
         return items.iter().map(f).collect();
     }
     let next = AtomicUsize::new(0);
     let done: Mutex<Vec<Option<Result<R, E>>>> = Mutex::new((0..items.len()).map(|_| None).collect());
     std::thread::scope(|scope| {
-        for pool in pools.iter().take(threads) {
+        for pool in &pools {
             let (next, done, f) = (&next, &done, &f);
             scope.spawn(move || {
                 pool.install(|| {
