@@ -27,6 +27,8 @@ pub(super) struct Batcher {
     sender: Option<Sender<Request>>,
     thread: Option<JoinHandle<()>>,
     precision: Precision,
+    /// Whose thread it is.
+    process: u32,
 }
 
 impl Batcher {
@@ -51,12 +53,16 @@ impl Batcher {
             })
             .map_err(EncoderError::Thread)?;
         let precision = built.recv().unwrap_or(Err(EncoderError::DeviceStopped))?;
-        Ok(Self { sender: Some(sender), thread: Some(thread), precision })
+        Ok(Self { sender: Some(sender), thread: Some(thread), precision, process: std::process::id() })
     }
 }
 
 impl Drop for Batcher {
     fn drop(&mut self) {
+        if self.process != std::process::id() {
+            // The thread is the parent's: here nobody would ever end it.
+            std::mem::forget((self.sender.take(), self.thread.take()));
+        }
         self.sender = None;
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -66,6 +72,9 @@ impl Drop for Batcher {
 
 impl Backend for Batcher {
     fn forward(&self, mels: &[f32], n: usize) -> Result<Pass, EncoderError> {
+        if self.process != std::process::id() {
+            return Err(EncoderError::Forked);
+        }
         let (reply, result) = bounded(1);
         let request = Request { mels: mels.to_vec(), windows: n, reply };
         let sent = self.sender.as_ref().is_some_and(|sender| sender.send(request).is_ok());
@@ -236,6 +245,14 @@ mod tests {
                 });
             }
         });
+    }
+
+    #[test]
+    fn a_forked_process_does_not_wait_for_its_parents_thread() {
+        let (mut batcher, _) = start(usize::MAX, 40);
+        // To a child the process that started the thread is another.
+        batcher.process = batcher.process.wrapping_add(1);
+        assert!(matches!(batcher.forward(&[0.; CELLS], 1), Err(EncoderError::Forked)));
     }
 
     #[test]

@@ -127,6 +127,11 @@ pub enum EncoderError {
     /// The thread that drives the GPU ended before it answered.
     #[error("the thread that drives the GPU ended before it answered; please report it")]
     DeviceStopped,
+    /// The thread that drives the GPU belongs to the process that this one was forked from.
+    #[error(
+        "a GPU belongs to the process that began to use it: load the model in this process, which \"spawn\" makes, not \"fork\""
+    )]
+    Forked,
     /// A device that is not one of `auto`, `cpu`, `cuda`, `cuda:N`.
     #[error("unknown device \"{0}\": expected auto, cpu, cuda or cuda:N")]
     UnknownDevice(String),
