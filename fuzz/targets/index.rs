@@ -93,6 +93,12 @@ fuzz_target!(|bytes: &[u8]| {
             let _ = index.search(&query, 10, &SearchParams { mode, ..SearchParams::default() });
         }
     }
+    // The changes behind the base, as one file has them.
+    if let Ok((mut index, _)) = VectorIndex::from_bytes(&[&base[..], &tail[..]].concat()) {
+        index.read_vectors_with(Arc::new(vectors));
+        let query = vec![1.; index.dimension()];
+        let _ = index.search(&query, 10, &SearchParams::default());
+    }
     let Ok((mut index, stamp)) = VectorIndex::open(&FILE) else { return };
     index.read_vectors_with(Arc::new(vectors));
     let _ = index.stats();
@@ -123,5 +129,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let stamp = IndexStamp { generation: stamp.generation.wrapping_add(1), ..stamp };
     index.save(&FILE, &stamp).expect("room in memory");
+    VectorIndex::load(&FILE, &stamp).expect("what was just saved opens");
+    index.save_changes(&FILE, &stamp).expect("room in memory");
     VectorIndex::load(&FILE, &stamp).expect("what was just saved opens");
 });

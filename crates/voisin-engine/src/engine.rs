@@ -244,7 +244,7 @@ impl Engine {
         if self.library.mode() == OpenMode::ReadOnly {
             return;
         }
-        if let Err(error) = index.save(&self.index_path(), stamp) {
+        if let Err(error) = index.save_changes(&self.index_path(), stamp) {
             self.notify(&IndexNews::NotKept(&error));
         }
     }

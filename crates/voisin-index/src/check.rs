@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::checked_file::CheckedFile;
 use super::lists::Lists;
 use super::residual::Residuals;
 use super::search::batch;
@@ -20,14 +21,16 @@ const READ_AT_MOST: usize = 10_000;
 impl VectorIndex {
     /// Figures for `status`.
     pub fn stats(&self) -> IndexStats {
-        let graph = self.graph.as_ref();
+        let graph = self.graph.as_deref();
         let held = |segment: &Segment| segment.len() * 8 + segment.codes.len() * (2 * self.codec.width + 8);
         let links = graph.map_or(0, |graph| 4 * graph.links.len() + graph.block_bytes());
-        let mapped = self.base.codes.file().is_some();
+        let mapped = self.base.codes.file().is_some_and(CheckedFile::is_mapped);
         let parts = links
-            + self.lists.as_ref().map_or(0, Lists::bytes)
-            + self.residuals.as_ref().map_or(0, Residuals::bytes);
-        let bytes = held(&self.base) + held(&self.tail) + parts;
+            + self.lists.as_deref().map_or(0, Lists::bytes)
+            + self.residuals.as_deref().map_or(0, Residuals::bytes);
+        let tail = self.tail.parts();
+        let bytes = held(&self.base) + tail.iter().map(held).sum::<usize>() + parts;
+        let signs = self.base.sign_bytes() + tail.iter().map(Segment::sign_bytes).sum::<usize>();
         let on_demand = if mapped { self.base.codes.len() * self.codec.width } else { 0 };
         IndexStats {
             tracks: self.len(),
@@ -35,12 +38,12 @@ impl VectorIndex {
             mode: self.tuning.mode(self.lists.is_some(), graph.is_some()),
             ef: self.tuning.ef(10),
             lists: self.lists.as_ref().map(|_| self.tuning.list_stats(self.residuals.is_some())),
-            list_count: self.lists.as_ref().map_or(0, Lists::len),
-            tail: self.tail.live.count,
+            list_count: self.lists.as_deref().map_or(0, Lists::len),
+            tail: self.tail.live(),
             tombstones: self.base.len() - self.base.live.count,
             links: graph.map_or(0, super::graph::Graph::count_links),
             bytes,
-            resident: bytes - on_demand + self.base.sign_bytes() + self.tail.sign_bytes(),
+            resident: bytes - on_demand + signs,
             isa: self.isa.name(),
             mapped,
         }

@@ -13,17 +13,26 @@ use voisin_kernels::buffer::{ask_for, fetch, let_go};
 
 /// Bytes of a piece, which has a digest of its own.
 pub(crate) const PIECE: usize = 1 << 14;
+/// The damage of a file that is no longer what it was when it was checked.
+pub(crate) const CHANGED: &str = "changed";
 /// Bytes of a digest.
 pub(crate) const DIGEST: usize = 32;
 /// Pieces that are brought into memory together when all are checked.
 const TOGETHER: usize = 64;
 
+/// A file's bytes.
+pub(crate) struct FileBytes {
+    pub(crate) map: Mmap,
+    /// Whether they are a copy of the file, whose memory is not given back.
+    pub(crate) is_copy: bool,
+}
+
 /// Bytes are where the body has them.
 pub(crate) struct CheckedFile {
     path: PathBuf,
-    map: Mmap,
-    /// Where the body begins.
-    body: usize,
+    file: FileBytes,
+    /// Where the body is.
+    body: Range<usize>,
     /// Digests of its pieces.
     table: Range<usize>,
     /// From here on the body need not stay in memory once it was checked.
@@ -36,15 +45,30 @@ pub(crate) struct CheckedFile {
     damage: OnceLock<&'static str>,
 }
 
+impl FileBytes {
+    /// Lets go of the memory of a part.
+    fn let_go(&self, part: Range<usize>) {
+        if !self.is_copy {
+            let_go(&self.map, &part);
+        }
+    }
+}
+
 impl CheckedFile {
     /// - `on_demand`: from here on the body need not stay in memory once it was checked
-    pub(crate) fn new(path: PathBuf, map: Mmap, body: usize, table: Range<usize>, on_demand: usize) -> Self {
+    pub(crate) fn new(
+        path: PathBuf,
+        file: FileBytes,
+        body: Range<usize>,
+        table: Range<usize>,
+        on_demand: usize,
+    ) -> Self {
         let words = table.len().div_ceil(64 * DIGEST);
         // Whatever is read is asked for: the system is to read nothing around it.
-        let_go(&map, &(0..map.len()));
+        file.let_go(0..file.map.len());
         Self {
             path,
-            map,
+            file,
             body,
             table,
             on_demand,
@@ -54,9 +78,14 @@ impl CheckedFile {
         }
     }
 
+    /// Whether it is read from the disk as it is needed.
+    pub(crate) fn is_mapped(&self) -> bool {
+        !self.file.is_copy
+    }
+
     /// The body, checked or not.
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.map[self.body..]
+        &self.file.map[self.body.clone()]
     }
 
     /// Whether nothing is left to check.
@@ -78,6 +107,7 @@ impl CheckedFile {
     /// Whether all that was read was as it was written.
     pub(crate) fn intact(&self) -> Result<(), IndexError> {
         match self.damage.get() {
+            Some(&CHANGED) => Err(IndexError::Changed { path: self.path.clone() }),
             Some(&what) => Err(IndexError::Damaged { path: self.path.clone(), what: what.to_owned() }),
             None => Ok(()),
         }
@@ -85,7 +115,7 @@ impl CheckedFile {
 
     /// Lets go of the memory of a part.
     pub(crate) fn release(&self, part: Range<usize>) {
-        let_go(&self.map, &(self.body + part.start..self.body + part.end));
+        self.file.let_go(self.body.start + part.start..self.body.start + part.end);
     }
 
     /// Asks for those pieces of a part that were not checked yet.
@@ -96,8 +126,10 @@ impl CheckedFile {
     }
 
     fn ask_for_piece(&self, piece: usize) {
-        let from = self.body + piece * PIECE;
-        ask_for(&self.map, &(from..self.map.len().min(from + PIECE)));
+        let from = self.body.start + piece * PIECE;
+        if !self.file.is_copy {
+            ask_for(&self.file.map, &(from..self.body.end.min(from + PIECE)));
+        }
     }
 
     fn is_sound(&self, piece: usize) -> bool {
@@ -120,7 +152,7 @@ impl CheckedFile {
         let body = self.bytes();
         let bytes = &body[piece * PIECE..body.len().min((piece + 1) * PIECE)];
         let is_sound =
-            blake3::hash(bytes).as_bytes() == &self.map[self.table.clone()][piece * DIGEST..][..DIGEST];
+            blake3::hash(bytes).as_bytes() == &self.file.map[self.table.clone()][piece * DIGEST..][..DIGEST];
         if is_sound {
             self.sound[piece / 64].fetch_or(1 << (piece % 64), Relaxed);
         } else {
@@ -135,7 +167,9 @@ impl CheckedFile {
         pieces.clone().into_par_iter().step_by(TOGETHER).all(|first| {
             let end = pieces.end.min(first + TOGETHER);
             let (from, to) = (first * PIECE, self.bytes().len().min(end * PIECE));
-            fetch(&self.map, &(self.body + from..self.body + to));
+            if !self.file.is_copy {
+                fetch(&self.file.map, &(self.body.start + from..self.body.start + to));
+            }
             let are_sound = (first..end).all(|piece| self.is_sound(piece) || self.check_piece(piece));
             if from >= self.on_demand {
                 self.release(from..to);

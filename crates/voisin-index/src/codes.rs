@@ -50,6 +50,15 @@ pub(crate) enum Plane {
     Mapped(Arc<CheckedFile>, Range<usize>),
 }
 
+impl Clone for Plane {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Mapped(file, range) => Self::Mapped(Arc::clone(file), range.clone()),
+            owned => Self::Growing(owned.raw().to_vec()),
+        }
+    }
+}
+
 impl Plane {
     /// Zeroed bytes.
     pub(crate) fn zeroed(len: usize) -> Self {
@@ -329,6 +338,7 @@ impl Codec {
 }
 
 /// Quantised vectors, one row per slot.
+#[derive(Clone)]
 pub(crate) struct Codes {
     pub(crate) width: usize,
     pub(crate) hi: Plane,
@@ -353,7 +363,18 @@ impl CodeSource<'_> {
 
 impl Codes {
     pub(crate) fn empty(width: usize) -> Self {
-        Self { width, hi: Plane::Growing(Vec::new()), lo: Plane::Growing(Vec::new()), meta: Vec::new() }
+        Self::with_room(width, 0)
+    }
+
+    /// None yet, and memory for `n`.
+    pub(crate) fn with_room(width: usize, n: usize) -> Self {
+        let plane = || Plane::Growing(Vec::with_capacity(n * width));
+        Self { width, hi: plane(), lo: plane(), meta: Vec::with_capacity(n) }
+    }
+
+    /// Of rows that were encoded before.
+    pub(crate) fn of_rows(width: usize, hi: Vec<u8>, lo: Vec<u8>, meta: Vec<Meta>) -> Self {
+        Self { width, hi: Plane::Growing(hi), lo: Plane::Growing(lo), meta }
     }
 
     /// Room for `n` vectors.

@@ -1,7 +1,6 @@
 //! An index of vectors, built at once.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
@@ -13,6 +12,7 @@ use super::metric::Sphere;
 use super::residual::{RESIDUAL_BITS, Residuals, VectorReader};
 use super::segment::Segment;
 use super::subset::next_version;
+use super::tail::Tail;
 use super::tuning::{self, Tuning};
 use super::{IndexError, IndexOptions, TrackId, VectorIndex, builder, trials};
 use voisin_kernels::{Isa, isa};
@@ -146,9 +146,14 @@ impl VectorIndex {
             target,
         );
         if residuals.is_some() {
-            base.codes = Codes::empty(codec.width);
+            base.codes = Arc::new(Codes::empty(codec.width));
         }
-        Ok(Self { graph, lists, residuals, ..Self::assemble(options, isa, codec, base, tuning) })
+        Ok(Self {
+            graph: graph.map(Arc::new),
+            lists: lists.map(Arc::new),
+            residuals: residuals.map(Arc::new),
+            ..Self::assemble(options, isa, codec, base, tuning)
+        })
     }
 
     /// An index that is scanned.
@@ -159,21 +164,19 @@ impl VectorIndex {
         base: Segment,
         tuning: Tuning,
     ) -> Self {
-        let tail = Segment::new(Vec::new(), Codes::empty(codec.width));
         Self {
             options,
             isa,
-            codec,
+            codec: Arc::new(codec),
             base,
             graph: None,
             lists: None,
             residuals: None,
             reader: None,
             tuning,
-            tail,
-            tail_slots: HashMap::new(),
+            tail: Tail::default(),
             version: next_version(),
-            saved: Mutex::new(None),
+            saved: Arc::default(),
         }
     }
 

@@ -6,7 +6,7 @@ use voisin_base::track::TrackId;
 
 /// Why an index operation failed.
 ///
-/// The index is a cache: after [`Damaged`](Self::Damaged), [`Version`](Self::Version),
+/// The index is a cache: after [`Damaged`](Self::Damaged), [`Changed`](Self::Changed), [`Version`](Self::Version),
 /// [`Stale`](Self::Stale) or [`OtherModel`](Self::OtherModel) build it again from the vectors.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -97,6 +97,11 @@ pub enum IndexError {
         path: PathBuf,
         /// What does not fit.
         what: String,
+    },
+    /// The file, which is mapped, was written into after it was opened: it is replaced by renaming only.
+    Changed {
+        /// The file.
+        path: PathBuf,
     },
     /// The file has another format version.
     Version {
@@ -195,6 +200,11 @@ impl std::fmt::Display for IndexError {
             Self::Damaged { path, what } => {
                 write!(f, "index file {} is damaged ({what}): rebuild it", path.display())
             }
+            Self::Changed { path } => write!(
+                f,
+                "index file {} was written into while it was open: open it again, or rebuild it",
+                path.display()
+            ),
             Self::Version { path, expected, actual } => write!(
                 f,
                 "index file {} has format {actual}, this voisin reads {expected}: rebuild it",

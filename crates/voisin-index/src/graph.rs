@@ -10,10 +10,9 @@ use std::ops::Range;
 use std::slice::from_ref;
 use std::sync::OnceLock;
 
-use rayon::prelude::*;
-
 use super::codes::{CodeSource, Plane, PreparedQuery};
 use super::directions::Along;
+use super::fill::fill;
 use super::lists::{BLOCK_BYTES, LANES, Lists, SHORT, ShortQuery, empty_blocks};
 use voisin_kernels::Isa;
 use voisin_kernels::dot::best::Scored;
@@ -110,20 +109,14 @@ impl Graph {
                 let codes = lists.codes_by_slot(self.len());
                 let step = self.stride / LANES * BLOCK_BYTES;
                 let mut plane = Plane::zeroed(self.len() * step);
-                let write = |(slot, blocks): (usize, &mut [u8])| {
+                let write = |slot: usize, blocks: &mut [u8]| {
                     blocks.copy_from_slice(&empty_blocks(self.stride, SHORT));
                     for (at, &link) in self.linked(slot).iter().enumerate() {
                         let (code, scale, offset) = &codes[link as usize];
                         short::write(blocks, at, code, *scale, *offset, link);
                     }
                 };
-                let rows = &mut plane.as_mut()[..self.len() * step];
-                if rayon::current_thread_index().is_none() {
-                    rows.par_chunks_exact_mut(step.max(1)).enumerate().for_each(write);
-                } else {
-                    // A worker that waits may take up another search, which would wait for these blocks: for ever.
-                    rows.chunks_exact_mut(step.max(1)).enumerate().for_each(write);
-                }
+                fill(&mut plane.as_mut()[..self.len() * step], step, write);
                 plane
             })
             .raw()

@@ -168,6 +168,7 @@ pub(crate) fn places(isa: Isa, centres: &[u8], query: &Along) -> Vec<usize> {
 #[cfg(test)]
 pub(crate) mod tests {
     use std::collections::HashSet;
+    use std::sync::Arc;
 
     use ndarray::Array2;
 
@@ -246,7 +247,7 @@ pub(crate) mod tests {
         assert!(hits >= 3960, "{hits} of 4000");
         // Of the last list the last one, in place of the one before it.
         let mut forged = spilled(&vectors, &options);
-        let lists = forged.lists.as_mut().unwrap();
+        let lists = forged.lists.as_mut().and_then(Arc::get_mut).unwrap();
         let mut blocks = lists.blocks.raw().to_vec();
         let name = |lane| read(&blocks[blocks.len() - BLOCK_BYTES..], lane).2;
         let lane = (1..LANES).rev().find(|&lane| name(lane) != NOBODY).unwrap();

@@ -47,6 +47,7 @@ mod directions;
 mod error;
 mod fields;
 mod file;
+mod fill;
 mod graph;
 mod grouping;
 #[cfg(feature = "hnsw_rs")]
@@ -64,6 +65,7 @@ mod segment;
 mod shared;
 mod subset;
 mod summary;
+mod tail;
 mod tail_file;
 mod top;
 mod trials;
@@ -71,7 +73,6 @@ mod tuning;
 mod types;
 mod ways;
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use ndarray::{Array2, aview1};
@@ -80,11 +81,13 @@ pub use voisin_base::track::TrackId;
 
 use codes::{Codec, Codes};
 use construction::MAX_VECTORS;
+use file::BasePlace;
 use graph::Graph;
 use lists::Lists;
 use residual::{Residuals, VectorReader};
 use segment::Segment;
 use subset::{Bitmap, next_version};
+use tail::Tail;
 use tuning::Tuning;
 use voisin_kernels::Isa;
 
@@ -99,29 +102,29 @@ pub use types::{
 
 /// An index of vectors by id.
 ///
-/// Shared freely between threads for searching; inserting and removing need exclusive access.
+/// Shared freely between threads for searching; inserting and removing need exclusive access. A clone shares what was built,
+/// and what was inserted before in all but its last 64 vectors: it costs microseconds, and either changes without the other.
+#[derive(Clone)]
 pub struct VectorIndex {
     options: IndexOptions,
     isa: Isa,
-    codec: Codec,
+    codec: Arc<Codec>,
     /// Sorted by id.
     base: Segment,
     /// Over the base and its lists, if it is large enough.
-    graph: Option<Graph>,
+    graph: Option<Arc<Graph>>,
     /// Over the base, if it is large enough.
-    lists: Option<Lists>,
+    lists: Option<Arc<Lists>>,
     /// Of an index that holds no vectors: then the base has none.
-    residuals: Option<Residuals>,
+    residuals: Option<Arc<Residuals>>,
     /// Reads the vectors of such an index.
     reader: Option<Arc<VectorReader>>,
     tuning: Tuning,
-    tail: Segment,
-    /// Slots of the tail's live tracks.
-    tail_slots: HashMap<TrackId, u32>,
+    tail: Tail,
     /// Another one after each change, and in each index.
     version: u64,
-    /// Digest of the file that the base was last written to or read from.
-    saved: Mutex<Option<[u8; 32]>>,
+    /// The file that the base was last written to or read from.
+    saved: Arc<Mutex<Option<BasePlace>>>,
 }
 
 impl VectorIndex {
@@ -132,7 +135,7 @@ impl VectorIndex {
 
     /// Number of tracks.
     pub fn len(&self) -> usize {
-        self.base.live.count + self.tail.live.count
+        self.base.live.count + self.tail.live()
     }
 
     /// Whether there is no track.
@@ -161,7 +164,7 @@ impl VectorIndex {
             segment.live.slots().map(|slot| segment.ids[slot as usize]).collect()
         };
         let mut all = of(&self.base);
-        all.extend(of(&self.tail));
+        self.tail.parts().iter().for_each(|part| all.extend(of(part)));
         all.sort_unstable();
         all
     }
@@ -224,11 +227,7 @@ impl VectorIndex {
     }
 
     fn slot(&self, track: TrackId) -> Option<(&Segment, usize)> {
-        if let Some(&slot) = self.tail_slots.get(&track) {
-            return Some((&self.tail, slot as usize));
-        }
-        let slot = self.base.ids.binary_search(&track).ok()?;
-        self.base.live.contains(slot).then_some((&self.base, slot))
+        self.base.slot(track).map(|slot| (&self.base, slot)).or_else(|| self.tail.slot(track))
     }
 
     /// Adds a track. Found by every search from now on.
@@ -238,36 +237,29 @@ impl VectorIndex {
         if self.contains(track) {
             return Err(IndexError::Duplicate(track));
         }
-        let slot = self.tail.len();
-        if self.base.len() + slot >= MAX_VECTORS {
-            return Err(IndexError::TooMany { limit: MAX_VECTORS - 1, actual: self.base.len() + slot + 1 });
+        let held = self.base.len() + self.tail.len();
+        if held >= MAX_VECTORS {
+            return Err(IndexError::TooMany { limit: MAX_VECTORS - 1, actual: held + 1 });
         }
         self.tail.push(track, &self.codec, &lifted);
-        self.tail_slots.insert(track, slot as u32);
         self.version = next_version();
         Ok(())
     }
 
     /// Removes a track; false if it was not there. No search returns it from now on.
     pub fn remove(&mut self, track: TrackId) -> bool {
-        if let Some(slot) = self.tail_slots.remove(&track) {
-            self.tail.live.unset(slot as usize);
-        } else if let Some(slot) =
-            self.base.ids.binary_search(&track).ok().filter(|&s| self.base.live.contains(s))
-        {
-            self.base.live.unset(slot);
-        } else {
-            return false;
+        let removed = self.base.remove(track) || self.tail.remove(track);
+        if removed {
+            self.version = next_version();
         }
-        self.version = next_version();
-        true
+        removed
     }
 
     /// Finds the tracks that pass `filter` once, for many searches with [`SearchParams::subset`].
     pub fn subset(&self, filter: &(dyn Fn(TrackId) -> bool + Sync)) -> Subset {
         Subset {
             base: self.base.live.restrict(&self.base.ids, filter),
-            tail: self.tail.live.restrict(&self.tail.ids, filter),
+            tail: self.tail.parts().iter().map(|part| part.live.restrict(&part.ids, filter)).collect(),
             version: self.version,
         }
     }
@@ -275,7 +267,9 @@ impl VectorIndex {
     /// Those of `tracks` that are in the index, as a set for many searches with [`SearchParams::subset`]; quickest where they
     /// are in ascending order.
     pub fn subset_of(&self, tracks: &[TrackId]) -> Subset {
-        let (mut base, mut tail) = (Bitmap::empty(self.base.len()), Bitmap::empty(self.tail.len()));
+        let parts = self.tail.parts();
+        let mut base = Bitmap::empty(self.base.len());
+        let mut tail: Vec<Bitmap> = parts.iter().map(|part| Bitmap::empty(part.len())).collect();
         let ids = &self.base.ids;
         let mut at = 0;
         for &track in tracks {
@@ -292,8 +286,10 @@ impl VectorIndex {
             at = from + span.partition_point(|&id| id < track);
             if ids.get(at) == Some(&track) && self.base.live.contains(at) {
                 base.set(at);
-            } else if let Some(&slot) = self.tail_slots.get(&track) {
-                tail.set(slot as usize);
+            } else if let Some((part, slot)) =
+                parts.iter().zip(&mut tail).find_map(|(part, set)| Some((set, part.slot(track)?)))
+            {
+                part.set(slot);
             }
         }
         Subset { base, tail, version: self.version }

@@ -1,14 +1,22 @@
 //! Saving, loading and building again.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read as _};
+use std::io::{ErrorKind, Read as _, Seek, SeekFrom, Write};
 use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use voisin_base::atomic_file;
 
 use super::checked_file::CheckedFile;
+use super::codes::Codes;
+use super::file::{BaseFile, BaseParts, BasePlace, Behind, Damage};
 use super::lists::Lists;
+use super::segment::Segment;
+use super::tail::Tail;
 use super::{IndexError, IndexStamp, VectorIndex, file, tail_file};
+
+/// Files of fewer bytes are copied into memory where all of them are read in any case.
+const COPIED: u64 = 256 << 20;
 
 /// A tail of more than this share of the tracks is built in.
 const TAIL_SHARE: f64 = 0.04;
@@ -18,48 +26,105 @@ const TAIL_FREE: usize = 1000;
 const TOMBSTONE_SHARE: f64 = 0.2;
 
 impl VectorIndex {
-    /// Saves the index to `path`, and what changed since its base was written to `path` + `.tail`.
+    /// Saves the index to `path`, in one file, whatever was inserted and removed.
     ///
-    /// Each file is written under a temporary name, flushed, and renamed: a reader, or a crash at any moment,
-    /// finds the old state or the new one. A base that is at `path` already is not written again.
+    /// It is written under a temporary name, flushed, and renamed: a reader, or a crash at any moment, finds the old state or
+    /// the new one.
     pub fn save(&self, path: &Path, stamp: &IndexStamp) -> Result<(), IndexError> {
-        if stamp.dimension != self.dimension() {
-            return Err(IndexError::Dimension { expected: self.dimension(), actual: stamp.dimension });
+        self.save_base(path, stamp, |file| self.write_parts(file, stamp))?;
+        // The changes of the index that was here before mean nothing any more.
+        tail_file::remove(path)
+    }
+
+    /// As [`save`](Self::save), to whatever takes it; for [`from_bytes`](Self::from_bytes).
+    pub fn write_to(&self, out: &mut (impl Write + Seek), stamp: &IndexStamp) -> Result<(), IndexError> {
+        self.check()?;
+        self.check_dimension(stamp)?;
+        let io = |source| IndexError::Io { path: file::BYTES.into(), doing: "writing", source };
+        self.write_parts(out, stamp).map(drop).map_err(io)
+    }
+
+    /// Saves an index that changes often, in two files: what was built to `path`, unless it is there already, and what was
+    /// inserted and removed since to `path` + `.tail`. Where that one is missing later, opening is an error that names it.
+    ///
+    /// Each file is there whole or not at all, as with [`save`](Self::save).
+    pub fn save_changes(&self, path: &Path, stamp: &IndexStamp) -> Result<(), IndexError> {
+        let save_tail = |place: BasePlace| tail_file::save(path, place.root, stamp, &self.base, &self.tail);
+        let saved = *self.saved();
+        if let Some(place) = saved.filter(|place| place.is_at(path)) {
+            self.check_dimension(stamp)?;
+            save_tail(place)?;
+            if place.mark(path).is_ok() {
+                return Ok(());
+            }
+            // It is another's, in a folder that is ours: a new one says so in its head.
         }
-        atomic_file::refuse_streams(path).map_err(|source| {
-            let path = path.to_owned();
-            IndexError::Io { path, doing: "writing", source }
-        })?;
-        let mut saved = self.saved.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let changed = self.base.live.count < self.base.len() || !self.tail_slots.is_empty();
-        if let Some(root) = saved.filter(|root| file::root_at(path) == Some(*root)) {
-            return tail_file::save(path, root, stamp, &self.base, &self.tail);
+        let place = self.save_base(path, stamp, |file| file::write(file, self.base_parts(stamp)))?;
+        if self.is_changed() {
+            return save_tail(place);
         }
-        let parts = file::BaseParts {
+        tail_file::remove(path)
+    }
+
+    /// Whether there is a difference from what was built.
+    fn is_changed(&self) -> bool {
+        self.base.live.count < self.base.len() || self.tail.live() > 0
+    }
+
+    fn saved(&self) -> MutexGuard<'_, Option<BasePlace>> {
+        self.saved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn check_dimension(&self, stamp: &IndexStamp) -> Result<(), IndexError> {
+        let expected = self.dimension();
+        if stamp.dimension == expected {
+            Ok(())
+        } else {
+            Err(IndexError::Dimension { expected, actual: stamp.dimension })
+        }
+    }
+
+    fn base_parts<'a>(&'a self, stamp: &'a IndexStamp) -> BaseParts<'a> {
+        BaseParts {
             stamp,
-            complete: !changed,
+            complete: !self.is_changed(),
             options: &self.options,
             tuning: &self.tuning,
             codec: &self.codec,
             base: &self.base,
-            graph: self.graph.as_ref(),
-            lists: self.lists.as_ref(),
-            residuals: self.residuals.as_ref(),
-        };
+            graph: self.graph.as_deref(),
+            lists: self.lists.as_deref(),
+            residuals: self.residuals.as_deref(),
+        }
+    }
+
+    /// Writes the base and, behind it, what changed.
+    fn write_parts(&self, out: &mut (impl Write + Seek), stamp: &IndexStamp) -> std::io::Result<BasePlace> {
+        let place = file::write(out, self.base_parts(stamp))?;
+        if self.is_changed() {
+            out.seek(SeekFrom::Start(place.end))?;
+            out.write_all(&tail_file::encode(place.root, stamp, &self.base, &self.tail)?)?;
+        }
+        Ok(place)
+    }
+
+    /// Writes a file whose base is that of this index.
+    fn save_base(
+        &self,
+        path: &Path,
+        stamp: &IndexStamp,
+        write: impl FnOnce(&mut File) -> std::io::Result<BasePlace>,
+    ) -> Result<BasePlace, IndexError> {
+        self.check_dimension(stamp)?;
         self.check()?;
+        atomic_file::refuse_streams(path).map_err(|source| {
+            let path = path.to_owned();
+            IndexError::Io { path, doing: "writing", source }
+        })?;
         atomic_file::remove_abandoned(path);
-        let root = file::save(path, parts)?;
-        *saved = Some(root);
-        if changed {
-            return tail_file::save(path, root, stamp, &self.base, &self.tail);
-        }
-        // The tail of the base that was here before means nothing beside the new one.
-        match std::fs::remove_file(tail_file::path_of(path)) {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                Err(IndexError::Io { path: tail_file::path_of(path), doing: "removing", source })
-            }
-            _ => Ok(()),
-        }
+        let place = file::replace(path, write)?;
+        *self.saved() = Some(place);
+        Ok(place)
     }
 
     /// Whether a save to `path` takes the place of an index, or of nothing: not of somebody's other files.
@@ -92,7 +157,7 @@ impl VectorIndex {
     /// [`insert`](Self::insert) and [`remove`](Self::remove). Of the vectors, only what a search reads is checked, as it
     /// is read, until [`check`](Self::check) is called; a search that came upon damage returns [`IndexError::Damaged`].
     pub fn load_any_generation(path: &Path, expected: &IndexStamp) -> Result<(Self, u64), IndexError> {
-        let (index, stamp) = Self::open_unchecked(path)?;
+        let (index, stamp) = Self::with_changes(file::load(path, 0)?, Some(path))?;
         if stamp.model_fingerprint != expected.model_fingerprint {
             return Err(IndexError::OtherModel {
                 path: path.to_owned(),
@@ -106,9 +171,20 @@ impl VectorIndex {
         Ok((index, stamp.generation))
     }
 
-    /// Opens the index at `path` whatever it belongs to, and says what that is. Every byte is checked first.
+    /// Opens the index at `path` whatever it belongs to, and says what that is. Every byte is checked first. A file of less
+    /// than 256 MiB is copied into memory, so that nothing that is done to it later can change what is found; a larger one is
+    /// mapped.
     pub fn open(path: &Path) -> Result<(Self, IndexStamp), IndexError> {
-        let (index, stamp) = Self::open_unchecked(path)?;
+        Self::opened(file::load(path, COPIED)?, Some(path))
+    }
+
+    /// As [`open`](Self::open), of the bytes of a file.
+    pub fn from_bytes(bytes: &[u8]) -> Result<(Self, IndexStamp), IndexError> {
+        Self::opened(file::load_bytes(bytes)?, None)
+    }
+
+    fn opened(loaded: BaseFile, path: Option<&Path>) -> Result<(Self, IndexStamp), IndexError> {
+        let (index, stamp) = Self::with_changes(loaded, path)?;
         index.check()?;
         Ok((index, stamp))
     }
@@ -119,7 +195,8 @@ impl VectorIndex {
     /// [`IndexError::Damaged`]
     pub fn check(&self) -> Result<(), IndexError> {
         let Some(file) = self.base.codes.file().filter(|file| !file.is_whole()) else { return Ok(()) };
-        if file.check_long(0..file.bytes().len()) && self.lists.as_ref().is_none_or(Lists::has_every_vector) {
+        if file.check_long(0..file.bytes().len()) && self.lists.as_deref().is_none_or(Lists::has_every_vector)
+        {
             file.set_whole();
         } else {
             file.set_damaged("places in lists");
@@ -135,36 +212,47 @@ impl VectorIndex {
         self.base.codes.file().map_or(Ok(()), CheckedFile::intact)
     }
 
-    fn open_unchecked(path: &Path) -> Result<(Self, IndexStamp), IndexError> {
-        let loaded = file::load(path)?;
+    /// An index of what is in its file, and beside it.
+    ///
+    /// - `path`: of the file, if it is one
+    fn with_changes(loaded: BaseFile, path: Option<&Path>) -> Result<(Self, IndexStamp), IndexError> {
         let mut stamp = loaded.stamp;
         let isa = voisin_kernels::isa()?;
+        let place = loaded.place;
         let mut index = Self {
-            graph: loaded.graph,
-            lists: loaded.lists,
-            residuals: loaded.residuals,
-            saved: std::sync::Mutex::new(Some(loaded.root)),
+            graph: loaded.graph.map(Arc::new),
+            lists: loaded.lists.map(Arc::new),
+            residuals: loaded.residuals.map(Arc::new),
+            saved: Arc::new(Mutex::new(Some(place))),
             ..Self::assemble(loaded.options, isa, loaded.codec, loaded.base, loaded.tuning)
         };
-        let damage = file::Damage(tail_file::path_of(path));
-        match tail_file::load(path, loaded.root, index.base.len(), index.codec.width)? {
-            None if loaded.complete => {}
-            None => return Err(damage.error("missing: the base was written with a tail")),
+        let is_marked = !place.complete || loaded.behind == Behind::Mark;
+        let name = path.unwrap_or(Path::new(file::BYTES));
+        let (bytes, damage) = match (loaded.behind, path) {
+            (Behind::Changes(bytes), _) => (Some(bytes), Damage(name.to_owned())),
+            (_, None) => (None, Damage(name.to_owned())),
+            (_, Some(path)) => (tail_file::read(path, u64::MAX)?, Damage(tail_file::path_of(path))),
+        };
+        let decode = |bytes: Vec<u8>| {
+            tail_file::decode(&damage, &bytes, place.root, index.base.len(), index.codec.width)
+        };
+        match bytes.map_or(Ok(None), decode)? {
+            None if is_marked => return Err(tail_file::missing(name)),
+            None => {}
             Some(changes) => {
                 stamp.generation = changes.generation;
-                for slot in changes.removed {
-                    index.base.live.unset(slot as usize);
+                let live = Arc::make_mut(&mut index.base.live);
+                changes.removed.iter().for_each(|&slot| live.unset(slot as usize));
+                let twice = |track| damage.error(format!("track {track} twice"));
+                if let Some(&track) = changes.ids.iter().find(|&&track| index.base.slot(track).is_some()) {
+                    return Err(twice(track));
                 }
-                let width = index.codec.width;
-                let rows = changes.hi.chunks_exact(width).zip(changes.lo.chunks_exact(width));
-                for ((&track, &meta), (hi, lo)) in changes.ids.iter().zip(&changes.meta).zip(rows) {
-                    if index.contains(track) {
-                        return Err(damage.error(format!("track {track} twice")));
-                    }
-                    index.tail_slots.insert(track, index.tail.len() as u32);
-                    index.tail.codes.push_row(hi, lo, meta);
-                    index.tail.pushed(track);
+                let codes = Codes::of_rows(index.codec.width, changes.hi, changes.lo, changes.meta);
+                let tail = Segment::merged(&[Segment::new(changes.ids, codes)], index.codec.width);
+                if let Some(pair) = tail.ids.windows(2).find(|pair| pair[0] == pair[1]) {
+                    return Err(twice(pair[0]));
                 }
+                index.tail = Tail::of(tail);
             }
         }
         // A graph's blocks are made of those of all lists.

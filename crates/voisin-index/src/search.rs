@@ -1,7 +1,6 @@
 //! Questions to an index: one vector or many, with filters, and the neighbours of all.
 
 use std::collections::HashSet;
-use std::slice::{from_mut, from_ref};
 
 use ndarray::{ArrayView2, Axis};
 use rayon::prelude::*;
@@ -93,18 +92,28 @@ impl VectorIndex {
         k: usize,
         params: &SearchParams<'_>,
     ) -> Result<Vec<Vec<Neighbor>>, IndexError> {
+        self.reading(|| self.search_all_by_way(queries, k, params))
+    }
+
+    fn search_all_by_way(
+        &self,
+        queries: &[PreparedQuery],
+        k: usize,
+        params: &SearchParams<'_>,
+    ) -> Result<Vec<Vec<Neighbor>>, IndexError> {
         let way = self.way(params.mode)?;
         if let Way::Lists(_) | Way::Graph(..) = way {
             let k = k.min(self.len());
-            let [base, tail] = self.allowed(params)?;
+            let allowed = self.allowed(params)?;
+            let base = &allowed.base;
             let take = |at: usize, pool: &mut [Scored], within: &dyn Fn(usize) -> bool| {
                 let mut top = Top::new(k);
                 let within = params.ef.is_none().then_some(within);
-                Ok(self.take(&queries[at], k, &base, pool, within, &mut top)?.then_some(top))
+                Ok(self.take(&queries[at], k, base, pool, within, &mut top)?.then_some(top))
             };
             let tops: Option<Vec<_>> = match way {
                 Way::Lists(lists) if lists.blocks.len() > CACHED => {
-                    self.reach(lists, k, params, &base).map(|reach| {
+                    self.reach(lists, k, params, base).map(|reach| {
                         let within = |count: usize| self.reached(reach, count);
                         if self.residuals.is_some() {
                             // Whatever reads vectors may itself search: no buffers are held meanwhile.
@@ -117,7 +126,7 @@ impl VectorIndex {
                         }
                     })
                 }
-                Way::Graph(graph, lists) => self.width(k, params, &base).map(|ef| {
+                Way::Graph(graph, lists) => self.width(k, params, base).map(|ef| {
                     let within = |count: usize| self.tuning.ef(count) <= ef;
                     let source = CodeSource { isa: self.isa, codec: &self.codec, codes: &self.base.codes };
                     let take = |at, pool: &mut [Scored]| take(at, pool, &within);
@@ -131,21 +140,21 @@ impl VectorIndex {
                         top
                     } else {
                         let mut top = Top::new(k);
-                        self.scan(&self.base, query, &base, k, &mut top)?;
+                        self.scan(&self.base, query, base, k, &mut top)?;
                         top
                     };
-                    self.scan(&self.tail, query, &tail, k, &mut top)?;
+                    self.scan_tail(query, &allowed, k, &mut top)?;
                     self.answers(query, top)
                 };
                 return queries.iter().zip(tops).map(finish).collect();
             }
         }
         if params.mode == SearchMode::Exact && self.residuals.is_some() {
-            let [base, tail] = self.allowed(params)?;
+            let allowed = self.allowed(params)?;
             let mut tops = vec![Top::new(k.min(self.len())); queries.len()];
-            self.read_all(queries, &base, &mut tops)?;
+            self.read_all(queries, &allowed.base, &mut tops)?;
             let finish = |(query, mut top): (&PreparedQuery, Top)| {
-                self.tail.exact(self.isa, &self.codec, from_ref(query), &tail, from_mut(&mut top));
+                self.exact_tail(query, &allowed, &mut top);
                 self.answers(query, top)
             };
             return queries.iter().zip(tops).map(finish).collect();

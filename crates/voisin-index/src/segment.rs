@@ -2,11 +2,12 @@
 
 use std::cell::RefCell;
 use std::slice::{from_mut, from_ref};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use voisin_base::track::TrackId;
 
 use super::codes::{CodeSource, Codec, Codes, Meta, PreparedQuery};
+use super::fill::fill;
 use super::subset::Bitmap;
 use super::top::Top;
 use voisin_kernels::Isa;
@@ -54,12 +55,16 @@ impl SignModel {
     }
 }
 
+/// A copy shares everything until one of both changes: then what changes is copied.
+#[derive(Clone)]
 pub(crate) struct Segment {
-    pub(crate) ids: Vec<TrackId>,
-    pub(crate) codes: Codes,
-    pub(crate) live: Bitmap,
+    pub(crate) ids: Arc<Vec<TrackId>>,
+    pub(crate) codes: Arc<Codes>,
+    pub(crate) live: Arc<Bitmap>,
+    /// Whether ids ascend.
+    is_sorted: bool,
     /// Signs of the rotated components, `[blocks][words][BLOCK]`; made at the first cascade.
-    bits: OnceLock<Vec<u64>>,
+    bits: Arc<OnceLock<Vec<u64>>>,
 }
 
 /// Buffers of a search, kept per thread.
@@ -82,8 +87,34 @@ thread_local! {
 
 impl Segment {
     pub(crate) fn new(ids: Vec<TrackId>, codes: Codes) -> Self {
-        let live = Bitmap::full(ids.len());
-        Self { ids, codes, live, bits: OnceLock::new() }
+        let live = Arc::new(Bitmap::full(ids.len()));
+        let is_sorted = ids.is_sorted_by(|a, b| a < b);
+        Self { ids: Arc::new(ids), codes: Arc::new(codes), live, is_sorted, bits: Arc::default() }
+    }
+
+    pub(crate) fn empty(width: usize) -> Self {
+        Self::new(Vec::new(), Codes::empty(width))
+    }
+
+    /// The live vectors of several segments, in the order of ids.
+    pub(crate) fn merged(segments: &[Self], width: usize) -> Self {
+        let live = |segment: &'_ Self| segment.live.slots().map(|slot| slot as usize).collect::<Vec<_>>();
+        let mut rows: Vec<(TrackId, &Self, usize)> = segments
+            .iter()
+            .flat_map(|segment| live(segment).into_iter().map(move |slot| (segment.ids[slot], segment, slot)))
+            .collect();
+        rows.sort_unstable_by_key(|&(id, ..)| id);
+        let mut codes = Codes::with_room(width, rows.len());
+        for &(_, segment, slot) in &rows {
+            let from = &segment.codes;
+            codes.push_row(from.hi_row(slot), from.lo_row(slot), from.meta[slot]);
+        }
+        let merged = Self::new(rows.iter().map(|&(id, ..)| id).collect(), codes);
+        if segments.iter().any(|segment| segment.bits.get().is_some()) {
+            // A search does not wait for what it had before.
+            merged.bits();
+        }
+        merged
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -91,21 +122,29 @@ impl Segment {
     }
 
     pub(crate) fn push(&mut self, id: TrackId, codec: &Codec, vector: &[f32]) {
-        self.codes.push(codec, vector);
-        self.pushed(id);
+        Arc::make_mut(&mut self.codes).push(codec, vector);
+        self.is_sorted &= self.ids.last().is_none_or(|&last| last < id);
+        Arc::make_mut(&mut self.live).push_set(self.ids.len());
+        Arc::make_mut(&mut self.ids).push(id);
+        self.bits = Arc::default();
     }
 
-    /// Registers a row that was just appended to `codes`.
-    pub(crate) fn pushed(&mut self, id: TrackId) {
-        let slot = self.ids.len();
-        self.ids.push(id);
-        self.live.push_set(slot);
-        if let Some(bits) = self.bits.get_mut() {
-            let step = self.codes.width / 64 * BLOCK;
-            bits.resize(slot.div_ceil(BLOCK).max(slot / BLOCK + 1) * step, 0);
-            let block = &mut bits[slot / BLOCK * step..][..step];
-            self.codes.write_bits(slot, &mut Vec::new(), block, slot % BLOCK);
+    /// The slot of a live vector.
+    pub(crate) fn slot(&self, id: TrackId) -> Option<usize> {
+        let is_live = |&slot: &usize| self.live.contains(slot);
+        if self.is_sorted {
+            return self.ids.binary_search(&id).ok().filter(is_live);
         }
+        (0..self.len()).find(|slot| self.ids[*slot] == id && is_live(slot))
+    }
+
+    /// Whether there was a live vector, which no search returns from now on.
+    pub(crate) fn remove(&mut self, id: TrackId) -> bool {
+        let slot = self.slot(id);
+        if let Some(slot) = slot {
+            Arc::make_mut(&mut self.live).unset(slot);
+        }
+        slot.is_some()
     }
 
     /// Bytes of the signs, if they have been made.
@@ -115,21 +154,14 @@ impl Segment {
 
     pub(crate) fn bits(&self) -> &[u64] {
         self.bits.get_or_init(|| {
-            use rayon::prelude::*;
             let step = self.codes.width / 64 * BLOCK;
             let mut bits = vec![0; self.len().div_ceil(BLOCK) * step];
-            let write = |buffer: &mut Vec<i32>, (b, block): (usize, &mut [u64])| {
-                for lane in 0..BLOCK.min(self.len() - b * BLOCK) {
-                    self.codes.write_bits(b * BLOCK + lane, buffer, block, lane);
-                }
-            };
-            if rayon::current_thread_index().is_none() {
-                bits.par_chunks_exact_mut(step.max(1)).enumerate().for_each_init(Vec::new, write);
-            } else {
-                // A worker that waits may take up another search, which would wait for these bits: for ever.
+            fill(&mut bits, step, |b, block| {
                 let mut buffer = Vec::new();
-                bits.chunks_exact_mut(step.max(1)).enumerate().for_each(|block| write(&mut buffer, block));
-            }
+                for lane in 0..BLOCK.min(self.len() - b * BLOCK) {
+                    self.codes.write_bits(b * BLOCK + lane, &mut buffer, block, lane);
+                }
+            });
             bits
         })
     }

@@ -1,31 +1,56 @@
 //! An index that threads search while others change it.
 
-use std::collections::HashSet;
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use ndarray::ArrayView2;
 use voisin_base::track::TrackId;
 
 use super::{IndexError, VectorIndex};
 
-/// A [`VectorIndex`] behind a lock: [`add`](Self::add) and [`remove`](Self::remove) hold searches up for microseconds, and
-/// building again, which they do by themselves where it pays, for no longer.
+/// A [`VectorIndex`] that is searched while it changes. Searches work on a snapshot: nothing that changes meanwhile holds them
+/// up, and they hold up nothing. [`add`](Self::add) and [`remove`](Self::remove) make the next state beside the present one, of
+/// which they copy the last few vectors and, where one is removed, a bit for each vector; they build again by themselves where
+/// that pays.
+///
+/// No lock is held while rayon works, so all of it may be called by rayon's tasks, too.
 pub struct SharedIndex {
-    state: RwLock<SharedState>,
-    /// Held by whoever builds.
-    building: Mutex<()>,
+    /// Locked for as long as it takes to copy a pointer, or to put another in its place.
+    current: RwLock<Arc<VectorIndex>>,
+    /// Locked by whoever makes the next state.
+    changes: Mutex<Changes>,
+    /// Locked by who builds because that pays; the others do not wait for it.
+    rebuilding: Mutex<()>,
+    /// Calls what builds.
+    build_in: Box<dyn Fn(&mut (dyn FnMut() + Send)) + Send + Sync>,
 }
 
-struct SharedState {
-    index: VectorIndex,
-    /// What was put in or taken out since a build began.
-    changed: Option<HashSet<TrackId>>,
+/// Changes that are made while indexes are being built, which are to have them, too.
+#[derive(Default)]
+struct Changes {
+    builds: usize,
+    /// Put in or taken out since the first of these builds began.
+    tracks: Vec<TrackId>,
+    /// How often another index took this one's place.
+    replaced: usize,
 }
 
-impl SharedState {
-    fn note(&mut self, track: TrackId) {
-        if let Some(changed) = &mut self.changed {
-            changed.insert(track);
+/// A build that is going on.
+struct Build<'a> {
+    shared: &'a SharedIndex,
+    /// The state that it builds of.
+    index: Arc<VectorIndex>,
+    /// How many changes there were when it began.
+    changes: usize,
+    replaced: usize,
+}
+
+impl Drop for Build<'_> {
+    fn drop(&mut self) {
+        let mut changes = self.shared.changes();
+        changes.builds -= 1;
+        if changes.builds == 0 {
+            changes.tracks.clear();
         }
     }
 }
@@ -33,16 +58,49 @@ impl SharedState {
 impl SharedIndex {
     /// Takes an index over.
     pub fn new(index: VectorIndex) -> Self {
-        Self { state: RwLock::new(SharedState { index, changed: None }), building: Mutex::new(()) }
+        Self::building_in(index, Box::new(|build| build()))
     }
 
-    /// The index as it is now, for searches; changes wait until `work` is done.
+    /// As [`new`](Self::new), for who has a pool of threads that builds are to use: `build_in` calls what it is given there.
+    #[allow(clippy::type_complexity)] // a name of its own would say less
+    pub fn building_in(
+        index: VectorIndex,
+        build_in: Box<dyn Fn(&mut (dyn FnMut() + Send)) + Send + Sync>,
+    ) -> Self {
+        Self {
+            current: RwLock::new(Arc::new(index)),
+            changes: Mutex::default(),
+            rebuilding: Mutex::default(),
+            build_in,
+        }
+    }
+
+    /// The index as it is now. It stays like that, whatever is put in and taken out later.
+    pub fn snapshot(&self) -> Arc<VectorIndex> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Works with the index as it is now, as [`snapshot`](Self::snapshot) has it.
     pub fn with<T>(&self, work: impl FnOnce(&VectorIndex) -> T) -> T {
-        work(&self.state.read().unwrap_or_else(PoisonError::into_inner).index)
+        work(&self.snapshot())
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, SharedState> {
-        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    fn changes(&self) -> MutexGuard<'_, Changes> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts the next state in the place of the present one.
+    fn publish(&self, changes: &mut Changes, index: VectorIndex, changed: &[TrackId]) {
+        if changes.builds > 0 {
+            changes.tracks.extend(changed);
+        }
+        let next = Arc::new(index);
+        let last = {
+            let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *current, next)
+        };
+        // Freeing memory takes longer than what searches may wait.
+        drop(last);
     }
 
     /// Puts vectors in (`[ids.len(), dimension]`): all of them, or none where there is an error. The first vectors of an
@@ -51,93 +109,110 @@ impl SharedIndex {
         if ids.len() != vectors.nrows() {
             return Err(IndexError::Count { ids: ids.len(), vectors: vectors.nrows() });
         }
-        let inserted = {
-            let mut state = self.write();
-            let mut inserted = Ok(());
-            for (at, (&track, vector)) in ids.iter().zip(vectors.outer_iter()).enumerate() {
-                inserted = state.index.insert(track, &vector.to_vec());
-                if inserted.is_err() {
-                    ids[..at].iter().for_each(|&track| _ = state.index.remove(track));
-                    break;
+        loop {
+            let is_room_made = match self.insert(ids, vectors) {
+                Ok(()) => {
+                    // The vectors are in: where building fails, what is there is as good, only slower.
+                    let _ = self.rebuild_where_it_pays();
+                    return Ok(());
                 }
-                state.note(track);
+                // Room is made by building.
+                Err(IndexError::TooFar { .. }) => self.build(ids, vectors)?,
+                Err(IndexError::Dimension { .. }) if self.with(VectorIndex::is_empty) => {
+                    self.build(ids, vectors)?
+                }
+                Err(error) => return Err(error),
+            };
+            if is_room_made {
+                return Ok(());
             }
-            inserted
-        };
-        match inserted {
-            Ok(()) => self.rebuild_where_it_pays(),
-            // Room is made by building.
-            Err(IndexError::TooFar { .. }) => self.build(&self.building(), ids, vectors),
-            Err(IndexError::Dimension { .. }) if self.with(VectorIndex::is_empty) => {
-                self.build(&self.building(), ids, vectors)
-            }
-            Err(error) => Err(error),
         }
+    }
+
+    fn insert(&self, ids: &[TrackId], vectors: ArrayView2<'_, f32>) -> Result<(), IndexError> {
+        let mut changes = self.changes();
+        let mut next = VectorIndex::clone(&self.snapshot());
+        for (&track, vector) in ids.iter().zip(vectors.outer_iter()) {
+            next.insert(track, &vector.to_vec())?;
+        }
+        self.publish(&mut changes, next, ids);
+        Ok(())
     }
 
     /// Takes a vector out; false if it was not there.
     pub fn remove(&self, track: TrackId) -> bool {
-        let removed = {
-            let mut state = self.write();
-            state.note(track);
-            state.index.remove(track)
-        };
+        {
+            let mut changes = self.changes();
+            let current = self.snapshot();
+            if !current.contains(track) {
+                return false;
+            }
+            let mut next = VectorIndex::clone(&current);
+            next.remove(track);
+            self.publish(&mut changes, next, &[track]);
+        }
         // What was there before is as good, only slower.
         let _ = self.rebuild_where_it_pays();
-        removed
-    }
-
-    fn building(&self) -> MutexGuard<'_, ()> {
-        self.building.lock().unwrap_or_else(PoisonError::into_inner)
+        true
     }
 
     fn rebuild_where_it_pays(&self) -> Result<(), IndexError> {
-        if !self.with(VectorIndex::needs_rebuild) {
-            return Ok(());
-        }
-        // Another thread may have built meanwhile.
-        let building = self.building();
-        if self.with(VectorIndex::needs_rebuild) { self.build_from_itself(&building) } else { Ok(()) }
+        // A task of rayon's that waited here might be the one that the builder waits for.
+        let Ok(_rebuilding) = self.rebuilding.try_lock() else { return Ok(()) };
+        if self.with(VectorIndex::needs_rebuild) { self.rebuild() } else { Ok(()) }
     }
 
     /// Puts another index in this one's place.
     pub fn replace(&self, index: VectorIndex) {
-        let _building = self.building();
-        self.write().index = index;
+        let mut changes = self.changes();
+        changes.replaced += 1;
+        self.publish(&mut changes, index, &[]);
     }
 
     /// Builds again from the vectors as the index holds them, while the old index is searched and changed.
     pub fn rebuild(&self) -> Result<(), IndexError> {
-        self.build_from_itself(&self.building())
+        let none = || ndarray::Array2::zeros((0, self.with(VectorIndex::dimension)));
+        while !self.build(&[], none().view())? {}
+        Ok(())
     }
 
-    fn build_from_itself(&self, building: &MutexGuard<'_, ()>) -> Result<(), IndexError> {
-        let none = ndarray::Array2::zeros((0, self.with(VectorIndex::dimension)));
-        self.build(building, &[], none.view())
-    }
-
-    /// Builds of everything and these; `_building` says that nobody else does.
-    fn build(
-        &self,
-        _building: &MutexGuard<'_, ()>,
-        ids: &[TrackId],
-        vectors: ArrayView2<'_, f32>,
-    ) -> Result<(), IndexError> {
-        self.write().changed = Some(HashSet::new());
-        let built = self.with(|index| index.gathered(ids, vectors)).and_then(|gathered| gathered.build());
-        let mut state = self.write();
-        let changed = state.changed.take().unwrap_or_default();
+    /// Builds of everything and these; false where another index took this one's place, or one that others built has no room
+    /// for what was put in since.
+    fn build(&self, ids: &[TrackId], vectors: ArrayView2<'_, f32>) -> Result<bool, IndexError> {
+        let build = {
+            let mut changes = self.changes();
+            changes.builds += 1;
+            Build {
+                shared: self,
+                index: self.snapshot(),
+                changes: changes.tracks.len(),
+                replaced: changes.replaced,
+            }
+        };
+        let gathered = build.index.gathered(ids, vectors)?;
+        let mut built = Err(IndexError::NoVectors);
+        (self.build_in)(&mut || built = gathered.build());
         let mut new = built?;
-        for track in changed {
-            if !ids.contains(&track) {
-                new.remove(track);
-                if let Some(vector) = state.index.vector(track) {
-                    new.insert(track, &vector)?;
+        let mut changes = self.changes();
+        if changes.replaced != build.replaced {
+            return Ok(false);
+        }
+        let current = self.snapshot();
+        if let Some(&track) = ids.iter().find(|&&track| current.contains(track)) {
+            return Err(IndexError::Duplicate(track));
+        }
+        let changed: BTreeSet<TrackId> = changes.tracks[build.changes..].iter().copied().collect();
+        for track in changed.into_iter().filter(|track| !ids.contains(track)) {
+            new.remove(track);
+            if let Some(vector) = current.vector(track) {
+                match new.insert(track, &vector) {
+                    Err(IndexError::TooFar { .. }) => return Ok(false),
+                    inserted => inserted?,
                 }
             }
         }
-        state.index = new;
-        Ok(())
+        self.publish(&mut changes, new, ids);
+        Ok(true)
     }
 }
 
@@ -147,7 +222,10 @@ mod tests {
     use crate::{IndexMetric, IndexOptions, SearchParams};
     use ndarray::{Array2, s};
     use rand::{Rng, SeedableRng, rngs::StdRng};
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use rayon::prelude::*;
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+    use std::sync::mpsc::RecvTimeoutError;
+    use std::time::{Duration, Instant};
 
     fn ids(range: std::ops::Range<i64>) -> Vec<TrackId> {
         range.map(TrackId).collect()
@@ -221,6 +299,130 @@ mod tests {
             let found = index.search(&vectors.row(19_999).to_vec(), 1, &SearchParams::default()).unwrap();
             assert_eq!(found[0].track, TrackId(700));
         });
+    }
+
+    #[test]
+    fn a_snapshot_stays_as_it_is_and_shares_what_was_built() {
+        let vectors = random(3000, 16);
+        let index =
+            VectorIndex::build(&ids(0..2000), vectors.slice(s![..2000, ..]), &IndexOptions::default());
+        let shared = SharedIndex::new(index.unwrap());
+        shared.add(&ids(2000..2300), vectors.slice(s![2000..2300, ..])).unwrap();
+        let before = shared.snapshot();
+        for id in 2300..3000 {
+            shared.add(&[TrackId(id)], vectors.slice(s![id as usize..=id as usize, ..])).unwrap();
+            assert!(shared.remove(TrackId(id - 1000)) && !shared.remove(TrackId(id - 1000)));
+        }
+        let after = shared.snapshot();
+        assert_eq!((before.tracks(), after.len()), (ids(0..2300), 2300));
+        assert!(
+            Arc::ptr_eq(&before.base.codes, &after.base.codes)
+                && Arc::ptr_eq(&before.base.ids, &after.base.ids)
+        );
+        let left: Vec<TrackId> = ids(0..1300).into_iter().chain(ids(2000..3000)).collect();
+        assert_eq!(after.tracks(), left);
+        for (row, query) in vectors.outer_iter().enumerate() {
+            let nearest = |index: &VectorIndex| {
+                index.search(&query.to_vec(), 1, &SearchParams::default()).unwrap()[0].track.0
+            };
+            assert_eq!(nearest(&before) == row as i64, row < 2300, "{row}");
+            assert_eq!(nearest(&after) == row as i64, !(1300..2000).contains(&row), "{row}");
+        }
+        // Parts that copies share are few, and each is larger than those behind it.
+        let parts: Vec<usize> = after.tail.parts().iter().map(|part| part.live.count).collect();
+        assert!(parts.len() <= 6 && after.tail.live() == 1000, "{parts:?}");
+    }
+
+    /// Runs for `VOISIN_SOAK_SECONDS`, six by default, with 2 to 8 threads in turn.
+    #[test]
+    fn tasks_search_and_change_beside_a_writer() {
+        let seconds =
+            std::env::var("VOISIN_SOAK_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(6.);
+        let rounds = if seconds > 60. { 2..=8 } else { 3..=5 };
+        let each = Duration::from_secs_f64(seconds / rounds.clone().count() as f64);
+        for threads in rounds {
+            let moved = Arc::new(AtomicU64::new(0));
+            let (ended, end) = std::sync::mpsc::channel();
+            let of_round = Arc::clone(&moved);
+            std::thread::spawn(move || {
+                search_and_change(threads, each, &of_round);
+                let _ = ended.send(());
+            });
+            let mut last = 0;
+            // A build of a loaded machine takes seconds; nothing else takes as long.
+            while let Err(error) = end.recv_timeout(Duration::from_secs(30)) {
+                assert_eq!(error, RecvTimeoutError::Timeout, "{threads} threads");
+                let now = moved.load(Ordering::Relaxed);
+                assert!(now > last, "{threads} threads: nothing moves after {now} calls");
+                last = now;
+            }
+        }
+    }
+
+    /// One thread puts in and takes out while tasks of a pool search, each in parallel, and put in and take out, too.
+    fn search_and_change(threads: usize, time: Duration, moved: &AtomicU64) {
+        /// Ids that each task puts in, and takes out again.
+        const OF_TASK: i64 = 1 << 40;
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let vectors = random(8000, 32);
+        let options = IndexOptions { metric: IndexMetric::Euclidean, ..IndexOptions::default() };
+        let built =
+            pool.install(|| VectorIndex::build(&ids(0..6000), vectors.slice(s![..6000, ..]), &options));
+        let shared = SharedIndex::new(built.unwrap());
+        // Those that nobody asks for.
+        let one = |at: usize| vectors.slice(s![6000 + at % 2000..=6000 + at % 2000, ..]);
+        let start = Instant::now();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for id in 6000_i64.. {
+                    if start.elapsed() > time {
+                        break;
+                    }
+                    if id % 10 == 0 {
+                        shared.add(&[TrackId(id)], one(id as usize)).unwrap();
+                    }
+                    assert_eq!(shared.remove(TrackId(id - 50)), id < 6050 || id % 10 == 0);
+                    moved.fetch_add(1, Ordering::Relaxed);
+                    std::thread::sleep(Duration::from_micros(50));
+                }
+            });
+            let work = |round: usize, task: usize| {
+                let row = (round * 7 + task) % 5900;
+                let query = vectors.slice(s![row..row + 40, ..]);
+                let found = shared.with(|index| index.search_batch(query, 3, &SearchParams::default()));
+                for (at, found) in found.unwrap().iter().enumerate() {
+                    // Up to 5950 they are never taken out.
+                    assert_eq!(found[0].track, TrackId((row + at) as i64));
+                }
+                let id = TrackId(OF_TASK * (task as i64 + 1) + round as i64);
+                match task {
+                    0 => shared.add(&[id], one(row)).unwrap(),
+                    1 => {
+                        // Beyond what there is room for at times: it builds again.
+                        let far = (1. + (round % 8) as f32) * &one(row);
+                        shared.add(&[id], far.view()).unwrap();
+                        assert!(shared.remove(id));
+                    }
+                    2 if round % 50 == 0 => shared.rebuild().unwrap(),
+                    _ => {}
+                }
+                moved.fetch_add(1, Ordering::Relaxed);
+            };
+            let mut rounds = 0;
+            while start.elapsed() < time {
+                pool.install(|| {
+                    (0..5_usize).into_par_iter().with_max_len(1).for_each(|task| work(rounds, task));
+                });
+                rounds += 1;
+            }
+            assert!(rounds > 3, "{rounds}");
+            let added =
+                (0..rounds as i64).all(|round| shared.with(|index| index.contains(TrackId(OF_TASK + round))));
+            assert!(added, "something that was put in is not there");
+        });
+        let tracks = shared.with(VectorIndex::tracks);
+        assert!(tracks.iter().filter(|track| track.0 < 5950).count() == 5950);
+        assert!(!tracks.iter().any(|track| track.0 >= 2 * OF_TASK), "something that was taken out is there");
     }
 
     #[test]

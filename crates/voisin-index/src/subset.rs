@@ -93,7 +93,8 @@ impl Bitmap {
 #[derive(Debug, Clone)]
 pub struct Subset {
     pub(crate) base: Bitmap,
-    pub(crate) tail: Bitmap,
+    /// Of each part of the tail.
+    pub(crate) tail: Vec<Bitmap>,
     /// The state of the index it was made for.
     pub(crate) version: u64,
 }
@@ -101,7 +102,7 @@ pub struct Subset {
 impl Subset {
     /// Number of tracks.
     pub fn len(&self) -> usize {
-        self.base.count + self.tail.count
+        self.base.count + self.tail.iter().map(|part| part.count).sum::<usize>()
     }
 
     /// Whether no track passed.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use voisin_kernels::dot::ALIGN;
 
-use super::file::{self, Damage, array};
+use super::file::{self, Behind, Damage, array};
 use super::types::IndexSummary;
 use super::{IndexError, VectorIndex, tail_file};
 
@@ -30,15 +30,28 @@ impl VectorIndex {
         let mut head = Vec::new();
         if (file::PREFIX as u64..=length.min(LARGEST_HEAD)).contains(&body_start) {
             file.seek(SeekFrom::Start(0)).map_err(io("reading"))?;
-            file.take(body_start).read_to_end(&mut head).map_err(io("reading"))?;
+            file.by_ref().take(body_start).read_to_end(&mut head).map_err(io("reading"))?;
         } else {
             head.extend_from_slice(&prefix);
         }
         let (header, root) = file::parse_head(&damage, &head)?;
-        let tail = tail_file::summary(path, root)?;
-        if tail.is_none() && !header.complete {
-            let damage = Damage(tail_file::path_of(path));
-            return Err(damage.error("missing: the base was written with a tail"));
+        let end = header.body_len().and_then(|body| u64::try_from(body).ok()?.checked_add(body_start));
+        let mut behind = Vec::new();
+        if let Some(end) = end.filter(|&end| end < length) {
+            file.seek(SeekFrom::Start(end)).map_err(io("reading"))?;
+            file.take(tail_file::HEAD).read_to_end(&mut behind).map_err(io("reading"))?;
+        }
+        let behind = Behind::of(&behind);
+        let is_marked = behind == Behind::Mark || !header.complete;
+        let tail = match behind {
+            Behind::Changes(bytes) => tail_file::summary(&damage, &bytes, root)?,
+            Behind::Mark | Behind::Nothing => match tail_file::read(path, tail_file::HEAD)? {
+                Some(bytes) => tail_file::summary(&Damage(tail_file::path_of(path)), &bytes, root)?,
+                None => None,
+            },
+        };
+        if tail.is_none() && is_marked {
+            return Err(tail_file::missing(path));
         }
         let mut stamp = header.stamp();
         if let Some(tail) = &tail {

@@ -1,4 +1,5 @@
-//! What changed since the base was written: a small file beside it, rewritten at each save.
+//! Changes since the base was written: behind it in the same file, or in a small file beside it, which is written anew each
+//! time.
 //!
 //! ```text
 //! magic 8 · version u32 · header length u32 · header ([fields](super::fields))
@@ -7,7 +8,8 @@
 //!
 //! It names the base it belongs to by digest: beside any other base it means nothing.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use voisin_base::track::TrackId;
@@ -16,9 +18,12 @@ use super::codes::Meta;
 use super::fields::{FieldResult, HeaderFields};
 use super::file::{Damage, VERSION, array, pairs, replace, words};
 use super::segment::Segment;
+use super::tail::Tail;
 use super::{IndexError, IndexStamp};
 
 pub(crate) const MAGIC: &[u8; 8] = b"voisinTL";
+/// Bytes that the head of a tail is within.
+pub(crate) const HEAD: u64 = 4096;
 const PREFIX: usize = 16;
 const DIGEST: usize = 32;
 
@@ -48,7 +53,7 @@ impl TailHeader {
     }
 }
 
-/// Changes read back.
+/// Changes read back, added vectors in the order of ids.
 pub(crate) struct TailChanges {
     pub(crate) generation: u64,
     pub(crate) removed: Vec<u32>,
@@ -65,81 +70,113 @@ pub(crate) fn path_of(path: &Path) -> PathBuf {
     name.into()
 }
 
+/// That the changes of the base at `path` are neither behind it nor beside it.
+pub(crate) fn missing(path: &Path) -> IndexError {
+    let what =
+        format!("missing: {} was saved with changes that belong beside it or at its end", path.display());
+    Damage(path_of(path)).error(what)
+}
+
+/// Writes the changes of the base at `path`.
 pub(crate) fn save(
     path: &Path,
     root: [u8; DIGEST],
     stamp: &IndexStamp,
     base: &Segment,
-    tail: &Segment,
+    tail: &Tail,
 ) -> Result<(), IndexError> {
+    replace(&path_of(path), |file| file.write_all(&encode(root, stamp, base, tail)?))
+}
+
+/// The changes of the base with digest `root`.
+pub(crate) fn encode(
+    root: [u8; DIGEST],
+    stamp: &IndexStamp,
+    base: &Segment,
+    tail: &Tail,
+) -> std::io::Result<Vec<u8>> {
     let removed: Vec<u32> =
         (0..base.len() as u32).filter(|&slot| !base.live.contains(slot as usize)).collect();
-    let added: Vec<usize> = tail.live.slots().map(|slot| slot as usize).collect();
+    let live = |part| move |slot| (part, slot as usize);
+    let added: Vec<(&Segment, usize)> =
+        tail.parts().iter().flat_map(|part| part.live.slots().map(live(part))).collect();
     let mut header = TailHeader {
         base: root.to_vec(),
         generation: stamp.generation,
         removed: removed.len(),
         added: added.len(),
     };
-    replace(&path_of(path), |file| {
-        let header = HeaderFields::written(|fields| header.pass(fields))?;
-        let mut bytes = Vec::new();
-        bytes.extend_from_slice(MAGIC);
-        bytes.extend_from_slice(&VERSION.to_le_bytes());
-        bytes.extend_from_slice(&(header.len() as u32).to_le_bytes());
-        bytes.extend_from_slice(&header);
-        bytes.extend(removed.iter().flat_map(|slot| slot.to_le_bytes()));
-        bytes.extend(added.iter().flat_map(|&slot| tail.ids[slot].0.to_le_bytes()));
-        for &slot in &added {
-            bytes.extend_from_slice(&tail.codes.meta[slot].scale.to_le_bytes());
-            bytes.extend_from_slice(&tail.codes.meta[slot].offset.to_le_bytes());
-        }
-        bytes.extend(added.iter().flat_map(|&slot| tail.codes.hi_row(slot)));
-        bytes.extend(added.iter().flat_map(|&slot| tail.codes.lo_row(slot)));
-        let digest = blake3::hash(&bytes);
-        bytes.extend_from_slice(digest.as_bytes());
-        file.write_all(&bytes)
-    })
+    let header = HeaderFields::written(|fields| header.pass(fields))?;
+    let mut bytes = Vec::new();
+    bytes.extend_from_slice(MAGIC);
+    bytes.extend_from_slice(&VERSION.to_le_bytes());
+    bytes.extend_from_slice(&(header.len() as u32).to_le_bytes());
+    bytes.extend_from_slice(&header);
+    bytes.extend(removed.iter().flat_map(|slot| slot.to_le_bytes()));
+    bytes.extend(added.iter().flat_map(|&(part, slot)| part.ids[slot].0.to_le_bytes()));
+    for &(part, slot) in &added {
+        let meta = part.codes.meta[slot];
+        bytes.extend_from_slice(&meta.scale.to_le_bytes());
+        bytes.extend_from_slice(&meta.offset.to_le_bytes());
+    }
+    added.iter().for_each(|&(part, slot)| bytes.extend_from_slice(part.codes.hi_row(slot)));
+    added.iter().for_each(|&(part, slot)| bytes.extend_from_slice(part.codes.lo_row(slot)));
+    let digest = blake3::hash(&bytes);
+    bytes.extend_from_slice(digest.as_bytes());
+    Ok(bytes)
 }
 
-/// The header of the tail of the base with digest `root`, unchecked but for its form.
-pub(crate) fn summary(path: &Path, root: [u8; DIGEST]) -> Result<Option<TailHeader>, IndexError> {
-    use std::io::Read;
-    /// Headers are a few hundred bytes.
-    const MOST: u64 = 4096;
-    let path = path_of(path);
-    let file = match std::fs::File::open(&path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(IndexError::Io { path, doing: "opening", source }),
-    };
-    let mut bytes = Vec::new();
-    if let Err(source) = file.take(MOST).read_to_end(&mut bytes) {
-        return Err(IndexError::Io { path, doing: "reading", source });
-    }
-    let damage = Damage(path);
+/// The header of the tail of the base with digest `root`, unchecked but for its form; `None` if it is another's.
+///
+/// - `bytes`: the first [`HEAD`] of the tail
+pub(crate) fn summary(
+    damage: &Damage,
+    bytes: &[u8],
+    root: [u8; DIGEST],
+) -> Result<Option<TailHeader>, IndexError> {
     let length = bytes.get(12..16).map(|length| u32::from_le_bytes(array(length)) as usize);
     let header = length.and_then(|length| bytes.get(PREFIX..PREFIX.checked_add(length)?));
     let header =
         header.filter(|_| &bytes[..8] == MAGIC).ok_or_else(|| damage.error("not the tail of an index"))?;
-    let header = TailHeader::read(&damage, header)?;
+    let header = TailHeader::read(damage, header)?;
     Ok((header.base == root).then_some(header))
 }
 
-/// The changes of the base with digest `root`; `None` if there are none or they belong to another base.
-pub(crate) fn load(
-    path: &Path,
+/// The bytes of the tail of the base at `path`, `most` at most; `None` if there is no such file.
+pub(crate) fn read(path: &Path, most: u64) -> Result<Option<Vec<u8>>, IndexError> {
+    let path = path_of(path);
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(IndexError::Io { path, doing: "opening", source }),
+    };
+    let mut bytes = Vec::new();
+    match file.take(most).read_to_end(&mut bytes) {
+        Ok(_) => Ok(Some(bytes)),
+        Err(source) => Err(IndexError::Io { path, doing: "reading", source }),
+    }
+}
+
+/// Removes what is left of the base that was at `path` before, if it is a tail.
+pub(crate) fn remove(path: &Path) -> Result<(), IndexError> {
+    let is_tail = read(path, MAGIC.len() as u64).is_ok_and(|bytes| bytes.is_some_and(|bytes| bytes == MAGIC));
+    let path = path_of(path);
+    match if is_tail { std::fs::remove_file(&path) } else { Ok(()) } {
+        Err(source) if source.kind() != ErrorKind::NotFound => {
+            Err(IndexError::Io { path, doing: "removing", source })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The changes of the base with digest `root`; `None` if they belong to another.
+pub(crate) fn decode(
+    damage: &Damage,
+    bytes: &[u8],
     root: [u8; DIGEST],
     n: usize,
     width: usize,
 ) -> Result<Option<TailChanges>, IndexError> {
-    let path = path_of(path);
-    let bytes = match std::fs::read(&path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(IndexError::Io { path, doing: "reading", source }),
-    };
-    let damage = Damage(path);
     let short = || damage.error("shorter than its head");
     let body_end = bytes.len().checked_sub(DIGEST).filter(|&end| end >= PREFIX).ok_or_else(short)?;
     if &bytes[..8] != MAGIC {
@@ -147,14 +184,14 @@ pub(crate) fn load(
     }
     let version = u32::from_le_bytes(array(&bytes[8..12]));
     if version != VERSION {
-        return Err(IndexError::Version { path: damage.0, expected: VERSION, actual: version });
+        return Err(IndexError::Version { path: damage.0.clone(), expected: VERSION, actual: version });
     }
     if blake3::hash(&bytes[..body_end]).as_bytes() != &bytes[body_end..] {
         return Err(damage.error("checksum"));
     }
     let body_start = PREFIX + u32::from_le_bytes(array(&bytes[12..16])) as usize;
     let header = bytes.get(PREFIX..body_start).filter(|_| body_start <= body_end).ok_or_else(short)?;
-    let header = TailHeader::read(&damage, header)?;
+    let header = TailHeader::read(damage, header)?;
     if header.base != root {
         return Ok(None);
     }

@@ -1,11 +1,13 @@
 //! The ways to search, chosen by measured cost: all vectors, a scan of their codes, the nearest lists, the graph.
 
 use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::slice::{from_mut, from_ref};
 
 use voisin_base::track::TrackId;
 use voisin_base::vector::dot_in_lanes;
 
+use super::checked_file::CHANGED;
 use super::codes::{CodeSource, PreparedQuery};
 use super::graph::Graph;
 use super::lists::{Lists, Next, Reach};
@@ -20,6 +22,13 @@ use super::{IndexError, Neighbor, SearchMode, SearchParams, VectorIndex};
 /// A walk costs about as much per candidate as scanning this many allowed vectors.
 const WALK_COST: usize = 60;
 
+/// Vectors that a search may return.
+pub(super) struct Allowed<'a> {
+    pub(super) base: Cow<'a, Bitmap>,
+    /// Of each part of the tail.
+    tail: Vec<Cow<'a, Bitmap>>,
+}
+
 /// How a search goes.
 pub(super) enum Way<'a> {
     Exact,
@@ -29,25 +38,48 @@ pub(super) enum Way<'a> {
 }
 
 impl VectorIndex {
-    pub(super) fn allowed<'a>(
-        &'a self,
-        params: &SearchParams<'a>,
-    ) -> Result<[Cow<'a, Bitmap>; 2], IndexError> {
-        let mut sides = [Cow::Borrowed(&self.base.live), Cow::Borrowed(&self.tail.live)];
-        if let Some(subset) = params.subset {
-            if !self.is_current(subset) {
-                return Err(IndexError::SubsetOutdated);
-            }
-            sides = [Cow::Borrowed(&subset.base), Cow::Borrowed(&subset.tail)];
+    pub(super) fn allowed<'a>(&'a self, params: &SearchParams<'a>) -> Result<Allowed<'a>, IndexError> {
+        let parts = self.tail.parts();
+        let (base, tail): (_, Vec<&Bitmap>) = match params.subset {
+            Some(subset) if !self.is_current(subset) => return Err(IndexError::SubsetOutdated),
+            Some(subset) => (&subset.base, subset.tail.iter().collect()),
+            None => (&*self.base.live, parts.iter().map(|part| &*part.live).collect()),
+        };
+        let passing = |allowed: &'a Bitmap, segment: &Segment| match params.filter {
+            Some(filter) => Cow::Owned(allowed.restrict(&segment.ids, filter)),
+            None => Cow::Borrowed(allowed),
+        };
+        let tail = tail.into_iter().zip(parts).map(|(allowed, part)| passing(allowed, part)).collect();
+        Ok(Allowed { base: passing(base, &self.base), tail })
+    }
+
+    /// Compares the query with every allowed vector of the tail.
+    pub(super) fn exact_tail(&self, query: &PreparedQuery, allowed: &Allowed<'_>, top: &mut Top) {
+        for (part, allowed) in self.tail.parts().iter().zip(&allowed.tail) {
+            part.exact(self.isa, &self.codec, from_ref(query), allowed, from_mut(top));
         }
-        if let Some(filter) = params.filter {
-            let [base, tail] = &sides;
-            sides = [
-                Cow::Owned(base.restrict(&self.base.ids, filter)),
-                Cow::Owned(tail.restrict(&self.tail.ids, filter)),
-            ];
-        }
-        Ok(sides)
+    }
+
+    pub(super) fn scan_tail(
+        &self,
+        query: &PreparedQuery,
+        allowed: &Allowed<'_>,
+        k: usize,
+        top: &mut Top,
+    ) -> Result<(), IndexError> {
+        let mut parts = self.tail.parts().iter().zip(&allowed.tail);
+        parts.try_for_each(|(part, allowed)| self.scan(part, query, allowed, k, top))
+    }
+
+    /// Searches. Names of vectors that are not there can come from a mapped file alone, and not before it was written into: then
+    /// this says so, and so does every search after it.
+    pub(super) fn reading<T>(&self, search: impl FnOnce() -> Result<T, IndexError>) -> Result<T, IndexError> {
+        let Some(file) = self.base.codes.file().filter(|file| file.is_mapped()) else { return search() };
+        // The next search makes its buffers anew, however this one ended.
+        catch_unwind(AssertUnwindSafe(search)).unwrap_or_else(|_| {
+            file.set_damaged(CHANGED);
+            Err(file.intact().err().unwrap_or(IndexError::NoVectors))
+        })
     }
 
     pub(super) fn search_query(
@@ -56,27 +88,37 @@ impl VectorIndex {
         k: usize,
         params: &SearchParams<'_>,
     ) -> Result<Vec<Neighbor>, IndexError> {
+        self.reading(|| self.search_by_way(query, k, params))
+    }
+
+    fn search_by_way(
+        &self,
+        query: &PreparedQuery,
+        k: usize,
+        params: &SearchParams<'_>,
+    ) -> Result<Vec<Neighbor>, IndexError> {
         let way = self.way(params.mode)?;
         let k = k.min(self.len());
         let mut top = Top::new(k);
-        let [base, tail] = self.allowed(params)?;
+        let allowed = self.allowed(params)?;
+        let base = &allowed.base;
         match way {
             Way::Exact => {
                 if self.is_outside(&self.base) {
-                    self.read_all(from_ref(query), &base, from_mut(&mut top))?;
+                    self.read_all(from_ref(query), base, from_mut(&mut top))?;
                 } else {
-                    self.base.exact(self.isa, &self.codec, from_ref(query), &base, from_mut(&mut top));
+                    self.base.exact(self.isa, &self.codec, from_ref(query), base, from_mut(&mut top));
                 }
-                self.tail.exact(self.isa, &self.codec, from_ref(query), &tail, from_mut(&mut top));
+                self.exact_tail(query, &allowed, &mut top);
                 return self.answers(query, top);
             }
-            Way::Lists(lists) => self.search_lists(lists, query, k, params, &base, &mut top)?,
+            Way::Lists(lists) => self.search_lists(lists, query, k, params, base, &mut top)?,
             Way::Graph(graph, lists) => {
-                self.search_graph((graph, lists), query, k, params, &base, &mut top)?;
+                self.search_graph((graph, lists), query, k, params, base, &mut top)?;
             }
-            Way::Scan => self.scan(&self.base, query, &base, k, &mut top)?,
+            Way::Scan => self.scan(&self.base, query, base, k, &mut top)?,
         }
-        self.scan(&self.tail, query, &tail, k, &mut top)?;
+        self.scan_tail(query, &allowed, k, &mut top)?;
         self.answers(query, top)
     }
 
@@ -106,7 +148,7 @@ impl VectorIndex {
 
     /// What the best by short code are compared by next.
     pub(super) fn next(&self) -> Next<'_> {
-        self.residuals.as_ref().map_or(Next::Codes(&self.base.codes), Next::Residuals)
+        self.residuals.as_deref().map_or(Next::Codes(&self.base.codes), Next::Residuals)
     }
 
     /// Compares queries with vectors of the base that are not in the index.

@@ -3,7 +3,7 @@
 #![allow(clippy::cast_ptr_alignment, reason = "mappings are page aligned")]
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::marker::PhantomData;
 use std::ops::Range;
 
@@ -157,11 +157,18 @@ pub fn map_file(file: &File) -> io::Result<Mmap> {
     unsafe { Mmap::map(file) }
 }
 
-/// A copy of a file in memory, for systems that do not let a file be replaced while anybody has it mapped (Windows).
+/// A copy of a file in memory: nothing that is done to the file changes it, nor keeps the file from being replaced.
 pub fn read_file(file: &File) -> io::Result<Mmap> {
-    let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
-    let mut map = MmapMut::map_anon(length)?;
-    (&*file).read_exact(&mut map)?;
+    copy(file, usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?)
+}
+
+/// The next `length` bytes in memory.
+pub fn copy(mut from: impl io::Read, length: usize) -> io::Result<Mmap> {
+    let mut map = MmapMut::map_anon(length.max(1))?;
+    #[cfg(target_os = "linux")]
+    // Only a hint: without huge pages it takes a little longer.
+    let _ = map.advise(Advice::HugePage);
+    from.read_exact(&mut map[..length])?;
     map.make_read_only()
 }
 
@@ -223,6 +230,7 @@ mod tests {
         std::io::Seek::rewind(&mut file).unwrap();
         assert_eq!(map_file(&file).unwrap()[..], bytes);
         assert_eq!(read_file(&file).unwrap()[..], bytes);
+        assert_eq!(copy(&bytes[..], 500).unwrap()[..], bytes[..500]);
     }
 
     #[test]

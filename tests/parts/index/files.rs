@@ -1,6 +1,7 @@
 //! What is saved opens again and answers as before; what is outdated or damaged is told.
 
 use super::*;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 fn same_answers(a: &VectorIndex, b: &VectorIndex, queries: &Array2<f32>) {
@@ -18,7 +19,7 @@ fn a_saved_index_answers_as_before() {
     let path = folder.path().join("index.bin");
     let options = graph_options();
     let mut index = VectorIndex::build(&ids[..1900], vectors.slice(s![..1900, ..]), &options).unwrap();
-    index.save(&path, &stamp(dimension)).unwrap();
+    index.save_changes(&path, &stamp(dimension)).unwrap();
     same_answers(&index, &VectorIndex::load(&path, &stamp(dimension)).unwrap(), &queries);
 
     // What comes later goes to the small file beside it.
@@ -29,8 +30,8 @@ fn a_saved_index_answers_as_before() {
     (0..300).step_by(3).for_each(|row| assert!(index.remove(ids[row])));
     index.remove(ids[1950]);
     let later = IndexStamp { generation: 8, ..stamp(dimension) };
-    index.save(&path, &later).unwrap();
-    assert!(std::fs::read(&path).unwrap() == before);
+    index.save_changes(&path, &later).unwrap();
+    assert!(std::fs::read(&path).unwrap() == [&before[..], b"voisinTL"].concat());
     let loaded = VectorIndex::load(&path, &later).unwrap();
     assert_eq!((loaded.len(), loaded.tracks()), (index.len(), index.tracks()));
     assert_eq!(loaded.stats().tail, 99);
@@ -38,7 +39,7 @@ fn a_saved_index_answers_as_before() {
 
     // And is built in when it is built again; the old tail is gone.
     let rebuilt = rebuilt(&loaded, &options);
-    rebuilt.save(&path, &later).unwrap();
+    rebuilt.save_changes(&path, &later).unwrap();
     let again = VectorIndex::load(&path, &later).unwrap();
     assert_eq!((again.stats().tail, again.stats().tombstones, again.len()), (0, 0, index.len()));
 
@@ -121,14 +122,14 @@ fn write_fixture() {
     std::fs::create_dir_all(&folder).unwrap();
     let path = folder.join("v8.bin");
     let mut index = VectorIndex::build(&ids[..120], vectors.slice(s![..120, ..]), &options).unwrap();
-    index.save(&path, &stamp(16)).unwrap();
+    index.save_changes(&path, &stamp(16)).unwrap();
     for row in 120..130 {
         index.insert(ids[row], &vectors.row(row).to_vec()).unwrap();
     }
     for row in [3, 50, 125] {
         index.remove(ids[row]);
     }
-    index.save(&path, &IndexStamp { generation: 20, ..stamp(16) }).unwrap();
+    index.save_changes(&path, &IndexStamp { generation: 20, ..stamp(16) }).unwrap();
 }
 
 /// Where the fuzz target of index files starts from: the length of the base, the base, the tail.
@@ -157,12 +158,12 @@ fn write_fuzz_seeds() {
         let (ids, vectors) = (ids(n), clustered(31, n, dimension, n));
         let mut index =
             VectorIndex::build(&ids[..n - 10], vectors.slice(s![..n - 10, ..]), &options).unwrap();
-        index.save(&path, &stamp(dimension)).unwrap();
+        index.save_changes(&path, &stamp(dimension)).unwrap();
         for row in n - 10..n {
             index.insert(ids[row], &vectors.row(row).to_vec()).unwrap();
         }
         assert!(index.remove(ids[50]) && index.remove(ids[n - 5]));
-        index.save(&path, &stamp(dimension)).unwrap();
+        index.save_changes(&path, &stamp(dimension)).unwrap();
         let base = std::fs::read(&path).unwrap();
         let mut seed = (base.len() as u32).to_le_bytes().to_vec();
         seed.extend(base);
@@ -226,12 +227,12 @@ fn a_summary_says_what_loading_would_find() {
     assert!(matches!(VectorIndex::summary(&path), Err(IndexError::Io { .. })));
     let options = IndexOptions { graph_from: 1000, ..IndexOptions::default() };
     let mut index = VectorIndex::build(&ids[..290], vectors.slice(s![..290, ..]), &options).unwrap();
-    index.save(&path, &stamp(24)).unwrap();
+    index.save_changes(&path, &stamp(24)).unwrap();
     let summary = VectorIndex::summary(&path).unwrap();
     assert_eq!((summary.tracks, summary.mode, summary.ef), (290, SearchMode::Scan, None));
     index.insert(ids[295], &vectors.row(295).to_vec()).unwrap();
     index.remove(ids[0]);
-    index.save(&path, &IndexStamp { generation: 9, ..stamp(24) }).unwrap();
+    index.save_changes(&path, &IndexStamp { generation: 9, ..stamp(24) }).unwrap();
     let summary = VectorIndex::summary(&path).unwrap();
     assert_eq!((summary.tracks, summary.tail, summary.tombstones, summary.stamp.generation), (290, 1, 1, 9));
     // Whatever is cut from the head is noticed; what is behind it is left to loading.
@@ -257,7 +258,7 @@ fn a_base_never_takes_the_tail_of_another() {
     let options = IndexOptions::default();
     let mut index = VectorIndex::build(&ids[..50], vectors.slice(s![..50, ..]), &options).unwrap();
     index.insert(ids[55], &vectors.row(55).to_vec()).unwrap();
-    index.save(&path, &stamp(16)).unwrap();
+    index.save_changes(&path, &stamp(16)).unwrap();
     assert_eq!(VectorIndex::load(&path, &stamp(16)).unwrap().len(), 51);
     let old_tail = std::fs::read(&tail).unwrap();
     // A crash between the two renames: this base was written with a tail that is not there.
@@ -265,10 +266,177 @@ fn a_base_never_takes_the_tail_of_another() {
     assert!(matches!(VectorIndex::open(&path), Err(IndexError::Damaged { .. })));
     // A whole base beside the tail of another: the tail means nothing.
     let whole = VectorIndex::build(&ids, vectors.view(), &options).unwrap();
-    whole.save(&path, &stamp(16)).unwrap();
+    whole.save_changes(&path, &stamp(16)).unwrap();
     assert!(!tail.exists());
     std::fs::write(&tail, old_tail).unwrap();
     assert_eq!(VectorIndex::load(&path, &stamp(16)).unwrap().len(), 60);
+}
+
+/// An index of 400 vectors that changed since it was built, and its vectors.
+fn changed() -> (VectorIndex, Array2<f32>) {
+    let (ids, vectors) = (ids(400), clustered(13, 400, 24, 5));
+    let mut index = VectorIndex::build(&ids[..300], vectors.slice(s![..300, ..]), &graph_options()).unwrap();
+    for row in (300..400).rev() {
+        index.insert(ids[row], &vectors.row(row).to_vec()).unwrap();
+    }
+    for row in [3, 250, 350] {
+        assert!(index.remove(ids[row]));
+    }
+    (index, vectors)
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_changed_index_is_saved_in_one_file() {
+    let (mut index, vectors) = changed();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("v.index");
+    let opened = VectorIndex::build(&ids(300), vectors.slice(s![..300, ..]), &graph_options()).unwrap();
+    opened.save(&path, &stamp(24)).unwrap();
+    let unchanged = std::fs::read(&path).unwrap();
+    // Another program's file, whatever it is called, is left alone.
+    let beside = folder.path().join("v.index.tail");
+    std::fs::write(&beside, b"mine").unwrap();
+    index.save(&path, &stamp(24)).unwrap();
+    assert_eq!(names(folder.path()), ["v.index", "v.index.tail"]);
+    std::fs::remove_file(&beside).unwrap();
+    for _ in 0..3 {
+        let elsewhere = tempfile::tempdir().unwrap();
+        let moved = elsewhere.path().join("other");
+        std::fs::copy(&path, &moved).unwrap();
+        let loaded = VectorIndex::load(&moved, &stamp(24)).unwrap();
+        assert_eq!(loaded.tracks(), index.tracks());
+        same_answers(&index, &loaded, &vectors);
+        let summary = VectorIndex::summary(&moved).unwrap();
+        let stats = index.stats();
+        assert_eq!((summary.tracks, summary.tail), (index.len(), stats.tail));
+        assert_eq!(summary.tombstones, stats.tombstones);
+        // The opened index is changed and saved again, over another one.
+        index = loaded;
+        assert!(index.remove(index.tracks()[7]) && index.remove(index.tracks()[300]));
+        index.save(&path, &stamp(24)).unwrap();
+        assert_eq!(names(folder.path()), ["v.index"]);
+    }
+    // Without its end it is no index of what was there before.
+    let good = std::fs::read(&path).unwrap();
+    assert!(good.len() > unchanged.len());
+    let mut rng = StdRng::seed_from_u64(15);
+    let cuts = (unchanged.len()..good.len()).step_by(101).chain(unchanged.len()..unchanged.len() + 20);
+    for length in cuts {
+        std::fs::write(&path, &good[..length]).unwrap();
+        let error = VectorIndex::open(&path).err();
+        assert!(matches!(error, Some(IndexError::Damaged { .. })), "cut to {length}: {error:?}");
+    }
+    for _ in 0..100 {
+        let mut bad = good.clone();
+        bad[rng.random_range(unchanged.len()..good.len())] ^= 1 << rng.random_range(0..8);
+        std::fs::write(&path, &bad).unwrap();
+        assert!(matches!(
+            VectorIndex::open(&path),
+            Err(IndexError::Damaged { .. } | IndexError::Version { .. })
+        ));
+    }
+}
+
+#[test]
+fn an_index_is_written_to_bytes_and_read_from_them() {
+    let (index, vectors) = changed();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("v.index");
+    index.save(&path, &stamp(24)).unwrap();
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    index.write_to(&mut bytes, &stamp(24)).unwrap();
+    let bytes = bytes.into_inner();
+    assert!(bytes == std::fs::read(&path).unwrap());
+    let (read, origin) = VectorIndex::from_bytes(&bytes).unwrap();
+    assert_eq!((read.tracks(), origin), (index.tracks(), stamp(24)));
+    same_answers(&index, &read, &vectors);
+    // Two files are one, end to end.
+    let pair = folder.path().join("pair");
+    index.save_changes(&pair, &stamp(24)).unwrap();
+    let [base, tail] = [pair, folder.path().join("pair.tail")].map(|path| std::fs::read(path).unwrap());
+    assert!(matches!(VectorIndex::from_bytes(&base), Err(IndexError::Damaged { .. })));
+    assert_eq!(VectorIndex::from_bytes(&[base, tail].concat()).unwrap().0.tracks(), index.tracks());
+}
+
+#[test]
+fn a_mapped_file_that_is_written_into_is_an_error() {
+    let (ids, vectors) = (ids(6000), clustered(33, 6000, 48, 9));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("index.bin");
+    let options = IndexOptions { lists_from: 0, ..IndexOptions::default() };
+    let built = VectorIndex::build(&ids, vectors.view(), &options).unwrap();
+    built.save(&path, &stamp(48)).unwrap();
+    let length = std::fs::metadata(&path).unwrap().len() as usize;
+    let mapped = VectorIndex::load(&path, &stamp(48)).unwrap();
+    let (copied, _) = VectorIndex::open(&path).unwrap();
+    let mut rng = StdRng::seed_from_u64(34);
+    let other: Vec<u8> = (0..length).map(|_| rng.random()).collect();
+    // As "cp" does: no file takes this one's place.
+    std::fs::OpenOptions::new().write(true).open(&path).unwrap().write_all(&other).unwrap();
+    let queries = vectors.slice(s![..50, ..]);
+    let some = SearchParams::default();
+    assert!(matches!(mapped.search_batch(queries, 10, &some), Err(IndexError::Changed { .. })));
+    for query in queries.outer_iter() {
+        assert!(matches!(mapped.search(&query.to_vec(), 10, &some), Err(IndexError::Changed { .. })));
+    }
+    assert!(matches!(mapped.intact(), Err(IndexError::Changed { .. })));
+    // A copy is not changed by anything that happens to the file.
+    let found = copied.search_batch(queries, 10, &some).unwrap();
+    assert_eq!(found, built.search_batch(queries, 10, &some).unwrap());
+    assert!(mapped.stats().mapped && !copied.stats().mapped);
+}
+
+#[test]
+fn changes_that_are_missing_are_named() {
+    let vectors = clustered(13, 310, 24, 5);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("index.bin");
+    let tail = folder.path().join("index.bin.tail");
+    let mut index = VectorIndex::build(&ids(300), vectors.slice(s![..300, ..]), &graph_options()).unwrap();
+    index.save_changes(&path, &stamp(24)).unwrap();
+    let base = std::fs::read(&path).unwrap();
+    assert_eq!(names(folder.path()), ["index.bin"]);
+    index.remove(TrackId(index.tracks()[20].0));
+    for generation in 8..11 {
+        // The base is not written again; that it has changes beside it is noted once.
+        let later = IndexStamp { generation, ..stamp(24) };
+        index.save_changes(&path, &later).unwrap();
+        assert!(std::fs::read(&path).unwrap() == [&base[..], b"voisinTL"].concat());
+        index = VectorIndex::load(&path, &later).unwrap();
+        assert_eq!(index.len(), 299);
+    }
+    let changes = std::fs::read(&tail).unwrap();
+    let is_named =
+        |error: Option<IndexError>| matches!(error, Some(IndexError::Damaged { path, .. }) if path == tail);
+    std::fs::remove_file(&tail).unwrap();
+    assert!(is_named(VectorIndex::open(&path).err()) && is_named(VectorIndex::summary(&path).err()));
+    // As it was before bases were marked.
+    std::fs::write(&path, &base).unwrap();
+    assert_eq!(VectorIndex::open(&path).unwrap().0.len(), 300);
+    std::fs::write(&tail, changes).unwrap();
+    assert_eq!(VectorIndex::open(&path).unwrap().0.len(), 299);
+    // Two processes that marked it at once, and one that was killed meanwhile.
+    for mark in [&b"voisinTLvoisinTL"[..], b"voi"] {
+        std::fs::write(&path, [&base[..], mark].concat()).unwrap();
+        assert_eq!(VectorIndex::open(&path).unwrap().0.len(), 299);
+    }
+    // One file takes the place of both.
+    index.save(&path, &stamp(24)).unwrap();
+    assert_eq!(names(folder.path()), ["index.bin"]);
+    assert_eq!(VectorIndex::open(&path).unwrap().0.len(), 299);
+    // And two that of one.
+    index.save_changes(&path, &stamp(24)).unwrap();
+    assert_eq!(names(folder.path()), ["index.bin", "index.bin.tail"]);
+    assert_eq!(VectorIndex::open(&path).unwrap().0.len(), 299);
 }
 
 #[test]
@@ -281,7 +449,7 @@ fn damaged_files_are_errors() {
         index.insert(ids[row], &vectors.row(row).to_vec()).unwrap();
     }
     index.remove(ids[3]);
-    index.save(&path, &stamp(24)).unwrap();
+    index.save_changes(&path, &stamp(24)).unwrap();
     let mut rng = StdRng::seed_from_u64(14);
     for file in [path.clone(), folder.path().join("index.bin.tail")] {
         let good = std::fs::read(&file).unwrap();

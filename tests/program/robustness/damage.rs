@@ -62,6 +62,15 @@ fn a_damaged_index_is_built_anew_and_said_in_one_line() {
     let (found, said) = neighbours(&sandbox);
     assert_eq!((found.len(), said.as_str()), (8, "index brought up to date: 1 added, 0 removed\n"));
     assert_eq!(status(&sandbox)["index"]["state"], "current");
+    // One without the file of what was added since is of no use, and is not taken for an older one.
+    fs::remove_file(sandbox.path("library").join("index.bin.tail")).unwrap();
+    assert_eq!(status(&sandbox)["index"]["state"], "unusable");
+    let (found, said) = neighbours(&sandbox);
+    assert_eq!(found.len(), 8);
+    assert!(
+        said.starts_with("index built anew: ") && said.contains("index.bin.tail is damaged (missing"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The index on disk: one file for the base with its graph, a small one beside it for what came after.
+//! The index on disk: the base with its graph, and behind it, or in a small file beside it, [what came after](super::tail_file).
 //!
 //! ```text
 //! magic 8 · version u32 · header length u32 · body start u64 · BLAKE3 of the head 32
@@ -8,7 +8,11 @@
 //!       scales of residuals f32 [n]
 //!       zeros to 4 096
 //!       directions u8 [64, 128 or 256, width] · blocks of centres · blocks of lists · hi u8 [n, width] · lo u8 [n, width]
+//! behind it: nothing, what came after, or "voisinTL" alone, once or several times: that is in the file beside it
 //! ```
+//!
+//! A base that was written with changes says so in its header, and one that was written without them is marked when the first
+//! file of changes is put beside it: where these are missing, that is an error.
 //!
 //! Links and lists are there or not. An index that holds no vectors has residuals, `u8 [n, width · bits / 8]`, in the
 //! place of hi, with their scales, and neither scales and offsets of vectors nor lo. Other versions are not read: an index is built again.
@@ -21,6 +25,7 @@ mod read;
 mod write;
 
 use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 pub use voisin_kernels::dot::short::{BLOCK_BYTES, LANES, SHORT, block_bytes, components};
@@ -37,16 +42,18 @@ use super::residual::{RESIDUAL_BITS, Residuals};
 use super::segment::Segment;
 use super::tuning::Tuning;
 use super::types::{GraphBuilder, IndexOptions};
-use super::{IndexError, IndexStamp};
+use super::{IndexError, IndexStamp, tail_file};
 
-pub(crate) use read::load;
-pub(crate) use write::{replace, save};
+pub(crate) use read::{load, load_bytes};
+pub(crate) use write::{replace, write};
 
 pub(crate) const VERSION: u32 = 8;
 pub(crate) const MAGIC: &[u8; 8] = b"voisinIX";
 /// Before the header.
 pub(crate) const PREFIX: usize = 56;
 pub(crate) const PAGE: usize = 4096;
+/// The name, in messages, of an index that is in no file.
+pub(crate) const BYTES: &str = "(bytes)";
 
 pub(crate) struct Header {
     generation: u64,
@@ -79,6 +86,11 @@ impl Default for Header {
 }
 
 impl Header {
+    /// Bytes of the body; `None` if they do not fit in memory.
+    pub(crate) fn body_len(&self) -> Option<usize> {
+        Sections::of(self).map(|sections| sections.end())
+    }
+
     /// Whether there is a graph, which is over lists.
     pub(crate) fn has_graph(&self) -> bool {
         self.stride > 0 && self.has_lists()
@@ -213,7 +225,6 @@ impl Sections {
 /// The parts of an index that one file holds.
 pub(crate) struct BaseFile {
     pub(crate) stamp: IndexStamp,
-    pub(crate) complete: bool,
     pub(crate) options: IndexOptions,
     pub(crate) tuning: Tuning,
     pub(crate) codec: Codec,
@@ -221,8 +232,75 @@ pub(crate) struct BaseFile {
     pub(crate) graph: Option<Graph>,
     pub(crate) lists: Option<Lists>,
     pub(crate) residuals: Option<Residuals>,
-    /// Digest of the head: names this file's contents.
+    /// Where the base ends, and what its head is.
+    pub(crate) place: BasePlace,
+    pub(crate) behind: Behind,
+}
+
+/// By what a base is known on disk.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct BasePlace {
+    /// Digest of the head: names the base's contents.
     pub(crate) root: [u8; DIGEST],
+    /// Bytes of the file up to the end of the base.
+    pub(crate) end: u64,
+    /// Whether it was written without changes.
+    pub(crate) complete: bool,
+}
+
+/// The bytes that follow a base in its file.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Behind {
+    Nothing,
+    /// A sign that changes are in a file beside it.
+    Mark,
+    Changes(Vec<u8>),
+}
+
+impl Behind {
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        // Two processes that mark a base at once leave two marks, one that is killed a part of it.
+        let is_mark = |part| tail_file::MAGIC.starts_with(part);
+        match bytes {
+            [] => Self::Nothing,
+            bytes if bytes.chunks(tail_file::MAGIC.len()).all(is_mark) => Self::Mark,
+            bytes => Self::Changes(bytes.to_vec()),
+        }
+    }
+}
+
+impl BasePlace {
+    /// Whether this base is at `path`, without changes behind it.
+    pub(crate) fn is_at(&self, path: &Path) -> bool {
+        self.behind(path).is_ok_and(|behind| matches!(behind, Some(Behind::Nothing | Behind::Mark)))
+    }
+
+    /// The end of the file at `path`, if this base is in it; `None` if another is, or if the end is too long to be a mark.
+    fn behind(&self, path: &Path) -> std::io::Result<Option<Behind>> {
+        /// More marks are not made at once.
+        const MOST: u64 = 64;
+        let mut file = File::open(path)?;
+        let mut prefix = [0; PREFIX];
+        file.read_exact(&mut prefix)?;
+        let length = file.metadata()?.len();
+        if &prefix[..8] != MAGIC || prefix[24..] != self.root || length > self.end + MOST {
+            return Ok(None);
+        }
+        let mut bytes = Vec::new();
+        file.seek(SeekFrom::Start(self.end))?;
+        file.read_to_end(&mut bytes)?;
+        Ok((length >= self.end).then(|| Behind::of(&bytes)))
+    }
+
+    /// Marks the base at `path` as one that has changes beside it, if its header does not say so.
+    pub(crate) fn mark(&self, path: &Path) -> std::io::Result<()> {
+        if self.complete && self.behind(path)? == Some(Behind::Nothing) {
+            let mut file = File::options().append(true).open(path)?;
+            file.write_all(tail_file::MAGIC)?;
+            file.sync_all()?;
+        }
+        Ok(())
+    }
 }
 
 /// What is written.
@@ -245,14 +323,6 @@ fn head_digest(head: &[u8]) -> [u8; DIGEST] {
     hasher.update(&head[..24]);
     hasher.update(&head[PREFIX..]);
     *hasher.finalize().as_bytes()
-}
-
-/// The digest in the head of the file at `path`, unchecked; `None` if there is none.
-pub(crate) fn root_at(path: &Path) -> Option<[u8; DIGEST]> {
-    use std::io::Read;
-    let mut prefix = [0; PREFIX];
-    File::open(path).ok()?.read_exact(&mut prefix).ok()?;
-    (&prefix[..8] == MAGIC).then(|| prefix[24..].try_into().ok()).flatten()
 }
 
 /// Collects why a file cannot be used.

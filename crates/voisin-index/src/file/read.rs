@@ -5,9 +5,11 @@ use std::iter::once;
 use std::path::Path;
 use std::sync::Arc;
 
+use memmap2::Mmap;
 use rayon::prelude::*;
 
 use crate::IndexError;
+use crate::checked_file::FileBytes;
 use crate::codes::{Codec, Codes, Meta, Plane};
 use crate::directions::Directions;
 use crate::graph::{Graph, NONE};
@@ -15,37 +17,59 @@ use crate::lists::{Lists, are_all_places};
 use crate::residual::Residuals;
 use crate::segment::Segment;
 use voisin_base::track::TrackId;
-use voisin_kernels::buffer::{map_file, read_file};
+use voisin_kernels::buffer::{copy, map_file, read_file};
 use voisin_kernels::dot::ProductRows;
 use voisin_kernels::dot::short::{LANES, block_bytes};
 
 use super::{
-    BaseFile, CheckedFile, DIGEST, Damage, Header, ListShape, PAGE, PIECE, PREFIX, Sections, array, floats,
-    pairs, parse_head, words,
+    BYTES, BaseFile, BasePlace, Behind, CheckedFile, DIGEST, Damage, Header, ListShape, PAGE, PIECE, PREFIX,
+    Sections, array, floats, pairs, parse_head, words,
 };
 
 /// Maps the file at `path`, and checks what all searches need: every byte by its digest, then every number by its range.
-pub(crate) fn load(path: &Path) -> Result<BaseFile, IndexError> {
+///
+/// - `copied`: a file of fewer bytes is copied into memory, where nothing that happens to it can change it
+pub(crate) fn load(path: &Path, copied: u64) -> Result<BaseFile, IndexError> {
     let io = |doing| move |source| IndexError::Io { path: path.to_owned(), doing, source };
     let file = File::open(path).map_err(io("opening"))?;
     let length = file.metadata().map_err(io("reading"))?.len();
+    // Windows lets nobody replace a file that is mapped, and while searches go on a newer index takes this one's place.
+    let is_copy = cfg!(windows) || length < copied;
+    let map = if is_copy {
+        read_file(&file).map_err(io("reading"))
+    } else {
+        map_file(&file).map_err(io("mapping"))
+    };
+    load_map(path, map?, is_copy)
+}
+
+/// The same of a file's bytes.
+pub(crate) fn load_bytes(bytes: &[u8]) -> Result<BaseFile, IndexError> {
+    let path = Path::new(BYTES);
+    let io = |source| IndexError::Io { path: path.to_owned(), doing: "copying", source };
+    load_map(path, copy(bytes, bytes.len()).map_err(io)?, true)
+}
+
+fn load_map(path: &Path, map: Mmap, is_copy: bool) -> Result<BaseFile, IndexError> {
     let damage = Damage(path.to_owned());
-    damage.check(length >= PAGE as u64, "shorter than its head")?;
-    // While searches go on, a newer index takes this one's place.
-    let map = if cfg!(windows) { read_file(&file) } else { map_file(&file) }.map_err(io("mapping"))?;
+    damage.check(map.len() >= PAGE, "shorter than its head")?;
     let body_start = usize::try_from(u64::from_le_bytes(array(&map[16..24]))).unwrap_or(usize::MAX);
     let (header, root) = parse_head(&damage, &map[..body_start.clamp(PREFIX, map.len())])?;
     let header_len = u32::from_le_bytes(array(&map[12..16])) as usize;
     let sections = Sections::of(&header).ok_or_else(|| damage.error("sizes out of range"))?;
-    damage.check(map.len() - body_start == sections.end(), "another length than its header says")?;
+    damage.check(map.len() - body_start >= sections.end(), "another length than its header says")?;
+    let body = body_start..body_start + sections.end();
+    let behind = Behind::of(&map[body.end..]);
+    let place = BasePlace { root, end: body.end as u64, complete: header.complete };
     let table = PREFIX + header_len..PREFIX + header_len + sections.end().div_ceil(PIECE) * DIGEST;
     damage.check(table.end <= body_start, "cut in its table of checksums")?;
-    let file = Arc::new(CheckedFile::new(path.to_owned(), map, body_start, table, sections.lo.start));
+    let bytes = FileBytes { map, is_copy };
+    let file = Arc::new(CheckedFile::new(path.to_owned(), bytes, body, table, sections.lo.start));
     // What is copied; the rest as it is read.
     let read_now = 0..sections.blocks.start;
     file.check_long(read_now.clone());
     file.intact()?;
-    let parsed = parse(&damage, header, &sections, &file, root)?;
+    let parsed = parse(&damage, header, &sections, &file, (place, behind))?;
     file.release(read_now);
     Ok(parsed)
 }
@@ -55,7 +79,7 @@ fn parse(
     header: Header,
     sections: &Sections,
     file: &Arc<CheckedFile>,
-    root: [u8; DIGEST],
+    (place, behind): (BasePlace, Behind),
 ) -> Result<BaseFile, IndexError> {
     let body = file.bytes();
     let mean = floats(&body[sections.mean.clone()]);
@@ -88,7 +112,6 @@ fn parse(
     let codes = Codes { width, hi: plane(&hi), lo: plane(&sections.lo), meta };
     Ok(BaseFile {
         stamp,
-        complete: header.complete,
         options: header.options,
         tuning: header.tuning,
         codec,
@@ -96,7 +119,8 @@ fn parse(
         graph,
         lists,
         residuals,
-        root,
+        place,
+        behind,
     })
 }
 

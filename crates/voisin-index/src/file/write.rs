@@ -10,7 +10,8 @@ use voisin_base::atomic_file::AtomicFile;
 pub use voisin_kernels::dot::short::BLOCK_BYTES;
 
 use super::{
-    BaseParts, DIGEST, Header, ListShape, MAGIC, PAGE, PIECE, PREFIX, Sections, VERSION, head_digest,
+    BaseParts, BasePlace, DIGEST, Header, ListShape, MAGIC, PAGE, PIECE, PREFIX, Sections, VERSION,
+    head_digest,
 };
 
 /// Writes and hashes the body.
@@ -72,8 +73,8 @@ pub(crate) fn replace<T>(
     Ok(written)
 }
 
-/// Saves a base; returns the digest of its head.
-pub(crate) fn save(path: &Path, parts: BaseParts<'_>) -> Result<[u8; DIGEST], IndexError> {
+/// Writes a base, whose head is hashed last and written first.
+pub(crate) fn write(file: &mut (impl Write + Seek), parts: BaseParts<'_>) -> std::io::Result<BasePlace> {
     let mut header = Header {
         generation: parts.stamp.generation,
         model_fingerprint: parts.stamp.model_fingerprint.clone(),
@@ -91,32 +92,31 @@ pub(crate) fn save(path: &Path, parts: BaseParts<'_>) -> Result<[u8; DIGEST], In
             bits: lists.directions.bits,
         }),
     };
-    replace(path, |file| {
-        let sections = Sections::of(&header).ok_or(std::io::ErrorKind::FileTooLarge)?;
-        let header = HeaderFields::written(|fields| header.pass(fields))?;
-        let pieces = sections.end().div_ceil(PIECE);
-        let body_start = (PREFIX + header.len() + pieces * DIGEST).next_multiple_of(PAGE);
-        file.seek(SeekFrom::Start(body_start as u64))?;
-        let out = BufWriter::with_capacity(1 << 20, &mut *file);
-        let mut body = HashingWriter { out, hasher: blake3::Hasher::new(), in_piece: 0, table: Vec::new() };
-        write_body(&mut body, parts, &sections)?;
-        body.end_piece();
-        body.out.flush()?;
-        let table = std::mem::take(&mut body.table);
-        drop(body);
-        let mut head = vec![0; body_start];
-        head[..8].copy_from_slice(MAGIC);
-        head[8..12].copy_from_slice(&VERSION.to_le_bytes());
-        head[12..16].copy_from_slice(&(header.len() as u32).to_le_bytes());
-        head[16..24].copy_from_slice(&(body_start as u64).to_le_bytes());
-        head[PREFIX..][..header.len()].copy_from_slice(&header);
-        head[PREFIX + header.len()..][..table.len()].copy_from_slice(&table);
-        let root = head_digest(&head);
-        head[24..PREFIX].copy_from_slice(&root);
-        file.rewind()?;
-        file.write_all(&head)?;
-        Ok(root)
-    })
+    let sections = Sections::of(&header).ok_or(std::io::ErrorKind::FileTooLarge)?;
+    let complete = header.complete;
+    let header = HeaderFields::written(|fields| header.pass(fields))?;
+    let pieces = sections.end().div_ceil(PIECE);
+    let body_start = (PREFIX + header.len() + pieces * DIGEST).next_multiple_of(PAGE);
+    file.seek(SeekFrom::Start(body_start as u64))?;
+    let out = BufWriter::with_capacity(1 << 20, &mut *file);
+    let mut body = HashingWriter { out, hasher: blake3::Hasher::new(), in_piece: 0, table: Vec::new() };
+    write_body(&mut body, parts, &sections)?;
+    body.end_piece();
+    body.out.flush()?;
+    let table = std::mem::take(&mut body.table);
+    drop(body);
+    let mut head = vec![0; body_start];
+    head[..8].copy_from_slice(MAGIC);
+    head[8..12].copy_from_slice(&VERSION.to_le_bytes());
+    head[12..16].copy_from_slice(&(header.len() as u32).to_le_bytes());
+    head[16..24].copy_from_slice(&(body_start as u64).to_le_bytes());
+    head[PREFIX..][..header.len()].copy_from_slice(&header);
+    head[PREFIX + header.len()..][..table.len()].copy_from_slice(&table);
+    let root = head_digest(&head);
+    head[24..PREFIX].copy_from_slice(&root);
+    file.rewind()?;
+    file.write_all(&head)?;
+    Ok(BasePlace { root, end: (body_start + sections.end()) as u64, complete })
 }
 
 fn write_body<W: Write>(

@@ -1,0 +1,67 @@
+//! Vectors that were put into an index since it was built.
+
+use voisin_base::track::TrackId;
+
+use super::codes::Codec;
+use super::segment::Segment;
+
+/// Vectors in the last part, which is copied where a copy of the index has it, too.
+const FEW: usize = 64;
+
+/// Vectors in parts, that copies of the tail share: only the last one grows. A part that is full is merged with the one before
+/// where that is not more than twice as large, so that there are few, and a vector is copied about as often as there are parts.
+#[derive(Clone, Default)]
+pub(crate) struct Tail {
+    parts: Vec<Segment>,
+}
+
+impl Tail {
+    /// Of vectors that were encoded before.
+    pub(crate) fn of(segment: Segment) -> Self {
+        Self { parts: vec![segment] }
+    }
+
+    pub(crate) fn parts(&self) -> &[Segment] {
+        &self.parts
+    }
+
+    /// Vectors that a search can return.
+    pub(crate) fn live(&self) -> usize {
+        self.parts.iter().map(|part| part.live.count).sum()
+    }
+
+    /// Vectors, removed ones among them.
+    pub(crate) fn len(&self) -> usize {
+        self.parts.iter().map(Segment::len).sum()
+    }
+
+    /// Where a live vector is.
+    pub(crate) fn slot(&self, id: TrackId) -> Option<(&Segment, usize)> {
+        self.parts.iter().find_map(|part| Some((part, part.slot(id)?)))
+    }
+
+    pub(crate) fn remove(&mut self, id: TrackId) -> bool {
+        self.parts.iter_mut().any(|part| part.remove(id))
+    }
+
+    pub(crate) fn push(&mut self, id: TrackId, codec: &Codec, vector: &[f32]) {
+        if self.parts.last().is_none_or(|part| part.len() >= FEW) {
+            self.merge(codec.width);
+            self.parts.push(Segment::empty(codec.width));
+        }
+        if let Some(part) = self.parts.last_mut() {
+            part.push(id, codec, vector);
+        }
+    }
+
+    fn merge(&mut self, width: usize) {
+        while let [.., before, last] = &self.parts[..]
+            && before.live.count <= 2 * last.live.count
+        {
+            let at = self.parts.len() - 2;
+            let merged = Segment::merged(&self.parts[at..], width);
+            self.parts.truncate(at);
+            self.parts.push(merged);
+        }
+    }
+}
