@@ -1,5 +1,6 @@
 """What the tests share: the program at VOISIN, the demo's music, a library of five tracks of it."""
 
+import multiprocessing
 import os
 import pathlib
 import subprocess
@@ -30,6 +31,22 @@ def folder(tmp_path_factory):
     subprocess.run([PROGRAM, "--library", folder, "--model", "musicnn-msd", "add", *(DEMO / name for name in FILES)],
                    check=True, capture_output=True)
     return folder
+
+
+def in_child(work, seconds=120):
+    """The answer of `work` in a child that is forked. One that hangs is ended, and the test fails."""
+    context = multiprocessing.get_context("fork")
+    answers, send = context.Pipe(duplex=False)
+    child = context.Process(target=lambda: send.send(work()))
+    child.start()
+    send.close()
+    if not answers.poll(seconds):
+        child.kill()
+        pytest.fail(f"the child did not answer within {seconds} s")
+    answer = answers.recv()
+    child.join(seconds)
+    assert child.exitcode == 0
+    return answer
 
 
 def beats_during(call):

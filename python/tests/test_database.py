@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import os
 import pickle
 import subprocess
 import threading
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 import voisin
-from conftest import DEMO, PROGRAM, beats_during
+from conftest import DEMO, PROGRAM, beats_during, in_child
 from database import Server, demo_library, push
 
 HELD_OUT = DEMO.parent / "held-out" / "sectoid-war-of-freedom.mp3"
@@ -307,3 +308,13 @@ def test_a_folder_has_lists_ways_and_mixes(folder):
     ]:
         with pytest.raises(raised, match=message):
             wrong()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_has_a_connection_of_its_own(there):
+    seed = there.tracks(1)[0].id
+    expected = there.similar(seed, limit=5)
+    answers = [in_child(lambda: there.similar(seed, limit=5)) for _ in range(3)]
+    # The parent's is neither spoken to nor closed by its children.
+    assert answers == [expected] * 3 and there.similar(seed, limit=5) == expected

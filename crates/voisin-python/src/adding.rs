@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use pyo3::prelude::*;
 use serde::Serialize;
 
+use super::process::on_threads;
 use voisin::{
     AddEvent, AddOptions, AddSummary, Embedder, Engine, EngineError, Outcome, WindowPlan, add,
     is_audio_candidate, remember_model,
@@ -76,7 +77,8 @@ impl Adding {
         } else {
             let model =
                 if engine.library().model()?.is_some() { engine.model_ref()? } else { ModelRef::default() };
-            Arc::new(Embedder::new(Encoder::load(&model, &DeviceChoice::Auto.resolve()?)?)?)
+            let load = || Embedder::new(Encoder::load(&model, &DeviceChoice::Auto.resolve()?)?);
+            Arc::new(on_threads(load)?)
         };
         let options = AddOptions { windows: engine.windows_setting()?, ..self.options };
         let (stop, mut raised) = (AtomicBool::new(false), None);
@@ -111,7 +113,7 @@ impl Adding {
         };
         let summary = add(engine.library_mut(), &embedder, &found.files, &options, &mut tell, &stop)?;
         if raised.is_none() && engine.library().status()?.vectors > 0 {
-            engine.maintain_index()?;
+            on_threads(|| engine.maintain_index())?;
         }
         let left_out = found.of_system.iter().map(|one| LeftOut {
             folder: lossy(&one.folder),

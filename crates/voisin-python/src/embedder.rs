@@ -12,6 +12,7 @@ use pyo3::types::{PyDict, PyList};
 use super::answers::AnswerClasses;
 use super::audio::{Audio, is_many};
 use super::errors::raised;
+use super::process::on_threads;
 use super::workers::each;
 use voisin::{EngineError, FileEmbedding, WindowPlan};
 use voisin_encoder::{DeviceChoice, Encoder, ModelRef, models_dir};
@@ -55,10 +56,11 @@ impl PyEmbedder {
     fn new(py: Python<'_>, model: Option<PathBuf>, device: &str) -> PyResult<Self> {
         let named = model_ref(model.as_deref().map(Path::as_os_str));
         let choice: DeviceChoice = device.parse().map_err(raised)?;
-        let inner = py.detach(|| {
+        let load = || {
             let encoder = Encoder::load(&named, &choice.resolve()?)?;
             voisin::Embedder::new(encoder).map(Arc::new)
-        });
+        };
+        let inner = py.detach(|| on_threads(load));
         // A copy in another process may have another working directory.
         let place =
             model.as_ref().filter(|model| model.exists()).and_then(|model| std::path::absolute(model).ok());

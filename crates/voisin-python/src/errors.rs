@@ -77,7 +77,10 @@ pub(super) fn raised(error: impl Into<EngineError>) -> PyErr {
         ) => PyValueError::new_err(text),
         EngineError::Library(_)
         | EngineError::Encoder(
-            EncoderError::Thread(_) | EncoderError::DeviceStopped | EncoderError::Candle(_),
+            EncoderError::Thread(_)
+            | EncoderError::DeviceStopped
+            | EncoderError::Forked
+            | EncoderError::Candle(_),
         )
         | EngineError::Explore(ExploreError::TooFew { .. })
         | EngineError::Genre(GenreError::TooFew(_))
@@ -135,6 +138,7 @@ fn own(class: &str, text: String) -> PyErr {
 /// What the file system said, if it was that.
 fn kind_of_io(error: &EngineError) -> Option<io::ErrorKind> {
     match error {
+        EngineError::Index(IndexError::Changed { .. }) => return Some(io::ErrorKind::Other),
         EngineError::Library(LibraryError::NotFound { .. })
         | EngineError::Audio(AudioError::NotFound { .. }) => {
             return Some(io::ErrorKind::NotFound);

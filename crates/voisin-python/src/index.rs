@@ -1,6 +1,7 @@
 //! The vector index alone: any vectors will do.
 
-use std::path::{Path, PathBuf};
+use std::io::Cursor;
+use std::path::PathBuf;
 
 use numpy::ndarray::{Array2, ArrayView2};
 use numpy::{IntoPyArray as _, PyArray1, PyArray2, PyArrayMethods as _};
@@ -10,6 +11,7 @@ use pyo3::types::{PyBytes, PyDict, PyTuple};
 
 use super::arrays::{matrix, numbers, rows};
 use super::errors::{no_such_track, raised};
+use super::process::{OfProcess, on_threads};
 use voisin_base::output::{OutputError, OutputTarget};
 use voisin_base::track::TrackId;
 use voisin_index::{
@@ -19,8 +21,6 @@ use voisin_index::{
 
 /// What an index of Python's is made of, as its file says.
 const ORIGIN: &str = "python";
-/// Files of a pickled index, in a folder of its own.
-const PICKLED: [&str; 2] = ["index.bin", "index.bin.tail"];
 
 /// A search index of vectors of any origin, without a library.
 ///
@@ -34,7 +34,8 @@ const PICKLED: [&str; 2] = ["index.bin", "index.bin.tail"];
 /// range. Searching, adding and removing may be done from any threads at once. Pickles, with its vectors.
 #[pyclass(name = "VectorIndex", frozen, module = "voisin")]
 pub(super) struct PyVectorIndex {
-    inner: SharedIndex,
+    /// A child that was forked takes over what there was, but no lock that a thread of its parent may have held.
+    inner: OfProcess<SharedIndex>,
     options: IndexOptions,
 }
 
@@ -70,6 +71,11 @@ fn arrays(found: Vec<Vec<Neighbor>>) -> FoundArrays {
     (ids, values)
 }
 
+/// An index that builds on this module's threads.
+fn shared(index: VectorIndex) -> SharedIndex {
+    SharedIndex::building_in(index, Box::new(|build| on_threads(build)))
+}
+
 impl PyVectorIndex {
     fn built(
         py: Python<'_>,
@@ -77,23 +83,45 @@ impl PyVectorIndex {
         ids: &[TrackId],
         vectors: ArrayView2<'_, f32>,
     ) -> PyResult<Self> {
-        let built = py.detach(|| VectorIndex::build(ids, vectors, &options)).map_err(raised)?;
-        Ok(Self { inner: SharedIndex::new(built), options })
+        let built = py.detach(|| on_threads(|| VectorIndex::build(ids, vectors, &options)));
+        Ok(Self::of(built.map_err(raised)?))
     }
 
-    fn opened(py: Python<'_>, path: &Path) -> PyResult<Self> {
-        let (index, _) = py.detach(|| VectorIndex::open(path)).map_err(raised)?;
+    fn of(index: VectorIndex) -> Self {
         let options = index.options();
-        Ok(Self { inner: SharedIndex::new(index), options })
+        Self { inner: OfProcess::with(shared(index)), options }
     }
 
-    fn write(&self, py: Python<'_>, path: &Path) -> PyResult<()> {
-        let save = |index: &VectorIndex| {
-            let dimension = index.dimension();
-            let stamp = IndexStamp { generation: 0, model_fingerprint: ORIGIN.to_owned(), dimension };
-            index.save(path, &stamp)
+    fn inner(&self) -> &SharedIndex {
+        let take_over = |parents: Option<&SharedIndex>| {
+            parents.map(|parents| shared(VectorIndex::clone(&parents.snapshot()))).ok_or(())
         };
-        py.detach(|| self.inner.with(save)).map_err(raised)
+        match self.inner.get(take_over) {
+            Ok(inner) => inner,
+            Err(()) => unreachable!("there is one from the beginning"),
+        }
+    }
+
+    fn opened(
+        py: Python<'_>,
+        open: impl FnOnce() -> Result<(VectorIndex, IndexStamp), IndexError> + Send,
+    ) -> PyResult<Self> {
+        let (index, _) = py.detach(|| on_threads(open)).map_err(raised)?;
+        Ok(Self::of(index))
+    }
+
+    /// Writes the index with all that was put in and taken out.
+    fn write(
+        &self,
+        py: Python<'_>,
+        write: impl FnOnce(&VectorIndex, &IndexStamp) -> Result<(), IndexError> + Send,
+    ) -> PyResult<()> {
+        let write = || {
+            let index = self.inner().snapshot();
+            let dimension = index.dimension();
+            write(&index, &IndexStamp { generation: 0, model_fingerprint: ORIGIN.to_owned(), dimension })
+        };
+        py.detach(|| on_threads(write)).map_err(raised)
     }
 
     fn found(
@@ -103,12 +131,17 @@ impl PyVectorIndex {
         params: &SearchParams<'_>,
         pass: Option<&[TrackId]>,
     ) -> Result<FoundArrays, IndexError> {
-        self.inner.with(|index| {
-            let subset = pass.map(|pass| index.subset_of(pass));
-            let most = subset.as_ref().map_or(index.len(), Subset::len);
-            let params = SearchParams { subset: subset.as_ref(), ..*params };
-            Ok(arrays(index.search_batch(rows, k.min(most), &params)?))
-        })
+        let index = self.inner().snapshot();
+        let subset = pass.map(|pass| index.subset_of(pass));
+        let most = subset.as_ref().map_or(index.len(), Subset::len);
+        let params = SearchParams { subset: subset.as_ref(), ..*params };
+        let found = if let [row] = &rows.outer_iter().collect::<Vec<_>>()[..] {
+            // Other threads take longer to begin with one query than it takes.
+            vec![index.search(&row.to_vec(), k.min(most), &params)?]
+        } else {
+            on_threads(|| index.search_batch(rows, k.min(most), &params))?
+        };
+        Ok(arrays(found))
     }
 }
 
@@ -153,12 +186,11 @@ impl PyVectorIndex {
     /// Opens an index that was saved.
     #[staticmethod]
     fn load(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
-        // Behind a link, as it was saved: its other part lies beside it.
-        Self::opened(py, &std::fs::canonicalize(&path).unwrap_or(path))
+        Self::opened(py, || VectorIndex::open(&path))
     }
 
-    /// Writes the index to a file, whole or not at all. An index that is there is renewed; another file is replaced only with
-    /// force, and a device or a pipe never.
+    /// Writes the index to one file, with all that was put in and taken out, whole or not at all. An index that is there is
+    /// renewed; another file is replaced only with force, and a device or a pipe never.
     #[pyo3(signature = (path, *, force = false))]
     fn save(&self, py: Python<'_>, path: PathBuf, force: bool) -> PyResult<()> {
         let refused = |error: OutputError| std::io::Error::new(error.kind(), error.to_string());
@@ -170,7 +202,7 @@ impl PyVectorIndex {
             );
             return Err(std::io::Error::new(std::io::ErrorKind::AlreadyExists, text).into());
         }
-        self.write(py, &target)
+        self.write(py, |index, stamp| index.save(&target, stamp))
     }
 
     /// The k nearest of each query, nearest first: (ids, similarities), int64 and float32, both [queries, k].
@@ -197,7 +229,7 @@ impl PyVectorIndex {
         let pass = match filter {
             None => None,
             Some(function) if function.is_callable() => {
-                let all = py.detach(|| self.inner.with(VectorIndex::tracks));
+                let all = py.detach(|| self.inner().with(VectorIndex::tracks));
                 let mut pass = Vec::new();
                 for track in all {
                     if function.call1((track.0,))?.is_truthy()? {
@@ -229,12 +261,12 @@ impl PyVectorIndex {
         let vectors = numbers(vectors, "vectors")?;
         let (rows, _) = rows(vectors.as_array(), "vectors")?;
         let ids = track_ids(ids, "ids")?;
-        py.detach(|| self.inner.add(&ids, rows)).map_err(raised)
+        py.detach(|| self.inner().add(&ids, rows)).map_err(raised)
     }
 
     /// Takes a vector out; raises KeyError where there is none of this id.
     fn remove(&self, py: Python<'_>, id: i64) -> PyResult<()> {
-        if py.detach(|| self.inner.remove(TrackId(id))) {
+        if py.detach(|| self.inner().remove(TrackId(id))) {
             return Ok(());
         }
         Err(unknown(id))
@@ -243,14 +275,14 @@ impl PyVectorIndex {
     /// The vector of an id, float32 [dimension], as the index holds it (16 bits a component; at length 1 for cosines); raises
     /// KeyError where there is none.
     fn vector<'py>(&self, py: Python<'py>, id: i64) -> PyResult<Bound<'py, PyArray1<f32>>> {
-        let vector = py.detach(|| self.inner.with(|index| index.vector(TrackId(id))));
+        let vector = py.detach(|| self.inner().with(|index| index.vector(TrackId(id))));
         vector.map(|vector| vector.into_pyarray(py)).ok_or_else(|| unknown(id))
     }
 
     /// All ids, ascending, int64 [n].
     #[getter]
     fn ids<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
-        let all = py.detach(|| self.inner.with(VectorIndex::tracks));
+        let all = py.detach(|| self.inner().with(VectorIndex::tracks));
         all.into_iter().map(|track| track.0).collect::<Vec<_>>().into_pyarray(py)
     }
 
@@ -269,7 +301,7 @@ impl PyVectorIndex {
     /// Numbers of a vector.
     #[getter]
     fn dimension(&self, py: Python<'_>) -> usize {
-        py.detach(|| self.inner.with(VectorIndex::dimension))
+        py.detach(|| self.inner().with(VectorIndex::dimension))
     }
 
     /// As scikit-learn's estimators: builds again of these vectors alone, with row numbers for ids. Returns the index.
@@ -284,8 +316,8 @@ impl PyVectorIndex {
         let given = numbers(X, "X")?;
         let (py, inner, vectors) = (this.py(), this.get(), matrix(given.as_array(), "X")?);
         let ids = numbered(vectors.nrows());
-        let built = py.detach(|| VectorIndex::build(&ids, vectors, &inner.options));
-        inner.inner.replace(built.map_err(raised)?);
+        let built = py.detach(|| on_threads(|| VectorIndex::build(&ids, vectors, &inner.options)));
+        inner.inner().replace(built.map_err(raised)?);
         Ok(this)
     }
 
@@ -309,7 +341,10 @@ impl PyVectorIndex {
                 let queries = matrix(queries.as_array(), "X")?;
                 py.detach(|| self.found(queries, n_neighbors, &params, None))
             }
-            None => py.detach(|| self.inner.with(|index| Ok(arrays(index.knn_graph(n_neighbors, &params)?)))),
+            None => {
+                let index = self.inner().snapshot();
+                py.detach(|| on_threads(|| index.knn_graph(n_neighbors, &params)).map(arrays))
+            }
         };
         let (ids, mut values) = found.map_err(raised)?;
         let cosine = self.options.metric == IndexMetric::Cosine;
@@ -322,34 +357,27 @@ impl PyVectorIndex {
     }
 
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        let folder = tempfile::tempdir()?;
-        self.write(py, &folder.path().join(PICKLED[0]))?;
-        let read = |name: &str| match std::fs::read(folder.path().join(name)) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            read => read.map(Some),
-        };
-        let [base, tail] = PICKLED.map(read);
-        let bytes = |bytes: Option<Vec<u8>>| bytes.map(|bytes| PyBytes::new(py, &bytes));
+        let mut bytes = Cursor::new(Vec::new());
+        self.write(py, |index, stamp| index.write_to(&mut bytes, stamp))?;
         let unpickle = py.get_type::<Self>().getattr("_unpickle")?;
-        (unpickle, (bytes(base?), bytes(tail?))).into_pyobject(py)
+        (unpickle, (PyBytes::new(py, bytes.get_ref()),)).into_pyobject(py)
     }
 
+    /// Pickles of earlier versions have what changed in a second string of bytes, as files have it behind the first.
     #[staticmethod]
-    fn _unpickle(py: Python<'_>, base: &[u8], tail: Option<&[u8]>) -> PyResult<Self> {
-        let folder = tempfile::tempdir()?;
-        let path = folder.path().join(PICKLED[0]);
-        std::fs::write(&path, base)?;
-        if let Some(tail) = tail {
-            std::fs::write(folder.path().join(PICKLED[1]), tail)?;
+    #[pyo3(signature = (bytes, tail = None))]
+    fn _unpickle(py: Python<'_>, bytes: &[u8], tail: Option<&[u8]>) -> PyResult<Self> {
+        match tail {
+            None => Self::opened(py, || VectorIndex::from_bytes(bytes)),
+            Some(tail) => Self::opened(py, || VectorIndex::from_bytes(&[bytes, tail].concat())),
         }
-        Self::opened(py, &path)
     }
 
     fn __len__(&self, py: Python<'_>) -> usize {
-        py.detach(|| self.inner.with(VectorIndex::len))
+        py.detach(|| self.inner().with(VectorIndex::len))
     }
 
     fn __contains__(&self, py: Python<'_>, id: i64) -> bool {
-        py.detach(|| self.inner.with(|index| index.contains(TrackId(id))))
+        py.detach(|| self.inner().with(|index| index.contains(TrackId(id))))
     }
 }

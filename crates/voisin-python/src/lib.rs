@@ -15,6 +15,7 @@ mod embedder;
 mod errors;
 mod index;
 mod library;
+mod process;
 mod seeds;
 mod source;
 mod table;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use numpy::{IntoPyArray as _, PyArray1, PyArray2};
@@ -16,8 +16,9 @@ use super::arguments::{count, dictionaries, limit, question};
 use super::arrays::{matrix, numbers};
 use super::embedder::{PyEmbedder, plan, thread_count};
 use super::errors::{NoAnswer, of_database, raised, refused};
+use super::process::{OfProcess, on_threads};
 use super::seeds::{SeedArgument, no_embedder};
-use super::source::OpenLibrary;
+use super::source::{OpenLibrary, Place};
 use super::table::PyTable;
 use voisin::{AddOptions, Engine, LibrarySpace, Standing, Vectors};
 use voisin_base::address;
@@ -51,7 +52,9 @@ use voisin_questions::{Filters, Mix, Similar, SimilarAnswer};
 /// FileNotFoundError where there is no folder, DatabaseError where a database does not answer or holds no library.
 #[pyclass(name = "Library", frozen, module = "voisin")]
 pub(super) struct PyLibrary {
-    library: Mutex<OpenLibrary>,
+    place: Place,
+    /// Each process opens it for itself: neither a database of SQLite's nor a connection survives a fork.
+    library: OfProcess<Mutex<OpenLibrary>>,
 }
 
 /// Tracks, their genres, what was measured of them, and vectors where they are asked for.
@@ -94,8 +97,9 @@ fn measured(engine: &Engine, answer: &SimilarAnswer) -> Result<HashMap<TrackId, 
 }
 
 impl PyLibrary {
-    fn lock(&self) -> MutexGuard<'_, OpenLibrary> {
-        self.library.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> Result<MutexGuard<'_, OpenLibrary>, NoAnswer> {
+        let library = self.library.get(|_| on_threads(|| self.place.open()).map(Mutex::new))?;
+        Ok(library.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Asks the library, without the interpreter's lock.
@@ -105,9 +109,13 @@ impl PyLibrary {
         work: impl FnOnce(&mut OpenLibrary) -> Result<T, NoAnswer> + Send,
     ) -> PyResult<T> {
         let answer = py.detach(|| {
-            let mut library = self.lock();
-            library.renew()?;
-            work(&mut library)
+            // Locked here: a thread of the pool would wait for what another one waits for.
+            let mut library = self.lock()?;
+            let library: &mut OpenLibrary = &mut library;
+            on_threads(|| {
+                library.renew()?;
+                work(library)
+            })
         });
         answer.map_err(refused)
     }
@@ -166,23 +174,31 @@ impl PyLibrary {
                 "sample: expected the address of a database with it, found a folder",
             ));
         }
-        let opened = py.detach(|| match place.to_str().filter(|_| is_database) {
+        let open = || match place.to_str().filter(|_| is_database) {
             Some(address) => OpenLibrary::in_database(address, sample),
             None => OpenLibrary::in_folder(&place, create),
-        });
-        Ok(Self { library: Mutex::new(opened.map_err(refused)?) })
+        };
+        let opened = py.detach(|| on_threads(open)).map_err(refused)?;
+        let place = opened.place()?;
+        Ok(Self { place, library: OfProcess::with(Mutex::new(opened)) })
     }
 
     /// The folder; None: it is in a database.
     #[getter]
-    fn path(&self, py: Python<'_>) -> Option<PathBuf> {
-        py.detach(|| self.lock().dir().map(ToOwned::to_owned))
+    fn path(&self) -> Option<&Path> {
+        match &self.place {
+            Place::Folder(dir) => Some(dir),
+            Place::Database(..) => None,
+        }
     }
 
     /// The address of the database, without a password; None: it is in a folder.
     #[getter]
-    fn address(&self, py: Python<'_>) -> Option<String> {
-        py.detach(|| self.lock().address())
+    fn address(&self) -> Option<String> {
+        match &self.place {
+            Place::Folder(_) => None,
+            Place::Database(address, _) => Some(address.to_string()),
+        }
     }
 
     /// Name of the model that its vectors are from.
@@ -235,13 +251,16 @@ impl PyLibrary {
             windows: windows.map(plan).transpose()?,
             options: AddOptions { force, retry, threads: thread_count(threads)?, ..AddOptions::default() },
         };
-        let Some(dir) = self.path(py) else {
+        let Some(dir) = self.path() else {
             return Err(of_database(
                 "a database takes in no music: add it to a library in a folder, and send that with \"voisin push\"",
             ));
         };
         // Not with the engine that answers: what is called meanwhile may ask it.
-        let run = || adding.run(&mut Engine::open(&dir, OpenMode::ReadWrite)?, progress.as_ref());
+        let run = || {
+            let mut engine = on_threads(|| Engine::open(dir, OpenMode::ReadWrite))?;
+            adding.run(&mut engine, progress.as_ref())
+        };
         let (added, error) = py.detach(run).map_err(raised)?;
         error.map_or_else(|| dictionaries(py, &added), Err)
     }
@@ -356,7 +375,7 @@ impl PyLibrary {
         let ((collection, list), mut news) = self.with(py, |library| {
             asked.validate()?;
             // What was fetched for this question alone has no index.
-            let has_index = library.dir().is_some();
+            let has_index = library.is_folder();
             library.around("a playlist", &wanted, embedder, &asked.filters, |engine, seeds| {
                 asked.filters.check_folders(engine)?;
                 let near = if has_index { asked.run_near(engine, &seeds, &[])? } else { None };
@@ -654,15 +673,18 @@ impl PyLibrary {
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-        if let Some(address) = self.address(py) {
+        if let Some(address) = self.address() {
             return Ok(format!("Library({address})"));
         }
-        let dir = self.path(py).unwrap_or_default();
+        let dir = self.path().unwrap_or(Path::new(""));
         Ok(format!("Library({}, {} tracks)", dir.display(), self.__len__(py)?))
     }
 
     fn __getnewargs_ex__<'py>(&self, py: Python<'py>) -> PyResult<((OsString,), Bound<'py, PyDict>)> {
-        let (place, sample) = py.detach(|| self.lock().named())?;
+        let (place, sample) = match &self.place {
+            Place::Folder(dir) => (dir.clone().into_os_string(), None),
+            Place::Database(address, sample) => (address.to_string().into(), *sample),
+        };
         let options = PyDict::new(py);
         options.set_item("sample", sample)?;
         Ok(((place,), options))

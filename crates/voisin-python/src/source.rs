@@ -1,8 +1,7 @@
 //! Where a library is: in a folder of this machine, or in a database, which is only read here.
 
-use std::ffi::OsString;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::errors::NoAnswer;
 use super::seeds::SeedArgument;
@@ -13,6 +12,23 @@ use voisin_questions::{Filters, Mix, Mixing, Similar, SimilarAnswer};
 
 /// Tracks that are kept of a database for the next questions.
 const MOST_FETCHED: u64 = 20_000;
+
+/// Where a library is opened, in this process and in others.
+pub(super) enum Place {
+    /// Absolute.
+    Folder(PathBuf),
+    /// With the size of its sample.
+    Database(PostgresAddress, Option<usize>),
+}
+
+impl Place {
+    pub(super) fn open(&self) -> Result<OpenLibrary, NoAnswer> {
+        match self {
+            Self::Folder(dir) => OpenLibrary::in_folder(dir, false),
+            Self::Database(address, sample) => OpenLibrary::database(address.clone(), *sample),
+        }
+    }
+}
 
 /// A library that can be asked.
 pub(super) enum OpenLibrary {
@@ -61,31 +77,23 @@ impl OpenLibrary {
     }
 
     pub(super) fn in_database(address: &str, sample: Option<usize>) -> Result<Self, NoAnswer> {
-        let address = PostgresAddress::parse(address, false)?;
+        Self::database(PostgresAddress::parse(address, false)?, sample)
+    }
+
+    fn database(address: PostgresAddress, sample: Option<usize>) -> Result<Self, NoAnswer> {
         Ok(Self::Database(Box::new(DatabaseLibrary::open(address, sample)?)))
     }
 
-    /// The folder, if it is in one.
-    pub(super) fn dir(&self) -> Option<&Path> {
-        match self {
-            Self::Folder(engine) => Some(engine.library().dir()),
-            Self::Database(_) => None,
-        }
+    /// Whether it is in a folder.
+    pub(super) fn is_folder(&self) -> bool {
+        matches!(self, Self::Folder(_))
     }
 
-    /// The address without a password, if it is in a database.
-    pub(super) fn address(&self) -> Option<String> {
-        match self {
-            Self::Folder(_) => None,
-            Self::Database(there) => Some(there.address.to_string()),
-        }
-    }
-
-    /// What another process opens it by, and the size of its sample.
-    pub(super) fn named(&self) -> io::Result<(OsString, Option<usize>)> {
+    /// Where it is.
+    pub(super) fn place(&self) -> io::Result<Place> {
         Ok(match self {
-            Self::Folder(engine) => (std::path::absolute(engine.library().dir())?.into_os_string(), None),
-            Self::Database(there) => (there.address.to_string().into(), there.sample),
+            Self::Folder(engine) => Place::Folder(std::path::absolute(engine.library().dir())?),
+            Self::Database(there) => Place::Database(there.address.clone(), there.sample),
         })
     }
 

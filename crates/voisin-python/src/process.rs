@@ -1,0 +1,76 @@
+//! Threads that compute, and connections, belong to one process. A child that was forked has a copy of its parent's memory
+//! and none of its threads, so that waiting for one of them would never end.
+
+use std::convert::Infallible;
+use std::mem::forget;
+use std::sync::OnceLock;
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+/// A value that each process makes for itself. What a parent made is left alone in its child, and never dropped there: closing
+/// a connection would end the parent's.
+pub(super) struct OfProcess<T>(OnceLock<Box<Made<T>>>);
+
+struct Made<T> {
+    process: u32,
+    /// None once it was dropped.
+    value: Option<T>,
+    /// Of children, one after the other.
+    next: OfProcess<T>,
+}
+
+impl<T> Drop for Made<T> {
+    fn drop(&mut self) {
+        if self.process != std::process::id() {
+            forget(self.value.take());
+        }
+    }
+}
+
+impl<T> OfProcess<T> {
+    pub(super) const fn new() -> Self {
+        Self(OnceLock::new())
+    }
+
+    /// With this process's value.
+    pub(super) fn with(value: T) -> Self {
+        let made = Made { process: std::process::id(), value: Some(value), next: Self::new() };
+        Self(OnceLock::from(Box::new(made)))
+    }
+
+    /// This process's value.
+    ///
+    /// - `make`: is called where there is none yet, with that of the process that this one was forked from, without a lock: a
+    ///   fork meanwhile leaves nothing locked in the child
+    pub(super) fn get<E>(&self, make: impl FnOnce(Option<&T>) -> Result<T, E>) -> Result<&T, E> {
+        let process = std::process::id();
+        let mut place = self;
+        let mut inherited = None;
+        let mut make = Some(make);
+        loop {
+            if let Some(made) = place.0.get() {
+                match &made.value {
+                    Some(value) if made.process == process => return Ok(value),
+                    value => inherited = value.as_ref(),
+                }
+                place = &made.next;
+            } else if let Some(make) = make.take() {
+                let value = Some(make(inherited)?);
+                // Where another thread was quicker, its value serves both; the next round finds it.
+                let _ = place.0.set(Box::new(Made { process, value, next: Self::new() }));
+            }
+        }
+    }
+}
+
+/// Works on this process's threads: whatever rayon is to do belongs in here, for its own pool does not survive a fork.
+pub(super) fn on_threads<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    static POOL: OfProcess<Option<ThreadPool>> = OfProcess::new();
+    let make = |_: Option<&_>| Ok::<_, Infallible>(ThreadPoolBuilder::new().build().ok());
+    match POOL.get(make) {
+        Ok(Some(pool)) => pool.install(work),
+        // No threads are to be had, which rayon says better.
+        Ok(None) => work(),
+        Err(never) => match never {},
+    }
+}
