@@ -74,8 +74,9 @@ class Server:
 
 class Page:
     """A browser with the page in it, and the words that the checks are made of."""
-    def __init__(self, extra=()):
-        flags = ["--autoplay-policy=no-user-gesture-required", "--enable-unsafe-swiftshader", "--disable-popup-blocking", "--window-size=1300,900", *extra]
+    def __init__(self, extra=(), autoplay=True):
+        policy = "no-user-gesture-required" if autoplay else "document-user-activation-required"
+        flags = [f"--autoplay-policy={policy}", "--enable-unsafe-swiftshader", "--disable-popup-blocking", "--window-size=1300,900", *extra]
         self.browser = Browser(flags)
         self.run, self.key, self.settle = self.browser.run, self.browser.key, self.browser.settle
         self.expected = []
@@ -1032,6 +1033,12 @@ def troubles(page, program, server, work):
     page.until("document.getElementById('notice').hidden && document.querySelectorAll('.index .track').length > 5", "the server is back", 40)
     check("server back: the page goes on by itself", True)
     again.stop()
+    # As check_drops.py does at more than twenty other moments.
+    import check_drops
+    trial = check_drops.Trial(page, program, server.library)
+    trial.open()
+    check_drops.end_of_track(trial, "the server is gone at the end of a track")
+    trial.kill()
     empty = work / "empty"
     (work / "silence").mkdir()
     subprocess.run([program, "--library", str(empty), "add", str(work / "silence")], capture_output=True)

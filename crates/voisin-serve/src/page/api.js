@@ -28,18 +28,19 @@ function working(change) {
   bar = setTimeout(() => { $("working").hidden = under_way === 0; }, under_way ? 300 : 0);
 }
 
-const later = new Set([502, 503, 504]);
+/** A proxy answers in the place of a server that is not there; the server itself says when to ask again. */
+const isByProxy = answer => answer.status === 502 || answer.status === 504 || answer.status === 503 && !answer.headers.has("Retry-After");
 
 /**
  * Asks, and gives the JSON (or with `as: "response"` the whole answer).
  * `query`: an object, whose lists become several values; `body`: JSON; `file`: the bytes of a file.
  * `waiting`: is told why the answer is late, each time it is. `once`: what changes something is not asked again.
  */
-export async function ask(path, { method, query, body, file, signal, waiting, as, once } = {}) {
+export async function ask(path, { method, query, body, file, headers = {}, signal, waiting, as, once } = {}) {
   const address = new URL(path, BASE);
   for (const [name, value] of Object.entries(query ?? {}))
     for (const one of [value].flat()) if (one !== undefined && one !== null && one !== "") address.searchParams.append(name, one);
-  const options = { signal, method: method ?? (body || file ? "POST" : "GET"), headers: {}, credentials: "same-origin" };
+  const options = { signal, method: method ?? (body || file ? "POST" : "GET"), headers: { ...headers }, credentials: "same-origin" };
   if (body || options.method === "POST" && !file) { options.body = JSON.stringify(body ?? {}); options.headers["Content-Type"] = "application/json"; }
   if (file) {
     options.body = file;
@@ -49,16 +50,14 @@ export async function ask(path, { method, query, body, file, signal, waiting, as
   try {
     for (let tries = 0; ; tries++) {
       let answer;
-      try {
-        answer = await fetch(address, options);
-      } catch (error) {
-        if (error.name === "AbortError") throw error;
+      try { answer = await fetch(address, options); } catch (error) { if (error.name === "AbortError") throw error; }
+      if (!answer || isByProxy(answer)) {
         missing();
         throw new Gone("The server does not answer.");
       }
       if (answer.ok) return as === "response" ? answer : answer.status === 204 ? null : await answer.json();
       const problem = await answer.json().catch(() => ({}));
-      if (later.has(answer.status) && tries < 60 && !once) {
+      if (answer.status === 503 && tries < 60 && !once) {
         const seconds = Math.min(15, Math.max(1, parseInt(answer.headers.get("Retry-After"), 10) || 2));
         waiting?.(problem.detail || "The server is busy.", seconds);
         await wait(seconds * 1000, signal);
@@ -94,19 +93,53 @@ export async function askAll(path, lists, options = {}) {
   throw new Refused(503, { detail: "The library changes faster than it can be read.", next: "Try again when the scan is done." });
 }
 
-/** Looks for a server that is gone until it answers. */
-let looking = false;
+// ---- a server that is gone
+/** Milliseconds between two looks for it: at first, while music waits for it, and at most. */
+const FIRST_LOOK = 500, LOOK_FOR_MUSIC = 1000, LAST_LOOK = 8000;
+/** Milliseconds that one look may take: without an end it would hang where a network swallows it. The next ones do not wait for it. */
+const PATIENCE = 4000;
+let looking = false, atOnce = () => {}, isAwaited = () => false;
+export const isGone = () => looking;
+/** `f` says whether music waits for the server. */
+export function setAwaited(f) { isAwaited = f; }
+
+async function answers() {
+  try { return (await fetch(new URL("health", BASE), { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) })).ok; } catch { return false; }
+}
+
+/** Whether the server answers; where it does not, it is looked for. */
+export async function isThere() {
+  if (looking) return false;
+  const found = await answers();
+  if (!found) missing();
+  return found;
+}
+
+/** Looks for the server until it answers. */
 async function missing() {
   if (looking) return;
   looking = true;
   events.emit("gone");
-  for (let pause = 1000; ; pause = Math.min(8000, pause * 1.5)) {
-    await wait(pause);
-    try { if ((await fetch(new URL("health", BASE))).ok) break; } catch { /* not yet */ }
+  let found = false;
+  for (let pause = FIRST_LOOK; !found; pause = Math.min(LAST_LOOK, pause * 1.5)) {
+    await new Promise(done => {
+      const timer = setTimeout(done, isAwaited() ? Math.min(LOOK_FOR_MUSIC, pause) : pause);
+      atOnce = () => { clearTimeout(timer); done(); };
+    });
+    if (!found) answers().then(is => { if (is) { found = true; atOnce(); } });
   }
   looking = false;
   events.emit("back");
 }
+
+/** Looks again now: the device woke up, has a network again, or somebody asks for music. */
+export function look() {
+  atOnce();
+  events.emit("look");
+}
+addEventListener("online", look);
+addEventListener("pageshow", look);
+document.addEventListener("visibilitychange", () => { if (!document.hidden) look(); });
 
 /** Exchanges the token, or the code that another device shows, for a cookie, which scripts cannot read. */
 export async function enter(typed, stay) {

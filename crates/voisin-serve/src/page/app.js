@@ -2,6 +2,7 @@
 import { $, h, icon, keep, say } from "./dom.js";
 import { ask, enter, events, mayChange } from "./api.js";
 import * as player from "./player.js";
+import { recover } from "./playback.js";
 import * as listen from "./listen.js";
 import * as map from "./map.js";
 import * as list from "./list.js";
@@ -54,7 +55,7 @@ async function begin() {
 }
 /** What a guest cannot do is not offered. */
 async function knowRights() {
-  try { document.body.dataset.rights = await mayChange() ? "change" : "listen"; player.recall(); } catch { /* whoever is not let in is asked for the token */ }
+  try { document.body.dataset.rights = await mayChange() ? "change" : "listen"; player.recall(); recover(); } catch { /* whoever is not let in is asked for the token */ }
 }
 events.on("token", () => askForToken());
 function askForToken(why) {
@@ -80,7 +81,7 @@ function askForToken(why) {
 
 // ---- a server that is gone, and is back
 events.on("gone", () => { $("notice").hidden = false; $("notice").replaceChildren("The server does not answer. This page looks for it, and goes on by itself.", h("small", {}, "It is started with: ", h("code", {}, "voisin serve"))); });
-events.on("back", () => { $("notice").hidden = true; say("The server is back"); go(true); });
+events.on("back", () => { $("notice").hidden = true; say("The server is back"); if (!document.body.dataset.rights) knowRights(); go(true); });
 
 // ---- light and dark
 const dark = matchMedia("(prefers-color-scheme: dark)");

@@ -1,6 +1,6 @@
 // What a track is called, and the picture that stands for it.
 import { h } from "./dom.js";
-import { coverOf } from "./api.js";
+import { coverOf, events } from "./api.js";
 
 export const titleOf = track => track.title || (track.path ?? "").split("/").pop() || "Untitled";
 export const artistOf = track => track.artist || track.album_artist || "Unknown artist";
@@ -9,6 +9,8 @@ export const artistOf = track => track.artist || track.album_artist || "Unknown 
 const number = text => [...text].reduce((n, c) => Math.imul(n ^ c.codePointAt(0), 16777619) >>> 0, 2166136261) >>> 7;
 
 const without = new Set();
+// Those that were asked for while the server was gone may have one.
+events.on("back", () => without.clear());
 /** The picture in the file; until it is there, and where there is none, a plain one in the artist's colour. */
 export function cover(track, large = false) {
   const name = artistOf(track);

@@ -32,7 +32,8 @@ export function liking(more, signal) {
       show();
       for (const button of buttons) button.disabled = id === null;
       if (id === null || document.body.dataset.rights !== "change") return;
-      const { liked: known } = await ask(`tracks/${id}/liked`, { signal }).catch(() => ({ liked: null }));
+      // Where there is no answer it is asked for the next time.
+      const { liked: known } = await ask(`tracks/${id}/liked`, { signal }).catch(() => { if (asked === turn) id = null; return { liked: null }; });
       if (asked === turn) { liked = known; show(); }
     },
   };

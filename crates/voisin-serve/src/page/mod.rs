@@ -21,7 +21,7 @@ const INDEX: &str = include_str!("index.html");
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Name, type and contents of each file.
-const FILES: [(&str, &str, &str); 27] = [
+const FILES: [(&str, &str, &str); 28] = [
     ("page.css", "text/css; charset=utf-8", include_str!("page.css")),
     ("icon.svg", "image/svg+xml", include_str!("icon.svg")),
     ("manifest.json", "application/manifest+json", include_str!("manifest.json")),
@@ -42,6 +42,7 @@ const FILES: [(&str, &str, &str); 27] = [
     ("makers.js", SCRIPT, include_str!("makers.js")),
     ("map.js", SCRIPT, include_str!("map.js")),
     ("passage.js", SCRIPT, include_str!("passage.js")),
+    ("playback.js", SCRIPT, include_str!("playback.js")),
     ("player.js", SCRIPT, include_str!("player.js")),
     ("playing.js", SCRIPT, include_str!("playing.js")),
     ("review.js", SCRIPT, include_str!("review.js")),

@@ -1,8 +1,9 @@
 // What plays, what comes next, and the bar that shows it.
 import { $, changes, clock, h, icon, iconButton, keep, say, setIcon, toast } from "./dom.js";
-import { ask, audioOf } from "./api.js";
+import { Gone, ask, audioOf, events, isGone } from "./api.js";
 import { liking } from "./liking.js";
 import { artistOf, artwork, cover, titleOf } from "./cover.js";
+import { begin, isOn, isWaiting, move, pause, playback, resume, seconds, sounded } from "./playback.js";
 import { sortable } from "./sortable.js";
 import { sentence } from "./states.js";
 
@@ -16,18 +17,14 @@ let even = keep.get("even", false), wanted = keep.get("volume", 1), gain = 1;
 let repeat = keep.get("repeat", "off"), radio = keep.get("go-on", false), drift = keep.get("drift", 0.3);
 
 export const current = () => queue[at];
-export const isPlaying = id => current()?.track.id === id && !audio.paused;
-export const paused = () => audio.paused;
+export const isPlaying = id => current()?.track.id === id && isOn();
+export const paused = () => !isOn();
 
-function start(entry) {
-  preview.pause();
-  audio.src = entry.address ?? audioOf(entry.track.id);
-  if (entry.from) audio.currentTime = entry.from;
+function start(entry, from = entry.from ?? 0, plays = true) {
+  if (plays) { preview.pause(); elsewhere = false; }
+  counted = false;
   level(entry);
-  audio.play().catch(error => {
-    if (error.name === "NotAllowedError") toast("The browser asks for a press of Play first.");
-  });
-  show();
+  begin(entry, from, plays);
 }
 
 /** Plays these entries, the one at `index` first. */
@@ -63,20 +60,22 @@ export function enqueue(entries) {
 }
 export function toggle() {
   if (!current()) return;
+  if (isOn()) return pause();
   const { to, from } = current();
-  if (audio.paused && to && audio.currentTime >= to - 0.05) audio.currentTime = from;
-  if (audio.paused) audio.play().catch(() => { /* told by the error event */ }); else audio.pause();
+  if (to && seconds() >= to - 0.05) move(from);
+  return resume();
 }
 export function step(by) {
-  if (by < 0 && audio.currentTime > 3) { audio.currentTime = current()?.from ?? 0; return; }
+  if (by < 0 && seconds() > 3) return move(current()?.from ?? 0);
   let next = at + by;
   if (next >= queue.length && repeat === "all") next = 0;
-  if (next < 0 || next >= queue.length) { if (by > 0) audio.pause(); return; }
+  if (next < 0 || next >= queue.length) return by > 0 ? pause() : undefined;
   at = next;
-  start(queue[at]);
+  return start(queue[at]);
 }
-export function seekBy(seconds) { if (current()) audio.currentTime = Math.min(audio.duration || 0, Math.max(0, audio.currentTime + seconds)); }
-export function seekTo(id, seconds) { if (current()?.track.id === id) { audio.currentTime = seconds; return true; } return false; }
+const length = () => audio.duration || current()?.track.seconds || 0;
+export function seekBy(change) { if (current()) move(Math.min(length(), Math.max(0, seconds() + change))); }
+export function seekTo(id, place) { if (current()?.track.id === id) { move(place); return true; } return false; }
 export function setVolume(value) {
   wanted = Math.min(1, Math.max(0, value));
   audio.muted = preview.muted = false;
@@ -89,9 +88,10 @@ async function level(entry) {
   gain = 1;
   const { track } = entry;
   if (even && track.id !== null) {
-    if (track.loudness === undefined) track.loudness = (await ask("tracks/" + track.id).catch(() => ({}))).loudness ?? null;
+    // Where the server is gone it is asked for the next time.
+    if (track.loudness === undefined) track.loudness = await ask("tracks/" + track.id).then(known => known.loudness ?? null, () => undefined);
     if (current() !== entry) return;
-    if (track.loudness !== null) gain = Math.min(1, 10 ** ((LEVEL - track.loudness) / 20));
+    if (Number.isFinite(track.loudness)) gain = Math.min(1, 10 ** ((LEVEL - track.loudness) / 20));
   }
   hear();
 }
@@ -109,15 +109,15 @@ export function paintRange(input) { input.style.setProperty("--part", (100 * (in
 
 // ---- a preview: a part of a track under the pointer, while what plays waits
 let interrupted = false;
-export function listenIn(id, seconds) {
-  if (!audio.paused) { audio.pause(); interrupted = true; }
+export function listenIn(id, length) {
+  if (isOn()) { pause(); interrupted = true; }
   preview.src = audioOf(id);
-  preview.currentTime = seconds > 40 ? seconds / 3 : 0;
+  preview.currentTime = length > 40 ? length / 3 : 0;
   preview.play().catch(() => { /* it cannot be played here: the map goes on without it */ });
 }
 export function stopListening() {
   preview.pause();
-  if (interrupted && current()) audio.play().catch(() => { /* as above */ });
+  if (interrupted) resume();
   interrupted = false;
 }
 
@@ -139,8 +139,9 @@ function show() {
     document.title = `${titleOf(track)} – ${artistOf(track)} · voisin`;
     if ("mediaSession" in navigator) navigator.mediaSession.metadata = new MediaMetadata({ title: titleOf(track), artist: artistOf(track), album: track.album ?? "", artwork: artwork(track) });
   }
-  const sounds = !audio.paused;
-  setIcon($("play"), sounds ? "pause" : "play", sounds ? "Pause" : "Play");
+  setIcon($("play"), isOn() ? "pause" : "play", isWaiting() ? "Pause: it waits for the server" : isOn() ? "Pause" : "Play");
+  $("play").setAttribute("aria-busy", String(isWaiting()));
+  if ("mediaSession" in navigator) navigator.mediaSession.playbackState = isOn() ? "playing" : "paused";
   showTime();
   showQueue();
   remember();
@@ -149,23 +150,31 @@ function show() {
 }
 
 // ---- what follows by itself
-let asking = null;
+let asking = null, isAsking = false;
+/** Whether more may come at the end of the queue: it is asked for, or will be once the server is back. */
+const awaitsMore = () => isAsking || radio && repeat === "off" && isGone();
 /** Songs of the queue that are named to the server as played. */
 const PLAYED = 200;
 /** A radio, as long as that is wanted: goes on from what was last put into the queue by hand, and nothing comes twice. */
 async function goOn() {
   const last = queue.at(-1);
-  if (!radio || repeat !== "off" || !last || last.track.id === null || last.to || at < queue.length - 1 || asking === last || audio.paused) return;
+  if (!radio || repeat !== "off" || !last || last.track.id === null || last.to || at < queue.length - 1 || asking === last || !isOn()) return;
   asking = last;
+  isAsking = true;
   try {
     const own = queue.filter(entry => entry.track.id !== null), from = own.findLast(entry => !entry.follows) ?? last;
     const { neighbours } = await ask("mix", { body: { seeds: [{ id: from.track.id }], limit: 3, played: own.slice(-PLAYED).map(entry => ({ id: entry.track.id })), mixing: { drift } } });
     if (queue.at(-1) !== last) return;
     const known = new Set(own.map(entry => entry.track.id));
     queue.push(...neighbours.filter(track => !known.has(track.id)).map(track => ({ track, follows: true })));
-    show();
-  } catch { /* it ends, as it would without */ }
+    isAsking = false;
+    if (audio.ended && isOn()) step(1); else show();
+  } catch (error) {
+    // A server that is gone is asked again when it is back; else the music ends, as it would without.
+    if (error instanceof Gone) asking = null; else if (audio.ended && isOn()) pause();
+  } finally { isAsking = false; }
 }
+events.on("back", goOn);
 function setRepeat() {
   repeat = { off: "all", all: "one", one: "off" }[repeat];
   keep.set("repeat", repeat);
@@ -187,7 +196,7 @@ function remember() {
   if (elsewhere) return;
   const near = queue.slice(Math.max(0, at - 50), at + 450), kept = near.filter(entry => entry.track.id !== null && !entry.address);
   keep.set("player", { queue: kept.map(({ track, from, to, chosen, follows }) => ({ track: brief(track), from, to, chosen, follows })), at: kept.indexOf(current()) });
-  keep.set("place", noted = audio.currentTime || 0);
+  keep.set("place", noted = seconds());
 }
 export function recall() { if (!queue.length) take(); }
 /** Takes what is kept: ready to go on, but silent until somebody presses Play. */
@@ -197,35 +206,31 @@ function take() {
   ({ queue, at } = kept);
   if (current().track.id !== before) {
     audio.preload = "metadata";
-    audio.src = audioOf(current().track.id);
-    level(current());
-  }
-  audio.currentTime = keep.get("place", 0);
-  show();
+    start(current(), keep.get("place", 0), false);
+  } else { move(keep.get("place", 0)); show(); }
 }
 function follow() {
   elsewhere = true;
-  audio.pause();
+  pause();
   preview.pause();
   take();
 }
 // One tab plays at a time: the one where that was asked for last.
 keep.on("plays", follow);
-keep.on("player", () => { if (audio.paused) follow(); });
-keep.on("place", () => { if (elsewhere) audio.currentTime = keep.get("place", 0); });
+keep.on("player", () => { if (!isOn()) follow(); });
+keep.on("place", () => { if (elsewhere) move(keep.get("place", 0)); });
 for (const kind of ["pointerdown", "keydown"]) addEventListener(kind, () => { elsewhere = false; }, true);
 addEventListener("pagehide", remember);
 let dragged = false;
 function showTime() {
-  const length = audio.duration || current()?.track.seconds || 0;
-  seek.max = Math.max(1, length);
-  if (!dragged) seek.value = audio.currentTime;
-  seek.setAttribute("aria-valuetext", `${clock(seek.value)} of ${clock(length)}`);
-  if (!audio.paused && !elsewhere && Math.abs(audio.currentTime - noted) > 2) keep.set("place", noted = audio.currentTime);
+  seek.max = Math.max(1, length());
+  if (!dragged) seek.value = seconds();
+  seek.setAttribute("aria-valuetext", `${clock(seek.value)} of ${clock(length())}`);
+  if (isOn() && !elsewhere && Math.abs(seconds() - noted) > 2) keep.set("place", noted = seconds());
   $("elapsed").textContent = clock(seek.value);
-  $("length").textContent = clock(length);
+  $("length").textContent = clock(length());
   paintRange(seek);
-  changes.emit("time", audio.currentTime);
+  changes.emit("time", seconds());
 }
 function showQueue() {
   const panel = $("queue-panel");
@@ -261,7 +266,7 @@ function showQueue() {
 function drop(i) {
   queue.splice(i, 1);
   if (i < at) at--;
-  else if (i === at) { audio.pause(); at = Math.min(at, queue.length - 1); if (queue[at]) start(queue[at]); }
+  else if (i === at) { pause(); at = Math.min(at, queue.length - 1); if (queue[at]) start(queue[at]); }
   show();
 }
 export function openQueue(open = $("queue-panel").hidden) {
@@ -278,8 +283,8 @@ let told = null;
 // A passage ends at its end, not at the next tick of a coarse clock.
 function watchEnd() {
   const entry = current();
-  if (!entry?.to || audio.paused) return;
-  if (audio.currentTime >= entry.to) { if (at + 1 < queue.length || repeat === "all") step(1); else audio.pause(); return; }
+  if (!entry?.to || !isOn() || audio.paused) return;
+  if (audio.currentTime >= entry.to) { if (at + 1 < queue.length || repeat === "all") step(1); else pause(); return; }
   setTimeout(watchEnd, Math.min(250, Math.max(10, (entry.to - audio.currentTime) * 1000)));
 }
 // Half of a track, or four minutes of it, is heard: mixes do not begin with it again today.
@@ -287,18 +292,15 @@ const HEARD = 240;
 let counted = false;
 function count() {
   const entry = current();
-  if (counted || !entry || entry.track.id === null || entry.to || elsewhere || document.body.dataset.rights !== "change") return;
-  const { played, duration } = audio;
-  let sounded = 0;
-  for (let i = 0; i < played.length; i++) sounded += played.end(i) - played.start(i);
-  if (!(sounded >= Math.min(HEARD, duration / 2))) return;
+  if (counted || !entry || entry.track.id === null || entry.to || elsewhere || isGone() || document.body.dataset.rights !== "change") return;
+  if (!(sounded() >= Math.min(HEARD, audio.duration / 2))) return;
   counted = true;
-  ask(`tracks/${entry.track.id}/heard`, { method: "POST", once: true }).catch(() => { /* the music goes on */ });
+  ask(`tracks/${entry.track.id}/heard`, { method: "POST", once: true }).catch(error => { if (error instanceof Gone && current() === entry) counted = false; });
 }
-audio.addEventListener("emptied", () => { counted = false; });
-audio.addEventListener("timeupdate", count);
-audio.addEventListener("timeupdate", showTime);
-audio.addEventListener("durationchange", showTime);
+playback.on("time", count);
+playback.on("time", showTime);
+playback.on("change", show);
+playback.on("playing", () => { unplayable = 0; show(); });
 audio.addEventListener("play", () => {
   elsewhere = false;
   keep.set("plays", Date.now());
@@ -306,41 +308,18 @@ audio.addEventListener("play", () => {
   watchEnd();
 });
 audio.addEventListener("seeked", watchEnd);
-audio.addEventListener("playing", () => { unplayable = 0; });
-audio.addEventListener("pause", show);
-audio.addEventListener("ended", () => {
+playback.on("ended", () => {
   if (repeat === "one" && current()) start(current());
   else if (at + 1 < queue.length || repeat === "all") step(1);
-  else show();
+  else if (!awaitsMore()) pause();
 });
-audio.addEventListener("error", async () => {
-  const entry = current(), place = audio.currentTime;
-  if (!entry || !audio.hasAttribute("src")) return;
-  let why = "This browser cannot play " + (entry.track.codec ? entry.track.codec.toUpperCase() : "this kind of file") + ".";
-  if (!entry.address) {
-    let answer;
-    try {
-      await ask("tracks/" + entry.track.id);
-      answer = await fetch(audioOf(entry.track.id), { headers: { Range: "bytes=0-0" } });
-    } catch { return; }
-    if (current() !== entry) return;
-    // It was busy, or was started anew: once more, from the same place.
-    if (answer.ok && !entry.again) {
-      entry.again = true;
-      start(entry);
-      if (place) audio.currentTime = place;
-      return;
-    }
-    if (!answer.ok) {
-      const problem = await answer.json().catch(() => ({}));
-      why = answer.status === 404 ? "Its file is no longer where the library knows it." : sentence(problem.detail ?? "The server cannot send it.");
-    }
-  }
+playback.on("unplayable", why => {
+  const entry = current();
   unplayable++;
-  // One notice for all of them, and on to the next one, unless nothing can be played at all.
+  // One notice for all of them, and on to the next one, unless nothing can be played at all, or nothing was asked for.
   told?.remove();
-  told = toast(unplayable === 1 ? `“${titleOf(entry.track)}” does not play. ${why}` : `${unplayable} tracks in a row do not play. The last one: “${titleOf(entry.track)}”. ${why}`);
-  if (unplayable < MOST_UNPLAYABLE && at + 1 < queue.length) step(1); else show();
+  told = toast(unplayable === 1 ? `“${titleOf(entry.track)}” does not play. ${sentence(why)}` : `${unplayable} tracks in a row do not play. The last one: “${titleOf(entry.track)}”. ${sentence(why)}`);
+  if (isOn() && unplayable < MOST_UNPLAYABLE && at + 1 < queue.length) step(1); else pause();
 });
 
 $("play").addEventListener("click", toggle);
@@ -350,10 +329,10 @@ $("mute").addEventListener("click", mute);
 $("volume").addEventListener("input", event => setVolume(Number(event.target.value)));
 $("queue").addEventListener("click", () => openQueue());
 seek.addEventListener("input", () => { dragged = true; showTime(); });
-seek.addEventListener("change", () => { dragged = false; audio.currentTime = Number(seek.value); });
+seek.addEventListener("change", () => { dragged = false; move(Number(seek.value)); });
 if ("mediaSession" in navigator) {
-  for (const [name, act] of [["play", toggle], ["pause", toggle], ["previoustrack", () => step(-1)], ["nexttrack", () => step(1)],
-    ["seekbackward", () => seekBy(-10)], ["seekforward", () => seekBy(10)], ["seekto", e => { audio.currentTime = e.seekTime; }]]) {
+  for (const [name, act] of [["play", resume], ["pause", pause], ["previoustrack", () => step(-1)], ["nexttrack", () => step(1)],
+    ["seekbackward", () => seekBy(-10)], ["seekforward", () => seekBy(10)], ["seekto", e => move(e.seekTime)]]) {
     try { navigator.mediaSession.setActionHandler(name, act); } catch { /* not in this browser */ }
   }
 }
