@@ -1,5 +1,7 @@
 //! What a client is told when it gets no answer: RFC 9457 problem details.
 
+use std::time::{Duration, Instant};
+
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse;
@@ -63,6 +65,10 @@ fn words(next: &Remedy, see: impl Fn(&str, &str) -> String) -> String {
         Remedy::SeeWords(known) => {
             format!("see the {} that are: {}", count(*known as u64, "word"), see("words", "words"))
         }
+        Remedy::Repair => "have the library repaired: voisin repair, on the server's machine".to_owned(),
+        Remedy::RepairAndAdd => "have the library repaired, then add the music again: voisin repair and \
+                                 voisin add, on the server's machine"
+            .to_owned(),
         Remedy::SeeQuestions => format!("send what is expected; {} describes it", see("openapi.json", "")),
         other => other.to_string(),
     }
@@ -139,6 +145,41 @@ impl Problem {
     }
 }
 
+/// How long work that failed for a reason of its own is not begun again, unless the library changes: whoever repairs something
+/// else, a disk or the system's rights, does not wait long.
+const FAILED_FOR: Duration = if cfg!(test) { Duration::from_millis(300) } else { Duration::from_mins(1) };
+
+/// Why work behind the requests failed, and when: they are all told, and none of them begins it again at once.
+#[derive(Debug, Clone)]
+pub(super) struct Failure {
+    at: Instant,
+    problem: Problem,
+}
+
+impl Failure {
+    pub(super) fn new(problem: Problem) -> Self {
+        Self { at: Instant::now(), problem }
+    }
+
+    /// The reason, as long as the work is not to be begun again although nothing has changed. What a client asked wrongly, and
+    /// what takes no time to find out, is looked at each time.
+    pub(super) fn lasting(&self) -> Option<Problem> {
+        let lasts = match (self.problem.status, self.problem.retry_after) {
+            (_, Some(seconds)) => Duration::from_secs(seconds.into()),
+            (StatusCode::INTERNAL_SERVER_ERROR, None) => FAILED_FOR,
+            _ => return None,
+        };
+        let left = lasts.checked_sub(self.at.elapsed())?;
+        let mut problem = self.problem.clone();
+        problem.retry_after = problem.retry_after.map(|_| left.as_secs() as u32 + 1);
+        Some(problem)
+    }
+
+    pub(super) fn into_problem(self) -> Problem {
+        self.problem
+    }
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response<Body> {
         let body = serde_json::to_vec(&self).unwrap_or_default();
@@ -189,6 +230,12 @@ impl From<EngineError> for Problem {
             | EngineError::Features(_) => {
                 (Status::UNPROCESSABLE_ENTITY, None, "send an audio file that voisin can read".into())
             }
+            // Damage stays until somebody mends it: asking again is of no use.
+            EngineError::Library(
+                LibraryError::Damaged { .. }
+                | LibraryError::DamagedTrack { .. }
+                | LibraryError::NotALibrary { .. },
+            ) => (Status::INTERNAL_SERVER_ERROR, None, Remedy::Repair),
             EngineError::Library(_) | EngineError::Index(_) => {
                 (Status::SERVICE_UNAVAILABLE, Some(5), Remedy::Verify)
             }

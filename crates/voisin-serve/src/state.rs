@@ -17,7 +17,7 @@ use self::whole::WholeLibrary;
 use super::ServeError;
 use super::elsewhere::{ElsewhereContext, OpenElsewhere, away, needs_copy};
 use super::guard::Guard;
-use super::problem::Problem;
+use super::problem::{Failure, Problem};
 use super::scan::ScanProcess;
 use super::uploads::Uploads;
 use voisin::{Collection, Embedder, Engine, EngineError, TrackPage, TrackQuery};
@@ -111,6 +111,8 @@ pub(super) struct State {
     /// Whether the index has to be built, and whether it is being built.
     building: AtomicBool,
     builds: AtomicBool,
+    /// Why it could not be built, of which state of the library.
+    unbuilt: Mutex<Option<(Version, Failure)>>,
     model: Mutex<Option<(String, Arc<Embedder>)>>,
     whole: WholeLibrary,
     lists: Mutex<KnownListings>,
@@ -176,6 +178,7 @@ impl State {
             contexts: Mutex::default(),
             building: AtomicBool::new(false),
             builds: AtomicBool::new(false),
+            unbuilt: Mutex::default(),
             model: Mutex::default(),
             whole,
             lists: Mutex::default(),
@@ -251,6 +254,11 @@ impl State {
             let (is_alone, after) = (library.data_version()? == others, state.version()?);
             if is_alone {
                 state.whole.carry(before, after);
+                if let Some((of, _)) = &mut *lock(&state.unbuilt)
+                    && *of == before
+                {
+                    *of = after;
+                }
                 let mut lists = lock(&state.lists);
                 if lists.of == Some(before) {
                     lists.of = Some(after);
@@ -347,7 +355,7 @@ impl State {
     }
 
     /// Brings a context's index up to date and returns the library's generation. An index that has to be built is built behind
-    /// the requests, which are told to come back.
+    /// the requests, which are told to come back; one that could not be built is not tried again at once, and all are told why.
     pub(super) fn index(&self, context: &mut RequestContext) -> Result<u64, Problem> {
         if let Some((version, generation)) = context.followed
             && version == context.version
@@ -361,6 +369,13 @@ impl State {
                 Ok(generation)
             }
             Err(EngineError::Index(error)) => {
+                let unbuilt = lock(&self.unbuilt).clone();
+                if let Some(problem) = unbuilt
+                    .filter(|(of, _)| *of == context.version && !self.is_building())
+                    .and_then(|(_, failure)| failure.lasting())
+                {
+                    return Err(problem);
+                }
                 let reason = with_causes(&error);
                 if !self.building.swap(true, Ordering::AcqRel) {
                     self.say(&format!("the index is built anew: {reason}"));
@@ -387,14 +402,31 @@ impl State {
         }
         let state = Arc::clone(self);
         tokio::task::spawn_blocking(move || {
-            let built = state.open_engine().and_then(|mut engine| Ok(engine.refresh_index()?));
-            match built {
-                Ok(refresh) => state.say(&refresh.to_string()),
-                Err(problem) => state.say(&format!("the index cannot be built: {}", problem.detail())),
+            match state.build() {
+                Ok(news) => {
+                    *lock(&state.unbuilt) = None;
+                    state.say(&news);
+                }
+                Err((of, problem)) => {
+                    state.say(&format!("the index cannot be built: {}", problem.in_tools()));
+                    *lock(&state.unbuilt) = of.map(|of| (of, Failure::new(problem)));
+                }
             }
             state.building.store(false, Ordering::Release);
             state.builds.store(false, Ordering::Release);
         });
+    }
+
+    /// Builds the index, and says so. An error has the state of the library that it is of.
+    fn build(&self) -> Result<String, (Option<Version>, Problem)> {
+        let before = self.version().ok();
+        let mut engine = self.open_engine().map_err(|problem| (before, problem))?;
+        let others = engine.library().data_version().ok();
+        engine.refresh_index().map(|refresh| refresh.to_string()).map_err(|error| {
+            // What this build wrote itself is no change.
+            let is_alone = engine.library().data_version().ok() == others;
+            (if is_alone { self.version().ok() } else { before }, error.into())
+        })
     }
 
     /// The library's model, loaded once.

@@ -57,6 +57,45 @@ fn the_server_sees_changes_of_others_and_names_removed_tracks() {
 }
 
 #[test]
+fn a_damaged_vector_is_told_and_no_build_begins_again() {
+    let sandbox = Sandbox::new();
+    small_library(&sandbox);
+    let database = rusqlite::Connection::open(sandbox.path("library/voisin.db")).unwrap();
+    let nan: Vec<u8> = f32::NAN.to_le_bytes().repeat(200);
+    database.execute("UPDATE vectors SET vector = ?1 WHERE track = 1", [nan]).unwrap();
+    drop(database);
+    fs::remove_file(sandbox.path("library/index.bin")).unwrap();
+    let server = Server::start(&sandbox, &[]);
+    let question = json!({"seeds": [{"id": 5}]});
+    let start = Instant::now();
+    while server.post("/api/v1/similar", &question).0 == 503 {
+        assert!(start.elapsed() < Duration::from_secs(20), "the reason is told once it is known");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    for _ in 0..3 {
+        let (status, problem) = server.post("/api/v1/similar", &question);
+        assert_eq!(status, 500, "{problem}");
+        assert!(
+            problem["detail"].as_str().unwrap().contains("the vector of track 1 is damaged"),
+            "{problem}"
+        );
+        assert!(problem["next"].as_str().unwrap().contains("voisin repair"), "{problem}");
+    }
+    let (status, problem) = server.get("/api/v1/map");
+    assert_eq!(status, 500, "{problem}");
+    assert!(problem["detail"].as_str().unwrap().contains("the vector of track 1 is damaged"), "{problem}");
+    let builds = server.said.lock().unwrap().matches("the index is built anew").count();
+    assert_eq!(builds, 1);
+    // Once it is mended, the next request has the index built.
+    fine(sandbox.run(["repair"]));
+    let start = Instant::now();
+    while server.post("/api/v1/similar", &question).0 != 200 {
+        assert!(start.elapsed() < Duration::from_secs(20), "it is built");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
 fn vectors_of_another_model_are_never_mixed_with_those_of_before() {
     let sandbox = Sandbox::new();
     small_library(&sandbox);

@@ -11,7 +11,7 @@ use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 use tokio::sync::{Semaphore, watch};
 
 use super::{Collected, Explored, RequestContext, State, Version, lock};
-use crate::problem::Problem;
+use crate::problem::{Failure, Problem};
 use voisin::PredictedTags;
 use voisin_kernels::allocator;
 
@@ -29,7 +29,7 @@ const GLANCE: Duration = Duration::from_millis(250);
 #[cfg(target_os = "linux")]
 const NICE: i32 = 5;
 
-type Worked = Result<Arc<dyn Any + Send + Sync>, Problem>;
+type Worked = Result<Arc<dyn Any + Send + Sync>, Failure>;
 /// An answer that is there, or will be.
 type Whole = watch::Receiver<Option<Worked>>;
 
@@ -289,10 +289,11 @@ impl State {
         let version = self.now().await?;
         let mut kept = lock(&self.whole.kept);
         kept.retain(|_, kept| {
-            // One that failed is worked out again.
+            // One that failed is worked out again once something may have changed.
+            let is_over = |failure: &Failure| kept.of != version || failure.lasting().is_none();
             kept.of.epoch == version.epoch
                 && (kept.of == version || kept.asked.elapsed() < GOES_ON)
-                && !matches!(&*kept.answer.borrow(), Some(Err(_)))
+                && !matches!(&*kept.answer.borrow(), Some(Err(failure)) if is_over(failure))
                 && kept.answer.has_changed().is_ok()
         });
         if let Some(kept) = kept.get_mut(&key).filter(|kept| goes_on || kept.of == version) {
@@ -314,7 +315,9 @@ impl State {
         let state = Arc::clone(self);
         tokio::spawn(async move {
             let answer: Worked = tokio::select! {
-                answer = work => answer.map(|answer| Arc::new(answer) as Arc<dyn Any + Send + Sync>),
+                answer = work => {
+                    answer.map(|answer| Arc::new(answer) as Arc<dyn Any + Send + Sync>).map_err(Failure::new)
+                }
                 () = state.abandoned(&key, &sender) => {
                     // What computes already ends where it looks next, and only then is it another one's turn.
                     given_up.0.store(true, Ordering::Relaxed);
@@ -391,8 +394,8 @@ async fn wait<T: Send + Sync + 'static>(
         })?,
         None => done.await,
     };
-    let answer = (*done.map_err(|_| Problem::fault())?).clone().unwrap_or_else(|| Err(Problem::fault()))?;
-    answer.downcast().map_err(|_| Problem::fault())
+    let answer = (*done.map_err(|_| Problem::fault())?).clone().ok_or_else(Problem::fault)?;
+    answer.map_err(Failure::into_problem)?.downcast().map_err(|_| Problem::fault())
 }
 
 #[cfg(test)]
@@ -403,7 +406,8 @@ mod tests {
     use crate::guard::Guard;
     use crate::scan::ScanProcess;
     use voisin::EngineError;
-    use voisin_library::{Library, OpenMode};
+    use voisin_base::track::TrackId;
+    use voisin_library::{Library, LibraryError, OpenMode};
 
     /// The state of a server whose library is empty.
     fn state(folder: &std::path::Path) -> Arc<State> {
@@ -474,6 +478,33 @@ mod tests {
             assert_eq!(begun.load(Ordering::SeqCst), 21, "the same question once");
             assert_eq!(*ask("a").await.unwrap().ok().unwrap(), 7);
             assert_eq!(begun.load(Ordering::SeqCst), 21, "and kept");
+        });
+    }
+
+    #[test]
+    fn work_that_failed_tells_why_and_is_not_begun_by_each_request() {
+        let folder = tempfile::tempdir().unwrap();
+        crate::runtime().unwrap().block_on(async {
+            let state = state(folder.path());
+            let begun = Arc::new(AtomicUsize::new(0));
+            let ask = async || {
+                let counted = Arc::clone(&begun);
+                let work = move |_: &State, _: &mut RequestContext, _: &GivenUp| -> Result<u32, Problem> {
+                    counted.fetch_add(1, Ordering::SeqCst);
+                    Err(LibraryError::DamagedTrack { track: TrackId(7), what: "vector" }.into())
+                };
+                let problem = state.once("a".to_owned(), false, work).await.err().unwrap();
+                assert_eq!(problem.status().as_u16(), 500);
+                assert!(problem.in_tools().contains("track 7"), "{}", problem.in_tools());
+                assert!(problem.in_tools().contains("voisin repair"), "{}", problem.in_tools());
+                begun.load(Ordering::SeqCst)
+            };
+            assert_eq!((ask().await, ask().await, ask().await), (1, 1, 1), "nothing has changed");
+            let mut library = Library::open(folder.path(), OpenMode::ReadWrite).unwrap();
+            library.set_setting("anything", Some("else")).unwrap();
+            assert_eq!(ask().await, 2, "the library has changed");
+            tokio::time::sleep(Duration::from_millis(350)).await;
+            assert_eq!(ask().await, 3, "and after some time");
         });
     }
 
