@@ -2,8 +2,9 @@
 //! reader does not end the server. One at a time.
 
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use axum::http::StatusCode;
 use serde::Serialize;
@@ -20,6 +21,8 @@ pub(super) struct ScanProgress {
     /// Files looked at, of those that are new or changed.
     done: u64,
     total: u64,
+    /// Seconds from when the first of them was done to the last.
+    seconds: f64,
     /// What `voisin add --format json` says at its end.
     summary: Option<Value>,
     /// Why it failed.
@@ -83,20 +86,26 @@ impl ScanProcess {
         let (progress, child) = (self.progress.clone(), Arc::clone(&self.child));
         std::thread::spawn(move || {
             let mut last = String::new();
+            let mut first = None;
             for line in
                 stderr.into_iter().flat_map(|stderr| BufReader::new(stderr).lines()).map_while(Result::ok)
             {
                 if let Some((done, total)) = counted(&line) {
-                    progress.send_modify(|progress| (progress.done, progress.total) = (done, total));
+                    let seconds = first.get_or_insert_with(Instant::now).elapsed().as_secs_f64();
+                    progress.send_modify(|progress| {
+                        (progress.done, progress.total, progress.seconds) = (done, total, seconds);
+                    });
+                } else {
+                    last = line;
                 }
-                last = line;
             }
             let mut said = String::new();
             let _ = stdout.map(|stdout| stdout.take(1 << 20).read_to_string(&mut said));
             let ended =
                 child.lock().unwrap_or_else(PoisonError::into_inner).take().map(|mut child| child.wait());
             let summary: Option<Value> = serde_json::from_str(&said).ok();
-            let code = ended.and_then(Result::ok).and_then(|status| status.code());
+            let status = ended.and_then(Result::ok);
+            let code = status.and_then(|status| status.code());
             progress.send_modify(|progress| {
                 progress.state = match (code, &summary) {
                     (Some(0 | 1), Some(_)) => ScanState::Done,
@@ -105,7 +114,7 @@ impl ScanProcess {
                     _ => ScanState::Failed,
                 };
                 if progress.state == ScanState::Failed {
-                    progress.message = Some(last);
+                    progress.message = Some(reason(last, status));
                 }
                 progress.summary = summary;
             });
@@ -133,8 +142,54 @@ impl ScanProcess {
     }
 }
 
+/// Why a scan failed: what it said last, where it said anything.
+fn reason(last: String, status: Option<ExitStatus>) -> String {
+    if !last.is_empty() {
+        return last;
+    }
+    let status = status.map_or_else(|| "nobody knows how".to_owned(), |status| status.to_string());
+    format!("the scan ended without a word ({status}): scan again; what was added stays")
+}
+
 /// Reads `12/43  /home/me/Music/song.flac  added`.
 fn counted(line: &str) -> Option<(u64, u64)> {
     let (done, total) = line.split_once("  ")?.0.split_once('/')?;
     Some((done.parse().ok()?, total.parse().ok()?))
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    /// How a scan ends that is this shell script.
+    fn ended(script: &'static str) -> ScanProgress {
+        let scan = ScanProcess::new(Some(Box::new(move || {
+            let mut command = Command::new("sh");
+            command.args(["-c", script]);
+            command
+        })));
+        scan.start().ok().unwrap();
+        let mut progress = scan.progress();
+        let is_over = |progress: &ScanProgress| progress.state != ScanState::Running;
+        crate::runtime().unwrap().block_on(async { progress.wait_for(is_over).await.unwrap().clone() })
+    }
+
+    #[test]
+    fn a_scan_counts_its_own_time_from_the_first_file_on() {
+        let done = ended("echo '1/3  /a.mp3  added' >&2; sleep 0.5; echo '3/3  /b.mp3  added' >&2; exit 2");
+        assert!((0.4..5.0).contains(&done.seconds), "{} s", done.seconds);
+        let one = ended("sleep 0.5; echo '1/1  /a.mp3  added' >&2; exit 2");
+        assert!(one.seconds < 0.1, "{} s: looking through the folders is not among it", one.seconds);
+    }
+
+    #[test]
+    fn a_scan_that_fails_says_why_and_not_how_far_it_was() {
+        let killed = ended("echo '12/43  /music/a.mp3  added' >&2; kill -9 $$");
+        let message = killed.message.unwrap();
+        assert_eq!((killed.state, killed.done, killed.total), (ScanState::Failed, 12, 43));
+        assert!(message.contains("signal: 9") && message.contains("scan again"), "{message}");
+        let refused =
+            ended("echo 'voisin: no room is left on the disk' >&2; echo '1/2  /b.mp3  added' >&2; exit 2");
+        assert_eq!(refused.message.unwrap(), "voisin: no room is left on the disk");
+    }
 }

@@ -58,7 +58,7 @@ function scanner(place, signal, refresh) {
   const start = h("button", { type: "button", class: "primary", id: "scan-start", onclick: () => act("POST") }, "Scan for new music");
   const stop = h("button", { type: "button", id: "scan-stop", onclick: () => act("DELETE") }, "Stop");
   place.append(title, bar, told, h("div", { class: "part-acts" }, start, stop));
-  let began = 0, was = null;
+  let was = null;
 
   function draw(progress) {
     const runs = progress.state === "running", { done, total, summary } = progress;
@@ -66,13 +66,13 @@ function scanner(place, signal, refresh) {
     start.hidden = runs;
     stop.hidden = bar.hidden = !runs;
     if (total) bar.value = done / total; else bar.removeAttribute("value");
-    if (runs && !began) began = Date.now();
-    const left = runs && done > 3 ? (Date.now() - began) / 1000 * (total - done) / done : 0;
+    // The server's seconds, since the first file was done: this page may have been opened long after.
+    const left = runs && done > 3 ? progress.seconds * (total - done) / (done - 1) : 0;
     told.textContent = runs ? total ? `${done.toLocaleString("en")} of ${count(total, "file")}${left > 5 ? `, about ${span(left)} more` : ""}` : "Looking through the folders…"
       : progress.state === "failed" ? sentence(progress.message ?? "") : summary
         ? `${summary.added} added, ${summary.updated} updated, ${summary.unchanged} unchanged${summary.failed ? `, ${summary.failed} failed` : ""} in ${span(Math.max(1, summary.seconds))}.`
         : "It looks for files that are new or changed. What it heard once is not heard again.";
-    if (was === "running" && !runs) { began = 0; refresh(); }
+    if (was === "running" && !runs) refresh();
     was = progress.state;
   }
   // The server tells of each step as it happens. Once nothing runs there is nothing to be told.
