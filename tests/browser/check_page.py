@@ -920,6 +920,28 @@ def sizes(page, shots, places):
     quiet(page, "sizes")
 
 
+def waiting(page, server, axe, shots):
+    """While its answer is under way, a place has its title and a skeleton at once, in sight, and nothing for axe-core to find."""
+    never = """(() => { const real = window.fetch; window.fetch = (address, options) => /\\/(map|genres|clusters|albums|artists|suspects)$/.test(new URL(address).pathname)
+      ? new Promise((_, failed) => options.signal?.addEventListener("abort", () => failed(new DOMException("left", "AbortError")))) : real(address, options); })()"""
+    script = page.browser.call("Page.addScriptToEvaluateOnNewDocument", source=never)["identifier"]
+    page.open(server.address)
+    page.until("document.querySelectorAll('.index .track').length > 5")
+    for place, title in (("map", "Map"), ("genres", "Genres"), ("clusters", "Clusters"), ("albums", "Albums"), ("artists", "Artists"), ("review", "Review")):
+        page.run(f"location.hash = '#/{place}'; new Promise(done => requestAnimationFrame(() => setTimeout(done, 250)))")
+        seen = page.run("(() => { const [h, s] = ['#main h1', '#main .skeleton'].map(e => document.querySelector(e)?.getBoundingClientRect()); return [document.querySelector('#main h1')?.innerText, h && h.top > 0 && h.bottom < 200, s && s.top > h.bottom && s.top < 400 && s.bottom < innerHeight]; })()")
+        check(f"{place}: its title and a skeleton while it loads", seen == [title, True, True], seen)
+        page.picture(shots and shots / f"waiting-{place}.png")
+        if axe != "-":
+            if not page.run("typeof axe === 'object'"):
+                page.run(Path(axe).read_text(encoding="utf-8") + "; 0")
+            found = page.run("axe.run(document, { resultTypes: ['violations'] }).then(r => r.violations.map(v => v.id + ' ' + v.nodes[0].target.join(' ')))")
+            check(f"{place}: axe-core finds nothing while it loads", not found, found)
+    page.browser.call("Page.removeScriptToEvaluateOnNewDocument", identifier=script)
+    page.open(server.address)
+    page.browser.events.clear()
+
+
 def a_report(page, program, work, shots):
     """The report of a run in the laboratory is no wider than its window, however wide its tables are."""
     run = work / "run"
@@ -1102,7 +1124,7 @@ def main():
             ("passages", lambda: passages(page, track)), ("map", lambda: the_map(page, server, shots)), ("list", lambda: the_list(page, server, shots)),
             ("saved", lambda: saved_lists(page, server, shots)),
             ("genres", lambda: the_genres(page, server, shots)), ("clusters", lambda: the_clusters(page, server, shots)), ("checks", lambda: the_checks(page, server, program, music, shots)), ("albums", lambda: the_albums(page, server)), ("file", lambda: a_file(page, shots)), ("sizes", lambda: shots and sizes(page, shots, places) or sizes(page, None, places)),
-            ("axe", lambda: accessible(page, axe, places)), ("keyboard", lambda: keyboard(page)), ("review", lambda: the_review(page, server, program, shots)),
+            ("axe", lambda: accessible(page, axe, places)), ("waiting", lambda: waiting(page, server, axe, shots)), ("keyboard", lambda: keyboard(page)), ("review", lambda: the_review(page, server, program, shots)),
             ("scan", lambda: scanning(page, server, music)), ("many", lambda: many(page, server)), ("troubles", lambda: troubles(page, program, server, work)),
             ("report", lambda: a_report(page, program, work, shots)),
         ):

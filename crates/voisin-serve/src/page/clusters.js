@@ -5,7 +5,7 @@ import * as list from "./list.js";
 import * as player from "./player.js";
 import { mark } from "./playing.js";
 import { row } from "./tracks.js";
-import { empty, load } from "./states.js";
+import { empty, framed, load } from "./states.js";
 import { parts as partsOfGenres } from "./genres.js";
 
 /** Members that are shown of a cluster. */
@@ -20,20 +20,20 @@ const members = (all, page) => {
 
 export function show(root, route, signal) {
   place = null;
+  const about = h("p", { class: "faint" }, "Groups of tracks that sound alike, whatever their tags say."), frame = framed("clusters", "Clusters", partsOfGenres("clusters"), about);
   load(root, signal, waiting => askAll("clusters", [members], { signal, waiting }), found => {
     answer = found;
-    if (!found.clusters.length) return root.replaceChildren(empty("No clusters yet", "They need more tracks that sound alike."));
+    if (!found.clusters.length) return root.replaceChildren(frame(empty("No clusters yet", "They need more tracks that sound alike.")));
     const detail = h("section", { class: "genre-detail", "aria-live": "polite" });
-    root.replaceChildren(h("div", { class: "page clusters-page", "data-scrolls": "" },
-      h("header", { class: "page-head" }, h("h1", {}, "Clusters"), partsOfGenres("clusters"),
-        h("p", { class: "faint" }, `Groups of tracks that sound alike, whatever their tags say: ${count(found.clusters.length, "cluster")}, and ${count(found.noise.length, "track")} in none.`)),
+    about.textContent = `Groups of tracks that sound alike, whatever their tags say: ${count(found.clusters.length, "cluster")}, and ${count(found.noise.length, "track")} in none.`;
+    root.replaceChildren(frame(
       h("ul", { class: "cluster-list" }, found.clusters.map(cluster => h("li", {}, h("a", { href: "#/clusters/" + cluster.id, "data-cluster": cluster.id },
         h("b", {}, cluster.name), h("span", { class: "faint" }, [count(cluster.tracks, "track"), ...marks(cluster.genres).slice(0, 2)].join(" · ")))))),
       detail));
     place = detail;
     choose(Number(route.parts[1]) || found.clusters[0].id);
     return null;
-  });
+  }, frame);
 }
 export function update(route) { if (place) choose(Number(route.parts[1])); }
 

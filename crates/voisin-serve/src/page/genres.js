@@ -4,7 +4,7 @@ import { count, h, keep, percent, segments } from "./dom.js";
 import { askAll } from "./api.js";
 import { mark } from "./playing.js";
 import { row } from "./tracks.js";
-import { empty, load } from "./states.js";
+import { empty, framed, load } from "./states.js";
 import * as player from "./player.js";
 
 /** A table of more would be read by nobody: the largest are shown, and all are listed. */
@@ -16,17 +16,16 @@ export const parts = now => segments("How the library is parted", [["#/genres", 
 
 export function show(root, route, signal) {
   open = null;
+  const frame = framed("genres", "Genres", parts("genres"), h("p", { class: "faint" }, "How close your genres are to one another, measured from the sound of their tracks: 0 is the same, 1 is unrelated. Press one to hear why."));
   load(root, signal, waiting => askAll("genres", ["genres", "distance"], { signal, waiting }), found => {
     answer = found;
-    if (!found.genres.length) return root.replaceChildren(empty("No genres yet", "Give tracks a genre in their tags, or review the guesses."));
+    if (!found.genres.length) return root.replaceChildren(frame(empty("No genres yet", "Give tracks a genre in their tags, or review the guesses.")));
     const detail = h("section", { class: "genre-detail", "aria-live": "polite" });
-    root.replaceChildren(h("div", { class: "page genres-page", "data-scrolls": "" },
-      h("header", { class: "page-head" }, h("h1", {}, "Genres"), parts("genres"), h("p", { class: "faint" }, "How close your genres are to one another, measured from the sound of their tracks: 0 is the same, 1 is unrelated. Press one to hear why.")),
-      picture(), detail));
+    root.replaceChildren(frame(picture(), detail));
     open = { detail };
     choose(decodeURIComponent(route.parts[1] ?? "") || found.genres.toSorted((a, b) => b.tracks - a.tracks)[0].genre);
     return null;
-  });
+  }, frame);
 }
 export function update(route) { if (open) choose(decodeURIComponent(route.parts[1] ?? "")); }
 

@@ -3,7 +3,7 @@ import { count, h, icon, percent, segments, toast } from "./dom.js";
 import { ask, askAll } from "./api.js";
 import { mark } from "./playing.js";
 import { row } from "./tracks.js";
-import { empty, load, sentence } from "./states.js";
+import { empty, framed, load, sentence } from "./states.js";
 import * as list from "./list.js";
 import * as player from "./player.js";
 
@@ -26,8 +26,9 @@ const link = (kind, one) => h("a", { href: address(kind, nameOf(one)) }, h("b", 
 export function show(root, route, signal) {
   parts = null;
   const kind = route.place, { one, title, none, about } = KINDS[kind];
+  const frame = framed("albums", title, segments("Whose tracks", Object.entries(KINDS).map(([name, { title }]) => ["#/" + name, title, name === kind])), h("p", { class: "faint" }, about));
   load(root, signal, waiting => askAll(kind, ["items"], { signal, waiting }), found => {
-    if (!found.items.length) return root.replaceChildren(empty(`No ${kind} yet`, none));
+    if (!found.items.length) return root.replaceChildren(frame(empty(`No ${kind} yet`, none)));
     const told = h("p", { class: "faint", role: "status" }), all = h("ul", { class: "albums" });
     const narrow = h("input", { type: "search", placeholder: `Search these ${kind}`, "aria-label": `Search these ${kind}`, autocomplete: "off", spellcheck: "false", oninput: () => draw() });
     const detail = h("section", { class: "genre-detail", "aria-live": "polite" });
@@ -38,13 +39,11 @@ export function show(root, route, signal) {
       all.replaceChildren(...fits.slice(0, MOST).map(item => h("li", {}, link(kind, item), h("span", { class: "faint" }, count(item.tracks, "track") + (item.nearest ? ` · nearest: ${titleOf(item.nearest)}` : "")))));
     };
     draw();
-    root.replaceChildren(h("div", { class: "page albums-page", "data-scrolls": "" },
-      h("header", { class: "page-head" }, h("h1", {}, title), segments("Whose tracks", Object.entries(KINDS).map(([name, { title }]) => ["#/" + name, title, name === kind])), h("p", { class: "faint" }, about)),
-      detail, h("div", { class: "narrow" }, narrow, told), all));
+    root.replaceChildren(frame(detail, h("div", { class: "narrow" }, narrow, told), all));
     parts = { kind, detail, signal, all: found.items };
     update(route);
     return null;
-  });
+  }, frame);
 }
 
 /** The one of this name; a text that names several artists is the first one's. */

@@ -6,7 +6,7 @@ import * as list from "./list.js";
 import { artistOf, titleOf } from "./cover.js";
 import { mark } from "./playing.js";
 import { row } from "./tracks.js";
-import { empty, load } from "./states.js";
+import { empty, framed, load } from "./states.js";
 import { GREY, Nearest, PALETTE, drawPoints, ramp, rampCss, rgb } from "./canvas.js";
 
 /** Ways to colour: by a name of each track, or by a number. */
@@ -25,10 +25,11 @@ const NAMED = 10;
 let map = null;
 
 export function show(root, route, signal) {
+  const frame = framed("map", "Map");
   load(root, signal, waiting => askAll("map", ["tracks"], { signal, waiting }), answer => {
-    if (!answer.tracks.length) { root.replaceChildren(empty("There is no map yet", "It needs a few tracks.")); return; }
+    if (!answer.tracks.length) { root.replaceChildren(frame(empty("There is no map yet", "It needs a few tracks."))); return; }
     open(root, answer, signal, Number(route.parts[1]) || null);
-  });
+  }, frame);
 }
 
 function open(root, answer, signal, wanted) {

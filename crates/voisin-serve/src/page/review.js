@@ -5,13 +5,13 @@ import { ask, askAll } from "./api.js";
 import * as player from "./player.js";
 import { artistOf, cover, titleOf } from "./cover.js";
 import { mark } from "./playing.js";
-import { empty, load, sentence } from "./states.js";
+import { empty, framed, load, sentence } from "./states.js";
 
 let room = null;
 
 export function show(root, route, signal) {
-  root.replaceChildren(h("div", { class: "page review-page", "data-scrolls": "" }, h("div", { class: "review" }), h("section", { class: "decided" })));
-  const [place, decided] = root.firstChild.children;
+  const place = h("div", { class: "review" }), decided = h("section", { class: "decided" });
+  root.replaceChildren(framed("review", "Review", h("p", { class: "faint" }, "Labels that do not fit what is heard, judged by models that never heard the artist. What you decide is kept in the library; your files stay as they are."))(place, decided));
   room = { place, decided, signal, suspects: [], at: 0, done: [] };
   signal.addEventListener("abort", () => { room = null; });
   judge();
@@ -31,16 +31,15 @@ function judge(all = false) {
 
 async function draw() {
   const { place, suspects, at, done, signal } = room, suspect = suspects[at];
-  const head = h("header", { class: "page-head" }, h("h1", {}, "Review"), h("p", { class: "faint" }, "Labels that do not fit what is heard, judged by models that never heard the artist. What you decide is kept in the library; your files stay as they are."));
   if (!suspect) {
-    place.replaceChildren(head, suspects.length ? empty("That was the last one", `${count(done.length, "decision")} in this round.`, h("button", { type: "button", onclick: () => judge() }, "Judge again with what was decided"))
+    place.replaceChildren(suspects.length ? empty("That was the last one", `${count(done.length, "decision")} in this round.`, h("button", { type: "button", onclick: () => judge() }, "Judge again with what was decided"))
       : empty("No label looks wrong", "Every label fits what is heard, or there are too few to tell.", h("button", { type: "button", onclick: () => judge(true) }, "Show the least certain all the same")));
     return;
   }
   const track = await ask("tracks/" + suspect.id, { signal }).catch(() => ({ ...suspect, title: null, genres: [] }));
   if (signal.aborted || room.suspects[room.at] !== suspect) return;
   const name = titleOf(track), labels = suspect.labels.join(", ");
-  place.replaceChildren(head, h("article", { class: "suspect", "aria-label": name },
+  place.replaceChildren(h("article", { class: "suspect", "aria-label": name },
     h("p", { class: "progress" }, h("span", {}, `${at + 1} of ${suspects.length}`), h("i", { vars: { "--share": at / suspects.length } })),
     h("div", { class: "card-head" }, cover(track, true), h("div", { class: "words" },
       h("h2", {}, h("a", { href: "#/track/" + track.id }, name)), h("p", { class: "by" }, artistOf(track)), h("p", { class: "faint" }, [track.album, track.year].filter(Boolean).join(" · ")),

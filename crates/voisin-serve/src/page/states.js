@@ -6,6 +6,12 @@ export function skeleton(rows = 5) {
   return h("div", { class: "skeleton", "aria-hidden": "true" }, Array.from({ length: rows }, () => h("div", {}, h("i", {}), h("span", {}))));
 }
 
+/** Makes a whole place of what is to stand below its title and `more`. */
+export function framed(name, title, ...more) {
+  const head = h("header", { class: "page-head" }, h("h1", {}, title), ...more);
+  return (...parts) => h("div", { class: `page ${name}-page`, "data-scrolls": "" }, head, ...parts);
+}
+
 /** A calm page for when there is nothing to show: what is so, and what to do. */
 export function empty(title, ...more) {
   return h("div", { class: "empty-state" }, h("h2", {}, title), more.map(part => typeof part === "string" ? h("p", {}, part) : part));
@@ -23,13 +29,15 @@ export function trouble(error, again) {
 
 /**
  * Fills `place` with what `work` gives. `work` is told a function for `ask`'s `waiting`.
- * Quick answers change the place once; slow ones show that they are under way, late ones why.
+ * Quick answers change the place once; slow ones show that they are under way, late ones why. `frame` makes a whole place, which has
+ * its title at once, and above whatever comes of it.
  */
-export async function load(place, signal, work, render) {
+export async function load(place, signal, work, render, frame) {
   let done = false;
   const note = h("p", { class: "slow", role: "status" });
-  const show = () => { if (!done && !signal.aborted) { place.replaceChildren(note, skeleton()); place.setAttribute("aria-busy", "true"); } };
-  const timers = [setTimeout(show, 200), setTimeout(() => { if (!note.textContent) note.textContent = "This takes a moment in a large library…"; }, 4000)];
+  const put = (...parts) => place.replaceChildren(...frame ? [frame(...parts)] : parts);
+  const show = () => { if (!done && !signal.aborted) { put(note, skeleton()); place.setAttribute("aria-busy", "true"); } };
+  const timers = [setTimeout(show, frame ? 0 : 200), setTimeout(() => { if (!note.textContent) note.textContent = "This takes a moment in a large library…"; }, 4000)];
   const waiting = (why, seconds) => { note.textContent = sentence(why) + ` Asked again in ${seconds} s.`; show(); };
   try {
     const value = await work(waiting);
@@ -39,7 +47,7 @@ export async function load(place, signal, work, render) {
     done = true;
     if (signal.aborted || error.name === "AbortError") return;
     if (!(error instanceof Refused || error instanceof Gone)) console.error(error);
-    place.replaceChildren(trouble(error, () => load(place, signal, work, render)));
+    put(trouble(error, () => load(place, signal, work, render, frame)));
   } finally {
     timers.forEach(clearTimeout);
     place.removeAttribute("aria-busy");
