@@ -14,7 +14,7 @@ use super::context::Context;
 use super::meter::Meter;
 use super::render::track::print_rows;
 use super::render::{self, Align, Table, clock, count};
-use super::seeds::written;
+use super::seeds::seed_names;
 use crate::audio::is_audio_candidate;
 use crate::base::output::{self, OutputError, OutputTarget};
 use crate::dataset::{Dataset, Fault, Item, Source};
@@ -216,7 +216,7 @@ fn answer(
     if network.is_none() {
         drop(Model::read(&run.join("model.safetensors"))?);
     }
-    let set = asked(context, &written(&args.question.tracks), false)?;
+    let set = asked(context, &seed_names(&args.question.tracks)?, false)?;
     if network.is_none() && set.columns.is_none() && config.features.sets.iter().any(|name| name == "own") {
         bail!(
             "{}: this run learnt from a table of numbers and cannot listen; one trained with --features fma can",

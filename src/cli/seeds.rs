@@ -1,17 +1,16 @@
 //! What a user names on the command line, as seeds of a search (docs/grammar.md): files, `id:NUMBER`, words, playlists,
 //! folders, `album:NAME`, `artist:NAME`, `composer:NAME`.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use crate::audio::is_audio_candidate;
-use crate::base::cue;
 use crate::base::text::with_causes;
 use crate::cli::NothingFound;
 use crate::cli::context::Context;
 use crate::cli::named::named_paths;
-use crate::engine::{Engine, EngineError, Seed};
-use crate::library::scan::{self, PlaylistKind};
+use crate::engine::{Engine, EngineError, Seed, SeedName};
+use crate::library::scan;
 use crate::library::{Library, NameOf, TrackFilter, stored_path};
 use crate::questions::seed::NamedSeed;
 use crate::track::TrackId;
@@ -25,12 +24,36 @@ pub(crate) struct NamedSeeds {
     pub(crate) of_lists: Vec<Seed>,
 }
 
-/// What was named, as it was written.
-pub(crate) fn written(named: &[NamedSeed]) -> Vec<OsString> {
-    named.iter().map(NamedSeed::written).collect()
+/// The names on a command line, those of a list on standard input in the place of `-`.
+///
+/// Standard input can be read once, so names are expanded before anything else is done with them.
+pub(crate) fn seed_names(named: &[NamedSeed]) -> anyhow::Result<Vec<OsString>> {
+    let written: Vec<OsString> = named.iter().map(NamedSeed::written).collect();
+    expand_names(&written)
 }
 
-/// Turns what was named on the command line (and `-`) into seeds.
+/// As [`seed_names`], for names that were read as plain text.
+pub(crate) fn expand_names(named: &[OsString]) -> anyhow::Result<Vec<OsString>> {
+    let paths = named_paths(named)?;
+    if paths.len() < named.len() {
+        return Err(
+            NothingFound("expected seeds on standard input, one a line, found none".to_owned()).into()
+        );
+    }
+    Ok(paths.into_iter().map(PathBuf::into_os_string).collect())
+}
+
+/// The one name of an argument that stands for one track.
+pub(crate) fn one_seed_name(named: &NamedSeed) -> anyhow::Result<OsString> {
+    let written = named.written();
+    let mut names = expand_names(std::slice::from_ref(&written))?;
+    match (names.pop(), names.len()) {
+        (Some(name), 0) => Ok(name),
+        (_, others) => Err(several(&written, others + 1)),
+    }
+}
+
+/// Turns names, which [`seed_names`] expanded, into seeds.
 pub(crate) fn seeds(context: &Context, engine: &Engine, named: &[OsString]) -> anyhow::Result<Vec<Seed>> {
     let mut all = seeds_and_lists(context, engine, named)?;
     all.named.append(&mut all.of_lists);
@@ -66,46 +89,28 @@ fn found(
 ) -> anyhow::Result<NamedSeeds> {
     let library = engine.library();
     let mut found = NamedSeeds::default();
-    for text in &with_listed(named)? {
-        let path = Path::new(text);
-        let plain = text.to_str().unwrap_or_default();
-        if PlaylistKind::of(path).is_some() && path.is_file() {
-            found.of_lists.extend(seeds_of_playlist(context, engine, path)?);
-        } else if path.is_dir() || (cue::is_sheet(path) && path.is_file()) {
-            found.of_lists.extend(seeds_of_folder(context, engine, path, listens)?);
-        } else if let Some(name) = plain.strip_prefix("album:") {
-            found.of_lists.extend(seeds_of(engine, &tracks_named(library, NameOf::Album, name)?)?);
-        } else if let Some(name) = plain.strip_prefix("composer:") {
-            found.of_lists.extend(seeds_of(engine, &tracks_named(library, NameOf::Composer, name)?)?);
-        } else if let Some(name) = plain.strip_prefix("artist:") {
-            found.of_lists.extend(seeds_of(engine, &tracks_named(library, NameOf::Artist, name)?)?);
-        } else {
-            found.named.push(engine.seed(text, || {
+    for text in named {
+        match SeedName::parse(text) {
+            SeedName::StandardInput => {
+                anyhow::bail!("a list on standard input cannot name \"-\", standard input itself");
+            }
+            SeedName::Playlist(path) => found.of_lists.extend(seeds_of_playlist(context, engine, path)?),
+            SeedName::Folder(path) | SeedName::Sheet(path) => {
+                found.of_lists.extend(seeds_of_folder(context, engine, path, listens)?);
+            }
+            SeedName::Named(kind, name) => {
+                found.of_lists.extend(seeds_of(engine, &tracks_named(library, kind, name)?)?);
+            }
+            SeedName::Id(_) | SeedName::PathOrWords(_) => found.named.push(engine.seed(text, || {
                 if listens {
                     context.lazy_embedder(Some(library))
                 } else {
-                    Err(EngineError::NotInLibrary { path: path.to_owned() })
+                    Err(EngineError::NotInLibrary { path: PathBuf::from(text) })
                 }
-            })?);
+            })?),
         }
     }
     Ok(found)
-}
-
-/// What was named, with the list on standard input in the place of `-`.
-pub(crate) fn with_listed(named: &[OsString]) -> anyhow::Result<Vec<OsString>> {
-    let paths = named_paths(named)?;
-    if paths.len() < named.len() {
-        return Err(
-            NothingFound("expected seeds on standard input, one a line, found none".to_owned()).into()
-        );
-    }
-    Ok(paths.into_iter().map(PathBuf::into_os_string).collect())
-}
-
-/// Whether a path stands for several files: a folder, a playlist, a CUE sheet.
-pub(crate) fn is_list(path: &Path) -> bool {
-    path.is_dir() || path.is_file() && (PlaylistKind::of(path).is_some() || cue::is_sheet(path))
 }
 
 /// The one track that a name stands for.
@@ -113,14 +118,18 @@ pub(crate) fn one_seed(context: &Context, engine: &Engine, text: &OsString) -> a
     let mut found = seeds(context, engine, std::slice::from_ref(text))?;
     match (found.pop(), found.len()) {
         (Some(seed), 0) => Ok(seed),
-        (_, others) => anyhow::bail!("{}: expected one track, found {}", text.display(), others + 1),
+        (_, others) => Err(several(text, others + 1)),
     }
 }
 
-fn tracks_named(library: &Library, of: NameOf, name: &str) -> anyhow::Result<Vec<TrackId>> {
+fn several(text: &OsStr, found: usize) -> anyhow::Error {
+    anyhow::anyhow!("{}: expected one track, found {found}", text.display())
+}
+
+fn tracks_named(library: &Library, kind: NameOf, name: &str) -> anyhow::Result<Vec<TrackId>> {
     let mut tracks = Vec::new();
-    for name in library.names_meant(of, name)? {
-        tracks.extend(library.tracks_named(of, &name)?);
+    for name in library.names_meant(kind, name)? {
+        tracks.extend(library.tracks_named(kind, &name)?);
     }
     tracks.sort_unstable();
     tracks.dedup();

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test program uses its share of this file")]
 
+pub(crate) mod seeds;
 pub(crate) mod server;
 pub(crate) mod store;
 

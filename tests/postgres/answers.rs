@@ -11,6 +11,7 @@ use voisin::{ContentId, TrackId};
 use voisin_library::{Library, OpenMode, TrackFilter, Vectors};
 use voisin_postgres::{BackendError, Effort, Postgres, PostgresAddress, TrackStore};
 
+use super::common::seeds::{QUESTIONS, SeedExample, library_of_examples, run_with_seed};
 use super::common::server::Server as Web;
 use super::common::{Sandbox, code, fine, fine_json, json, text};
 use super::made::{DIMENSION, filters, model, synthetic};
@@ -315,6 +316,48 @@ fn verbs_answer_from_there_as_from_here() {
     assert_eq!(code(&refused), 2);
     let said = text(&refused.stderr);
     assert!(said.contains("PGPASSFILE") && !said.contains("s3cret"), "{said}");
+}
+
+/// Goes through the table of docs/grammar.md, as the same test of a library on this disk does.
+#[test]
+fn each_form_of_a_seed_means_the_same_in_a_database() {
+    let Some(programs) = programs() else { return };
+    let server = Server::start(&programs);
+    let sandbox = Sandbox::new();
+    let examples = library_of_examples(&sandbox);
+    push(&sandbox, &server, &["--windows"]);
+    let url = server.url();
+    for example in &examples {
+        for question in QUESTIONS {
+            let line = question.replace("{}", &example.written);
+            let there = run_with_seed(&sandbox, question, example, &["--backend", &url]);
+            let message = text(&there.stderr);
+            if example.form == "composer:bach" || question.contains("--from") {
+                assert!(code(&there) == 2 && message.contains("pull"), "{line}: {message}");
+                continue;
+            }
+            if example.form == "id:17" {
+                assert_eq!(code(&there), 1, "{line}: ids are those of the database: {message}");
+                continue;
+            }
+            let here = run_with_seed(&sandbox, question, example, &[]);
+            assert_eq!(code(&there), code(&here), "{line}: {}{message}", text(&here.stderr));
+            let seeds = |output: &Output| json(output)["seeds"].as_array().map_or(0, Vec::len);
+            assert_eq!(seeds(&there), seeds(&here), "{line}");
+        }
+    }
+    // An id of the database, from standard input.
+    let found = json(sandbox.run(["list", "--format", "json", "--backend", &url]));
+    let input = format!("id:{}\n", found["tracks"][0]["id"]);
+    let listed = SeedExample { form: "-", written: "-".to_owned(), input, tracks: 1 };
+    for question in ["similar {} --format json", "show {} --format json", "classify {} --format json"] {
+        let there = run_with_seed(&sandbox, question, &listed, &["--backend", &url]);
+        assert!(
+            code(&there) <= 1 && !text(&there.stderr).contains("no track"),
+            "{question}: {}",
+            text(&there.stderr)
+        );
+    }
 }
 
 #[test]

@@ -197,7 +197,7 @@ mod workspace {
     pub use crate::keeper::IndexKeeper;
     pub use crate::kept::{FoundSuspects, KeptAnswer};
     pub use crate::listen::{FileListener, ListenEvent, audio_correlation, chords, keep_songs, song_facts};
-    pub use crate::seed::track_number;
+    pub use crate::seed::{SeedName, track_number};
     pub use crate::space::MeanSum;
     pub use crate::stored::{analysed_files, open_named};
     pub use crate::tagging::{TagChange, TagOutcome, TagResult, TagWish, write_tags};

@@ -7,11 +7,69 @@ use std::path::{Path, PathBuf};
 use ndarray::Array2;
 
 use super::{Embedder, Engine, EngineError, LibrarySpace};
-use voisin_base::cue::Place;
+use voisin_base::cue::{self, Place};
 use voisin_base::track::{TrackId, is_same_recording};
 use voisin_base::vector::dot;
 use voisin_encoder::Embedding;
-use voisin_library::{LibraryError, Resolution, stored_path};
+use voisin_library::scan::PlaylistKind;
+use voisin_library::{LibraryError, NameOf, Resolution, stored_path};
+
+/// A seed as a user writes it; docs/grammar.md is its grammar.
+///
+/// Everything that reads seeds matches on this, so that each form is understood, or refused, everywhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SeedName<'a> {
+    /// `-`: one seed a line, from standard input.
+    StandardInput,
+    /// A playlist file that exists.
+    Playlist(&'a Path),
+    /// A folder that exists.
+    Folder(&'a Path),
+    /// A CUE sheet that exists.
+    Sheet(&'a Path),
+    /// `album:NAME`, `artist:NAME`, `composer:NAME`.
+    Named(NameOf, &'a str),
+    /// `id:NUMBER`.
+    Id(TrackId),
+    /// Any other file, in the library or not, or words that fit one track.
+    PathOrWords(&'a OsStr),
+}
+
+impl<'a> SeedName<'a> {
+    /// Reads a name; asks the disk what kind of file stands under it.
+    pub fn parse(text: &'a OsStr) -> Self {
+        let path = Path::new(text);
+        if text == "-" {
+            return Self::StandardInput;
+        }
+        if path.is_dir() {
+            return Self::Folder(path);
+        }
+        if PlaylistKind::of(path).is_some() && path.is_file() {
+            return Self::Playlist(path);
+        }
+        if cue::is_sheet(path) && path.is_file() {
+            return Self::Sheet(path);
+        }
+        if path.is_file() {
+            return Self::PathOrWords(text);
+        }
+        let plain = text.to_str().unwrap_or_default();
+        let prefixes =
+            [("album:", NameOf::Album), ("artist:", NameOf::Artist), ("composer:", NameOf::Composer)];
+        for (prefix, kind) in prefixes {
+            if let Some(name) = plain.strip_prefix(prefix) {
+                return Self::Named(kind, name);
+            }
+        }
+        track_number(plain).map_or(Self::PathOrWords(text), Self::Id)
+    }
+
+    /// Whether it stands for several files: a folder, a playlist, a CUE sheet.
+    pub fn is_list(self) -> bool {
+        matches!(self, Self::Playlist(_) | Self::Folder(_) | Self::Sheet(_))
+    }
+}
 
 /// Where a search starts.
 #[derive(Debug, Clone)]
@@ -165,6 +223,36 @@ pub(super) fn is_seed(seeds: &[Seed], track: TrackId, vector: Option<&[f32]>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_come_before_names_that_read_alike() {
+        let dir = tempfile::tempdir().unwrap();
+        let parse = |name: &str| {
+            let path = dir.path().join(name);
+            format!("{:?}", SeedName::parse(path.as_os_str())).split('(').next().unwrap().to_owned()
+        };
+        std::fs::create_dir(dir.path().join("a.m3u8")).unwrap();
+        for file in ["b.m3u8", "c.CUE", "d.mp3"] {
+            std::fs::write(dir.path().join(file), "").unwrap();
+        }
+        assert_eq!(parse("a.m3u8"), "Folder", "a folder may have any name");
+        assert_eq!(parse("b.m3u8"), "Playlist");
+        assert_eq!(parse("c.CUE"), "Sheet");
+        assert_eq!(parse("d.mp3"), "PathOrWords");
+        assert_eq!(parse("gone.cue"), "PathOrWords", "a sheet that is not there names no list");
+    }
+
+    #[test]
+    fn prefixes_name_albums_artists_composers_and_ids() {
+        let parse = |text: &'static str| SeedName::parse(OsStr::new(text));
+        assert_eq!(parse("-"), SeedName::StandardInput);
+        assert_eq!(parse("album:blue train"), SeedName::Named(NameOf::Album, "blue train"));
+        assert_eq!(parse("artist:coltrane"), SeedName::Named(NameOf::Artist, "coltrane"));
+        assert_eq!(parse("composer:bach"), SeedName::Named(NameOf::Composer, "bach"));
+        assert_eq!(parse("id:17"), SeedName::Id(TrackId(17)));
+        assert_eq!(parse("id:seventeen"), SeedName::PathOrWords(OsStr::new("id:seventeen")));
+        assert_eq!(parse("nina simone"), SeedName::PathOrWords(OsStr::new("nina simone")));
+    }
 
     #[test]
     fn several_seeds_meet_in_the_middle() {

@@ -2,7 +2,7 @@
 //! from there as from a library on this disk. Ids are the database's.
 
 use std::collections::HashSet;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -11,12 +11,12 @@ use super::push::{fixed_mean, labelled, restore_settings};
 use super::row::{hash, id_of, name_hash};
 use super::server::WantedVectors;
 use super::{BackendError, Effort, Postgres, Result, TrackStore as _};
-use voisin::{Engine, MixOptions, Seed, SimilarOptions, SimilarTrack, TrackPage, TrackQuery, track_number};
+use voisin::{Engine, MixOptions, Seed, SeedName, SimilarOptions, SimilarTrack, TrackPage, TrackQuery};
 use voisin_base::track::{ContentId, TrackId};
 use voisin_index::SearchMode;
-use voisin_library::scan::{self, PlaylistKind};
+use voisin_library::scan;
 use voisin_library::{
-    FilterSql, FilterValue, LibraryError, OpenMode, SearchTexts, Track, TrackFilter, TrackSet, fold,
+    FilterSql, FilterValue, LibraryError, NameOf, OpenMode, SearchTexts, Track, TrackFilter, TrackSet, fold,
     path_to_bytes, stored_path,
 };
 
@@ -314,42 +314,54 @@ impl Remote {
     }
 
     /// Fetches the tracks that names on the command line may mean, in the ways of docs/grammar.md.
+    ///
+    /// - `names`: with the list on standard input in the place of `-`, which is not read here
+    /// - errors: [`BackendError::Unsupported`] for a composer, of whom a database keeps nothing
     pub fn fetch_named(&mut self, names: &[OsString]) -> Result<()> {
         for name in names {
-            let path = Path::new(name);
-            let plain = name.to_str().unwrap_or_default();
-            if PlaylistKind::of(path).is_some() && path.is_file() {
-                let files = scan::scan(&[path.to_owned()], &|_| true).files;
-                let paths: Vec<_> = files.iter().map(|file| file.path.clone()).collect();
-                self.fetch_paths(&paths)?;
-            } else if path.is_dir() {
-                let filter = TrackFilter { folders: vec![stored_path(path)], ..TrackFilter::default() };
-                let conditions = self.store.conditions(&filter, 1)?;
-                let ids = self.store.ids(&conditions, MOST_NAMED)?;
-                self.fetch(&ids)?;
-            } else if let Some(album) = plain.strip_prefix("album:") {
-                self.fetch_by_words(album)?;
-                self.fetch_album(album)?;
-            } else if let Some(artist) = plain.strip_prefix("artist:") {
-                self.fetch_artist(artist)?;
-            } else if let Some(id) = track_number(plain) {
-                self.fetch(&[id])?;
-            } else {
-                self.fetch_paths(&[stored_path(path)])?;
-                if path.is_file() {
-                    let kind = self.engine.library().content_kind()?;
-                    if let Ok(info) = voisin_audio::probe_as(path, kind) {
-                        self.fetch_content(&info.content)?;
-                    }
-                } else {
-                    if let Ok(id) = plain.trim_start_matches('#').parse().map(TrackId) {
-                        self.fetch(&[id])?;
-                    }
-                    self.fetch_by_words(plain)?;
+            match SeedName::parse(name) {
+                SeedName::StandardInput => {}
+                SeedName::Playlist(path) => {
+                    let files = scan::scan(&[path.to_owned()], &|_| true).files;
+                    let paths: Vec<_> = files.into_iter().map(|file| file.path).collect();
+                    self.fetch_paths(&paths)?;
                 }
+                SeedName::Folder(path) | SeedName::Sheet(path) => {
+                    let filter = TrackFilter { folders: vec![stored_path(path)], ..TrackFilter::default() };
+                    let conditions = self.store.conditions(&filter, 1)?;
+                    let ids = self.store.ids(&conditions, MOST_NAMED)?;
+                    self.fetch(&ids)?;
+                }
+                SeedName::Named(NameOf::Album, album) => {
+                    self.fetch_by_words(album)?;
+                    self.fetch_album(album)?;
+                }
+                SeedName::Named(NameOf::Artist, artist) => self.fetch_artist(artist)?,
+                SeedName::Named(NameOf::Composer, _) => {
+                    return Err(BackendError::Unsupported("a composer"));
+                }
+                SeedName::Id(id) => self.fetch(&[id])?,
+                SeedName::PathOrWords(text) => self.fetch_path_or_words(text)?,
             }
         }
         Ok(())
+    }
+
+    fn fetch_path_or_words(&mut self, text: &OsStr) -> Result<()> {
+        let path = Path::new(text);
+        self.fetch_paths(&[stored_path(path)])?;
+        if path.is_file() {
+            let kind = self.engine.library().content_kind()?;
+            if let Ok(info) = voisin_audio::probe_as(path, kind) {
+                self.fetch_content(&info.content)?;
+            }
+            return Ok(());
+        }
+        let words = text.to_str().unwrap_or_default();
+        if let Ok(id) = words.trim_start_matches('#').parse().map(TrackId) {
+            self.fetch(&[id])?;
+        }
+        self.fetch_by_words(words)
     }
 
     /// Fetches the tracks that have these ids, and those that have a file at or below these paths.

@@ -12,11 +12,11 @@ use crate::cli::args::ClassifyArgs;
 use crate::cli::context::Context;
 use crate::cli::remote::PULL;
 use crate::cli::render::{self, advised_news, answers};
-use crate::cli::seeds::{is_list, library_seeds, seeds, with_listed, written};
+use crate::cli::seeds::{library_seeds, seed_names, seeds};
 use crate::cli::source::LibraryTarget;
 use crate::cli::{Ending, NothingFound};
 use crate::engine::{
-    Classifier, ClassifyOptions, Engine, EngineError, FirstGuess, GenreAnswer, GenreNews, Seed,
+    Classifier, ClassifyOptions, Engine, EngineError, FirstGuess, GenreAnswer, GenreNews, Seed, SeedName,
 };
 use crate::library::scan::{self, Exclusions, Links};
 use crate::library::{Library, LibraryError, OpenMode, TrackFilter};
@@ -38,9 +38,10 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
         let failed = write_tags::run(context, &mut library, &write_tags::wishes_of_list(list)?, args)?;
         return Ok(if failed > 0 { Ending::Partial } else { Ending::Fine });
     }
-    let mut engine = open(context, args)?;
+    let names = seed_names(&args.question.tracks)?;
+    let mut engine = open(context, args, &names)?;
     if is_writing && !args.write.writes(TagField::Genre) {
-        return write_measured(context, engine, args);
+        return write_measured(context, engine, args, names);
     }
     let asked = args.question.options();
     let precision = asked.precision.or(is_writing.then_some(WRITTEN_PRECISION));
@@ -52,7 +53,7 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
         classifier.check_for_writing()?;
     }
     let mut failed = 0;
-    let named = FilesAsked::new(context, engine.as_ref(), args, &mut failed)?;
+    let named = FilesAsked::new(context, engine.as_ref(), args, names, &mut failed)?;
     let answers = match (&classifier, &mut engine) {
         (Classifier::FirstGuess(guess), engine) => {
             first_guesses(context, guess, engine.as_ref(), &named, args.all, &mut failed)?
@@ -80,7 +81,12 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
 }
 
 /// Writes what was measured, and asks nobody for a genre.
-fn write_measured(context: &Context, engine: Option<Engine>, args: &ClassifyArgs) -> anyhow::Result<Ending> {
+fn write_measured(
+    context: &Context,
+    engine: Option<Engine>,
+    args: &ClassifyArgs,
+    names: Vec<OsString>,
+) -> anyhow::Result<Ending> {
     let Some(mut engine) = engine else {
         anyhow::bail!("there is no library yet, which knows what was measured: run \"voisin add\" first");
     };
@@ -92,7 +98,7 @@ fn write_measured(context: &Context, engine: Option<Engine>, args: &ClassifyArgs
             Ok(())
         })?;
     } else {
-        let named = FilesAsked::new(context, Some(&engine), args, &mut failed)?;
+        let named = FilesAsked::new(context, Some(&engine), args, names, &mut failed)?;
         let named = named.each(&mut failed, |text| seeds(context, &engine, std::slice::from_ref(text)))?;
         let one = |seed: Seed| TagTarget { track: seed.track, is_file: seed.is_named_file, path: seed.path };
         tracks.extend(named.into_iter().map(one));
@@ -104,19 +110,16 @@ fn write_measured(context: &Context, engine: Option<Engine>, args: &ClassifyArgs
 }
 
 /// The library; `None` where there is none and files are asked about.
-fn open(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Option<Engine>> {
+fn open(context: &Context, args: &ClassifyArgs, names: &[OsString]) -> anyhow::Result<Option<Engine>> {
     let opened = LibraryTarget::open(context, &args.backend, false).and_then(|mut source| {
         if source.is_remote() {
             if args.write.write_tags.is_some() {
                 anyhow::bail!("--write-tags writes into files on this disk: {PULL}");
             }
-            source.resolve_names(&written(&args.question.tracks))?;
-            // Files that are not there are listened to later, and a list is read once: their neighbours are not fetched.
-            let names = written(&args.question.tracks);
-            let is_read_once = names.iter().any(|name| name == "-");
-            let asked =
-                if is_read_once { Ok(Vec::new()) } else { library_seeds(context, source.engine(), &names) };
-            source.fetch_around(context, "a vote", &asked.unwrap_or_default(), &TrackFilter::default())?;
+            source.resolve_names(names)?;
+            // Files that are not there are listened to later: their neighbours are not fetched.
+            let seeds = library_seeds(context, source.engine(), names).unwrap_or_default();
+            source.fetch_around(context, "a vote", &seeds, &TrackFilter::default())?;
         }
         Ok(source.into_engine(context))
     });
@@ -152,15 +155,16 @@ impl FilesAsked {
         context: &Context,
         engine: Option<&Engine>,
         args: &ClassifyArgs,
+        names: Vec<OsString>,
         failed: &mut u64,
     ) -> anyhow::Result<Self> {
         let mut asked = Self { names: Vec::new(), of_lists: false };
-        for text in with_listed(&written(&args.question.tracks))? {
-            let path = Path::new(&text);
-            if !is_list(path) {
+        for text in names {
+            if !SeedName::parse(&text).is_list() {
                 asked.names.push(text);
                 continue;
             }
+            let path = Path::new(&text);
             // Files behind links are not written to where nobody asked for that.
             let followed = match engine {
                 Some(engine) if args.write.write_tags.is_some() => engine.library().followed_folders()?,

@@ -12,7 +12,7 @@ use crate::cli::args::{LabelsArgs, LabelsCommand, ReportFormat};
 use crate::cli::context::Context;
 use crate::cli::render::safe::table_path;
 use crate::cli::render::{self, Align, Table, count};
-use crate::cli::seeds::library_seeds;
+use crate::cli::seeds::{expand_names, library_seeds};
 use crate::engine::{Engine, EngineError, GroupBy, spreadsheet_safe};
 use crate::genre::Genre;
 use crate::library::Track;
@@ -142,7 +142,7 @@ fn by_hand(
     genre: Option<&str>,
 ) -> anyhow::Result<Ending> {
     let mut contents = Vec::new();
-    for seed in library_seeds(context, engine, named)? {
+    for seed in library_seeds(context, engine, &expand_names(named)?)? {
         let track = seed.track.ok_or_else(|| EngineError::NotInLibrary { path: seed.path.clone() })?;
         contents.push(engine.library().track(track)?.audio.content);
     }

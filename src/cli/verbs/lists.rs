@@ -12,7 +12,7 @@ use crate::cli::context::Context;
 use crate::cli::password::password;
 use crate::cli::render::track::print_list;
 use crate::cli::render::{self, Align, Table, count};
-use crate::cli::seeds::{library_seeds, one_seed, written};
+use crate::cli::seeds::{library_seeds, one_seed, one_seed_name, seed_names};
 use crate::cli::{Ending, NothingFound};
 use crate::engine::{Engine, meta};
 use crate::explore::TrackMeta;
@@ -157,11 +157,11 @@ fn pinned(
     named: &[NamedSeed],
     one_each: bool,
 ) -> anyhow::Result<Vec<NamedSeed>> {
-    let named = written(named);
     let seeds = if one_each {
-        named.iter().map(|text| one_seed(context, engine, text)).collect::<anyhow::Result<Vec<_>>>()?
+        let one = |seed: &NamedSeed| one_seed(context, engine, &one_seed_name(seed)?);
+        named.iter().map(one).collect::<anyhow::Result<Vec<_>>>()?
     } else {
-        library_seeds(context, engine, &named)?
+        library_seeds(context, engine, &seed_names(named)?)?
     };
     seeds
         .into_iter()

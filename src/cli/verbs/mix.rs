@@ -4,7 +4,7 @@ use crate::cli::Ending;
 use crate::cli::args::{ListFormat, MixArgs};
 use crate::cli::context::Context;
 use crate::cli::render::neighbours::print_neighbours;
-use crate::cli::seeds::{seeds, written};
+use crate::cli::seeds::{seed_names, seeds};
 use crate::cli::source::LibraryTarget;
 use crate::engine::Standing;
 
@@ -12,7 +12,8 @@ pub(crate) fn run(context: &Context, args: &MixArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
     let asked = &args.question;
     asked.validate(asked.seeds.len())?;
-    let (named, played) = (written(&asked.seeds), written(&asked.played));
+    let named = seed_names(&asked.seeds)?;
+    let played = seed_names(&asked.played)?;
     let mut source = LibraryTarget::open(context, &args.backend, false)?;
     source.resolve_names(&named)?;
     source.resolve_names(&played)?;

@@ -8,15 +8,16 @@ use crate::cli::context::Context;
 use crate::cli::render;
 use crate::cli::render::safe::table_path;
 use crate::cli::render::track::{id, print_files, print_rows, print_table};
-use crate::cli::seeds::{one_seed, written};
+use crate::cli::seeds::{one_seed, one_seed_name};
 use crate::cli::source::LibraryTarget;
 use crate::explore::TrackMeta;
 use crate::library::TrackFilter;
 
 pub(crate) fn run(context: &Context, args: &PathArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
+    let stops = args.question.stops();
+    let named = stops.iter().map(one_seed_name).collect::<anyhow::Result<Vec<_>>>()?;
     let mut source = LibraryTarget::open(context, &args.backend, false)?;
-    let named = written(&args.question.stops());
     source.resolve_names(&named)?;
     let stops = named
         .iter()

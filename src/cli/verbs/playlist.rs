@@ -6,7 +6,7 @@ use crate::cli::context::Context;
 use crate::cli::remote::PULL;
 use crate::cli::render::count;
 use crate::cli::render::track::print_list;
-use crate::cli::seeds::{seeds_and_lists, written};
+use crate::cli::seeds::{seed_names, seeds_and_lists};
 use crate::cli::source::LibraryTarget;
 use crate::engine::{Seed, Standing};
 use crate::explore::TrackMeta;
@@ -15,8 +15,8 @@ pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Endi
     args.output.check()?;
     let asked = &args.question;
     asked.validate()?;
-    let mut seeds = written(&asked.seeds);
-    seeds.extend(written(&args.seed));
+    let mut seeds = seed_names(&asked.seeds)?;
+    seeds.extend(seed_names(&args.seed)?);
     let mut source = LibraryTarget::open(context, &args.backend, false)?;
     if asked.cluster.is_some() && source.is_remote() {
         anyhow::bail!("--cluster: a database knows no clusters: {PULL}");

@@ -6,7 +6,7 @@ use crate::cli::args::ShowArgs;
 use crate::cli::context::Context;
 use crate::cli::render::advised_news;
 use crate::cli::render::list::{Card, print_cards};
-use crate::cli::seeds::library_seeds;
+use crate::cli::seeds::{expand_names, library_seeds};
 use crate::cli::source::LibraryTarget;
 use crate::engine::{
     ClassifyOptions, Engine, EngineError, GenreAnswer, Labelled, PredictedTags, Seed, SimilarOptions,
@@ -22,10 +22,11 @@ const NEAREST: usize = 5;
 const WORDS: usize = 8;
 
 pub(crate) fn run(context: &Context, args: &ShowArgs) -> anyhow::Result<Ending> {
+    let named = expand_names(&args.tracks)?;
     let mut source = LibraryTarget::open(context, &args.backend, true)?;
-    source.resolve_names(&args.tracks)?;
+    source.resolve_names(&named)?;
     source.leave_windows();
-    let seeds = library_seeds(context, source.engine(), &args.tracks)?;
+    let seeds = library_seeds(context, source.engine(), &named)?;
     // What is near is found first: a temporary library knows only what was fetched.
     let options = SimilarOptions { limit: NEAREST, ..SimilarOptions::default() };
     let mut nearest = Vec::new();

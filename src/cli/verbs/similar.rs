@@ -10,7 +10,7 @@ use crate::cli::context::Context;
 use crate::cli::remote::PULL;
 use crate::cli::render::count;
 use crate::cli::render::neighbours::print_neighbours;
-use crate::cli::seeds::{seeds, written};
+use crate::cli::seeds::{seed_names, seeds};
 use crate::cli::source::LibraryTarget;
 use crate::engine::{Engine, Seed, Standing};
 use crate::questions::SimilarAnswer;
@@ -30,7 +30,8 @@ pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Endin
         }
         return passages::run(context, source.engine(), args);
     }
-    let (named, unlike) = (written(&asked.seeds), written(&asked.unlike));
+    let named = seed_names(&asked.seeds)?;
+    let unlike = seed_names(&asked.unlike)?;
     source.resolve_names(&named)?;
     source.resolve_names(&unlike)?;
     source.resolve_filters(&asked.filters)?;

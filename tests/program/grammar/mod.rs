@@ -335,6 +335,49 @@ fn seeds_are_named_in_the_same_way_everywhere() {
     assert!(text(&empty.stderr).contains("expected seeds on standard input"), "{}", text(&empty.stderr));
 }
 
+/// Goes through the table of docs/grammar.md.
+#[test]
+fn each_form_of_a_seed_is_understood_by_each_verb() {
+    use common::seeds::{QUESTIONS, documented_forms, library_of_examples, run_with_seed};
+
+    let sandbox = Sandbox::new();
+    let examples = library_of_examples(&sandbox);
+    let forms: Vec<&str> = examples.iter().map(|example| example.form).collect();
+    assert_eq!(documented_forms(), forms, "each form of the table has an example here");
+    for example in &examples {
+        for question in QUESTIONS {
+            let output = run_with_seed(&sandbox, question, example, &[]);
+            let message = text(&output.stderr);
+            let line = question.replace("{}", &example.written);
+            if question.contains("--from") && example.tracks > 1 {
+                assert_eq!(code(&output), 2, "{line}: {message}");
+                assert!(
+                    message.contains(&format!("expected one track, found {}", example.tracks)),
+                    "{line}: {message}"
+                );
+                continue;
+            }
+            assert!(!message.contains("error"), "{line}: {message}");
+            let answer = json(&output);
+            let count = |answer: &serde_json::Value| answer.as_array().map(Vec::len);
+            let count = match question.split(' ').next() {
+                Some("similar" | "mix") if !question.contains("--from") => count(&answer["seeds"]),
+                Some("classify" | "show") => count(&answer),
+                _ => Some(example.tracks),
+            };
+            assert_eq!(count, Some(example.tracks), "{line}: {answer}");
+        }
+        let one = run_with_seed(&sandbox, "path {} id:1 --format json", example, &[]);
+        assert_eq!(
+            code(&one),
+            if example.tracks == 1 { 0 } else { 2 },
+            "{}: {}",
+            example.form,
+            text(&one.stderr)
+        );
+    }
+}
+
 /// Files in the library or not, with a library and without one; what is no audio is told, and the rest answered.
 #[test]
 fn a_folder_is_classified_file_by_file() {

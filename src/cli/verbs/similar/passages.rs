@@ -7,6 +7,7 @@ use crate::cli::context::Context;
 use crate::cli::render::safe::table_path;
 use crate::cli::render::track::{lossy, print_files, print_rows, title};
 use crate::cli::render::{self, Align, Table, clock};
+use crate::cli::seeds::{one_seed, one_seed_name};
 use crate::engine::{Engine, SimilarPassage, meta};
 use crate::explore::TrackMeta;
 use crate::genre::Taxonomy;
@@ -15,7 +16,7 @@ pub(super) fn run(context: &Context, engine: &mut Engine, args: &SimilarArgs) ->
     let asked = &args.question;
     let (from, to) = asked.passage().unwrap_or_default();
     let embedder = context.embedder(Some(engine.library()))?;
-    let seed = engine.seed(&asked.seeds[0].written(), || Ok(&*embedder))?;
+    let seed = one_seed(context, engine, &one_seed_name(&asked.seeds[0])?)?;
     asked.filters.check_folders(engine)?;
     let (passage, found) = asked.run_passage(engine, seed, &embedder)?;
     let heard = f64::from(passage.seconds);
