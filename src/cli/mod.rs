@@ -37,14 +37,13 @@ mod verbs;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use clap::FromArgMatches as _;
 use clap::error::ErrorKind;
-use clap::{CommandFactory as _, FromArgMatches as _};
 
-use args::{Cli, Command};
+use args::Cli;
 use context::Context;
 
 use crate::explore::ExploreError;
-use crate::explore::artists::Makers;
 use crate::library::LibraryError;
 use crate::questions::QuestionError;
 
@@ -187,96 +186,8 @@ fn run(cli: Cli) -> anyhow::Result<Ending> {
     crate::kernels::isa()?;
     let context = Context::new(cli.global)?;
     render::screen::set_colour(context.settings.color.value);
-    let _busy = shows_progress(&cli.command).then(|| context.console.busy("working"));
-    match cli.command {
-        Command::Demo(args) => verbs::demo::run(&context, &args),
-        Command::Add(args) => verbs::add::run(&context, args),
-        Command::Similar(args) => verbs::similar::run(&context, &args),
-        Command::Mix(args) => verbs::mix::run(&context, &args),
-        Command::List(args) => verbs::list::run(&context, &args),
-        Command::Show(args) => verbs::show::run(&context, &args),
-        Command::Watch(args) => verbs::watch::run(&context, &args),
-        Command::Find(args) => verbs::find::run(&context, &args),
-        Command::Relocate(args) => verbs::relocate::run(&context, &args),
-        Command::Backup(args) => verbs::backup::run(&context, &args),
-        Command::Classify(args) => verbs::classify::run(&context, &args),
-        Command::Genres(args) => verbs::genres::run(&context, &args),
-        Command::Labels(args) => verbs::labels::run(&context, &args),
-        Command::Undo(args) => verbs::undo::run(&context, &args),
-        Command::Suspects(args) => verbs::suspects::run(&context, &args),
-        Command::Clusters(args) => verbs::clusters::run(&context, &args),
-        Command::Map(args) => verbs::map::run(&context, &args),
-        Command::Path(args) => verbs::path::run(&context, &args),
-        Command::Playlist(args) => verbs::playlist::run(&context, &args),
-        Command::Lists(args) => verbs::lists::run(&context, &args),
-        Command::Artists(args) => verbs::artists::artists(&context, &args),
-        Command::Albums(args) => verbs::artists::run(&context, Makers::Albums, &args.makers),
-        Command::Duplicates(args) => verbs::duplicates::run(&context, &args),
-        Command::Outliers(args) => verbs::outliers::run(&context, &args),
-        Command::Serve(args) => verbs::serve::run(&context, args),
-        Command::Link(args) => verbs::link::run(&context, &args),
-        Command::Heard(args) => verbs::heard::run(&context, &args),
-        Command::Mpd(args) => verbs::mpd::run(&context, &args),
-        Command::Mcp(args) => verbs::mcp::run(&context, &args),
-        Command::Dataset(args) => verbs::dataset::run(&context, &args),
-        Command::Features(args) => verbs::features::run(&context, &args),
-        Command::Embed(args) => verbs::embed::run(&context, &args),
-        Command::Status(args) => verbs::status::run(&context, &args),
-        Command::Failed(args) => verbs::failed::run(&context, &args),
-        Command::Retry(args) => verbs::retry::run(&context, &args),
-        Command::Remove(args) => verbs::remove::run(&context, &args),
-        Command::Verify(args) => verbs::verify::run(&context, &args),
-        Command::Repair(args) => verbs::repair::run(&context, &args),
-        Command::Export(args) => verbs::export::run(&context, &args),
-        Command::Merge(args) => verbs::merge::run(&context, &args),
-        Command::Push(args) => database::push(&context, &args),
-        Command::Pull(args) => database::pull(&context, &args),
-        Command::Worker(args) => database::worker(&context, &args),
-        Command::Train(args) => verbs::train::run(&context, &args.command),
-        Command::Eval(args) => verbs::eval::run(&context, &args.command),
-        Command::Bench(args) => verbs::bench::run(&context, &args),
-        Command::Model(args) => verbs::model::run(&context, &args.command),
-        Command::Config(args) => verbs::config::run(&context, &args),
-        Command::Terms => verbs::terms::run(),
-        Command::Examine(args) => verbs::examine::run(args),
-        Command::Completions(args) => verbs::completions::run(&mut Cli::command(), args.shell),
-        Command::LibraryNames(args) => verbs::completions::names(&context, &args),
-        Command::Man(args) => verbs::man::run(Cli::command(), &args),
-    }
-}
-
-/// Whether a verb that takes long has nothing of its own to show that it is at work.
-fn shows_progress(command: &Command) -> bool {
-    matches!(
-        command,
-        Command::Similar(_)
-            | Command::Mix(_)
-            | Command::List(_)
-            | Command::Show(_)
-            | Command::Find(_)
-            | Command::Classify(_)
-            | Command::Genres(_)
-            | Command::Labels(_)
-            | Command::Undo(_)
-            | Command::Suspects(_)
-            | Command::Eval(_)
-            | Command::Clusters(_)
-            | Command::Map(_)
-            | Command::Path(_)
-            | Command::Playlist(_)
-            | Command::Lists(_)
-            | Command::Artists(_)
-            | Command::Albums(_)
-            | Command::Outliers(_)
-            | Command::Status(_)
-            | Command::Remove(_)
-            | Command::Relocate(_)
-            | Command::Backup(_)
-            | Command::Verify(_)
-            | Command::Repair(_)
-            | Command::Export(_)
-            | Command::Merge(_)
-    )
+    let _busy = cli.command.is_busy().then(|| context.console.busy("working"));
+    cli.command.run(&context)
 }
 
 // The reference leaves out --trace.

@@ -32,9 +32,10 @@ use std::str::FromStr;
 
 use crate::cli::render::screen::Colour;
 use crate::cli::trace::TraceOptions;
+use crate::cli::verbs::Command;
 use crate::encoder::{CpuPath, DeviceChoice, Precision};
 use clap::builder::{PathBufValueParser, PossibleValue, PossibleValuesParser, TypedValueParser, ValueParser};
-use clap::{Args, Parser, Subcommand, ValueHint};
+use clap::{Args, Parser, ValueHint};
 
 pub(crate) use backend::{EvalIndexArgs, PullArgs, PushArgs, WorkerArgs};
 pub(crate) use config::ConfigArgs;
@@ -174,7 +175,7 @@ pub(crate) fn command() -> clap::Command {
 }
 
 /// `voisin help terms`.
-const TERMS: &str = "What the words in tables mean
+pub(crate) const TERMS: &str = "What the words in tables mean
 
 similarity         cosine of two tracks' vectors less the library's mean, -1 to
                    1: higher is nearer, 0 no more alike than any two tracks of
@@ -228,65 +229,5 @@ window, crop       a piece of a track; \"local\" decisions are about it, \"globa
 anchor             what keeps tracks as near to each other as a pretrained
                    network has them";
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum Command {
-    Demo(DemoArgs),
-    #[command(visible_alias = "scan")]
-    Add(AddArgs),
-    Watch(WatchArgs),
-    Similar(SimilarArgs),
-    Mix(MixArgs),
-    #[command(visible_alias = "ls")]
-    List(ListArgs),
-    Show(ShowArgs),
-    Find(FindArgs),
-    Classify(ClassifyArgs),
-    Genres(GenresArgs),
-    Labels(LabelsArgs),
-    Undo(UndoArgs),
-    Suspects(SuspectsArgs),
-    Train(TrainArgs),
-    Eval(EvalArgs),
-    Clusters(ClustersArgs),
-    Map(MapArgs),
-    Path(PathArgs),
-    Playlist(PlaylistArgs),
-    Lists(ListsArgs),
-    Artists(ArtistsArgs),
-    Albums(AlbumsArgs),
-    Duplicates(DuplicatesArgs),
-    Outliers(OutliersArgs),
-    Serve(ServeArgs),
-    Link(LinkArgs),
-    Heard(HeardArgs),
-    Mpd(MpdArgs),
-    Mcp(McpArgs),
-    Dataset(DatasetArgs),
-    Features(FeaturesArgs),
-    Embed(EmbedArgs),
-    Status(StatusArgs),
-    Failed(FailedArgs),
-    Retry(RetryArgs),
-    Remove(RemoveArgs),
-    Relocate(RelocateArgs),
-    Backup(BackupArgs),
-    Verify(VerifyArgs),
-    Repair(RepairArgs),
-    Export(ExportArgs),
-    Merge(MergeArgs),
-    Push(PushArgs),
-    Pull(PullArgs),
-    Worker(WorkerArgs),
-    Bench(BenchArgs),
-    Model(ModelArgs),
-    Config(ConfigArgs),
-    Completions(CompletionsArgs),
-    Man(ManArgs),
-    /// What the words in tables mean
-    #[command(long_about = TERMS, after_help = "Example:\n  voisin help terms")]
-    Terms,
-    #[command(hide = true)]
-    Examine(ExamineArgs),
-    #[command(hide = true)]
-    LibraryNames(NamesArgs),
-}
+#[derive(Debug, Args)]
+pub(crate) struct TermsArgs {}
