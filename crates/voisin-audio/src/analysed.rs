@@ -85,11 +85,11 @@ impl HeldFile {
 
 /// A state of a file, which is another after anything changed: path, device, number, size, modification time, time of the
 /// last change of any kind, modification time of the sheet.
-type Version = (PathBuf, [u64; 3], [i64; 3]);
+type StateKey = (PathBuf, [u64; 3], [i64; 3]);
 
 /// What was found out about a state of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Finding {
+enum HeardContents {
     /// A decoder reads it.
     Audio,
     /// It holds this recording.
@@ -98,7 +98,7 @@ enum Finding {
     Stranger,
 }
 
-static FINDINGS: Mutex<Option<HashMap<Version, Finding>>> = Mutex::new(None);
+static FOUND: Mutex<Option<HashMap<StateKey, HeardContents>>> = Mutex::new(None);
 
 impl AnalysedFile {
     /// Opens the file and checks that it still holds the recording; links are followed.
@@ -136,18 +136,20 @@ impl AnalysedFile {
 
     /// - `is_any`: whether any audio is the right one
     /// - `audio`: the file whose bytes hold the audio
-    fn is_it(&self, is_any: bool, version: Version, audio: &Path) -> Result<bool, AudioError> {
+    fn is_it(&self, is_any: bool, version: StateKey, audio: &Path) -> Result<bool, AudioError> {
         let known = {
-            let findings = FINDINGS.lock().unwrap_or_else(PoisonError::into_inner);
+            let findings = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
             findings.as_ref().and_then(|findings| findings.get(&version).copied())
         };
         let finding = match known {
-            Some(Finding::Stranger) => Finding::Stranger,
+            Some(HeardContents::Stranger) => HeardContents::Stranger,
             Some(finding) if is_any => finding,
-            Some(Finding::Recording(kind, content)) if kind == self.kind => Finding::Recording(kind, content),
+            Some(HeardContents::Recording(kind, content)) if kind == self.kind => {
+                HeardContents::Recording(kind, content)
+            }
             _ => {
                 let found = if is_any { beginning(audio)? } else { whole(&self.path, self.kind)? };
-                let mut findings = FINDINGS.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut findings = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
                 let findings = findings.get_or_insert_default();
                 if findings.len() >= KEPT {
                     findings.clear();
@@ -157,9 +159,9 @@ impl AnalysedFile {
             }
         };
         Ok(match finding {
-            Finding::Stranger => false,
-            Finding::Audio => is_any,
-            Finding::Recording(_, content) => is_any || content == self.content,
+            HeardContents::Stranger => false,
+            HeardContents::Audio => is_any,
+            HeardContents::Recording(_, content) => is_any || content == self.content,
         })
     }
 }
@@ -194,23 +196,23 @@ fn is_of_the_contents(error: &AudioError) -> bool {
 }
 
 /// Which recording a file is.
-fn whole(path: &Path, kind: ContentKind) -> Result<Finding, AudioError> {
+fn whole(path: &Path, kind: ContentKind) -> Result<HeardContents, AudioError> {
     match probe_as(path, kind) {
-        Ok(info) => Ok(Finding::Recording(kind, info.content)),
-        Err(error) if is_of_the_contents(&error) => Ok(Finding::Stranger),
+        Ok(info) => Ok(HeardContents::Recording(kind, info.content)),
+        Err(error) if is_of_the_contents(&error) => Ok(HeardContents::Stranger),
         Err(error) => Err(error),
     }
 }
 
 /// Whether a file begins as one that a decoder reads.
-fn beginning(path: &Path) -> Result<Finding, AudioError> {
+fn beginning(path: &Path) -> Result<HeardContents, AudioError> {
     match is_audio(path) {
-        Ok(true) => Ok(Finding::Audio),
+        Ok(true) => Ok(HeardContents::Audio),
         Ok(false) => whole(path, ContentKind::Full).map(|found| match found {
-            Finding::Recording(..) => Finding::Audio,
+            HeardContents::Recording(..) => HeardContents::Audio,
             other => other,
         }),
-        Err(error) if is_of_the_contents(&error) => Ok(Finding::Stranger),
+        Err(error) if is_of_the_contents(&error) => Ok(HeardContents::Stranger),
         Err(error) => Err(error),
     }
 }
@@ -228,4 +230,94 @@ fn is_audio(path: &Path) -> Result<bool, AudioError> {
     // The last packet is cut, which is no fault of the file.
     while let Ok(Some(_)) = demuxer.next() {}
     Ok(demuxer.totals().bytes as f64 >= LEAST_SHARE * demuxer.bytes_in_source() as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A WAV file of 8 kHz and eight bits.
+    fn wav(samples: &[u8]) -> Vec<u8> {
+        let mut file =
+            b"RIFF\xff\xff\xff\xffWAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x40\x1f\0\0\x01\0\x08\0data"
+                .to_vec();
+        file.extend((samples.len() as u32).to_le_bytes());
+        file.extend(samples);
+        file
+    }
+
+    fn analysed(path: &Path) -> AnalysedFile {
+        let metadata = std::fs::metadata(path).unwrap();
+        AnalysedFile {
+            path: path.to_owned(),
+            size: metadata.len(),
+            mtime_ns: mtime_ns(&metadata),
+            content: crate::probe(path).unwrap().content,
+            kind: ContentKind::Full,
+        }
+    }
+
+    #[test]
+    fn a_file_is_known_by_its_state_and_else_by_its_sound() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.wav");
+        let sound: Vec<u8> = (0..4000).map(|i| (i * 7 % 251) as u8).collect();
+        std::fs::write(&path, wav(&sound)).unwrap();
+        let file = analysed(&path);
+        assert_eq!(file.open().unwrap().metadata().len(), file.size);
+        let is_other = || matches!(file.open(), Err(AudioError::OtherRecording { .. }));
+        // Another time, and bytes behind the sound.
+        std::fs::write(&path, [wav(&sound), b"LIST\x04\0\0\0INFO".to_vec()].concat()).unwrap();
+        assert!(file.open().is_ok());
+        std::fs::write(&path, wav(&sound[1..])).unwrap();
+        assert!(is_other());
+        std::fs::write(&path, "no sound").unwrap();
+        assert!(is_other());
+        // Nor is that sent which is just as a row says, and no sound.
+        let metadata = std::fs::metadata(&path).unwrap();
+        let forged = AnalysedFile { size: metadata.len(), mtime_ns: mtime_ns(&metadata), ..file.clone() };
+        assert!(matches!(forged.open(), Err(AudioError::OtherRecording { .. })));
+        std::fs::remove_file(&path).unwrap();
+        assert!(matches!(file.open(), Err(AudioError::NotFound { .. })));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_is_held_is_opened_or_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, other] = ["a.wav", "b.wav"].map(|name| folder.path().join(name));
+        std::fs::write(&path, wav(&[7; 4000])).unwrap();
+        std::fs::write(&other, wav(&[9; 4000])).unwrap();
+        let held = analysed(&path).open().unwrap();
+        assert!(crate::probe(&path).is_ok());
+        std::fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink(&other, &path).unwrap();
+        let error = crate::probe(&path).unwrap_err();
+        assert!(matches!(error, AudioError::Io { .. }), "{error}");
+        drop(held);
+        assert!(crate::probe(&path).is_ok());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_that_comes_while_tags_are_written_leads_to_no_harm() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, victim] = ["a.wav", "b.wav"].map(|name| folder.path().join(name));
+        std::fs::write(&path, wav(&[7; 4000])).unwrap();
+        // Of the same size, and of the same time.
+        std::fs::write(&victim, wav(&[9; 4000])).unwrap();
+        let time = std::fs::metadata(&path).unwrap().modified().unwrap();
+        let times = std::fs::FileTimes::new().set_modified(time);
+        File::options().write(true).open(&victim).unwrap().set_times(times).unwrap();
+        let edit = crate::tags::TagEdit { field: crate::tags::TagField::Genre, values: vec!["Polka".into()] };
+        let mut swap = |_: &Path| {
+            std::fs::rename(&path, folder.path().join("kept")).unwrap();
+            std::os::unix::fs::symlink(&victim, &path).unwrap();
+        };
+        let written =
+            crate::tags::write_noting(&path, &[edit], crate::tags::WriteOptions::default(), &mut swap);
+        assert!(written.is_err());
+        assert!(std::fs::read(&victim).unwrap() == wav(&[9; 4000]));
+        assert!(path.is_symlink(), "nothing took its place");
+    }
 }

@@ -1,8 +1,8 @@
 //! Filters in a database. What they let through is at least what fits, and is filtered again where it is fetched: a track
 //! of several files is tried file by file there.
 
+use super::parameter::SqlParameter;
 use super::row::hash;
-use super::server::Parameter;
 use super::{BackendError, Result};
 use voisin_learn::genre::Taxonomy;
 use voisin_library::{FilterDialect, FilterSql, FilterValue, TrackFilter, licence_fits};
@@ -44,8 +44,8 @@ pub(super) fn conditions(
 }
 
 /// The values of conditions.
-pub(super) fn values(conditions: &FilterSql) -> impl Iterator<Item = &dyn Parameter> {
-    conditions.values.iter().map(|value| -> &dyn Parameter {
+pub(super) fn values(conditions: &FilterSql) -> impl Iterator<Item = &dyn SqlParameter> {
+    conditions.values.iter().map(|value| -> &dyn SqlParameter {
         match value {
             FilterValue::Year(value) => value,
             FilterValue::Real(value) => value,

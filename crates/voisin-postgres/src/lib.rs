@@ -15,6 +15,7 @@ mod filter;
 mod jobs;
 mod local;
 mod mirror;
+mod parameter;
 mod push;
 mod remote;
 mod row;

@@ -7,7 +7,7 @@ use ndarray::Array2;
 use postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 use serde_json::Value;
 
-use super::server::Parameter;
+use super::parameter::SqlParameter;
 use super::{Result, StoredTrack};
 use voisin::LibrarySpace;
 use voisin_base::artists::artists;
@@ -53,6 +53,16 @@ impl HalfVector {
 
     pub(super) fn values(&self) -> Vec<f32> {
         self.0.iter().map(|value| value.to_f32()).collect()
+    }
+}
+
+impl SqlParameter for HalfVector {
+    fn kind(&self) -> Type {
+        Type::FLOAT4_ARRAY
+    }
+
+    fn as_sql(&self) -> &(dyn ToSql + Sync) {
+        self
     }
 }
 
@@ -233,7 +243,7 @@ impl SortRow {
     }
 
     /// Calls `write` with a list of values for each column, in their order.
-    pub(super) fn columns<T>(rows: &[&Self], write: impl FnOnce(&[&dyn Parameter]) -> T) -> T {
+    pub(super) fn columns<T>(rows: &[&Self], write: impl FnOnce(&[&dyn SqlParameter]) -> T) -> T {
         macro_rules! values {
             ($($field:ident)*) => { write(&[$(&rows.iter().map(|row| &row.$field).collect::<Vec<_>>()),*]) };
         }

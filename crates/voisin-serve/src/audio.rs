@@ -78,13 +78,13 @@ fn mime(container: &str, codec: &str) -> &'static str {
 }
 
 /// The files of a track, to be sent.
-pub(super) struct Song {
+pub(super) struct StoredSong {
     path: PathBuf,
     files: Vec<AnalysedFile>,
     kind: &'static str,
 }
 
-impl Song {
+impl StoredSong {
     pub(super) fn of(library: &Library, track: &Track) -> Result<Self, LibraryError> {
         let kind = mime(&track.audio.container, &track.audio.codec);
         Ok(Self { path: track.path.clone(), files: analysed_files(library, track)?, kind })
@@ -122,7 +122,7 @@ fn gone(error: AudioError) -> Problem {
 }
 
 /// Sends the file of a track.
-pub(super) async fn send(song: Song, asked: &HeaderMap) -> Result<Response<Body>, Problem> {
+pub(super) async fn send(song: StoredSong, asked: &HeaderMap) -> Result<Response<Body>, Problem> {
     let kind = song.kind;
     let opened = tokio::task::spawn_blocking(move || song.open().map(HeldFile::into_file)).await;
     let file: Result<File, Problem> = opened.unwrap_or_else(|_| Err(Problem::fault()));

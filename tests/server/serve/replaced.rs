@@ -94,7 +94,16 @@ fn tags_go_into_the_recording_that_was_labelled_or_nowhere() {
     assert_eq!(item["outcome"], "failed", "{item}");
     assert!(item["reason"].as_str().unwrap().contains("not the one that was analysed"), "{item}");
     assert!(fs::read(&path).unwrap() == before, "another recording got the genre");
+    // Nor does a link lead to it.
+    #[cfg(unix)]
+    {
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink(&other, &path).unwrap();
+        assert_eq!(write().0["outcome"], "failed");
+        assert!(fs::read(&other).unwrap() == before, "the file behind the link got the genre");
+    }
     // The same audio with other tags plays, and is written.
+    fs::remove_file(&path).unwrap();
     fs::write(&path, &kept).unwrap();
     retag(&path);
     assert_eq!(audio(&server, &id), (200, fs::read(&path).unwrap()));

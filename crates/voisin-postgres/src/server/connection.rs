@@ -11,56 +11,8 @@ use postgres::types::{ToSql, Type};
 use postgres::{Client, CopyInWriter, Row};
 
 use crate::address::causes;
-use crate::row::HalfVector;
+use crate::parameter::SqlParameter;
 use crate::{BackendError, PostgresAddress, Result};
-
-/// A value of a statement without a name, whose type must be told.
-pub(crate) trait Parameter: ToSql + Sync {
-    fn kind(&self) -> Type;
-
-    fn as_sql(&self) -> &(dyn ToSql + Sync);
-}
-
-macro_rules! values {
-    ($($value:ty => $kind:ident),* $(,)?) => {
-        $(impl Parameter for $value {
-            fn kind(&self) -> Type {
-                Type::$kind
-            }
-
-            fn as_sql(&self) -> &(dyn ToSql + Sync) {
-                self
-            }
-        })*
-    };
-}
-
-values! {
-    bool => BOOL,
-    i32 => INT4,
-    i64 => INT8,
-    f64 => FLOAT8,
-    String => TEXT,
-    &str => TEXT,
-    &[u8] => BYTEA,
-    Vec<u8> => BYTEA,
-    Vec<bool> => BOOL_ARRAY,
-    Vec<i64> => INT8_ARRAY,
-    &[i64] => INT8_ARRAY,
-    Vec<Option<i64>> => INT8_ARRAY,
-    Vec<&i64> => INT8_ARRAY,
-    Vec<&Option<i64>> => INT8_ARRAY,
-    Vec<&f64> => FLOAT8_ARRAY,
-    Vec<&Option<f64>> => FLOAT8_ARRAY,
-    Vec<String> => TEXT_ARRAY,
-    Vec<Option<String>> => TEXT_ARRAY,
-    Vec<&String> => TEXT_ARRAY,
-    Vec<&Option<String>> => TEXT_ARRAY,
-    Vec<&[u8]> => BYTEA_ARRAY,
-    Vec<&Option<Vec<u8>>> => BYTEA_ARRAY,
-    // It has no type that every client knows: `$1::real[]::halfvec`.
-    HalfVector => FLOAT4_ARRAY,
-}
 
 /// Statements of one transaction.
 pub(crate) struct Transaction<'a>(&'a mut Client);
@@ -74,24 +26,32 @@ impl Transaction<'_> {
     pub(crate) fn query(
         &mut self,
         sql: &str,
-        values: &[&dyn Parameter],
+        values: &[&dyn SqlParameter],
     ) -> Result<Vec<Row>, postgres::Error> {
         self.0.query_typed(sql, &typed(values))
     }
 
-    pub(crate) fn query_one(&mut self, sql: &str, values: &[&dyn Parameter]) -> Result<Row, postgres::Error> {
+    pub(crate) fn query_one(
+        &mut self,
+        sql: &str,
+        values: &[&dyn SqlParameter],
+    ) -> Result<Row, postgres::Error> {
         self.0.query_typed_one(sql, &typed(values))
     }
 
     pub(crate) fn query_opt(
         &mut self,
         sql: &str,
-        values: &[&dyn Parameter],
+        values: &[&dyn SqlParameter],
     ) -> Result<Option<Row>, postgres::Error> {
         self.0.query_typed_opt(sql, &typed(values))
     }
 
-    pub(crate) fn execute(&mut self, sql: &str, values: &[&dyn Parameter]) -> Result<u64, postgres::Error> {
+    pub(crate) fn execute(
+        &mut self,
+        sql: &str,
+        values: &[&dyn SqlParameter],
+    ) -> Result<u64, postgres::Error> {
         self.0.execute_typed(sql, &typed(values))
     }
 
@@ -101,7 +61,7 @@ impl Transaction<'_> {
     }
 }
 
-fn typed<'a>(values: &[&'a dyn Parameter]) -> Vec<(&'a (dyn ToSql + Sync), Type)> {
+fn typed<'a>(values: &[&'a dyn SqlParameter]) -> Vec<(&'a (dyn ToSql + Sync), Type)> {
     values.iter().map(|value| (value.as_sql(), value.kind())).collect()
 }
 

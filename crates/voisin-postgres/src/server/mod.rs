@@ -12,6 +12,7 @@ use std::collections::HashMap;
 
 use super::ddl::{IndexCodes, OF_VECTORS};
 use super::filter;
+use super::parameter::SqlParameter;
 use super::row::{FETCHED, HalfVector, TrackRow};
 use super::{Effort, PostgresAddress, Result, StoredTrack, TrackStore};
 use voisin::LibrarySpace;
@@ -20,7 +21,7 @@ use voisin_index::Neighbor;
 use voisin_learn::genre::Taxonomy;
 use voisin_library::{Changes, FilterSql, StoredModel, TrackFilter, TrackRecord};
 
-pub(super) use connection::{Connection, Lock, Parameter, Transaction};
+pub(super) use connection::{Connection, Lock, Transaction};
 pub use opening::Upgraded;
 use shards::Shards;
 
@@ -297,7 +298,7 @@ impl Postgres {
         let sql = format!("select id from {} where {}{order} limit {limit}", self.table, conditions.sql);
         self.run(|tx| {
             tx.batch_execute(OWN_PLAN)?;
-            let values: Vec<&dyn Parameter> = filter::values(conditions).collect();
+            let values: Vec<&dyn SqlParameter> = filter::values(conditions).collect();
             Ok(tx.query(&sql, &values)?.iter().map(|row| TrackId(row.get(0))).collect())
         })
     }

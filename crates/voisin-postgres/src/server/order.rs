@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 use std::fmt::Write as _;
 
-use super::{OWN_PLAN, Parameter, Postgres, Transaction, filter};
+use super::{OWN_PLAN, Postgres, Transaction, filter};
 use crate::Result;
 use crate::ddl;
+use crate::parameter::SqlParameter;
 use crate::row::{SortRow, facts_of};
 use voisin_base::track::TrackId;
 use voisin_library::{FilterSql, LibraryError, SortBy};
@@ -142,11 +143,11 @@ impl Postgres {
         while walk.part != WalkPart::End {
             let sql = walk.sql(limit);
             let after = walk.after.map_or(0, |after| after.0);
-            let mut values: Vec<&dyn Parameter> = Vec::new();
+            let mut values: Vec<&dyn SqlParameter> = Vec::new();
             if sql.contains("= $1") {
                 values.push(&after);
             }
-            values.extend(walk.among.as_ref().map(|among| among as &dyn Parameter));
+            values.extend(walk.among.as_ref().map(|among| among as &dyn SqlParameter));
             let found = self.run(|tx| {
                 tx.batch_execute(OWN_PLAN)?;
                 Ok(tx.query(&sql, &values)?.iter().map(|row| TrackId(row.get(0))).collect())
@@ -172,7 +173,7 @@ impl Postgres {
         let sql = format!("select id from {} where id = any ($1) and {}", self.table, conditions.sql);
         let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
         self.run(|tx| {
-            let first: &dyn Parameter = &ids;
+            let first: &dyn SqlParameter = &ids;
             let values: Vec<_> = std::iter::once(first).chain(filter::values(conditions)).collect();
             Ok(tx.query(&sql, &values)?.iter().map(|row| TrackId(row.get(0))).collect())
         })

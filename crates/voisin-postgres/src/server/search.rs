@@ -1,8 +1,9 @@
 //! The nearest tracks: through the index, or in full where a filter leaves few or all are to be compared.
 
-use super::{OWN_PLAN, Parameter, Postgres, Shards};
+use super::{OWN_PLAN, Postgres, Shards};
 use crate::ddl::{self, IndexCodes};
 use crate::filter::values;
+use crate::parameter::SqlParameter;
 use crate::row::{HalfVector, QUERY};
 use crate::{BackendError, Effort, Result};
 use voisin_base::track::TrackId;
@@ -113,7 +114,7 @@ impl Postgres {
     fn estimate(&mut self, conditions: &FilterSql) -> Result<f64> {
         let sql = format!("explain select 1 from {} where {}", self.table, conditions.sql);
         let plan: String = self.run(|tx| {
-            let values: Vec<&dyn Parameter> = values(conditions).collect();
+            let values: Vec<&dyn SqlParameter> = values(conditions).collect();
             Ok(tx.query(&sql, &values)?.first().map_or_else(String::new, |row| row.get(0)))
         })?;
         let rows = plan.split_once(" rows=").filter(|(node, _)| !node.starts_with("Custom Scan"));
@@ -133,7 +134,7 @@ impl Postgres {
     fn one_number(&mut self, sql: &str, conditions: &FilterSql) -> Result<i64> {
         self.run(|tx| {
             tx.batch_execute(OWN_PLAN)?;
-            let values: Vec<&dyn Parameter> = values(conditions).collect();
+            let values: Vec<&dyn SqlParameter> = values(conditions).collect();
             Ok(tx.query_one(sql, &values)?.get(0))
         })
     }
@@ -180,8 +181,8 @@ impl Postgres {
             // Within the transaction, so that it holds behind a pool of connections, and a custom plan each time: a
             // general one walks the index where a filter leaves a handful of tracks.
             tx.batch_execute(&format!("{OWN_PLAN}{settings}"))?;
-            let values: Vec<&dyn Parameter> =
-                std::iter::once(query as &dyn Parameter).chain(values(conditions)).collect();
+            let values: Vec<&dyn SqlParameter> =
+                std::iter::once(query as &dyn SqlParameter).chain(values(conditions)).collect();
             let rows = tx.query(sql, &values)?;
             let found = rows
                 .iter()

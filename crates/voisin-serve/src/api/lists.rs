@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::MOST;
 use crate::ask;
-use crate::audio::Song;
+use crate::audio::StoredSong;
 use crate::cached::Validator;
 use crate::elsewhere::Named;
 use crate::problem::Problem;
@@ -114,7 +114,7 @@ pub(super) async fn cover(
         .look_anywhere(move |_, source| {
             source.fetch(Named::Id(id))?;
             let library = source.engine().library();
-            let song = Song::of(library, &library.track(id)?)?;
+            let song = StoredSong::of(library, &library.track(id)?)?;
             // A file that is gone has no picture either; what took its place has none of this track.
             let held = match song.open() {
                 Ok(held) => held,

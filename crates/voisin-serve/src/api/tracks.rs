@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{Answer, bytes, written};
 use crate::ask;
-use crate::audio::{self as sound, Song};
+use crate::audio::{self as sound, StoredSong};
 use crate::elsewhere::Named;
 use crate::problem::Problem;
 use crate::state::Shared;
@@ -137,7 +137,7 @@ pub(super) async fn audio(
     let song = state.look_anywhere(move |_, source| {
         source.fetch(Named::Id(id))?;
         let library = source.engine().library();
-        Ok(Song::of(library, &library.track(id)?)?)
+        Ok(StoredSong::of(library, &library.track(id)?)?)
     });
     sound::send(song.await?, &headers).await
 }

@@ -1,0 +1,49 @@
+//! Values of statements that have no names, whose types are told with them.
+
+use postgres::types::{ToSql, Type};
+
+/// A value of a statement without a name, whose type must be told.
+pub(crate) trait SqlParameter: ToSql + Sync {
+    fn kind(&self) -> Type;
+
+    fn as_sql(&self) -> &(dyn ToSql + Sync);
+}
+
+macro_rules! values {
+    ($($value:ty => $kind:ident),* $(,)?) => {
+        $(impl SqlParameter for $value {
+            fn kind(&self) -> Type {
+                Type::$kind
+            }
+
+            fn as_sql(&self) -> &(dyn ToSql + Sync) {
+                self
+            }
+        })*
+    };
+}
+
+values! {
+    bool => BOOL,
+    i32 => INT4,
+    i64 => INT8,
+    f64 => FLOAT8,
+    String => TEXT,
+    &str => TEXT,
+    &[u8] => BYTEA,
+    Vec<u8> => BYTEA,
+    Vec<bool> => BOOL_ARRAY,
+    Vec<i64> => INT8_ARRAY,
+    &[i64] => INT8_ARRAY,
+    Vec<Option<i64>> => INT8_ARRAY,
+    Vec<&i64> => INT8_ARRAY,
+    Vec<&Option<i64>> => INT8_ARRAY,
+    Vec<&f64> => FLOAT8_ARRAY,
+    Vec<&Option<f64>> => FLOAT8_ARRAY,
+    Vec<String> => TEXT_ARRAY,
+    Vec<Option<String>> => TEXT_ARRAY,
+    Vec<&String> => TEXT_ARRAY,
+    Vec<&Option<String>> => TEXT_ARRAY,
+    Vec<&[u8]> => BYTEA_ARRAY,
+    Vec<&Option<Vec<u8>>> => BYTEA_ARRAY,
+}
