@@ -11,8 +11,9 @@ use syn::visit::{self, Visit};
 
 use crate::sources::{all_files, is_test, root};
 
-/// Items that the door may have; one more is a decision, not an accident.
-const MOST: usize = 173;
+/// Items that the door may have; one more is a decision, not an accident. The last two: the folders that a scan left out, and
+/// why an output was refused.
+const MOST: usize = 175;
 
 fn door() -> String {
     let source = std::fs::read_to_string(root().join("crates/voisin-engine/src/lib.rs")).unwrap();

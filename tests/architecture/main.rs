@@ -2,6 +2,7 @@
 //! each dependency is at home, that no files inside a module import each other in a circle, and that a type's name is its
 //! own. Unit tests may import what they like.
 
+mod bounds;
 mod door;
 mod sources;
 mod transactions;
