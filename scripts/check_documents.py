@@ -48,7 +48,7 @@ def check_text(name):
         path = target.partition("#")[0]
         if "://" not in target and path and not ((ROOT / name).parent / path).exists():
             faults.append(f"{name}: links to {target}, which is not there")
-    for script in re.findall(r"\b(?:scripts|research)/[\w.-]*\w(?![\w*…])", text):
+    for script in re.findall(r"\b(?:scripts|research(?:/\w+)?)/[\w.-]*\w(?![\w*…])", text):
         if not (ROOT / script).exists():
             faults.append(f"{name}: names {script}, which is not there")
 

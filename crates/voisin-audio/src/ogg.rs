@@ -21,7 +21,7 @@ const BUFFER: usize = 1 << 17;
 
 /// What lies at a place of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Found {
+enum PageState {
     /// The start of no page, or the end of the file.
     Nothing,
     /// A page that is cut off, or whose checksum is not its own.
@@ -39,9 +39,9 @@ pub(super) fn damaged_page(file: impl Read + Seek) -> io::Result<Option<u64>> {
     let mut page = Vec::new();
     loop {
         match read_page(&mut file, &mut page)? {
-            Found::Nothing => return Ok(None),
-            Found::Damaged => return Ok(Some(at)),
-            Found::Sound => at += page.len() as u64,
+            PageState::Nothing => return Ok(None),
+            PageState::Damaged => return Ok(Some(at)),
+            PageState::Sound => at += page.len() as u64,
         }
     }
 }
@@ -58,7 +58,7 @@ pub(super) fn links(file: impl Read + Seek) -> io::Result<Vec<Range<u64>>> {
     let mut starts = Vec::new();
     let mut after_first = false;
     loop {
-        if read_page(&mut file, &mut page)? == Found::Sound {
+        if read_page(&mut file, &mut page)? == PageState::Sound {
             let is_first = page[FLAGS] & BEGINS != 0;
             if is_first && !after_first {
                 starts.push(at);
@@ -80,12 +80,12 @@ pub(super) fn links(file: impl Read + Seek) -> io::Result<Vec<Range<u64>>> {
 }
 
 /// Reads a page into `page`; what was read of it, where there is none.
-fn read_page(file: &mut impl Read, page: &mut Vec<u8>) -> io::Result<Found> {
+fn read_page(file: &mut impl Read, page: &mut Vec<u8>) -> io::Result<PageState> {
     page.resize(HEADER, 0);
     let read = read_up_to(file, page)?;
     page.truncate(read);
     if read < HEADER || !page.starts_with(&CAPTURE) {
-        return Ok(Found::Nothing);
+        return Ok(PageState::Nothing);
     }
     let segments = usize::from(page[HEADER - 1]);
     let mut whole = read_more(file, page, segments)?;
@@ -96,7 +96,7 @@ fn read_page(file: &mut impl Read, page: &mut Vec<u8>) -> io::Result<Found> {
     found.process_buf_bytes(&[0; 4]);
     found.process_buf_bytes(&page[CHECKSUM.end..]);
     let is_sound = whole && found.crc().to_le_bytes()[..] == page[CHECKSUM];
-    Ok(if is_sound { Found::Sound } else { Found::Damaged })
+    Ok(if is_sound { PageState::Sound } else { PageState::Damaged })
 }
 
 /// Appends so many bytes; tells whether all were there.

@@ -18,7 +18,7 @@ use super::embedder::{PyEmbedder, plan, thread_count};
 use super::errors::{NoAnswer, of_database, raised, refused};
 use super::process::{OfProcess, on_threads};
 use super::seeds::{SeedArgument, no_embedder};
-use super::source::{OpenLibrary, Place};
+use super::source::{LibraryPlace, OpenLibrary};
 use super::table::PyTable;
 use voisin::{AddOptions, Engine, LibrarySpace, Standing, Vectors};
 use voisin_base::address;
@@ -52,7 +52,7 @@ use voisin_questions::{Filters, Mix, Similar, SimilarAnswer};
 /// FileNotFoundError where there is no folder, DatabaseError where a database does not answer or holds no library.
 #[pyclass(name = "Library", frozen, module = "voisin")]
 pub(super) struct PyLibrary {
-    place: Place,
+    place: LibraryPlace,
     /// Each process opens it for itself: neither a database of SQLite's nor a connection survives a fork.
     library: OfProcess<Mutex<OpenLibrary>>,
 }
@@ -187,8 +187,8 @@ impl PyLibrary {
     #[getter]
     fn path(&self) -> Option<&Path> {
         match &self.place {
-            Place::Folder(dir) => Some(dir),
-            Place::Database(..) => None,
+            LibraryPlace::Folder(dir) => Some(dir),
+            LibraryPlace::Database(..) => None,
         }
     }
 
@@ -196,8 +196,8 @@ impl PyLibrary {
     #[getter]
     fn address(&self) -> Option<String> {
         match &self.place {
-            Place::Folder(_) => None,
-            Place::Database(address, _) => Some(address.to_string()),
+            LibraryPlace::Folder(_) => None,
+            LibraryPlace::Database(address, _) => Some(address.to_string()),
         }
     }
 
@@ -682,8 +682,8 @@ impl PyLibrary {
 
     fn __getnewargs_ex__<'py>(&self, py: Python<'py>) -> PyResult<((OsString,), Bound<'py, PyDict>)> {
         let (place, sample) = match &self.place {
-            Place::Folder(dir) => (dir.clone().into_os_string(), None),
-            Place::Database(address, sample) => (address.to_string().into(), *sample),
+            LibraryPlace::Folder(dir) => (dir.clone().into_os_string(), None),
+            LibraryPlace::Database(address, sample) => (address.to_string().into(), *sample),
         };
         let options = PyDict::new(py);
         options.set_item("sample", sample)?;

@@ -14,14 +14,14 @@ use voisin_questions::{Filters, Mix, Mixing, Similar, SimilarAnswer};
 const MOST_FETCHED: u64 = 20_000;
 
 /// Where a library is opened, in this process and in others.
-pub(super) enum Place {
+pub(super) enum LibraryPlace {
     /// Absolute.
     Folder(PathBuf),
     /// With the size of its sample.
     Database(PostgresAddress, Option<usize>),
 }
 
-impl Place {
+impl LibraryPlace {
     pub(super) fn open(&self) -> Result<OpenLibrary, NoAnswer> {
         match self {
             Self::Folder(dir) => OpenLibrary::in_folder(dir, false),
@@ -90,10 +90,10 @@ impl OpenLibrary {
     }
 
     /// Where it is.
-    pub(super) fn place(&self) -> io::Result<Place> {
+    pub(super) fn place(&self) -> io::Result<LibraryPlace> {
         Ok(match self {
-            Self::Folder(engine) => Place::Folder(std::path::absolute(engine.library().dir())?),
-            Self::Database(there) => Place::Database(there.address.clone(), there.sample),
+            Self::Folder(engine) => LibraryPlace::Folder(std::path::absolute(engine.library().dir())?),
+            Self::Database(there) => LibraryPlace::Database(there.address.clone(), there.sample),
         })
     }
 

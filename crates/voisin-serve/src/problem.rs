@@ -151,12 +151,12 @@ const FAILED_FOR: Duration = if cfg!(test) { Duration::from_millis(300) } else {
 
 /// Why work behind the requests failed, and when: they are all told, and none of them begins it again at once.
 #[derive(Debug, Clone)]
-pub(super) struct Failure {
+pub(super) struct KeptFailure {
     at: Instant,
     problem: Problem,
 }
 
-impl Failure {
+impl KeptFailure {
     pub(super) fn new(problem: Problem) -> Self {
         Self { at: Instant::now(), problem }
     }

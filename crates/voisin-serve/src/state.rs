@@ -17,7 +17,7 @@ use self::whole::WholeLibrary;
 use super::ServeError;
 use super::elsewhere::{ElsewhereContext, OpenElsewhere, away, needs_copy};
 use super::guard::Guard;
-use super::problem::{Failure, Problem};
+use super::problem::{KeptFailure, Problem};
 use super::scan::ScanProcess;
 use super::uploads::Uploads;
 use voisin::{Collection, Embedder, Engine, EngineError, TrackPage, TrackQuery};
@@ -112,7 +112,7 @@ pub(super) struct State {
     building: AtomicBool,
     builds: AtomicBool,
     /// Why it could not be built, of which state of the library.
-    unbuilt: Mutex<Option<(Version, Failure)>>,
+    unbuilt: Mutex<Option<(Version, KeptFailure)>>,
     model: Mutex<Option<(String, Arc<Embedder>)>>,
     whole: WholeLibrary,
     lists: Mutex<KnownListings>,
@@ -409,7 +409,7 @@ impl State {
                 }
                 Err((of, problem)) => {
                     state.say(&format!("the index cannot be built: {}", problem.in_tools()));
-                    *lock(&state.unbuilt) = of.map(|of| (of, Failure::new(problem)));
+                    *lock(&state.unbuilt) = of.map(|of| (of, KeptFailure::new(problem)));
                 }
             }
             state.building.store(false, Ordering::Release);

@@ -52,7 +52,9 @@ impl Password {
     fn is(&self, offered: &str) -> bool {
         match self {
             Self::Plain(digest) => blake3::hash(offered.as_bytes()) == *digest,
-            Self::Hashed(hash) => Argon2::default().verify_password(offered.as_bytes(), hash).is_ok(),
+            Self::Hashed(hash) => {
+                Argon2::default().verify_password(offered.as_bytes(), hash.as_ref()).is_ok()
+            }
         }
     }
 }

@@ -11,7 +11,7 @@ use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 use tokio::sync::{Semaphore, watch};
 
 use super::{Collected, Explored, RequestContext, State, Version, lock};
-use crate::problem::{Failure, Problem};
+use crate::problem::{KeptFailure, Problem};
 use voisin::PredictedTags;
 use voisin_kernels::allocator;
 
@@ -29,7 +29,7 @@ const GLANCE: Duration = Duration::from_millis(250);
 #[cfg(target_os = "linux")]
 const NICE: i32 = 5;
 
-type Worked = Result<Arc<dyn Any + Send + Sync>, Failure>;
+type Worked = Result<Arc<dyn Any + Send + Sync>, KeptFailure>;
 /// An answer that is there, or will be.
 type Whole = watch::Receiver<Option<Worked>>;
 
@@ -290,7 +290,7 @@ impl State {
         let mut kept = lock(&self.whole.kept);
         kept.retain(|_, kept| {
             // One that failed is worked out again once something may have changed.
-            let is_over = |failure: &Failure| kept.of != version || failure.lasting().is_none();
+            let is_over = |failure: &KeptFailure| kept.of != version || failure.lasting().is_none();
             kept.of.epoch == version.epoch
                 && (kept.of == version || kept.asked.elapsed() < GOES_ON)
                 && !matches!(&*kept.answer.borrow(), Some(Err(failure)) if is_over(failure))
@@ -316,7 +316,7 @@ impl State {
         tokio::spawn(async move {
             let answer: Worked = tokio::select! {
                 answer = work => {
-                    answer.map(|answer| Arc::new(answer) as Arc<dyn Any + Send + Sync>).map_err(Failure::new)
+                    answer.map(|answer| Arc::new(answer) as Arc<dyn Any + Send + Sync>).map_err(KeptFailure::new)
                 }
                 () = state.abandoned(&key, &sender) => {
                     // What computes already ends where it looks next, and only then is it another one's turn.
@@ -395,7 +395,7 @@ async fn wait<T: Send + Sync + 'static>(
         None => done.await,
     };
     let answer = (*done.map_err(|_| Problem::fault())?).clone().ok_or_else(Problem::fault)?;
-    answer.map_err(Failure::into_problem)?.downcast().map_err(|_| Problem::fault())
+    answer.map_err(KeptFailure::into_problem)?.downcast().map_err(|_| Problem::fault())
 }
 
 #[cfg(test)]
