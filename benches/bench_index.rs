@@ -177,7 +177,7 @@ impl State {
             }
             ["save", path] => {
                 let dimension = self.index()?.dimension();
-                self.index()?.save(path.as_ref(), &stamp(dimension))?;
+                self.index()?.save_changes(path.as_ref(), &stamp(dimension))?;
                 json!({ "seconds": start.elapsed().as_secs_f64(), "bytes": std::fs::metadata(path)?.len() })
             }
             ["open", path] => {

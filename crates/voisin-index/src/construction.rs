@@ -12,7 +12,7 @@ use super::metric::Sphere;
 use super::residual::{RESIDUAL_BITS, Residuals, VectorReader};
 use super::segment::Segment;
 use super::subset::next_version;
-use super::tail::TailSegments;
+use super::tail::IndexTail;
 use super::tuning::{self, Tuning};
 use super::{IndexError, IndexOptions, TrackId, VectorIndex, builder, trials};
 use voisin_kernels::{Isa, isa};
@@ -174,7 +174,7 @@ impl VectorIndex {
             residuals: None,
             reader: None,
             tuning,
-            tail: TailSegments::default(),
+            tail: IndexTail::default(),
             version: next_version(),
             saved: Arc::default(),
         }

@@ -87,7 +87,7 @@ use lists::Lists;
 use residual::{Residuals, VectorReader};
 use segment::Segment;
 use subset::{Bitmap, next_version};
-use tail::TailSegments;
+use tail::IndexTail;
 use tuning::Tuning;
 use voisin_kernels::Isa;
 
@@ -120,7 +120,7 @@ pub struct VectorIndex {
     /// Reads the vectors of such an index.
     reader: Option<Arc<VectorReader>>,
     tuning: Tuning,
-    tail: TailSegments,
+    tail: IndexTail,
     /// Another one after each change, and in each index.
     version: u64,
     /// The file that the base was last written to or read from.

@@ -12,7 +12,7 @@ use super::codes::Codes;
 use super::file::{BaseFile, BaseParts, BasePlace, Behind, Damage};
 use super::lists::Lists;
 use super::segment::Segment;
-use super::tail::TailSegments;
+use super::tail::IndexTail;
 use super::{IndexError, IndexStamp, VectorIndex, file, tail_file};
 
 /// Files of fewer bytes are copied into memory where all of them are read in any case.
@@ -252,7 +252,7 @@ impl VectorIndex {
                 if let Some(pair) = tail.ids.windows(2).find(|pair| pair[0] == pair[1]) {
                     return Err(twice(pair[0]));
                 }
-                index.tail = TailSegments::of(tail);
+                index.tail = IndexTail::of(tail);
             }
         }
         // A graph's blocks are made of those of all lists.

@@ -18,16 +18,18 @@ pub struct SharedIndex {
     /// Locked for as long as it takes to copy a pointer, or to put another in its place.
     current: RwLock<Arc<VectorIndex>>,
     /// Locked by whoever makes the next state.
-    changes: Mutex<ConcurrentChanges>,
+    changes: Mutex<ChangeLog>,
     /// Locked by who builds because that pays; the others do not wait for it.
     rebuilding: Mutex<()>,
-    /// Calls what builds.
-    build_in: Box<dyn Fn(&mut (dyn FnMut() + Send)) + Send + Sync>,
+    build_in: BuildIn,
 }
+
+/// Calls a build where it is to run.
+type BuildIn = Box<dyn Fn(&mut (dyn FnMut() + Send)) + Send + Sync>;
 
 /// Changes that are made while indexes are being built, which are to have them, too.
 #[derive(Default)]
-struct ConcurrentChanges {
+struct ChangeLog {
     builds: usize,
     /// Put in or taken out since the first of these builds began.
     tracks: Vec<TrackId>,
@@ -85,12 +87,12 @@ impl SharedIndex {
         work(&self.snapshot())
     }
 
-    fn changes(&self) -> MutexGuard<'_, ConcurrentChanges> {
+    fn changes(&self) -> MutexGuard<'_, ChangeLog> {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Puts the next state in the place of the present one.
-    fn publish(&self, changes: &mut ConcurrentChanges, index: VectorIndex, changed: &[TrackId]) {
+    fn publish(&self, changes: &mut ChangeLog, index: VectorIndex, changed: &[TrackId]) {
         if changes.builds > 0 {
             changes.tracks.extend(changed);
         }

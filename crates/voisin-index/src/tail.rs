@@ -11,11 +11,11 @@ const FEW: usize = 64;
 /// Vectors in parts, that copies of the tail share: only the last one grows. A part that is full is merged with the one before
 /// where that is not more than twice as large, so that there are few, and a vector is copied about as often as there are parts.
 #[derive(Clone, Default)]
-pub(crate) struct TailSegments {
+pub(crate) struct IndexTail {
     parts: Vec<Segment>,
 }
 
-impl TailSegments {
+impl IndexTail {
     /// Of vectors that were encoded before.
     pub(crate) fn of(segment: Segment) -> Self {
         Self { parts: vec![segment] }

@@ -18,7 +18,7 @@ use super::codes::Meta;
 use super::fields::{FieldResult, HeaderFields};
 use super::file::{Damage, VERSION, array, pairs, replace, words};
 use super::segment::Segment;
-use super::tail::TailSegments;
+use super::tail::IndexTail;
 use super::{IndexError, IndexStamp};
 
 pub(crate) const MAGIC: &[u8; 8] = b"voisinTL";
@@ -83,7 +83,7 @@ pub(crate) fn save(
     root: [u8; DIGEST],
     stamp: &IndexStamp,
     base: &Segment,
-    tail: &TailSegments,
+    tail: &IndexTail,
 ) -> Result<(), IndexError> {
     replace(&path_of(path), |file| file.write_all(&encode(root, stamp, base, tail)?))
 }
@@ -93,7 +93,7 @@ pub(crate) fn encode(
     root: [u8; DIGEST],
     stamp: &IndexStamp,
     base: &Segment,
-    tail: &TailSegments,
+    tail: &IndexTail,
 ) -> std::io::Result<Vec<u8>> {
     let removed: Vec<u32> =
         (0..base.len() as u32).filter(|&slot| !base.live.contains(slot as usize)).collect();

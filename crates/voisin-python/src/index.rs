@@ -335,16 +335,13 @@ impl PyVectorIndex {
         return_distance: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
         let params = SearchParams::default();
-        let found = match X {
-            Some(queries) => {
-                let queries = numbers(queries, "X")?;
-                let queries = matrix(queries.as_array(), "X")?;
-                py.detach(|| self.found(queries, n_neighbors, &params, None))
-            }
-            None => {
-                let index = self.inner().snapshot();
-                py.detach(|| on_threads(|| index.knn_graph(n_neighbors, &params)).map(arrays))
-            }
+        let found = if let Some(queries) = X {
+            let queries = numbers(queries, "X")?;
+            let queries = matrix(queries.as_array(), "X")?;
+            py.detach(|| self.found(queries, n_neighbors, &params, None))
+        } else {
+            let index = self.inner().snapshot();
+            py.detach(|| on_threads(|| index.knn_graph(n_neighbors, &params)).map(arrays))
         };
         let (ids, mut values) = found.map_err(raised)?;
         let cosine = self.options.metric == IndexMetric::Cosine;

@@ -18,14 +18,16 @@ pub(super) enum LibraryPlace {
     /// Absolute.
     Folder(PathBuf),
     /// With the size of its sample.
-    Database(PostgresAddress, Option<usize>),
+    Database(Box<PostgresAddress>, Option<usize>),
 }
 
 impl LibraryPlace {
     pub(super) fn open(&self) -> Result<OpenLibrary, NoAnswer> {
         match self {
             Self::Folder(dir) => OpenLibrary::in_folder(dir, false),
-            Self::Database(address, sample) => OpenLibrary::database(address.clone(), *sample),
+            Self::Database(address, sample) => {
+                OpenLibrary::database(PostgresAddress::clone(address), *sample)
+            }
         }
     }
 }
@@ -93,7 +95,7 @@ impl OpenLibrary {
     pub(super) fn place(&self) -> io::Result<LibraryPlace> {
         Ok(match self {
             Self::Folder(engine) => LibraryPlace::Folder(std::path::absolute(engine.library().dir())?),
-            Self::Database(there) => LibraryPlace::Database(there.address.clone(), there.sample),
+            Self::Database(there) => LibraryPlace::Database(Box::new(there.address.clone()), there.sample),
         })
     }
 
