@@ -523,7 +523,7 @@ fn silence_at_an_end_makes_no_copy_better() {
     let samples = decoded(&music.join("ambient/maxstack-nebula.ogg"));
     let silence = |seconds: usize| vec![0.0; seconds * 22_050];
     let mut expected = vec!["maxstack-nebula.ogg".to_owned()];
-    for (before, behind) in [(0, 0), (4, 0), (30, 0), (0, 4), (0, 60), (0, 120)] {
+    for (before, behind) in [(0, 0), (4, 0), (30, 0), (0, 4), (0, 60)] {
         let name = format!("{before} and {behind}.wav");
         let all = [silence(before), samples.clone(), silence(behind)].concat();
         fs::write(music.join(&name), samples_wav(22_050, &all)).unwrap();

@@ -36,6 +36,7 @@ pub enum EngineError {
     #[error(transparent)]
     Genre(#[from] GenreError),
     /// A place that was named to write to.
+    #[doc(hidden)]
     #[error(transparent)]
     Output(#[from] OutputError),
     /// Clusters, maps, paths, playlists.

@@ -112,7 +112,6 @@ mod upgrade;
 mod words;
 
 // What every part shares.
-pub use voisin_base::output::OutputError;
 pub use voisin_base::remedy::Remedy;
 pub use voisin_base::track::{ContentId, ContentKind, TrackId};
 
@@ -120,7 +119,7 @@ pub use voisin_base::track::{ContentId, ContentKind, TrackId};
 pub use voisin_audio::{
     AudioError, AudioInfo, DecodePath, DecodeReport, Loudness, is_audio_candidate, probe,
 };
-pub use voisin_library::scan::{Scan, ScanProblem, SystemFolder, scan};
+pub use voisin_library::scan::{Scan, ScanProblem, scan};
 
 // Models: from spectrograms to vectors.
 pub use voisin_encoder::{

@@ -124,7 +124,10 @@ pub fn refuse_others(run: &Path) -> Result<(), LabError> {
     };
     let mut entries = run.read_dir().into_iter().flatten();
     if entries.any(|entry| entry.is_ok_and(|entry| is_other(entry.file_name()))) {
-        return Err(LabError::run(run, "expected an empty folder or one of this run, found other files"));
+        return Err(LabError::run(
+            run,
+            "expected an empty folder or one of this run, found other files: name another",
+        ));
     }
     Ok(())
 }

@@ -42,6 +42,7 @@ pub struct Scan {
     /// Files and folders left out because of a pattern.
     pub excluded: Vec<PathBuf>,
     /// Bins, snapshots and folders that systems keep for themselves, as far as there are files of audio in them.
+    #[doc(hidden)]
     pub of_system: Vec<SystemFolder>,
     /// Lines of a [`IGNORE_FILE`] that do nothing, although they look as if they should.
     pub idle_patterns: Vec<ScanProblem>,
