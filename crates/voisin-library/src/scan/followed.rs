@@ -42,12 +42,11 @@ impl Library {
         let before = known.clone();
         let mut new = Vec::new();
         for folder in folders {
-            match known.iter_mut().find(|known| known.path == *folder) {
-                Some(known) => known.is_followed |= is_followed,
-                None => {
-                    known.push(LinkedFolder { path: folder.clone(), is_followed });
-                    new.push(folder.clone());
-                }
+            if let Some(known) = known.iter_mut().find(|known| known.path == *folder) {
+                known.is_followed |= is_followed;
+            } else {
+                known.push(LinkedFolder { path: folder.clone(), is_followed });
+                new.push(folder.clone());
             }
         }
         if known != before {
