@@ -107,7 +107,7 @@ fn a_pusher_that_is_killed_leaves_no_lock_in_the_pool() {
     let held = "select count(*) from pg_locks where locktype = 'advisory' and classid = 1987013491";
     let begun = Instant::now();
     while server.psql(held, &[]) == "0" {
-        assert!(first.try_wait().unwrap().is_none() && begun.elapsed() < Duration::from_secs(60), "it sends");
+        assert!(first.try_wait().unwrap().is_none() && begun.elapsed() < Duration::from_mins(1), "it sends");
         std::thread::sleep(Duration::from_millis(5));
     }
     // Meanwhile no other sends, by whichever way.

@@ -41,7 +41,7 @@ fn is_root() -> bool {
     text(&Command::new("id").arg("-u").output().unwrap().stdout).trim() == "0"
 }
 
-/// Programs of PostgreSQL, and PgBouncer, refuse to be root.
+/// Programs of PostgreSQL, and `PgBouncer`, refuse to be root.
 fn command_as_nobody(program: &Path) -> Command {
     let mut command = if is_root() {
         let mut command = Command::new("setpriv");

@@ -405,7 +405,7 @@ mod tests {
                         shared.add(&[id], far.view()).unwrap();
                         assert!(shared.remove(id));
                     }
-                    2 if round % 50 == 0 => shared.rebuild().unwrap(),
+                    2 if round.is_multiple_of(50) => shared.rebuild().unwrap(),
                     _ => {}
                 }
                 moved.fetch_add(1, Ordering::Relaxed);

@@ -96,6 +96,7 @@ pub(crate) struct PullArgs {
 /// another when its lease ends. A file that ends its reader, or that no machine can open, is tried three times. Vectors go
 /// into the tables of the same database, as `push` makes them, or with --output into Parquet files. It ends when every file is
 /// done or has failed (docs/scale.md).
+#[allow(clippy::struct_excessive_bools, reason = "options of the command line")]
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  voisin worker --jobs postgres://me@db.example/music --add /mnt/music\n  voisin worker --jobs postgres://me@db.example/music --output /mnt/vectors\n  voisin worker --jobs postgres://me@db.example/music --status"
