@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use voisin_import::{WeightFormat, parse};
 
+pub mod odd_tags;
+
 /// Panics end the process, but for those that voisin catches around other people's codecs.
 pub fn only_guarded_panics() {
     let abort = std::panic::take_hook();

@@ -20,7 +20,7 @@ use rand::{Rng, RngCore, SeedableRng, rngs::StdRng};
 
 #[path = "../fuzz/lib.rs"]
 mod shared;
-pub use shared::{import, only_guarded_panics, scratch};
+pub use shared::{import, odd_tags, only_guarded_panics, scratch};
 
 /// What libFuzzer is told of an input.
 pub enum Corpus {
@@ -79,6 +79,8 @@ mod tags;
 mod tensorflow;
 #[path = "../fuzz/targets/torch.rs"]
 mod torch;
+#[path = "../fuzz/targets/write_tags.rs"]
+mod write_tags;
 
 /// The files of a folder, smaller ones than `most` bytes.
 fn files(folder: &Path, most: u64, into: &mut Vec<Vec<u8>>) {
@@ -157,9 +159,10 @@ fn number(name: &str, otherwise: u64) -> u64 {
 fn every_target_takes_its_seeds_and_mutations_of_them() {
     let time = Duration::from_secs(number("VOISIN_FUZZ_SECONDS", 1));
     let seed = number("VOISIN_FUZZ_SEED", u64::from(std::process::id()));
-    let targets: [(&str, fn(), fn(&[u8])); 13] = [
+    let targets: [(&str, fn(), fn(&[u8])); 14] = [
         ("audio", audio::begin, audio::feed),
         ("tags", tags::begin, tags::feed),
+        ("write_tags", write_tags::begin, write_tags::feed),
         ("id3", id3::begin, id3::feed),
         ("keras", keras::begin, keras::feed),
         ("tensorflow", tensorflow::begin, tensorflow::feed),

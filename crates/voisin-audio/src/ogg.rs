@@ -1,4 +1,4 @@
-//! Pages of Ogg files (RFC 3533): which are damaged, and where one stream ends and another, chained to it, begins.
+//! Where one stream of an Ogg file ends and another, chained to it, begins (RFC 3533).
 
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::ops::Range;
@@ -27,23 +27,6 @@ enum PageState {
     /// A page that is cut off, or whose checksum is not its own.
     Damaged,
     Sound,
-}
-
-/// Where the first page begins whose checksum is not its own (bytes); `None` where all are sound, and in what is no Ogg
-/// file. Pages are followed from the start of the file up to what is none.
-///
-/// Whoever writes tags into a file computes the checksum of every page anew, and would make a damaged page look sound.
-pub(super) fn damaged_page(file: impl Read + Seek) -> io::Result<Option<u64>> {
-    let mut file = BufReader::new(file);
-    let mut at = file.seek(SeekFrom::Start(0))?;
-    let mut page = Vec::new();
-    loop {
-        match read_page(&mut file, &mut page)? {
-            PageState::Nothing => return Ok(None),
-            PageState::Damaged => return Ok(Some(at)),
-            PageState::Sound => at += page.len() as u64,
-        }
-    }
 }
 
 /// The bytes of each of the links that a file is a chain of (RFC 3533, section 4); all of it where there is one, and of a file

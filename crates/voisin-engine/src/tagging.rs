@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use super::EngineError;
 use super::stored::open_named;
-use voisin_audio::tags::{TagEdit, TagField, WriteOptions, WriteOutcome, read_tags, write_noting};
+use voisin_audio::AudioError;
+use voisin_audio::tags::{ReversePatch, TagEdit, TagField, WriteOptions, WriteOutcome, prepare, read_tags};
 use voisin_base::text::with_causes;
 use voisin_library::{JournalKind, Library, LibraryError, TagValues, WrittenTags, stored_path};
 
@@ -168,16 +169,30 @@ fn one(
     // What stays as it is need not be taken back.
     before.retain(|name, values| after.get(name) != Some(values));
     after.retain(|name, _| before.contains_key(name));
-    let record = WrittenTags { path: stored_path(&wish.path), before, after };
+    let path = stored_path(&wish.path);
+    let prepared = match prepare(&wish.path, &edits, options, note) {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            file.tags.clear();
+            return Ok(failed(file, error));
+        }
+    };
+    let patch = prepared.reverse_patch();
+    let record = WrittenTags { path, before, after, patch: patch.map(ReversePatch::to_bytes) };
+    let earlier = library.written_into(run, &record.path)?;
+    writes &= prepared.outcomes().contains(&WriteOutcome::Written);
     // Noted first: whatever happens then, what was there before is known.
     if writes {
-        library.record_written(run, &record)?;
+        library.record_written(run, &together(earlier.as_ref(), &record, patch))?;
     }
-    let outcomes = write_noting(&wish.path, &edits, options, note);
+    let outcomes = prepared.commit();
+    if writes && outcomes.is_err() {
+        match &earlier {
+            Some(earlier) => library.record_written(run, earlier)?,
+            None => library.forget_written(run, &record.path)?,
+        }
+    }
     let is_written = |outcomes: &[WriteOutcome]| outcomes.contains(&WriteOutcome::Written);
-    if writes && !outcomes.as_ref().is_ok_and(|outcomes| is_written(outcomes)) {
-        library.forget_written(run, &record.path)?;
-    }
     match outcomes {
         Ok(outcomes) if is_written(&outcomes) => {
             file.outcome = if options.dry_run { TagOutcome::WouldWrite } else { TagOutcome::Written };
@@ -195,4 +210,21 @@ fn one(
         }
     }
     Ok(file)
+}
+
+/// What a run wrote into a file that it had written before: what was there before both, and what takes back both.
+fn together(
+    earlier: Option<&WrittenTags>,
+    record: &WrittenTags,
+    patch: Option<&ReversePatch>,
+) -> WrittenTags {
+    let Some(earlier) = earlier else { return record.clone() };
+    let mut both = record.clone();
+    both.before.extend(earlier.before.clone());
+    for (name, values) in &earlier.after {
+        both.after.entry(name.clone()).or_insert_with(|| values.clone());
+    }
+    let first = earlier.patch.as_deref().and_then(ReversePatch::from_bytes);
+    both.patch = first.zip(patch).and_then(|(first, later)| Some(first.followed_by(later)?.to_bytes()));
+    both
 }

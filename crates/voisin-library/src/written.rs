@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use rusqlite::OptionalExtension as _;
+
 use super::{Library, Result, now, paths};
 
 /// Values of tags by the tag's name.
@@ -20,6 +22,8 @@ pub struct WrittenTags {
     pub before: TagValues,
     /// As they were written.
     pub after: TagValues,
+    /// What gives the file back the bytes that it had; `None` where that was not kept.
+    pub patch: Option<Vec<u8>>,
 }
 
 /// A list of genres, or all values by name where there are others.
@@ -35,6 +39,16 @@ fn from_json(text: &str) -> serde_json::Result<TagValues> {
         return Ok(TagValues::from([(GENRE.to_owned(), serde_json::from_str(text)?)]));
     }
     serde_json::from_str(text)
+}
+
+fn written(row: &rusqlite::Row<'_>) -> rusqlite::Result<WrittenTags> {
+    let list = |at: usize| -> rusqlite::Result<TagValues> {
+        from_json(row.get_ref(at)?.as_str()?).map_err(|error| {
+            rusqlite::Error::FromSqlConversionFailure(at, rusqlite::types::Type::Text, error.into())
+        })
+    };
+    let path = paths::from_bytes(row.get_ref(0)?.as_blob()?);
+    Ok(WrittenTags { path, before: list(1)?, after: list(2)?, patch: row.get(3)? })
 }
 
 /// A run that wrote into files.
@@ -65,32 +79,44 @@ impl Library {
     /// What a run wrote, by path.
     #[doc(hidden)]
     pub fn written_tags(&self, run: i64) -> Result<Vec<WrittenTags>> {
-        let sql = "SELECT path, before, after FROM written_tags WHERE run = ?1 ORDER BY path";
-        let written = self.connection.prepare(sql).and_then(|mut statement| {
-            let list = |row: &rusqlite::Row<'_>, at: usize| -> rusqlite::Result<TagValues> {
-                from_json(row.get_ref(at)?.as_str()?).map_err(|error| {
-                    rusqlite::Error::FromSqlConversionFailure(at, rusqlite::types::Type::Text, error.into())
-                })
-            };
-            let one = |row: &rusqlite::Row<'_>| {
-                let path = paths::from_bytes(row.get_ref(0)?.as_blob()?);
-                Ok(WrittenTags { path, before: list(row, 1)?, after: list(row, 2)? })
-            };
-            statement.query_map([run], one)?.collect()
-        });
+        let sql = "SELECT path, before, after, patch FROM written_tags WHERE run = ?1 ORDER BY path";
+        let written = self
+            .connection
+            .prepare(sql)
+            .and_then(|mut statement| statement.query_map([run], written)?.collect());
         self.sql(written)
     }
 
-    /// Notes what is about to be written into a file.
+    /// What a run wrote into a file.
+    #[doc(hidden)]
+    pub fn written_into(&self, run: i64, path: &Path) -> Result<Option<WrittenTags>> {
+        let sql = "SELECT path, before, after, patch FROM written_tags WHERE run = ?1 AND path = ?2";
+        let path = paths::to_bytes(path)?;
+        let found = self
+            .connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.query_row((run, path), written).optional());
+        self.sql(found)
+    }
+
+    /// Notes what is about to be written into a file, in place of what was noted of it in this run.
     #[doc(hidden)]
     pub fn record_written(&mut self, run: i64, written: &WrittenTags) -> Result<()> {
         let path = paths::to_bytes(&written.path)?;
         self.write(|tx| {
             tx.prepare_cached(
-                "INSERT INTO written_tags (run, path, before, after, written_at) VALUES (?1, ?2, ?3, ?4, ?5)
-                 ON CONFLICT (run, path) DO UPDATE SET after = excluded.after",
+                "INSERT INTO written_tags (run, path, before, after, written_at, patch) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                 ON CONFLICT (run, path) DO UPDATE
+                 SET before = excluded.before, after = excluded.after, patch = excluded.patch",
             )?
-            .execute((run, path, to_json(&written.before), to_json(&written.after), now()))?;
+            .execute((
+                run,
+                path,
+                to_json(&written.before),
+                to_json(&written.after),
+                now(),
+                &written.patch,
+            ))?;
             Ok(())
         })
     }

@@ -6,9 +6,9 @@ use super::ReportFormat;
 
 /// Take back what a run of `classify --write-tags` wrote into files
 ///
-/// Each file gets the tags that it had before, not its bytes: room that writing made stays in it, so its size and checksum
-/// are others than before it was first written. One whose tags were changed since is left alone. Runs that can be taken back
-/// are listed by --list.
+/// A file that is as voisin left it gets back the bytes that it had, to the last one. Where other bytes of it were changed
+/// since, the written tags alone get what they held before; where these were changed, the file is left alone. Which it was
+/// is told of each file. Runs that can be taken back are listed by --list.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  voisin undo --dry-run\n  voisin undo\n  voisin undo --list\n  voisin undo 3"

@@ -6,7 +6,11 @@ use std::sync::atomic::Ordering;
 use serde::Serialize;
 
 use super::write_tags::diff;
-use crate::audio::tags::{TagEdit, TagField, WriteOptions, WriteOutcome, read_tags, write_noting};
+use crate::audio::AudioError;
+use crate::audio::tags::{
+    PreparedWrite, ReversePatch, TagEdit, TagField, WriteOptions, WriteOutcome, is_as_before, prepare,
+    read_tags, restore,
+};
 use crate::base::text::with_causes;
 use crate::cli::Ending;
 use crate::cli::args::{ReportFormat, UndoArgs};
@@ -27,7 +31,7 @@ struct UndoneJson {
     /// Other tags.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tags: Vec<TagChange>,
-    /// Why it is not restored, if it is not.
+    /// Why it is not restored, or only its tags are.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }
@@ -35,8 +39,13 @@ struct UndoneJson {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum UndoOutcome {
+    /// The file has the bytes that it had.
     Restored,
     WouldRestore,
+    /// Its tags say what they said, and other bytes of it may differ.
+    TagsRestored,
+    WouldRestoreTags,
+    /// It had the bytes, or the tags, of before already.
     AsItWas,
     ChangedSince,
     Failed,
@@ -95,30 +104,35 @@ pub(crate) fn run(context: &Context, args: &UndoArgs) -> anyhow::Result<Ending> 
             context.console.warn("interrupted: the files named so far are done, the others are as they were");
             break;
         }
-        let one = restore(&library, &written, options, &mut note);
-        if matches!(one.outcome, UndoOutcome::Restored | UndoOutcome::AsItWas) && !args.dry_run {
+        let one = take_back(&library, &written, options, &mut note);
+        let is_done =
+            matches!(one.outcome, UndoOutcome::Restored | UndoOutcome::TagsRestored | UndoOutcome::AsItWas);
+        if is_done && !args.dry_run {
             library.forget_written(run, &written.path)?;
         }
         if args.format == ReportFormat::Table {
-            show(&one)?;
+            show(context, &one)?;
         }
         done.push(one);
     }
     if args.format == ReportFormat::Json {
         render::print_json(&done)?;
     }
-    let of = |outcome: UndoOutcome| done.iter().filter(|one| one.outcome == outcome).count() as u64;
-    let left = of(UndoOutcome::ChangedSince) + of(UndoOutcome::Failed);
-    let mut parts = vec![if args.dry_run {
-        format!("{} would be as before", count(of(UndoOutcome::WouldRestore), "file"))
-    } else {
-        format!("{} as before", count(of(UndoOutcome::Restored) + of(UndoOutcome::AsItWas), "file"))
-    }];
+    let number =
+        |outcomes: &[UndoOutcome]| done.iter().filter(|one| outcomes.contains(&one.outcome)).count() as u64;
+    let left = number(&[UndoOutcome::ChangedSince, UndoOutcome::Failed]);
+    let whole = number(&[UndoOutcome::Restored, UndoOutcome::WouldRestore]);
+    let tags = number(&[UndoOutcome::TagsRestored, UndoOutcome::WouldRestoreTags, UndoOutcome::AsItWas]);
+    let would = if args.dry_run { " would be" } else { "" };
+    let mut parts = vec![format!("{}{would} as before", count(whole, "file"))];
+    if tags > 0 {
+        parts.push(format!("{tags}{would} with tags as before, other bytes of them may differ"));
+    }
     if left > 0 {
         parts.push(format!("{left} left alone"));
     }
     context.console.note(&format!("run {run}: {}", parts.join(", ")));
-    if of(UndoOutcome::Restored) > 0 {
+    if number(&[UndoOutcome::Restored, UndoOutcome::TagsRestored]) > 0 {
         context.console.note("run \"voisin add\" on their folders, and the library knows the tags of before");
     }
     Ok(if left > 0 { Ending::Partial } else { Ending::Fine })
@@ -137,8 +151,9 @@ fn list(runs: &[RunJson], format: ReportFormat) -> anyhow::Result<Ending> {
     Ok(if runs.is_empty() { Ending::Partial } else { Ending::Fine })
 }
 
-/// Gives a file the tags that it had, if it has those that were written.
-fn restore(
+/// Gives a file the bytes that it had, if it has those that it was left with; else the tags that it had, if it has those
+/// that were written.
+fn take_back(
     library: &Library,
     written: &WrittenTags,
     options: WriteOptions,
@@ -157,6 +172,23 @@ fn restore(
         Ok(held) => held,
         Err(error) => return end(UndoOutcome::Failed, Some(with_causes(&error))),
     };
+    let patch = written.patch.as_deref().and_then(ReversePatch::from_bytes);
+    let why = match &patch {
+        Some(patch) => {
+            let whole = restore(&written.path, patch, options, note).and_then(|is_restored| {
+                let is_there = !is_restored && is_as_before(&written.path, patch)?;
+                Ok::<_, AudioError>((is_restored, is_there))
+            });
+            match whole {
+                Ok((true, _)) if options.dry_run => return end(UndoOutcome::WouldRestore, None),
+                Ok((true, _) | (_, true)) => return end(UndoOutcome::Restored, None),
+                Ok(_) => "other bytes of it were changed since",
+                Err(error) => return end(UndoOutcome::Failed, Some(with_causes(&error))),
+            }
+        }
+        None => "the bytes that it had were not kept",
+    };
+    let tags_alone = Some(format!("{}: {why}: its tags say what they said before", written.path.display()));
     let now = match read_tags(&written.path) {
         Ok(tags) => tags,
         Err(error) => return end(UndoOutcome::Failed, Some(with_causes(&error))),
@@ -183,22 +215,25 @@ fn restore(
         }
         edits.push(TagEdit { field, values: before.clone() });
     }
-    match write_noting(&written.path, &edits, options, note) {
+    let outcomes = prepare(&written.path, &edits, options, note).and_then(PreparedWrite::commit);
+    match outcomes {
         Ok(outcomes) if !outcomes.contains(&WriteOutcome::Written) => end(UndoOutcome::AsItWas, None),
-        Ok(_) if options.dry_run => end(UndoOutcome::WouldRestore, None),
-        Ok(_) => end(UndoOutcome::Restored, None),
+        Ok(_) if options.dry_run => end(UndoOutcome::WouldRestoreTags, tags_alone),
+        Ok(_) => end(UndoOutcome::TagsRestored, tags_alone),
         Err(error) => end(UndoOutcome::Failed, Some(with_causes(&error))),
     }
 }
 
 /// A change as a diff, a refusal as a message.
-fn show(one: &UndoneJson) -> anyhow::Result<()> {
-    if let Some(reason) = &one.reason {
-        render::print_error(&anyhow::anyhow!("{reason}"));
-        return Ok(());
-    }
-    if one.outcome == UndoOutcome::AsItWas {
-        return Ok(());
+fn show(context: &Context, one: &UndoneJson) -> anyhow::Result<()> {
+    match (one.outcome, &one.reason) {
+        (UndoOutcome::Failed | UndoOutcome::ChangedSince, Some(reason)) => {
+            render::print_error(&anyhow::anyhow!("{reason}"));
+            return Ok(());
+        }
+        (UndoOutcome::AsItWas, _) => return Ok(()),
+        (_, Some(reason)) => context.console.warn(reason),
+        (_, None) => {}
     }
     diff(&one.path, (&one.after, &one.before), one.tags.iter().map(|tag| (tag.tag, &tag.after, &tag.before)))
 }

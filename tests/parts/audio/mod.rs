@@ -9,6 +9,7 @@ use voisin_audio::{AudioInfo, DecodePath};
 
 mod chained;
 mod hostile;
+mod kept;
 mod tags;
 
 fn data() -> PathBuf {

@@ -6,6 +6,7 @@
 mod damage;
 mod opening;
 mod processes;
+mod written;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsStr;

@@ -1,7 +1,7 @@
 //! The new version of a user's file, made beside it: with the owner, the rights and the extended attributes of the old one.
 
 use std::fs::{File, FileTimes, Metadata};
-use std::io::{self, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Read, Write as _};
 use std::path::Path;
 
 use crate::copies;
@@ -46,9 +46,9 @@ impl Copy {
         }
     }
 
-    pub(super) fn fill(&mut self, target: &Path) -> io::Result<()> {
-        io::copy(&mut copies::open(target)?, self.file())?;
-        self.file().seek(SeekFrom::Start(0)).map(drop)
+    pub(super) fn fill(&mut self, contents: &mut impl Read) -> io::Result<()> {
+        io::copy(contents, self.file())?;
+        self.file().flush()
     }
 
     /// Puts the copy in the file's place, if nobody changed the file meanwhile.

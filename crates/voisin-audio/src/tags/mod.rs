@@ -3,18 +3,29 @@
 //! For: a fixed set of facts, spelt as the file has them, whatever the container. Not for: what a genre
 //! means or a licence permits (`genre`, `library`), pictures, lyrics, or any tag that voisin does not use.
 
+mod ape;
+mod comments;
 mod copy;
+mod flac;
+mod frames;
 mod id3;
+mod mp4;
+mod ogg;
+mod parts;
+mod patch;
 mod read;
 mod riff;
 mod write;
+
+pub use patch::ReversePatch;
+pub use write::PreparedWrite;
 
 use std::path::Path;
 
 use super::AudioError;
 use voisin_base::tags::TrackTags;
 
-/// How [`write_noting`] goes about it.
+/// How [`prepare`] and [`restore`] go about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WriteOptions {
     /// Replace genres the file already has; without it such a file is left alone.
@@ -99,7 +110,7 @@ pub struct TagEdit {
     pub values: Vec<String>,
 }
 
-/// What [`write_noting`] did (or, in a dry run, would do).
+/// What writing did (or, in a dry run, would do).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WriteOutcome {
     /// The genres were written.
@@ -132,29 +143,71 @@ pub fn read_cover(path: &Path) -> Result<Option<Vec<u8>>, AudioError> {
     read::read_cover(path)
 }
 
-/// Writes several tags to an MP3, FLAC, Ogg Vorbis, Opus, M4A or WAV file; what became of each.
+/// What files say of a recording in every kind of tags, as a new tag of a richer kind takes it over: the names that it has
+/// in `ID3v2` and in Vorbis comments, and its value. Fields that are edited are left out.
+fn carried(tags: &TrackTags, edits: &[&TagEdit]) -> Vec<(&'static str, &'static str, String)> {
+    let genres = Some(tags.genres.join("\0")).filter(|genres| !genres.is_empty());
+    let genres = genres.filter(|_| !edits.iter().any(|edit| edit.field == TagField::Genre));
+    let number = |number: Option<u32>| number.map(|number| number.to_string());
+    let all = [
+        ("TIT2", "TITLE", tags.title.clone()),
+        ("TPE1", "ARTIST", tags.artist.clone()),
+        ("TALB", "ALBUM", tags.album.clone()),
+        ("TPE2", "ALBUMARTIST", tags.album_artist.clone()),
+        ("TCOM", "COMPOSER", tags.composer.clone()),
+        ("TCON", "GENRE", genres),
+        ("TDRC", "DATE", tags.year.map(|year| format!("{year:04}"))),
+        ("TRCK", "TRACKNUMBER", number(tags.track_number)),
+        ("TPOS", "DISCNUMBER", number(tags.disc_number)),
+        ("TSRC", "ISRC", tags.isrc.clone()),
+    ];
+    all.into_iter().filter_map(|(id, name, value)| Some((id, name, value?))).collect()
+}
+
+/// Makes the new version of an MP3, FLAC, Ogg Vorbis, Opus, M4A or WAV file with these tags, beside it; nothing is
+/// replaced before [`PreparedWrite::commit`].
 ///
-/// A temporary copy beside the file is changed, flushed and renamed over it: a crash at any moment leaves
-/// the old file or the new one, whole (and perhaps a hidden `.voisin-…` copy, whose name `note` is told before it is
-/// made, so that it can be found and removed). Before it is renamed, the copy is read back: its tags must be these and
-/// its [`voisin_base::track::ContentId`] that of the file. All other tags stay, the version of an `ID3v2` tag too. Values must
-/// not be empty strings or contain NULs.
-pub fn write_noting(
+/// Only the bytes of these tags change, and those that say how long something is or where it lies: every other frame,
+/// comment, item, chunk and block stays as it is, whatever it holds, and so do `ID3v1` tags. A file that has no tag of the
+/// richer kind gets one with what its others say. Before it can replace the file, the new version is read back: its tags
+/// must be these, everything else must be there as before, byte for byte, and its
+/// [`voisin_base::track::ContentId`] must be that of the file; else the file is refused with what would be lost.
+///
+/// The new version is a temporary copy, flushed and renamed over the file: a crash at any moment leaves the old file or
+/// the new one, whole (and perhaps a hidden `.voisin-…` copy, whose name `note` is told before it is made, so that it can
+/// be found and removed). Values must not be empty strings or contain NULs.
+pub fn prepare(
     path: &Path,
     edits: &[TagEdit],
     options: WriteOptions,
     note: &mut dyn FnMut(&Path),
-) -> Result<Vec<WriteOutcome>, AudioError> {
-    write::write(path, edits, options, note)
+) -> Result<PreparedWrite, AudioError> {
+    write::prepare(path, edits, options, note)
 }
 
-/// Writes one genre an entry, as [`write_noting`] does: what tests and fuzz targets take.
+/// Gives a file the bytes that it had before tags were written into it, if it has those that it was left with; tells
+/// whether it has them (or, in a dry run, would have them).
+pub fn restore(
+    path: &Path,
+    patch: &ReversePatch,
+    options: WriteOptions,
+    note: &mut dyn FnMut(&Path),
+) -> Result<bool, AudioError> {
+    write::restore(path, patch, options, note)
+}
+
+/// Whether a file has the bytes that it had before tags were written into it.
+pub fn is_as_before(path: &Path, patch: &ReversePatch) -> Result<bool, AudioError> {
+    write::is_as_before(path, patch)
+}
+
+/// Writes one genre an entry, as [`prepare`] does: what tests and fuzz targets take.
 pub fn write_genres(
     path: &Path,
     genres: &[String],
     options: WriteOptions,
 ) -> Result<WriteOutcome, AudioError> {
     let edit = TagEdit { field: TagField::Genre, values: genres.to_vec() };
-    let outcome = write::write(path, &[edit], options, &mut |_| {})?.pop();
+    let outcome = write::prepare(path, &[edit], options, &mut |_| {})?.commit()?.pop();
     Ok(outcome.unwrap_or(WriteOutcome::Unchanged))
 }

@@ -1,77 +1,202 @@
-//! Chunks of WAV files whose names lofty takes for the end of the file: what is not ASCII, or has a space before other
-//! characters. They get another name while it writes.
+//! Chunks of WAV files: an `ID3v2` tag in one, and texts in a list of its own kind.
+//!
+//! Follows "Multimedia Programming Interface and Data Specifications 1.0" (IBM and Microsoft, 1991).
 
-use std::collections::HashSet;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 
+use super::ape::little;
+use super::patch::{Item, Splice, growth, replace, without_values};
+use super::{TagEdit, TagField, TrackTags, frames, id3};
 use crate::source::read_up_to;
 
-type Name = [u8; 4];
+/// Bytes before what a chunk holds.
+const HEADER: u64 = 8;
+/// More chunks than this no file has.
+const MOST: usize = 1 << 16;
 
-/// The names that odd chunks of a file had, in their order, and the one that all of them have meanwhile.
-pub(super) struct Renamed {
-    names: Vec<Name>,
-    stand_in: Name,
+/// A chunk of a file.
+pub(super) struct RiffChunk {
+    /// Where its header begins.
+    pub(super) at: u64,
+    pub(super) name: [u8; 4],
+    pub(super) size: u64,
+    /// Whether all of it is there.
+    pub(super) is_whole: bool,
 }
 
-/// Gives the odd chunks of a WAV file a name that it has nowhere else.
-pub(super) fn rename(file: &mut (impl Read + Write + Seek)) -> io::Result<Renamed> {
-    let chunks = chunks(file)?;
-    let taken: HashSet<Name> = chunks.iter().map(|(_, name)| *name).collect();
-    let stand_in = (0..=u16::MAX).map(|n| std::array::from_fn(|i| b'a' + (n >> (4 * i) & 15) as u8));
-    let stand_in = stand_in.into_iter().find(|name| !taken.contains(name)).unwrap_or(*b"odd.");
-    let mut names = Vec::new();
-    for (at, name) in chunks.into_iter().filter(|(_, name)| is_odd(*name)) {
-        put(file, at, stand_in)?;
-        names.push(name);
+impl RiffChunk {
+    pub(super) fn body(&self) -> u64 {
+        self.at + HEADER
     }
-    Ok(Renamed { names, stand_in })
-}
 
-impl Renamed {
-    /// Gives the chunks their names back, wherever they lie now.
-    ///
-    /// # Errors
-    /// One of them is gone.
-    pub(super) fn restore(&self, file: &mut (impl Read + Write + Seek)) -> io::Result<()> {
-        if self.names.is_empty() {
-            return Ok(());
+    /// Where the next one begins.
+    fn end(&self) -> u64 {
+        self.body() + self.size + (self.size & 1)
+    }
+
+    pub(super) fn is_id3(&self) -> bool {
+        self.is_whole && self.name.eq_ignore_ascii_case(b"id3 ")
+    }
+
+    /// What it holds; `None` where that is more than tags may be.
+    pub(super) fn read(&self, file: &mut File) -> io::Result<Option<Vec<u8>>> {
+        if self.size > id3::MOST as u64 {
+            return Ok(None);
         }
-        let mut places = chunks(file)?;
-        places.retain(|(_, name)| *name == self.stand_in);
-        if places.len() != self.names.len() {
-            return Err(io::Error::other("its chunks overlap"));
+        let mut bytes = Vec::new();
+        file.seek(SeekFrom::Start(self.body()))?;
+        file.take(self.size).read_to_end(&mut bytes)?;
+        Ok(Some(bytes))
+    }
+
+    /// What the chunk holds if it is a list of texts.
+    pub(super) fn texts(&self, file: &mut File) -> io::Result<Option<Vec<u8>>> {
+        let content = if self.is_whole && self.name == *b"LIST" { self.read(file)? } else { None };
+        Ok(content.filter(|content| content.starts_with(b"INFO")))
+    }
+
+    /// The changes to what it holds with those to its size; the byte that makes an odd size even comes or goes.
+    fn changed(&self, length: u64, changes: Vec<Splice>) -> Result<Vec<Splice>, String> {
+        if changes.is_empty() {
+            return Ok(changes);
         }
-        places.iter().zip(&self.names).try_for_each(|((at, _), name)| put(file, *at, *name))
+        let size = self.size.saturating_add_signed(growth(&changes));
+        let field = u32::try_from(size).map_err(|_| "a chunk of it would be larger than any may be")?;
+        let mut all = vec![Splice { at: self.at + 4, removed: 4, put: field.to_le_bytes().to_vec() }];
+        all.extend(changes.into_iter().map(|change| change.moved(self.body())));
+        let end = self.body() + self.size;
+        let padding = self.end().min(length) - end;
+        if padding != size & 1 {
+            all.push(Splice { at: end, removed: padding, put: vec![0; (size & 1) as usize] });
+        }
+        Ok(all)
     }
 }
 
-fn put(file: &mut (impl Write + Seek), at: u64, name: Name) -> io::Result<()> {
-    file.seek(SeekFrom::Start(at))?;
-    file.write_all(&name)
-}
-
-fn is_odd(name: Name) -> bool {
-    let mut words = name.split(|&byte| byte == b' ');
-    !(words.next().unwrap_or_default().iter().all(u8::is_ascii_graphic) && words.all(<[u8]>::is_empty))
-}
-
-/// Where chunks begin, with their names.
-fn chunks(file: &mut (impl Read + Seek)) -> io::Result<Vec<(u64, Name)>> {
-    /// As many as are looked at.
-    const MOST: usize = 1 << 16;
+/// The chunks of a file, up to its end or to one that is cut off.
+pub(super) fn chunks(file: &mut File) -> Result<Vec<RiffChunk>, String> {
+    let text = |error: io::Error| error.to_string();
+    let length = file.metadata().map_err(text)?.len();
     let mut found = Vec::new();
     let mut at = 12;
-    while found.len() < MOST {
-        let mut head = [0; 8];
-        file.seek(SeekFrom::Start(at))?;
-        if read_up_to(file, &mut head)? < head.len() {
+    while at + HEADER <= length {
+        let mut head = [0; HEADER as usize];
+        file.seek(SeekFrom::Start(at)).map_err(text)?;
+        read_up_to(file, &mut head).map_err(text)?;
+        let [a, b, c, d, ..] = head;
+        let size = u64::from(little(&head[4..]));
+        let is_whole = at + HEADER + size <= length;
+        let chunk = RiffChunk { at, name: [a, b, c, d], size, is_whole };
+        at = chunk.end();
+        found.push(chunk);
+        if !is_whole {
             break;
         }
-        let [a, b, c, d, size @ ..] = head;
-        found.push((at, [a, b, c, d]));
-        let size = u64::from(u32::from_le_bytes(size));
-        at += 8 + size + (size & 1);
+        if found.len() > MOST {
+            return Err("it has more chunks than any WAV file".to_owned());
+        }
     }
     Ok(found)
+}
+
+/// The texts of a list, from its first byte.
+///
+/// # Errors
+/// They do not fill the list; in words.
+pub(super) fn texts(list: &[u8]) -> Result<Vec<Item>, String> {
+    let mut items = Vec::new();
+    let mut start = 4;
+    while start < list.len() {
+        let end = list.get(start..start + 8).map(|head| start + 8 + little(&head[4..]) as usize);
+        let end = end.filter(|end| *end <= list.len()).ok_or_else(|| {
+            format!("the INFO chunk of its texts is damaged at byte {start}: mend it with a tag editor first")
+        })?;
+        let name = &list[start..start + 4];
+        let field = (name == b"IGNR").then_some(TagField::Genre);
+        let name = format!("text {}", name.escape_ascii());
+        let next = (end + (end - start) % 2).min(list.len());
+        items.push(Item { start, end: next, field, name });
+        start = next;
+    }
+    Ok(items)
+}
+
+/// The changes that give a file the edited fields and keep everything else.
+///
+/// # Errors
+/// Its chunks cannot be followed; in words.
+pub(super) fn edit(file: &mut File, edits: &[&TagEdit], present: &TrackTags) -> Result<Vec<Splice>, String> {
+    let text = |error: io::Error| error.to_string();
+    let length = file.metadata().map_err(text)?.len();
+    let mut head = [0; 12];
+    file.seek(SeekFrom::Start(0)).map_err(text)?;
+    read_up_to(file, &mut head).map_err(text)?;
+    if !head.starts_with(b"RIFF") || !head.ends_with(b"WAVE") {
+        return Err("it is a WAV file with sizes of 64 bits, to which voisin writes no tags".to_owned());
+    }
+    let chunks = chunks(file)?;
+    // A field is given once, and taken out everywhere else.
+    let gone = without_values(edits);
+    let gone: Vec<&TagEdit> = gone.iter().collect();
+    let mut splices = Vec::new();
+    let mut has_tag = false;
+    let mut has_texts = false;
+    for chunk in &chunks {
+        if chunk.is_id3() {
+            let tag =
+                chunk.read(file).map_err(text)?.ok_or("its ID3v2 tag is larger than any that is read")?;
+            let size = id3::body_size(&tag).map_or(tag.len(), |size| tag.len().min(id3::HEADER + size));
+            let changes = frames::edit(&tag[..size], &tag[size..], if has_tag { &gone } else { edits })?;
+            splices.extend(chunk.changed(length, changes)?);
+            has_tag = true;
+        } else if let Some(list) = chunk.texts(file).map_err(text)? {
+            let genres: Vec<&TagEdit> = if has_texts { &gone } else { edits }
+                .iter()
+                .copied()
+                .filter(|edit| edit.field == TagField::Genre)
+                .collect();
+            if !genres.is_empty() {
+                let changes = replace(&texts(&list)?, list.len(), &genres, in_list);
+                splices.extend(chunk.changed(length, changes)?);
+            }
+            has_texts = true;
+        }
+    }
+    let stated = u64::from(little(&head[4..]));
+    let end = chunks.last().map_or(12, RiffChunk::end);
+    let is_followed = chunks.iter().all(|chunk| chunk.is_whole) && (end == length || end == length + 1);
+    if !has_tag {
+        let at = if is_followed { length } else { HEADER + stated };
+        if !is_followed && !chunks.iter().any(|chunk| chunk.at == at) {
+            return Err("its chunks do not end where it ends or where its header says, so that a new one would not be found".to_owned());
+        }
+        let tag = frames::new_tag(edits, present, None)?;
+        let mut chunk = [b"ID3 ", &(tag.len() as u32).to_le_bytes()[..], &tag].concat();
+        chunk.resize(chunk.len() + (tag.len() & 1), 0);
+        if is_followed && end > length {
+            chunk.insert(0, 0);
+        }
+        splices.push(Splice { at, removed: 0, put: chunk });
+    }
+    // Programs that do not know yet how long a recording will be leave these.
+    let is_open = stated == 0 || stated == u64::from(u32::MAX);
+    if !is_open && !splices.is_empty() {
+        let before = if is_followed { length - HEADER } else { stated };
+        let size = u32::try_from(before.saturating_add_signed(growth(&splices)));
+        let size = size.map_err(|_| "it would be larger than a WAV file may be")?;
+        splices.push(Splice { at: 4, removed: 4, put: size.to_le_bytes().to_vec() });
+    }
+    Ok(splices)
+}
+
+/// This kind holds one value.
+fn in_list(edit: &TagEdit) -> Vec<u8> {
+    if edit.values.is_empty() {
+        return Vec::new();
+    }
+    let value = [edit.values.join("; ").as_bytes(), &[0]].concat();
+    let mut text = [b"IGNR", &(value.len() as u32).to_le_bytes()[..], &value].concat();
+    text.resize(text.len() + (value.len() & 1), 0);
+    text
 }

@@ -1,0 +1,106 @@
+//! Vorbis comments as they lie in a FLAC block or an Ogg packet.
+//!
+//! Follows the Vorbis I specification, 5, and RFC 7845, 5.2. What is no UTF-8, has no "=", or lies behind the list is kept.
+
+use super::ape::little;
+use super::patch::{Item, Splice, replace};
+use super::read::{R128_OFFSET, decibels};
+use super::{TagEdit, TagField};
+
+/// Comments, how many are announced, and where that is said.
+pub(super) struct Comments {
+    pub(super) items: Vec<Item>,
+    /// Bytes before the number of comments.
+    count_at: usize,
+    /// Bytes up to where the last comment ends.
+    pub(super) end: usize,
+}
+
+/// The comments of a list, which begins with the vendor's name.
+///
+/// # Errors
+/// The list is cut off; in words.
+pub(super) fn parse(list: &[u8]) -> Result<Comments, String> {
+    let cut = "its list of comments is cut off: mend it with a tag editor first";
+    let sized = |at: usize| -> Option<usize> {
+        let size = list.get(at..at + 4)?;
+        let end = at + 4 + little(size) as usize;
+        (end <= list.len()).then_some(end)
+    };
+    let count_at = sized(0).ok_or(cut)?;
+    let count = list.get(count_at..count_at + 4).ok_or(cut)?;
+    let mut end = count_at + 4;
+    let mut items = Vec::new();
+    for _ in 0..little(count) {
+        let start = end;
+        end = sized(start).ok_or(cut)?;
+        let comment = &list[start + 4..end];
+        let name = comment.split(|&byte| byte == b'=').next().unwrap_or_default();
+        let field = if name.len() < comment.len() { field(name) } else { None };
+        items.push(Item { start, end, field, name: format!("comment {}", name.escape_ascii()) });
+    }
+    Ok(Comments { items, count_at, end })
+}
+
+const GAIN: &str = "REPLAYGAIN_TRACK_GAIN";
+const GAIN_OF_OPUS: &str = "R128_TRACK_GAIN";
+
+/// Names that hold a field, the one to write first.
+fn names(field: TagField, opus: bool) -> &'static [&'static str] {
+    match field {
+        TagField::Genre => &["GENRE"],
+        TagField::Bpm => &["BPM"],
+        TagField::Key => &["INITIALKEY", "KEY"],
+        TagField::ReplayGain if opus => &[GAIN_OF_OPUS, GAIN],
+        TagField::ReplayGain => &[GAIN, GAIN_OF_OPUS],
+    }
+}
+
+fn field(name: &[u8]) -> Option<TagField> {
+    let is_name = |other: &&'static str| other.as_bytes().eq_ignore_ascii_case(name);
+    TagField::ALL.into_iter().find(|&field| names(field, false).iter().any(is_name))
+}
+
+/// A comment for each value.
+///
+/// - `opus`: gains are kept as RFC 7845 has them: whole numbers of 1/256 dB, to -23 LUFS rather than to -18
+fn made(edit: &TagEdit, opus: bool) -> Vec<u8> {
+    let name = names(edit.field, opus)[0];
+    let comment = |value: &String| {
+        let value = match decibels(value) {
+            Some(gain) if name == GAIN_OF_OPUS => format!("{:.0}", 256.0 * (gain - R128_OFFSET)),
+            _ => value.clone(),
+        };
+        sized(&format!("{name}={value}"))
+    };
+    edit.values.iter().flat_map(comment).collect()
+}
+
+fn sized(text: &str) -> Vec<u8> {
+    [&(text.len() as u32).to_le_bytes(), text.as_bytes()].concat()
+}
+
+/// The changes that give a list the edited fields and keep everything else.
+///
+/// # Errors
+/// The list is cut off; in words.
+pub(super) fn edit(list: &[u8], edits: &[&TagEdit], opus: bool) -> Result<Vec<Splice>, String> {
+    let comments = parse(list)?;
+    let mut splices = replace(&comments.items, comments.end, edits, |edit| made(edit, opus));
+    let is_edited = |item: &&Item| edits.iter().any(|edit| item.field == Some(edit.field));
+    let kept = comments.items.len() - comments.items.iter().filter(is_edited).count();
+    let count = kept + edits.iter().map(|edit| edit.values.len()).sum::<usize>();
+    if !splices.is_empty() {
+        splices.push(Splice::new(comments.count_at, 4, (count as u32).to_le_bytes().to_vec()));
+    }
+    Ok(splices)
+}
+
+/// A list of these fields, and of others by their names.
+pub(super) fn new_list(edits: &[&TagEdit], others: &[(&str, String)]) -> Vec<u8> {
+    let mut all: Vec<u8> =
+        others.iter().flat_map(|(name, value)| sized(&format!("{name}={value}"))).collect();
+    all.extend(edits.iter().flat_map(|edit| made(edit, false)));
+    let count = others.len() + edits.iter().map(|edit| edit.values.len()).sum::<usize>();
+    [&sized("voisin")[..], &(count as u32).to_le_bytes(), &all].concat()
+}

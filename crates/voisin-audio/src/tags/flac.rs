@@ -1,0 +1,118 @@
+//! Metadata blocks of FLAC files (RFC 9639, 8).
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
+
+use super::patch::{Splice, growth};
+use super::{TagEdit, TrackTags, carried, comments};
+use crate::source::read_up_to;
+
+pub(super) const STREAMINFO: u8 = 0;
+pub(super) const PADDING: u8 = 1;
+pub(super) const COMMENTS: u8 = 4;
+/// No type: a reader would take the block for the start of a frame.
+const INVALID: u8 = 127;
+/// In the byte of the type: no block follows.
+const LAST: u8 = 0x80;
+/// Bytes before what a block holds.
+pub(super) const HEADER: u64 = 4;
+
+/// A metadata block.
+pub(super) struct MetadataBlock {
+    /// Where its header begins.
+    pub(super) at: u64,
+    pub(super) kind: u8,
+    is_last: bool,
+    /// Bytes behind the header.
+    pub(super) size: u64,
+}
+
+impl MetadataBlock {
+    pub(super) fn end(&self) -> u64 {
+        self.at + HEADER + self.size
+    }
+
+    /// What the block holds.
+    pub(super) fn read(&self, file: &mut File) -> Result<Vec<u8>, String> {
+        let mut content = Vec::new();
+        file.seek(SeekFrom::Start(self.at + HEADER)).map_err(|error| error.to_string())?;
+        file.take(self.size).read_to_end(&mut content).map_err(|error| error.to_string())?;
+        Ok(content)
+    }
+}
+
+/// The blocks of a file.
+///
+/// - `start`: where `fLaC` lies, behind any `ID3v2` tags
+///
+/// # Errors
+/// They cannot be followed to the last; in words.
+pub(super) fn blocks(file: &mut File, start: u64) -> Result<Vec<MetadataBlock>, String> {
+    let text = |error: std::io::Error| error.to_string();
+    let length = file.metadata().map_err(text)?.len();
+    let mut mark = [0; 4];
+    file.seek(SeekFrom::Start(start)).map_err(text)?;
+    read_up_to(file, &mut mark).map_err(text)?;
+    if mark != *b"fLaC" {
+        return Err(format!("its FLAC stream does not begin at byte {start}, behind its ID3v2 tag"));
+    }
+    let mut blocks: Vec<MetadataBlock> = Vec::new();
+    let mut at = start + 4;
+    while blocks.last().is_none_or(|block| !block.is_last) {
+        let mut header = [0; HEADER as usize];
+        file.seek(SeekFrom::Start(at)).map_err(text)?;
+        let n = read_up_to(file, &mut header).map_err(text)?;
+        let [kind, size @ ..] = header;
+        let size = size.iter().fold(0, |size, &byte| size << 8 | u64::from(byte));
+        let block = MetadataBlock { at, kind: kind & !LAST, is_last: kind & LAST != 0, size };
+        if n < header.len() || block.end() > length || block.kind == INVALID {
+            return Err(format!("its FLAC metadata block at byte {at} is damaged or cut off"));
+        }
+        at = block.end();
+        blocks.push(block);
+    }
+    if blocks.first().is_none_or(|block| block.kind != STREAMINFO) {
+        return Err("its first FLAC metadata block is not STREAMINFO".to_owned());
+    }
+    Ok(blocks)
+}
+
+/// The changes that give a file's comments the edited fields and keep everything else: each block of comments, where there
+/// are several, since readers differ in which one they take.
+///
+/// # Errors
+/// The blocks or a list of comments are damaged; in words.
+pub(super) fn edit(
+    file: &mut File,
+    start: u64,
+    edits: &[&TagEdit],
+    present: &TrackTags,
+) -> Result<Vec<Splice>, String> {
+    let blocks = blocks(file, start)?;
+    let mut splices = Vec::new();
+    let mut has_comments = false;
+    for block in blocks.iter().filter(|block| block.kind == COMMENTS) {
+        has_comments = true;
+        let changes = comments::edit(&block.read(file)?, edits, false)?;
+        let size = size(block.size.saturating_add_signed(growth(&changes)))?;
+        splices.push(Splice { at: block.at + 1, removed: 3, put: size });
+        splices.extend(changes.into_iter().map(|change| change.moved(block.at + HEADER)));
+    }
+    let first = &blocks[0];
+    if !has_comments {
+        let others: Vec<_> =
+            carried(present, edits).into_iter().map(|(_, name, value)| (name, value)).collect();
+        let list = comments::new_list(edits, &others);
+        let last = if first.is_last { LAST } else { 0 };
+        let header = [vec![COMMENTS | last], size(list.len() as u64)?].concat();
+        splices.push(Splice { at: first.at, removed: 1, put: vec![STREAMINFO] });
+        splices.push(Splice { at: first.end(), removed: 0, put: [header, list].concat() });
+    }
+    Ok(splices)
+}
+
+fn size(size: u64) -> Result<Vec<u8>, String> {
+    let fits = u32::try_from(size).ok().filter(|size| *size < 1 << 24);
+    let size = fits.ok_or("its FLAC comments would be larger than a block may be")?;
+    Ok(size.to_be_bytes()[1..].to_vec())
+}

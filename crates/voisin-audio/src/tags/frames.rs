@@ -1,0 +1,318 @@
+//! The frames of an `ID3v2` tag as they lie in it: all but those of the edited tags stay as they are, whatever they hold.
+//!
+//! Follows the structure documents of ID3 2.2, 2.3 and 2.4 (id3.org).
+
+use super::id3::{self, Frame, HEADER};
+use super::patch::{Item, Splice, growth, replace};
+use super::{TagEdit, TagField, TrackTags, carried};
+use voisin_base::text::LONGEST_TEXT;
+
+/// In the header's flags.
+const UNSYNCHRONISED: u8 = 0x80;
+const EXTENDED: u8 = 0x40;
+const FOOTER: u8 = 0x10;
+
+const GAIN: &str = "REPLAYGAIN_TRACK_GAIN";
+
+/// The frames of a tag, and where they end (bytes of the tag).
+///
+/// # Errors
+/// What is wrong with the tag, in words: what follows it cannot be told from a frame.
+pub(super) fn parse(tag: &[u8]) -> Result<(Vec<Item>, usize), String> {
+    let damaged = |at: usize, found: &str| {
+        format!(
+            "its ID3v2 tag is damaged: expected a frame or zeros at byte {at} of the tag, found {found}: mend it with a tag editor first"
+        )
+    };
+    let size = id3::body_size(tag).ok_or("its ID3v2 tag has no header that makes sense")?;
+    let body = tag.get(HEADER..HEADER + size).ok_or("its ID3v2 tag is cut off: get a whole copy first")?;
+    let version = tag[3];
+    let flags = tag[5];
+    if version == 2 && flags & EXTENDED != 0 {
+        return Err("its ID3v2.2 tag is compressed, in a way that was never defined".to_owned());
+    }
+    let is_stuffed = version < 4 && flags & UNSYNCHRONISED != 0;
+    let plain = if is_stuffed { id3::resynchronised(body) } else { body.to_vec() };
+    let mut places = Places { raw: body, is_stuffed, raw_at: 0, plain_at: 0 };
+    let extended = if flags & EXTENDED != 0 && version > 2 { extended(version, &plain)? } else { 0 };
+    let mut rest = &plain[extended..];
+    let mut items = Vec::new();
+    let mut end = places.raw_of(extended);
+    while let Some(frame) = Frame::split(version, &mut rest) {
+        let start = end;
+        end = places.raw_of(plain.len() - rest.len());
+        let id = &frame.header[..if version == 2 { 3 } else { 4 }];
+        // Names of version 2.2 in a tag of 2.3 have a zero or a space behind them.
+        let is_name = |(i, byte): (usize, &u8)| {
+            byte.is_ascii_uppercase() || byte.is_ascii_digit() || i == 3 && matches!(byte, 0 | b' ')
+        };
+        if !id.iter().enumerate().all(is_name) {
+            return Err(damaged(HEADER + start, &format!("\"{}\"", id.escape_ascii())));
+        }
+        let name = String::from_utf8_lossy(id).trim_end_matches(['\0', ' ']).to_owned();
+        if version == 4 && frame.header[4..8].iter().any(|byte| byte & 0x80 != 0) {
+            return Err(damaged(HEADER + start, &format!("a {name} whose size is not in seven bits a byte")));
+        }
+        if frame.is_cut {
+            return Err(damaged(HEADER + start, &format!("a {name} that is longer than the tag")));
+        }
+        let field = field(version, flags, &name, &frame);
+        items.push(Item { start: HEADER + start, end: HEADER + end, field, name: format!("frame {name}") });
+    }
+    if let Some(odd) = rest.iter().position(|&byte| byte != 0) {
+        return Err(damaged(HEADER + end, &format!("{odd} zeros and then others")));
+    }
+    Ok((items, HEADER + end))
+}
+
+/// Bytes of an extended header.
+fn extended(version: u8, plain: &[u8]) -> Result<usize, String> {
+    let size = plain.get(..4).map_or(usize::MAX, |size| match version {
+        3 => 4 + id3::eight_bits(size),
+        _ => id3::seven_bits(size),
+    });
+    let has_checksum = match version {
+        3 => plain.get(4).is_some_and(|flags| flags & 0x80 != 0),
+        _ => plain.get(5).is_some_and(|flags| flags & 0x20 != 0),
+    };
+    if size < 6 || size > plain.len() {
+        return Err("the extended header of its ID3v2 tag is longer than the tag".to_owned());
+    }
+    if has_checksum {
+        return Err(
+            "its ID3v2 tag has a checksum of its frames, which would not be theirs any more".to_owned()
+        );
+    }
+    Ok(size)
+}
+
+/// From places in a body without stuffing, ascending, to those in the body as it is.
+struct Places<'a> {
+    raw: &'a [u8],
+    is_stuffed: bool,
+    raw_at: usize,
+    plain_at: usize,
+}
+
+impl Places<'_> {
+    /// Stuffing belongs to the byte before it.
+    fn raw_of(&mut self, plain: usize) -> usize {
+        if !self.is_stuffed {
+            return plain;
+        }
+        while self.plain_at < plain {
+            let is_stuffing_next = self.raw[self.raw_at] == 0xff && self.raw.get(self.raw_at + 1) == Some(&0);
+            self.raw_at += 1 + usize::from(is_stuffing_next);
+            self.plain_at += 1;
+        }
+        self.raw_at
+    }
+}
+
+fn field(version: u8, flags: u8, name: &str, frame: &Frame<'_>) -> Option<TagField> {
+    match name {
+        "TCON" | "TCO" => Some(TagField::Genre),
+        "TBPM" | "TBP" => Some(TagField::Bpm),
+        "TKEY" | "TKE" => Some(TagField::Key),
+        "TXXX" | "TXX" => {
+            let content = frame.content(version, flags & UNSYNCHRONISED != 0, LONGEST_TEXT)?;
+            let (&encoding, text) = content.split_first()?;
+            let wide = |from: fn([u8; 2]) -> u16, text: &[u8]| -> Vec<u16> {
+                text.as_chunks().0.iter().map(|unit| from(*unit)).take_while(|&unit| unit != 0).collect()
+            };
+            let description: Vec<u16> = match (encoding, text) {
+                (1, [0xff, 0xfe, text @ ..]) => wide(u16::from_le_bytes, text),
+                (1, [0xfe, 0xff, text @ ..]) | (1 | 2, text) => wide(u16::from_be_bytes, text),
+                _ => text.iter().take_while(|&&byte| byte != 0).map(|&byte| byte.into()).collect(),
+            };
+            String::from_utf16_lossy(&description).eq_ignore_ascii_case(GAIN).then_some(TagField::ReplayGain)
+        }
+        _ => None,
+    }
+}
+
+/// The changes that give a tag the edited fields and keep everything else.
+///
+/// - `tag`: with its header, without its footer
+/// - `behind`: the bytes behind it, as many as a footer has
+///
+/// # Errors
+/// The tag cannot be changed without a loss; in words.
+pub(super) fn edit(tag: &[u8], behind: &[u8], edits: &[&TagEdit]) -> Result<Vec<Splice>, String> {
+    let (items, end) = parse(tag)?;
+    if has_footer(tag) && (behind.len() < HEADER || !behind.starts_with(b"3DI")) {
+        return Err("its ID3v2 tag says that it has a footer, and has none".to_owned());
+    }
+    let mut splices = replace(&items, end, edits, |edit| frame(tag[3], tag[5], edit));
+    if splices.is_empty() {
+        return Ok(splices);
+    }
+    let size = (tag.len() - HEADER) as i64 + growth(&splices);
+    let size = in_header(size)?;
+    splices.push(Splice::new(6, 4, size.to_vec()));
+    if has_footer(tag) {
+        // Three letters, version and flags come before the size there too.
+        splices.push(Splice::new(tag.len() + 6, 4, size.to_vec()));
+    }
+    Ok(splices)
+}
+
+/// Whether a tag says that the header is there again behind it.
+pub(super) fn has_footer(tag: &[u8]) -> bool {
+    tag.get(5).is_some_and(|flags| flags & FOOTER != 0)
+}
+
+fn in_header(size: i64) -> Result<[u8; 4], String> {
+    let size = u32::try_from(size).ok().filter(|size| *size < 1 << 28);
+    size.map(id3::in_seven_bits).ok_or_else(|| "its ID3v2 tag would be larger than any may be".to_owned())
+}
+
+/// A frame with a NUL between values; none where there are none.
+fn frame(version: u8, flags: u8, edit: &TagEdit) -> Vec<u8> {
+    if edit.values.is_empty() {
+        return Vec::new();
+    }
+    let id = match edit.field {
+        TagField::Genre => ["TCO", "TCON"],
+        TagField::Bpm => ["TBP", "TBPM"],
+        TagField::Key => ["TKE", "TKEY"],
+        TagField::ReplayGain => ["TXX", "TXXX"],
+    };
+    let mut body = Vec::new();
+    if edit.field == TagField::ReplayGain {
+        body.extend(text(version, GAIN));
+        body.extend(if version == 4 { &[0][..] } else { &[0, 0] });
+    }
+    let value = text(version, &edit.values.join("\0"));
+    // The encoding, said once.
+    body.extend(&value[usize::from(!body.is_empty())..]);
+    let whole = framed(version, id[usize::from(version > 2)], &body);
+    if version < 4 && flags & UNSYNCHRONISED != 0 { stuffed(&whole) } else { whole }
+}
+
+/// The encoding's number and the text in it: UTF-8 in version 2.4, UTF-16 before.
+fn text(version: u8, text: &str) -> Vec<u8> {
+    if version == 4 {
+        return [&[3], text.as_bytes()].concat();
+    }
+    let units = std::iter::once(0xfeff).chain(text.encode_utf16());
+    std::iter::once(1).chain(units.flat_map(u16::to_le_bytes)).collect()
+}
+
+fn framed(version: u8, id: &str, body: &[u8]) -> Vec<u8> {
+    let size = body.len() as u32;
+    match version {
+        2 => [id.as_bytes(), &size.to_be_bytes()[1..], body].concat(),
+        3 => [id.as_bytes(), &size.to_be_bytes(), &[0, 0], body].concat(),
+        _ => [id.as_bytes(), &id3::in_seven_bits(size), &[0, 0], body].concat(),
+    }
+}
+
+/// A zero after each byte of eight ones that would pass for the start of an MP3 frame, or for stuffing.
+fn stuffed(bytes: &[u8]) -> Vec<u8> {
+    let mut all = Vec::with_capacity(bytes.len() + 8);
+    for (i, &byte) in bytes.iter().enumerate() {
+        all.push(byte);
+        if byte == 0xff && bytes.get(i + 1).is_none_or(|&next| next == 0 || next >= 0xe0) {
+            all.push(0);
+        }
+    }
+    all
+}
+
+/// A tag of version 2.4 with these fields, and with those that the file's other kinds of tags have: who reads the richest
+/// kind alone would miss them.
+///
+/// - `present`: as the file's tags are read
+/// - `comment`: that of the file's other kinds of tags
+pub(super) fn new_tag(
+    edits: &[&TagEdit],
+    present: &TrackTags,
+    comment: Option<&str>,
+) -> Result<Vec<u8>, String> {
+    let mut frames = Vec::new();
+    for (id, _, value) in carried(present, edits) {
+        frames.extend(framed(4, id, &text(4, &value)));
+    }
+    if let Some(comment) = comment {
+        // Of no known language, without a description.
+        frames.extend(framed(4, "COMM", &[b"\x03XXX\0", comment.as_bytes()].concat()));
+    }
+    frames.extend(edits.iter().flat_map(|edit| frame(4, 0, edit)));
+    let size = in_header(frames.len() as i64)?;
+    Ok([b"ID3\x04\0\0", &size[..], &frames].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::patch::spliced;
+    use super::*;
+
+    fn tag(version: u8, flags: u8, body: &[u8]) -> Vec<u8> {
+        [&[b'I', b'D', b'3', version, 0, flags], &id3::in_seven_bits(body.len() as u32)[..], body].concat()
+    }
+
+    fn genre(values: &[&str]) -> TagEdit {
+        TagEdit { field: TagField::Genre, values: values.iter().map(|&value| value.to_owned()).collect() }
+    }
+
+    #[test]
+    fn stuffed_frames_stay_stuffed_as_they_were() {
+        // The private frame has a byte of eight ones that needed no stuffing and has none, and ends in one that has.
+        let body =
+            b"PRIV\0\0\0\x04\0\0\xff\0\xe0\xff\x01TCON\0\0\0\x02\0\0\0QTIT2\0\0\0\x03\0\0\0\xff\0\xff\0\0\0";
+        let old = tag(3, UNSYNCHRONISED, body);
+        let (items, end) = parse(&old).unwrap();
+        let names: Vec<&str> = items.iter().map(|item| item.name.as_str()).collect();
+        assert_eq!(names, ["frame PRIV", "frame TCON", "frame TIT2"]);
+        assert_eq!(end, old.len() - 2);
+        let new = spliced(&old, edit(&old, b"", &[&genre(&["A"])]).unwrap()).unwrap();
+        let written = b"TCON\0\0\0\x05\0\0\x01\xff\0\xfeA\0";
+        let expected = [&body[..15], written, &body[27..]].concat();
+        assert_eq!(new, tag(3, UNSYNCHRONISED, &expected));
+        assert_eq!(id3::resynchronised(written), b"TCON\0\0\0\x05\0\0\x01\xff\xfeA\0");
+    }
+
+    #[test]
+    fn headers_behind_the_header_and_footers_are_kept() {
+        let body = b"\0\0\0\x06\0\0\0\0\0\x09TIT2\0\0\0\x02\0\0\0A\0\0\0\0\0\0\0\0\0";
+        let old = tag(3, EXTENDED, body);
+        let new = spliced(&old, edit(&old, b"", &[&genre(&["B"])]).unwrap()).unwrap();
+        assert_eq!(new[10..32], old[10..32]);
+        assert!(new[32..].starts_with(b"TCON\0\0\0\x05") && new.ends_with(&[0; 9]));
+        let summed = tag(3, EXTENDED, b"\0\0\0\x0a\x80\0\0\0\0\x09....");
+        assert!(edit(&summed, b"", &[&genre(&["B"])]).unwrap_err().contains("checksum"));
+
+        let frames = b"TIT2\0\0\0\x02\0\0\0A";
+        let old = tag(4, FOOTER, frames);
+        let footer = [b"3DI\x04\0\x10", &old[6..10]].concat();
+        assert!(edit(&old, &[0xff; HEADER], &[&genre(&["Dub"])]).unwrap_err().contains("footer"));
+        let splices = edit(&old, &footer, &[&genre(&["Dub"])]).unwrap();
+        let new = spliced(&[old, footer].concat(), splices).unwrap();
+        assert_eq!(new[6..10], new[new.len() - 4..]);
+        assert_eq!(new[9], 12 + 14);
+    }
+
+    #[test]
+    fn bytes_that_are_no_frames_are_refused() {
+        let refused =
+            |version: u8, body: &[u8]| edit(&tag(version, 0, body), b"", &[&genre(&["B"])]).unwrap_err();
+        let picture = [b"APIC\0\0\x2e\xe0\0\0".as_slice(), &[7; 12_000], b"TPE1\0\0\0\x02\0\0\0A"].concat();
+        assert!(refused(4, &picture).contains("not in seven bits a byte"));
+        assert!(refused(3, b"TIT2\0\0\0\x09\0\0\0A").contains("longer than the tag"));
+        assert!(refused(3, b"TIT2\0\0\0\x01\0\0\0\0\0x").contains("2 zeros and then others"));
+        assert!(refused(3, b"tit2\0\0\0\x01\0\0\0").contains("\"tit2\""));
+    }
+
+    #[test]
+    fn old_versions_keep_their_version() {
+        let old = tag(2, 0, b"TT2\0\0\x02\0ATXX\0\0\x19\0replaygain_track_gain\0-1TCO\0\0\x02\0B");
+        let gain = TagEdit { field: TagField::ReplayGain, values: vec!["-2 dB".to_owned()] };
+        let new = spliced(&old, edit(&old, b"", &[&genre(&["C", "D"]), &gain]).unwrap()).unwrap();
+        let (items, _) = parse(&new).unwrap();
+        let fields: Vec<_> = items.iter().map(|item| item.field).collect();
+        assert_eq!(fields, [None, Some(TagField::ReplayGain), Some(TagField::Genre)]);
+        assert!(new.ends_with(b"TCO\0\0\x09\x01\xff\xfeC\0\0\0D\0"));
+        assert_eq!(new[..18], [&old[..9], &[new.len() as u8 - 10], &old[10..18]].concat());
+    }
+}

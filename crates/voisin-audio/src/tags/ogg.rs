@@ -1,0 +1,273 @@
+//! Pages of Ogg files (RFC 3533): whether they are as they were written, and those of the comments written anew.
+//!
+//! Whoever writes tags into a file computes the checksum of every page anew, and would make a damaged page look sound.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+
+use symphonia::core::checksum::Crc32;
+use symphonia::core::io::Monitor as _;
+
+use super::patch::{Splice, spliced};
+use super::{TagEdit, comments, id3};
+use crate::source::read_up_to;
+
+/// Bytes of a page before its table of segments.
+const HEADER: usize = 27;
+/// Where in a page its serial number, its own number and its checksum lie.
+const SERIAL: std::ops::Range<usize> = 14..18;
+const NUMBER: std::ops::Range<usize> = 18..22;
+const CHECKSUM: std::ops::Range<usize> = 22..26;
+/// Where in a page its flags lie, and what they say.
+const FLAGS: usize = 5;
+const CONTINUED: u8 = 1;
+const FIRST: u8 = 2;
+const LAST: u8 = 4;
+/// Segments that a page may have, and bytes of each.
+const SEGMENTS: usize = 255;
+const SEGMENT: usize = 255;
+
+/// A page as it lies in a file.
+pub(super) struct Page {
+    pub(super) at: u64,
+    pub(super) bytes: Vec<u8>,
+    is_whole: bool,
+}
+
+impl Page {
+    /// The next page of a file; `None` at its end and where there is none.
+    fn read(file: &mut impl Read, at: u64) -> io::Result<Option<Self>> {
+        let mut bytes = vec![0; HEADER];
+        if read_up_to(file, &mut bytes)? < HEADER || !bytes.starts_with(b"OggS") {
+            return Ok(None);
+        }
+        let segments = usize::from(bytes[HEADER - 1]);
+        let mut is_whole = read_more(file, &mut bytes, segments)?;
+        let body = bytes[HEADER..].iter().map(|&size| usize::from(size)).sum();
+        is_whole &= read_more(file, &mut bytes, body)?;
+        Ok(Some(Self { at, bytes, is_whole }))
+    }
+
+    fn segments(&self) -> &[u8] {
+        let end = HEADER + usize::from(self.bytes[HEADER - 1]);
+        &self.bytes[HEADER..end.min(self.bytes.len())]
+    }
+
+    fn body(&self) -> &[u8] {
+        &self.bytes[HEADER + self.segments().len()..]
+    }
+
+    fn number(&self) -> u32 {
+        super::ape::little(&self.bytes[NUMBER])
+    }
+
+    /// All but its number and checksum, which change where pages before it come or go.
+    pub(super) fn without_number(&self) -> [&[u8]; 2] {
+        [&self.bytes[..NUMBER.start], &self.bytes[CHECKSUM.end..]]
+    }
+}
+
+/// Appends so many bytes; tells whether all were there.
+fn read_more(file: &mut impl Read, page: &mut Vec<u8>, wanted: usize) -> io::Result<bool> {
+    Ok(file.take(wanted as u64).read_to_end(page)? == wanted)
+}
+
+fn checksum(page: &[u8]) -> [u8; 4] {
+    let mut found = Crc32::new(0);
+    found.process_buf_bytes(&page[..CHECKSUM.start]);
+    found.process_buf_bytes(&[0; 4]);
+    found.process_buf_bytes(&page[CHECKSUM.end..]);
+    found.crc().to_le_bytes()
+}
+
+/// Pages from the start of a file up to what is none.
+pub(super) struct Pages<R> {
+    file: BufReader<R>,
+    /// Where the next one begins.
+    pub(super) at: u64,
+}
+
+impl<R: Read + Seek> Pages<R> {
+    pub(super) fn new(file: R) -> io::Result<Self> {
+        let mut file = BufReader::new(file);
+        let at = file.seek(SeekFrom::Start(0))?;
+        Ok(Self { file, at })
+    }
+
+    fn read(&mut self) -> io::Result<Option<Page>> {
+        let page = Page::read(&mut self.file, self.at)?;
+        self.at += page.as_ref().map_or(0, |page| page.bytes.len() as u64);
+        Ok(page)
+    }
+}
+
+impl<R: Read + Seek> Iterator for Pages<R> {
+    type Item = io::Result<Page>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.read().transpose()
+    }
+}
+
+/// Where the first page begins whose checksum is not its own (bytes); `None` where all are sound, and in what is no Ogg
+/// file. Pages are followed from the start of the file up to what is none.
+pub(super) fn damaged_page(file: impl Read + Seek) -> io::Result<Option<u64>> {
+    for page in Pages::new(file)? {
+        let page = page?;
+        if !page.is_whole || checksum(&page.bytes) != page.bytes[CHECKSUM] {
+            return Ok(Some(page.at));
+        }
+    }
+    Ok(None)
+}
+
+/// The pages of a file that hold the packets before its sound.
+pub(super) struct Head {
+    /// The first packet, which names the codec, has pages of its own.
+    pub(super) pages: Vec<Page>,
+    /// The packets behind the first, that of the comments before the others.
+    pub(super) packets: Vec<Vec<u8>>,
+}
+
+/// What the packet of the comments begins with, before the list.
+pub(super) fn mark(opus: bool) -> &'static [u8] {
+    if opus { b"OpusTags" } else { b"\x03vorbis" }
+}
+
+/// Reads the packets before the sound.
+///
+/// # Errors
+/// They are not where they should be; in words.
+pub(super) fn head(file: &mut File, opus: bool) -> Result<Head, String> {
+    let text = |error: io::Error| error.to_string();
+    let odd = |what: &str| format!("the packets at the start of its Ogg stream are odd: {what}");
+    let wanted = if opus { 1 } else { 2 };
+    let mut pages = Pages::new(&mut *file).map_err(text)?;
+    let first = pages.read().map_err(text)?.ok_or_else(|| odd("there is no page"))?;
+    let serial = first.bytes[SERIAL].to_vec();
+    let mut head = Head { pages: Vec::new(), packets: Vec::new() };
+    let mut packet = Vec::new();
+    let mut room = id3::MOST;
+    while head.packets.len() < wanted {
+        let page = pages.read().map_err(text)?.ok_or_else(|| odd("they end too soon"))?;
+        if page.bytes[SERIAL] != serial[..] {
+            // Of another stream: it stays, and nothing may come between the pages that are written anew.
+            if head.pages.is_empty() {
+                continue;
+            }
+            return Err(odd("pages of another stream lie between theirs"));
+        }
+        let is_continued = page.bytes[FLAGS] & CONTINUED != 0;
+        if page.bytes[FLAGS] & (FIRST | LAST) != 0 || is_continued == packet.is_empty() {
+            return Err(odd("a packet ends within another"));
+        }
+        room = room.checked_sub(page.bytes.len()).ok_or_else(|| odd("they are too large"))?;
+        let mut body = page.body();
+        for &size in page.segments() {
+            if head.packets.len() == wanted {
+                return Err(odd("the sound begins on a page of theirs"));
+            }
+            packet.extend_from_slice(
+                body.split_off(..usize::from(size)).ok_or_else(|| odd("a page is cut off"))?,
+            );
+            if usize::from(size) < SEGMENT {
+                head.packets.push(std::mem::take(&mut packet));
+            }
+        }
+        head.pages.push(page);
+    }
+    if !head.packets[0].starts_with(mark(opus)) {
+        return Err(odd("the second holds no comments"));
+    }
+    Ok(head)
+}
+
+/// The changes that give a file's comments the edited fields and keep everything else. Pages behind get other numbers only
+/// where the comments need another number of pages.
+///
+/// # Errors
+/// What lies in the file cannot be followed; in words.
+pub(super) fn edit(file: &mut File, edits: &[&TagEdit], opus: bool) -> Result<Vec<Splice>, String> {
+    let text = |error: io::Error| error.to_string();
+    let Head { pages: old, mut packets } = head(file, opus)?;
+    let prefix = mark(opus).len();
+    let mut changes = comments::edit(&packets[0][prefix..], edits, opus)?;
+    changes = changes.into_iter().map(|change| change.moved(prefix as u64)).collect();
+    packets[0] = spliced(&packets[0], changes).map_err(text)?;
+    let new = paged(&old[0], old.len(), &packets);
+    let last = &old[old.len() - 1];
+    let end = last.at + last.bytes.len() as u64;
+    let put = new.concat();
+    let mut splices = vec![Splice { at: old[0].at, removed: end - old[0].at, put }];
+    if new.len() == old.len() {
+        return Ok(splices);
+    }
+    let shift = new.len() as u32;
+    let shift = shift.wrapping_sub(old.len() as u32);
+    let length = file.metadata().map_err(text)?.len();
+    let mut pages = Pages::new(&mut *file).map_err(text)?;
+    let mut is_over = false;
+    while let Some(mut page) = pages.read().map_err(text)? {
+        if page.at < end || page.bytes[SERIAL] != old[0].bytes[SERIAL] || is_over {
+            continue;
+        }
+        if page.bytes[FLAGS] & FIRST != 0 {
+            // Another piece behind it, that happens to have the same serial number.
+            is_over = true;
+            continue;
+        }
+        let number = page.number().wrapping_add(shift);
+        page.bytes[NUMBER].copy_from_slice(&number.to_le_bytes());
+        let put = [number.to_le_bytes(), checksum(&page.bytes)].concat();
+        splices.push(Splice { at: page.at + NUMBER.start as u64, removed: 8, put });
+    }
+    if pages.at != length {
+        return Err(format!(
+            "it holds what is no Ogg page at byte {}, and the pages behind that would keep their old numbers",
+            pages.at
+        ));
+    }
+    Ok(splices)
+}
+
+/// Pages of packets, of which as many as there were where that is possible.
+///
+/// - `model`: the first one as it was
+/// - `wanted`: pages
+fn paged(model: &Page, wanted: usize, packets: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    /// A page on which no packet ends has no time.
+    const NO_TIME: [u8; 8] = [0xff; 8];
+    let mut segments: Vec<u8> = Vec::new();
+    for packet in packets {
+        segments.resize(segments.len() + packet.len() / SEGMENT, SEGMENT as u8);
+        segments.push((packet.len() % SEGMENT) as u8);
+    }
+    let body = packets.concat();
+    let least = segments.len().div_ceil(SEGMENTS);
+    let count = wanted.max(least).min(segments.len());
+    let mut rest = &body[..];
+    let mut left = &segments[..];
+    let mut is_continued = false;
+    let mut pages = Vec::new();
+    for i in 0..count {
+        // As full as the pages that are still to come allow.
+        let n = (left.len() - (count - 1 - i)).min(SEGMENTS);
+        let (table, after) = left.split_at(n);
+        left = after;
+        let (content, after) = rest.split_at(table.iter().map(|&size| usize::from(size)).sum());
+        rest = after;
+        let mut page = model.bytes[..HEADER].to_vec();
+        page[FLAGS] = if is_continued { CONTINUED } else { 0 };
+        let is_ending = table.iter().any(|&size| usize::from(size) < SEGMENT);
+        page[6..14].copy_from_slice(if is_ending { &[0; 8] } else { &NO_TIME });
+        page[NUMBER].copy_from_slice(&model.number().wrapping_add(i as u32).to_le_bytes());
+        page[HEADER - 1] = n as u8;
+        page.extend(table);
+        page.extend(content);
+        let sum = checksum(&page);
+        page[CHECKSUM].copy_from_slice(&sum);
+        is_continued = usize::from(table[n - 1]) == SEGMENT;
+        pages.push(page);
+    }
+    pages
+}

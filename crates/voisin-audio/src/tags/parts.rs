@@ -1,0 +1,201 @@
+//! Everything that a file is made of, tag by tag, so that two versions of it can be compared.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read as _, Seek as _, SeekFrom};
+use std::ops::Range;
+
+use lofty::file::FileType;
+
+use super::mp4::Movie;
+use super::patch::Item;
+use super::{TagEdit, TagField, ape, comments, flac, frames, id3, mp4, ogg, riff};
+
+/// Boxes within boxes that are followed: a table of places lies four below the movie, an item three.
+const DEEPEST: usize = 4;
+
+/// A frame, comment, item, chunk, block, or the sound.
+pub(super) struct Part {
+    field: Option<TagField>,
+    /// For people.
+    name: String,
+    digest: blake3::Hash,
+}
+
+/// What of `before` that is not edited is missing from `after`, or is there in another order: for people.
+pub(super) fn missing<'a>(before: &'a [Part], after: &[Part], edits: &[&TagEdit]) -> Option<&'a str> {
+    let is_kept = |part: &&Part| !edits.iter().any(|edit| part.field == Some(edit.field));
+    let mut there = after.iter().filter(is_kept);
+    let mut kept = before.iter().filter(is_kept);
+    // What is new may lie between.
+    kept.find(|part| !there.any(|other| other.digest == part.digest)).map(|part| part.name.as_str())
+}
+
+/// The parts of a file.
+///
+/// # Errors
+/// They cannot be followed; in words.
+pub(super) fn parts(file: &mut File, kind: FileType) -> Result<Vec<Part>, String> {
+    let text = |error: io::Error| error.to_string();
+    let mut all = Parts::default();
+    match kind {
+        FileType::Mpeg => {
+            let found = leading(file, &mut all)?;
+            let trailing = ape::find(file, found.audio).map_err(text)?;
+            all.range(file, "the sound", found.audio..trailing.audio)?;
+            for (_, tag) in trailing.ape.iter().rev() {
+                all.items(tag, ape::parse(tag)?.0);
+            }
+            all.bytes("the ID3v1 tag", &trailing.v1.unwrap_or_default());
+        }
+        FileType::Flac => {
+            let start = leading(file, &mut all)?.audio;
+            let blocks = flac::blocks(file, start)?;
+            let end = blocks.last().map_or(start, flac::MetadataBlock::end);
+            for block in blocks.iter().filter(|block| block.kind != flac::PADDING) {
+                let content = block.read(file)?;
+                if block.kind == flac::COMMENTS {
+                    all.comments(&content)?;
+                } else {
+                    all.bytes(&format!("the metadata block of type {}", block.kind), &content);
+                }
+            }
+            let length = file.metadata().map_err(text)?.len();
+            all.range(file, "the sound", end..length)?;
+        }
+        FileType::Vorbis | FileType::Opus => {
+            let is_opus = kind == FileType::Opus;
+            let head = ogg::head(file, is_opus)?;
+            let prefix = ogg::mark(is_opus);
+            all.comments(&head.packets[0][prefix.len()..])?;
+            for packet in &head.packets[1..] {
+                all.bytes("the packet behind the comments", packet);
+            }
+            let at: Vec<u64> = head.pages.iter().map(|page| page.at).collect();
+            let mut hasher = blake3::Hasher::new();
+            for page in ogg::Pages::new(&mut *file).map_err(text)? {
+                let page = page.map_err(text)?;
+                if !at.contains(&page.at) {
+                    for bytes in page.without_number() {
+                        hasher.update(bytes);
+                    }
+                }
+            }
+            all.add("the sound".to_owned(), None, hasher.finalize());
+        }
+        FileType::Mp4 => {
+            for atom in mp4::atoms_of_file(file)? {
+                match &atom.kind {
+                    // Fragments are compared as sound; where they say that it lies may change.
+                    b"moov" | b"moof" | b"mfra" | b"free" | b"skip" => {}
+                    kind => {
+                        let name = format!("the box {}", kind.escape_ascii());
+                        all.range(file, &name, atom.body..atom.end)?;
+                    }
+                }
+            }
+            let atoms = mp4::atoms_of_file(file)?;
+            let movie = mp4::movie(file, &atoms)?;
+            all.boxes(&movie, &movie.root, DEEPEST)?;
+        }
+        FileType::Wav => {
+            for chunk in riff::chunks(file)? {
+                let name = format!("the chunk {}", chunk.name.escape_ascii());
+                if chunk.is_id3() {
+                    let tag = chunk.read(file).map_err(text)?.unwrap_or_default();
+                    all.tag(&tag)?;
+                } else if let Some(list) = chunk.texts(file).map_err(text)? {
+                    all.items(&list, riff::texts(&list)?);
+                } else {
+                    let end = chunk.body() + chunk.size;
+                    all.range(file, &name, chunk.body()..end)?;
+                }
+            }
+        }
+        other => return Err(format!("{other:?} files are not written")),
+    }
+    Ok(all.0)
+}
+
+/// The `ID3v2` tags at the start of a file.
+fn leading(file: &mut File, all: &mut Parts) -> Result<id3::Id3Tags, String> {
+    let found = id3::find(file).map_err(|error| error.to_string())?;
+    if found.is_too_large {
+        return Err("its ID3v2 tag is larger than any that is read".to_owned());
+    }
+    for tag in &found.tags {
+        all.tag(tag)?;
+    }
+    Ok(found)
+}
+
+#[derive(Default)]
+struct Parts(Vec<Part>);
+
+impl Parts {
+    fn add(&mut self, name: String, field: Option<TagField>, digest: blake3::Hash) {
+        self.0.push(Part { field, name, digest });
+    }
+
+    fn bytes(&mut self, name: &str, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.add(name.to_owned(), None, blake3::hash(bytes));
+        }
+    }
+
+    fn range(&mut self, file: &mut File, name: &str, range: Range<u64>) -> Result<(), String> {
+        let mut hasher = blake3::Hasher::new();
+        let read = file.seek(SeekFrom::Start(range.start)).and_then(|_| {
+            let size = range.end.saturating_sub(range.start);
+            io::copy(&mut BufReader::new(file).take(size), &mut hasher)
+        });
+        read.map_err(|error| error.to_string())?;
+        self.add(name.to_owned(), None, hasher.finalize());
+        Ok(())
+    }
+
+    fn items(&mut self, bytes: &[u8], items: Vec<Item>) {
+        for item in items {
+            let digest = blake3::hash(&bytes[item.start..item.end]);
+            self.add(format!("its {}", item.name), item.field, digest);
+        }
+    }
+
+    fn tag(&mut self, tag: &[u8]) -> Result<(), String> {
+        let size = id3::body_size(tag).map_or(tag.len(), |size| tag.len().min(id3::HEADER + size));
+        let (items, end) = frames::parse(&tag[..size])?;
+        let first = items.first().map_or(end, |item| item.start);
+        // An extended header; of the header itself, and of a footer, what does not say how long the tag is.
+        self.bytes("the header of its ID3v2 tag", &[&tag[..6], &tag[id3::HEADER..first]].concat());
+        self.items(tag, items);
+        let behind = &tag[size..];
+        let footer = if frames::has_footer(tag) { behind.len().min(id3::HEADER) } else { 0 };
+        self.bytes("what lies behind its ID3v2 tag", &behind[footer..]);
+        Ok(())
+    }
+
+    fn comments(&mut self, list: &[u8]) -> Result<(), String> {
+        let found = comments::parse(list)?;
+        let end = found.end;
+        self.items(list, found.items);
+        self.bytes("what lies behind its comments", &list[end..]);
+        Ok(())
+    }
+
+    /// Boxes within another; of tables of places, the sound tells whether they are right.
+    fn boxes(&mut self, movie: &Movie, parent: &mp4::Atom, depth: usize) -> Result<(), String> {
+        for child in movie.children(parent)? {
+            match &child.kind {
+                b"trak" | b"mdia" | b"minf" | b"stbl" | b"udta" | b"meta" if depth > 0 => {
+                    self.boxes(movie, &child, depth - 1)?;
+                }
+                b"stco" | b"co64" | b"free" | b"skip" => {}
+                b"ilst" => self.items(&movie.bytes, movie.items(&child)?),
+                kind => {
+                    let name = format!("the box {}", kind.escape_ascii());
+                    self.bytes(&name, &movie.bytes[child.whole()]);
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,395 @@
+//! Changes to a file as the few bytes that differ, forwards and back.
+
+use std::io::{self, Read};
+
+use super::TagEdit;
+
+/// Bytes of a file that others take the place of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Splice {
+    /// Where they begin.
+    pub(super) at: u64,
+    /// How many they are.
+    pub(super) removed: u64,
+    /// What is there instead.
+    pub(super) put: Vec<u8>,
+}
+
+impl Splice {
+    pub(super) fn new(at: usize, removed: usize, put: Vec<u8>) -> Self {
+        Self { at: at as u64, removed: removed as u64, put }
+    }
+
+    /// Bytes that the file gains.
+    pub(super) fn growth(&self) -> i64 {
+        self.put.len() as i64 - self.removed as i64
+    }
+
+    /// The same further on in a file.
+    pub(super) fn moved(self, by: u64) -> Self {
+        Self { at: self.at + by, ..self }
+    }
+}
+
+/// Bytes that a file gains by all of them.
+pub(super) fn growth(splices: &[Splice]) -> i64 {
+    splices.iter().map(Splice::growth).sum()
+}
+
+/// Something that tags are made of (a frame, a comment, an item), as a list of such things has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Item {
+    pub(super) start: usize,
+    pub(super) end: usize,
+    /// The tag that it holds, if it is one that voisin writes.
+    pub(super) field: Option<super::TagField>,
+    /// Its name, for people.
+    pub(super) name: String,
+}
+
+/// Replaces what items hold of the edited fields: what is new stands where the first of the field stood, else at `end`.
+///
+/// - `made`: the new items of a field, as bytes; none where the field is to be taken out
+pub(super) fn replace(
+    items: &[Item],
+    end: usize,
+    edits: &[&TagEdit],
+    mut made: impl FnMut(&TagEdit) -> Vec<u8>,
+) -> Vec<Splice> {
+    let mut splices = Vec::new();
+    for edit in edits {
+        let mut new = Some(made(edit));
+        for item in items.iter().filter(|item| item.field == Some(edit.field)) {
+            splices.push(Splice::new(item.start, item.end - item.start, new.take().unwrap_or_default()));
+        }
+        if let Some(new) = new.filter(|new| !new.is_empty()) {
+            splices.push(Splice::new(end, 0, new));
+        }
+    }
+    splices
+}
+
+/// What takes the fields out.
+pub(super) fn without_values(edits: &[&TagEdit]) -> Vec<TagEdit> {
+    edits.iter().map(|edit| TagEdit { field: edit.field, values: Vec::new() }).collect()
+}
+
+/// Bytes in memory with the splices made.
+///
+/// # Errors
+/// The splices overlap or reach beyond the bytes.
+pub(super) fn spliced(bytes: &[u8], splices: Vec<Splice>) -> io::Result<Vec<u8>> {
+    let mut all = Vec::with_capacity(bytes.len());
+    Patched::new(bytes, splices)?.read_to_end(&mut all)?;
+    Ok(all)
+}
+
+/// A reader of what a file is with its splices made.
+pub(super) struct Patched<R> {
+    inner: R,
+    splices: std::vec::IntoIter<Splice>,
+    /// Of the file: where the reader is.
+    at: u64,
+    /// Bytes of the file before the next splice; all that are left where there is none.
+    before: u64,
+    next: Option<Splice>,
+    /// What is put, as far as it was not read yet.
+    put: io::Cursor<Vec<u8>>,
+}
+
+impl<R: Read> Patched<R> {
+    /// - `inner`: at its first byte
+    ///
+    /// # Errors
+    /// Splices overlap.
+    pub(super) fn new(inner: R, mut splices: Vec<Splice>) -> io::Result<Self> {
+        // What is put before a byte comes before what takes the place of that byte.
+        splices.sort_by_key(|splice| (splice.at, splice.removed > 0));
+        if splices.windows(2).any(|pair| pair[0].at + pair[0].removed > pair[1].at) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "changes to a file overlap"));
+        }
+        let mut patched = Self {
+            inner,
+            splices: splices.into_iter(),
+            at: 0,
+            before: 0,
+            next: None,
+            put: io::Cursor::default(),
+        };
+        patched.advance();
+        Ok(patched)
+    }
+
+    fn advance(&mut self) {
+        self.next = self.splices.next();
+        self.before = self.next.as_ref().map_or(u64::MAX, |splice| splice.at - self.at);
+    }
+}
+
+impl<R: Read> Read for Patched<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let is_cut = || io::Error::new(io::ErrorKind::UnexpectedEof, "the file ends before its tags do");
+        while !buffer.is_empty() {
+            let n = self.put.read(buffer)?;
+            if n > 0 {
+                return Ok(n);
+            }
+            if self.before > 0 {
+                let most = buffer.len().min(usize::try_from(self.before).unwrap_or(usize::MAX));
+                let n = self.inner.read(&mut buffer[..most])?;
+                if n == 0 && self.next.is_some() {
+                    return Err(is_cut());
+                }
+                if self.next.is_some() {
+                    self.before -= n as u64;
+                }
+                self.at += n as u64;
+                return Ok(n);
+            }
+            let Some(splice) = self.next.take() else { return Ok(0) };
+            let skipped = io::copy(&mut self.inner.by_ref().take(splice.removed), &mut io::sink())?;
+            if skipped < splice.removed {
+                return Err(is_cut());
+            }
+            self.at += skipped;
+            self.put = io::Cursor::new(splice.put);
+            self.advance();
+        }
+        Ok(0)
+    }
+}
+
+/// A file's length and digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct State {
+    length: u64,
+    digest: blake3::Hash,
+}
+
+impl State {
+    /// Of what is read to its end.
+    pub(super) fn read(reader: &mut impl Read) -> io::Result<Self> {
+        let mut hasher = blake3::Hasher::new();
+        let length = io::copy(reader, &mut hasher)?;
+        Ok(Self { length, digest: hasher.finalize() })
+    }
+}
+
+/// How the bytes that a file had before tags were written into it come out of those that it has since: only what differs
+/// is kept, with the digests of both states.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReversePatch {
+    pub(super) after: State,
+    pub(super) before: State,
+    /// One for each time that the file was written, the last one first.
+    layers: Vec<Vec<Splice>>,
+}
+
+impl ReversePatch {
+    /// Bytes that a patch may have, as it is stored: tags of a common size fit a hundred times, and a thousand files
+    /// take no more room than one long recording.
+    pub const MOST: usize = 1 << 20;
+    const VERSION: u8 = 1;
+
+    /// What takes back `splices`; `None` where that is more than [`MOST`](Self::MOST).
+    ///
+    /// - `file`: as it is before they are made
+    pub(super) fn new(
+        mut file: impl Read + io::Seek,
+        splices: &[Splice],
+        before: State,
+        after: State,
+    ) -> io::Result<Option<Self>> {
+        let mut splices = splices.to_vec();
+        splices.sort_by_key(|splice| (splice.at, splice.removed > 0));
+        if splices.iter().map(|splice| splice.removed).sum::<u64>() > Self::MOST as u64 {
+            return Ok(None);
+        }
+        let mut shift = 0_i64;
+        let mut reverse = Vec::new();
+        for splice in splices {
+            let mut put = vec![0; splice.removed as usize];
+            file.seek(io::SeekFrom::Start(splice.at))?;
+            file.read_exact(&mut put)?;
+            let at = splice.at.saturating_add_signed(shift);
+            shift += splice.growth();
+            reverse.push(Splice { at, removed: splice.put.len() as u64, put });
+        }
+        let patch = Self { after, before, layers: vec![reverse] };
+        Ok((patch.to_bytes().len() <= Self::MOST).then_some(patch))
+    }
+
+    /// What takes back this writing and the one after it; `None` where the file changed between the two, or that is more
+    /// than [`MOST`](Self::MOST).
+    pub fn followed_by(&self, later: &Self) -> Option<Self> {
+        let layers = later.layers.iter().chain(&self.layers).cloned().collect();
+        let both = Self { after: later.after, before: self.before, layers };
+        (self.after == later.before && both.to_bytes().len() <= Self::MOST).then_some(both)
+    }
+
+    /// A reader of the file as it was.
+    ///
+    /// - `file`: as it was left, at its first byte
+    pub(super) fn undone<'a>(&self, file: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
+        let mut reader: Box<dyn Read + 'a> = Box::new(file);
+        for layer in &self.layers {
+            reader = Box::new(Patched::new(reader, layer.clone())?);
+        }
+        Ok(reader)
+    }
+
+    /// A version (1), length and BLAKE3 digest of the state after and of the one before, the number of layers, and of
+    /// each the number of splices and for each its distance from the one before, what goes and what comes. Numbers have
+    /// seven bits a byte, the lowest first.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = vec![Self::VERSION];
+        for state in [&self.after, &self.before] {
+            put_number(&mut bytes, state.length);
+            bytes.extend(state.digest.as_bytes());
+        }
+        put_number(&mut bytes, self.layers.len() as u64);
+        for layer in &self.layers {
+            put_number(&mut bytes, layer.len() as u64);
+            let mut at = 0;
+            for splice in layer {
+                put_number(&mut bytes, splice.at - at);
+                put_number(&mut bytes, splice.removed);
+                put_number(&mut bytes, splice.put.len() as u64);
+                bytes.extend(&splice.put);
+                at = splice.at;
+            }
+        }
+        bytes
+    }
+
+    /// What [`to_bytes`](Self::to_bytes) wrote; `None` of anything else.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (&version, mut rest) = bytes.split_first()?;
+        if version != Self::VERSION {
+            return None;
+        }
+        let after = take_state(&mut rest)?;
+        let before = take_state(&mut rest)?;
+        let mut layers = Vec::new();
+        for _ in 0..take_number(&mut rest)? {
+            let mut layer = Vec::new();
+            let mut at = 0_u64;
+            for _ in 0..take_number(&mut rest)? {
+                at = at.checked_add(take_number(&mut rest)?)?;
+                let removed = take_number(&mut rest)?;
+                let length = usize::try_from(take_number(&mut rest)?).ok()?;
+                let put = rest.split_off(..length)?.to_vec();
+                at.checked_add(removed)?;
+                layer.push(Splice { at, removed, put });
+            }
+            layers.push(layer);
+        }
+        rest.is_empty().then_some(Self { after, before, layers })
+    }
+}
+
+fn put_number(bytes: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        bytes.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+}
+
+fn take_number(rest: &mut &[u8]) -> Option<u64> {
+    let mut number = 0_u64;
+    for shift in (0..64).step_by(7) {
+        let byte = *rest.split_off_first()?;
+        number |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Some(number);
+        }
+    }
+    None
+}
+
+fn take_state(rest: &mut &[u8]) -> Option<State> {
+    let length = take_number(rest)?;
+    let digest = blake3::Hash::from_slice(rest.split_off(..blake3::OUT_LEN)?).ok()?;
+    Some(State { length, digest })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn state(bytes: &[u8]) -> State {
+        State::read(&mut &bytes[..]).unwrap()
+    }
+
+    fn reverse(bytes: &[u8], splices: &[Splice]) -> (Vec<u8>, ReversePatch) {
+        let after = spliced(bytes, splices.to_vec()).unwrap();
+        let patch = ReversePatch::new(io::Cursor::new(bytes), splices, state(bytes), state(&after));
+        (after, patch.unwrap().unwrap())
+    }
+
+    fn undone(patch: &ReversePatch, bytes: &[u8]) -> Vec<u8> {
+        let mut all = Vec::new();
+        patch.undone(bytes).unwrap().read_to_end(&mut all).unwrap();
+        all
+    }
+
+    #[test]
+    fn splices_that_overlap_or_reach_beyond_are_refused() {
+        let splice = |at, removed| Splice { at, removed, put: b"xy".to_vec() };
+        assert_eq!(spliced(b"abcdef", vec![splice(4, 1), splice(4, 0), splice(0, 2)]).unwrap(), b"xycdxyxyf");
+        for bad in [vec![splice(1, 3), splice(2, 1)], vec![splice(5, 2)], vec![splice(7, 0)]] {
+            assert!(spliced(b"abcdef", bad).is_err());
+        }
+        assert_eq!(spliced(b"abcdef", vec![splice(6, 0)]).unwrap(), b"abcdefxy");
+    }
+
+    #[test]
+    fn two_writings_are_taken_back_together() {
+        let (second, first_patch) = reverse(b"one two three", &[Splice::new(4, 3, b"zwei und".to_vec())]);
+        let (third, later_patch) =
+            reverse(&second, &[Splice::new(0, 3, Vec::new()), Splice::new(5, 1, b"!".to_vec())]);
+        let both = first_patch.followed_by(&later_patch).unwrap();
+        assert_eq!(undone(&both, &third), b"one two three");
+        assert_eq!(ReversePatch::from_bytes(&both.to_bytes()), Some(both));
+        assert_eq!(later_patch.followed_by(&first_patch), None);
+    }
+
+    #[test]
+    fn a_patch_of_more_than_its_bound_is_not_kept() {
+        let long = vec![7; ReversePatch::MOST + 1];
+        let splices = [Splice::new(0, long.len(), Vec::new())];
+        let patch = ReversePatch::new(io::Cursor::new(&long), &splices, state(&long), state(b"")).unwrap();
+        assert_eq!(patch, None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_splices_are_taken_back(
+            bytes in proptest::collection::vec(any::<u8>(), 0..300),
+            changes in proptest::collection::vec((0_usize..40, 0_usize..9, proptest::collection::vec(any::<u8>(), 0..9)), 0..12),
+        ) {
+            let mut splices = Vec::new();
+            let mut at = 0;
+            for (gap, removed, put) in changes {
+                at += gap;
+                if at + removed > bytes.len() {
+                    break;
+                }
+                splices.push(Splice::new(at, removed, put));
+                at += removed;
+            }
+            let (after, patch) = reverse(&bytes, &splices);
+            prop_assert_eq!(after.len() as i64, bytes.len() as i64 + growth(&splices));
+            prop_assert_eq!(undone(&patch, &after), bytes);
+            prop_assert_eq!(ReversePatch::from_bytes(&patch.to_bytes()), Some(patch));
+        }
+
+        #[test]
+        fn any_bytes_are_a_patch_or_none(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = ReversePatch::from_bytes(&[&[1], &bytes[..]].concat());
+        }
+    }
+}

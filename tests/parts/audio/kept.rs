@@ -1,0 +1,384 @@
+//! Writing a tag loses nothing else: what other programs wrote, valid or not, is there afterwards byte for byte, and the
+//! file can be given back the bytes that it had.
+
+use std::path::Path;
+
+use voisin_audio::AudioError;
+use voisin_audio::tags::{ReversePatch, TagEdit, TagField, WriteOptions, prepare, read_tags, restore};
+
+use super::data;
+use odd_tags::Outcome;
+
+#[allow(clippy::all, clippy::pedantic, missing_docs)]
+#[path = "../../../fuzz/odd_tags.rs"]
+mod odd_tags;
+
+const OVERWRITE: WriteOptions = WriteOptions { overwrite: true, keep_mtime: true, dry_run: false };
+
+fn genre(genre: &str) -> TagEdit {
+    TagEdit { field: TagField::Genre, values: vec![genre.to_owned()] }
+}
+
+fn write(path: &Path, edit: TagEdit) -> Result<ReversePatch, AudioError> {
+    let prepared = prepare(path, &[edit], OVERWRITE, &mut |_| {})?;
+    let patch = prepared.reverse_patch().cloned().expect("small enough to be kept");
+    prepared.commit()?;
+    Ok(patch)
+}
+
+/// Writes a genre into a file of these bytes; its bytes then. What is `kept` must be among them in this order, the sound
+/// must be what it was, and the bytes of before must come back.
+fn written(name: &str, bytes: &[u8], kept: &[&[u8]]) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(name);
+    std::fs::write(&path, bytes).unwrap();
+    let content = voisin_audio::probe(&path).unwrap().content;
+    let patch = write(&path, genre("Zydeco")).unwrap_or_else(|error| panic!("{error}"));
+    let after = std::fs::read(&path).unwrap();
+    assert_eq!(read_tags(&path).unwrap().genres, ["Zydeco"], "{name}");
+    assert!(voisin_audio::probe(&path).unwrap().content == content, "{name}");
+    let mut from = 0;
+    for part in kept {
+        let at = after[from..].windows(part.len()).position(|window| window == *part);
+        from += at.unwrap_or_else(|| panic!("{name}: lost {}", part.escape_ascii())) + part.len();
+    }
+    assert!(restore(&path, &patch, OVERWRITE, &mut |_| {}).unwrap(), "{name}");
+    assert!(std::fs::read(&path).unwrap() == bytes, "{name}: other bytes than before");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    after
+}
+
+fn seven_bits(size: usize) -> [u8; 4] {
+    [21, 14, 7, 0].map(|shift| (size >> shift & 0x7f) as u8)
+}
+
+fn frame(version: u8, id: &str, body: &[u8]) -> Vec<u8> {
+    let size = if version == 4 { seven_bits(body.len()) } else { (body.len() as u32).to_be_bytes() };
+    [id.as_bytes(), &size, &[0, 0], body].concat()
+}
+
+fn id3(version: u8, frames: &[Vec<u8>]) -> Vec<u8> {
+    let frames = frames.concat();
+    [&[b'I', b'D', b'3', version, 0, 0], &seven_bits(frames.len())[..], &frames].concat()
+}
+
+fn mp3() -> Vec<u8> {
+    std::fs::read(data().join("noxing.mp3")).unwrap()
+}
+
+/// Writes into an MP3 with these frames and a genre among them, of which all but the genre must stay.
+fn keeps_frames(version: u8, frames: &[(&str, &[u8])]) {
+    let mut all: Vec<Vec<u8>> = frames.iter().map(|(id, body)| frame(version, id, body)).collect();
+    let middle = all.len() / 2;
+    let before = all[..middle].concat();
+    let behind = all[middle..].concat();
+    let sound = mp3();
+    all.insert(middle, frame(version, "TCON", b"\0Jazz"));
+    let after = written("a.mp3", &[id3(version, &all), sound.clone()].concat(), &[&before, &behind, &sound]);
+    assert_eq!(after.windows(4).filter(|id| id == b"TCON").count(), 1);
+    assert!(!after.windows(4).any(|text| text == b"Jazz"));
+}
+
+#[test]
+fn dates_that_are_none_stay_in_id3v2() {
+    for text in ["2011-05-06", "1998-1999", "ca. 1970", "0", "1998\x002004"] {
+        let body = [b"\0", text.as_bytes()].concat();
+        keeps_frames(3, &[("TIT2", b"\0A"), ("TYER", &body), ("TPE1", b"\0B")]);
+    }
+    keeps_frames(
+        3,
+        &[("TYER", b"\02011"), ("TDAT", b"\0no date"), ("RVA2", b"track\0\x01\x02\0\x10\xff\xff")],
+    );
+    for id in ["TDRC", "TDOR", "TDEN"] {
+        for text in ["\u{a9}2008", "31.05.2004", "2008/05/06", "ca. 1969", "1998\x002004"] {
+            let body = [b"\x03", text.as_bytes()].concat();
+            keeps_frames(4, &[("TIT2", b"\x03A"), (id, &body), ("TPE1", b"\x03B")]);
+        }
+    }
+}
+
+#[test]
+fn frames_of_one_kind_all_stay() {
+    for version in [3, 4] {
+        keeps_frames(version, &[("TPE1", b"\0A One"), ("TPE1", b"\0B Two")]);
+        keeps_frames(version, &[("WOAR", b"http://a.example"), ("WOAR", b"http://b.example")]);
+        keeps_frames(version, &[("WCOM", b"http://a.example"), ("WCOM", b"http://b.example")]);
+        keeps_frames(version, &[("COMM", b"\0eng\0one"), ("COMM", b"\0eng\0two")]);
+        keeps_frames(version, &[("TXXX", b"\0MOOD\0one"), ("TXXX", b"\0MOOD\0two")]);
+        keeps_frames(
+            version,
+            &[("WFED", b"\0http://x.example/feed"), ("TIT2", b"\0A"), ("TALB", b"\0Podcast")],
+        );
+    }
+    // Several genres become one.
+    let two = [frame(3, "TCON", b"\0Jazz"), frame(3, "TIT2", b"\0A"), frame(3, "TCON", b"\0Bebop")];
+    let after = written("a.mp3", &[id3(3, &two), mp3()].concat(), &[&two[1]]);
+    assert_eq!(after.windows(4).filter(|id| id == b"TCON").count(), 1);
+}
+
+#[test]
+fn texts_of_wav_files_stay_whatever_their_encoding() {
+    let text = |id: &[u8], text: &[u8]| {
+        let mut all = [id, &(text.len() as u32).to_le_bytes(), text].concat();
+        all.resize(all.len() + (all.len() & 1), 0);
+        all
+    };
+    let sound = std::fs::read(data().join("s16.wav")).unwrap();
+    let with = |chunks: &[u8]| {
+        let mut bytes = [&sound[..], chunks].concat();
+        let size = bytes.len() as u32 - 8;
+        bytes[4..8].copy_from_slice(&size.to_le_bytes());
+        bytes
+    };
+    let title = text(b"INAM", b"Caf\xe9 d'or\0");
+    let comment = text(b"ICMT", b"\xc4rger\0");
+    let list = [&b"INFO"[..], &title, &text(b"IGNR", b"Jazz\0"), &comment].concat();
+    let bytes = with(&text(b"LIST", &list));
+    let after = written("a.wav", &bytes, &[&sound[12..], &title, b"IGNR\x07\0\0\0Zydeco\0\0", &comment]);
+    assert_eq!(after.len() as u32 - 8, u32::from_le_bytes(after[4..8].try_into().unwrap()));
+
+    let year = frame(3, "TYER", b"\02011-05-06");
+    let tag = id3(3, &[year.clone(), frame(3, "TCON", b"\0Jazz"), frame(3, "TIT2", b"\0A")]);
+    let chunks = [text(b"id3 ", &tag), text(b"cue ", &[7; 5])].concat();
+    written(
+        "a.wav",
+        &with(&chunks),
+        &[&sound[12..], &year, &frame(3, "TIT2", b"\0A"), &text(b"cue ", &[7; 5])],
+    );
+}
+
+/// A list of comments that hold what they should not.
+fn odd_comments() -> (Vec<u8>, Vec<Vec<u8>>) {
+    let sized = |bytes: &[u8]| [&(bytes.len() as u32).to_le_bytes(), bytes].concat();
+    let odd: [&[u8]; 6] = [
+        b"COMMENT=Caf\xe9",
+        b"UFIDhttp://x.example",
+        b"K\xc3\x84Y=umlaut",
+        b"METADATA_BLOCK_PICTURE=no base64!",
+        b"GENRE",
+        b"LAST=z",
+    ];
+    let kept: Vec<Vec<u8>> = odd.iter().map(|comment| sized(comment)).collect();
+    let all = [&kept[..2], &[sized(b"Genre=Jazz")], &kept[2..]].concat();
+    let count = (all.len() as u32).to_le_bytes();
+    ([sized(b"vendor"), count.to_vec(), all.concat()].concat(), kept)
+}
+
+fn slices(parts: &[Vec<u8>]) -> Vec<&[u8]> {
+    parts.iter().map(Vec::as_slice).collect()
+}
+
+#[test]
+fn comments_that_should_not_be_there_stay() {
+    let (list, kept) = odd_comments();
+    // The first of two lists; a reader may take either.
+    let first = b"\x01\0\0\0v\x01\0\0\0\x09\0\0\0MOOD=calm".to_vec();
+    let picture = odd_tags::picture(&[7; 40]);
+    let blocks = [(4, first), (6, picture.clone()), (4, list.clone())];
+    let (bytes, sound) = odd_tags::flac(&blocks);
+    let mut all = vec![b"MOOD=calm".to_vec(), picture];
+    all.extend(kept.clone());
+    all.push(sound);
+    written("a.flac", &bytes, &slices(&all));
+
+    for (name, is_opus) in [("a.ogg", false), ("a.opus", true)] {
+        let behind = if is_opus { b"\x01 any bytes \xff\0\x80".to_vec() } else { vec![1] };
+        let (bytes, sound) = odd_tags::ogg(is_opus, &[list.clone(), behind.clone()].concat(), 255);
+        let kept = [kept.clone(), vec![behind]].concat();
+        let after = written(name, &bytes, &slices(&kept));
+        let mut from = 0;
+        for body in sound.iter().filter(|body| body.len() < 4000) {
+            let at = after[from..].windows(body.len()).position(|window| window == body);
+            from += at.expect("the sound stays") + body.len();
+        }
+    }
+}
+
+/// A page holds 65 025 bytes, so that longer comments give all pages behind them other numbers.
+#[test]
+fn comments_of_several_pages_move_the_pages_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, is_opus) in [("a.ogg", false), ("a.opus", true)] {
+        let (list, _) = odd_comments();
+        let behind = if is_opus { Vec::new() } else { vec![1] };
+        let (bytes, _) = odd_tags::ogg(is_opus, &[list, behind].concat(), 255);
+        let path = folder.path().join(name);
+        std::fs::write(&path, &bytes).unwrap();
+        let content = voisin_audio::probe(&path).unwrap().content;
+        let long = "long ".repeat(20_000) + "genre";
+        let first = write(&path, genre(&long)).unwrap_or_else(|error| panic!("{error}"));
+        assert!(voisin_audio::probe(&path).unwrap().content == content);
+        let numbers = |path: &Path| {
+            let bytes = std::fs::read(path).unwrap();
+            let at: Vec<usize> =
+                (0..bytes.len() - 27).filter(|&at| bytes[at..].starts_with(b"OggS\0")).collect();
+            at.iter()
+                .map(|at| u32::from_le_bytes(bytes[at + 18..at + 22].try_into().unwrap()))
+                .collect::<Vec<_>>()
+        };
+        let found = numbers(&path);
+        assert_eq!(found, (0..found.len() as u32).collect::<Vec<_>>(), "{name}");
+        let second = write(&path, genre("Dub")).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(read_tags(&path).unwrap().genres, ["Dub"]);
+        let both = first.followed_by(&second).unwrap();
+        assert!(restore(&path, &both, OVERWRITE, &mut |_| {}).unwrap());
+        assert!(std::fs::read(&path).unwrap() == bytes, "{name}");
+    }
+}
+
+fn boxed(kind: &[u8], content: &[u8]) -> Vec<u8> {
+    [&(content.len() as u32 + 8).to_be_bytes()[..], kind, content].concat()
+}
+
+#[test]
+fn texts_of_m4a_files_stay_whatever_their_encoding() {
+    let item = |kind: &[u8], code: u32, text: &[u8]| {
+        boxed(kind, &boxed(b"data", &[&code.to_be_bytes()[..], &[0; 4], text].concat()))
+    };
+    let latin = item(b"\xa9nam", 1, b"Caf\xe9");
+    let wide = item(b"\xa9ART", 2, b"\0C\0a\0f\0\xe9");
+    let named = boxed(b"----", b"odd");
+    let items =
+        [&latin[..], &item(b"\xa9gen", 1, b"Jazz"), &wide, &item(b"gnre", 0, &[0, 9]), &named].concat();
+    let other = boxed(b"Xtra", b"of another program");
+    for is_first in [true, false] {
+        for padding in [None, Some(0), Some(1), Some(2), Some(3), Some(200)] {
+            let (bytes, sound) = odd_tags::m4a(Some((&items, &other)), padding, is_first);
+            let after = written("a.m4a", &bytes, &[&latin, &wide, &named, &other]);
+            assert!(after.windows(sound.len()).any(|part| part == sound));
+            if padding == Some(200) && is_first {
+                assert_eq!(after.len(), bytes.len(), "padding is used up");
+            }
+        }
+    }
+    let (bytes, sound) = odd_tags::m4a(None, None, true);
+    written("a.m4a", &bytes, &[&sound]);
+}
+
+/// Who shows the richer kind of tags alone would show a file without a title.
+#[test]
+fn a_new_id3v2_tag_has_what_the_older_kinds_have() {
+    let mut v1 = b"TAG".to_vec();
+    for (text, size) in [("A title", 30), ("An artist", 30), ("An album", 30), ("1987", 4), ("A comment", 28)]
+    {
+        v1.extend(text.as_bytes());
+        v1.resize(v1.len() + size - text.len(), 0);
+    }
+    v1.extend([0, 7, 17]);
+    let bytes = [mp3(), v1.clone()].concat();
+    let meant = [
+        frame(4, "TIT2", b"\x03A title"),
+        frame(4, "TPE1", b"\x03An artist"),
+        frame(4, "TALB", b"\x03An album"),
+        frame(4, "TDRC", b"\x031987"),
+        frame(4, "TRCK", b"\x037"),
+        frame(4, "COMM", b"\x03XXX\0A comment"),
+        frame(4, "TCON", b"\x03Zydeco"),
+    ];
+    let after = written("a.mp3", &bytes, &[&id3(4, &meant), &bytes]);
+    assert!(after.ends_with(&v1));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.mp3");
+    std::fs::write(&path, &bytes).unwrap();
+    write(&path, TagEdit { field: TagField::Key, values: vec!["Am".to_owned()] }).unwrap();
+    let after = std::fs::read(&path).unwrap();
+    let number_17 = frame(4, "TCON", b"\x03Rock");
+    assert!(after.windows(number_17.len()).any(|part| part == number_17));
+}
+
+/// 131 bytes before the end the mark of an APE tag begins, whose letters are those of `ID3v1` three bytes on.
+#[test]
+fn an_ape_tag_is_not_taken_for_id3v1() {
+    let item = |key: &[u8], value: &[u8]| {
+        [&(value.len() as u32).to_le_bytes()[..], &[0; 4], key, &[0], value].concat()
+    };
+    let title = item(b"Title", &[b'x'; 20]);
+    let items = [&title[..], &item(b"Genre", &[b'y'; 19])].concat();
+    assert_eq!(items.len(), 67);
+    let mark = |flags: u32| {
+        let numbers = [2000, items.len() as u32 + 32, 2, flags].map(u32::to_le_bytes).concat();
+        [b"APETAGEX", &numbers[..], &[0; 8]].concat()
+    };
+    let tag = [mark(0xa000_0000), items.clone(), mark(0x8000_0000)].concat();
+    let after = written("a.mp3", &[mp3(), tag].concat(), &[&mp3(), &title, b"Genre\0Zydeco"]);
+    let size = u32::from_le_bytes(after[after.len() - 20..][..4].try_into().unwrap());
+    assert_eq!(size, 32 + 67 - 19 + 6);
+}
+
+/// What cannot be told from frames might be anything.
+#[test]
+fn a_tag_that_cannot_be_followed_is_refused_and_untouched() {
+    let picture = [&b"APIC\0\0\x2e\xe0\0\0\0image/png\0\x03\0"[..], &[7; 11_986]].concat();
+    let plain_sizes = id3(4, &[picture, frame(4, "TPE1", b"\x03A")]);
+    let mut with_rest = id3(3, &[frame(3, "TIT2", b"\0A"), vec![0; 20], b"no frame".to_vec()]);
+    with_rest.extend(mp3());
+    for (tag, why) in [(plain_sizes, "seven bits"), (with_rest, "zeros and then others")] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.mp3");
+        let bytes = [tag, mp3()].concat();
+        std::fs::write(&path, &bytes).unwrap();
+        for dry_run in [true, false] {
+            let options = WriteOptions { dry_run, ..OVERWRITE };
+            let refused = prepare(&path, &[genre("Jazz")], options, &mut |_| {}).err().expect("refused");
+            assert!(matches!(refused, AudioError::TagsUnwritable { .. }), "{refused}");
+            assert!(refused.to_string().contains(why), "{refused}");
+        }
+        assert!(std::fs::read(&path).unwrap() == bytes);
+    }
+}
+
+#[test]
+fn only_what_was_left_as_it_is_gets_its_bytes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.mp3");
+    std::fs::write(
+        &path,
+        [id3(4, &[frame(4, "TIT2", b"\x03A"), frame(4, "TCON", b"\x03B")]), mp3()].concat(),
+    )
+    .unwrap();
+    let patch = write(&path, genre("Dub")).unwrap();
+    let patch = ReversePatch::from_bytes(&patch.to_bytes()).unwrap();
+    let mut changed = std::fs::read(&path).unwrap();
+    let last = changed.len() - 1;
+    changed[last] ^= 1;
+    std::fs::write(&path, &changed).unwrap();
+    assert!(!restore(&path, &patch, OVERWRITE, &mut |_| {}).unwrap());
+    assert!(std::fs::read(&path).unwrap() == changed);
+    changed[last] ^= 1;
+    std::fs::write(&path, &changed).unwrap();
+    let dry = WriteOptions { dry_run: true, ..OVERWRITE };
+    assert!(restore(&path, &patch, dry, &mut |_| {}).unwrap());
+    assert!(std::fs::read(&path).unwrap() == changed, "a dry run changes nothing");
+}
+
+/// Files with random tags, odd ones among them: `VOISIN_TAGGED_FILES` of them, 300 where nothing is asked for, the first
+/// of which `VOISIN_FUZZ_SEED` chooses.
+#[test]
+fn nothing_is_lost_in_files_with_random_tags() {
+    let number = |name: &str, otherwise: u64| {
+        std::env::var(name).map_or(otherwise, |text| text.parse().expect("a number"))
+    };
+    let count = number("VOISIN_TAGGED_FILES", 300);
+    let seed = number("VOISIN_FUZZ_SEED", 1);
+    let folder = tempfile::tempdir().unwrap();
+    let mut counts = std::collections::BTreeMap::<(&str, String), u64>::new();
+    for i in 0..count {
+        let mut choices = vec![0; 2000];
+        blake3::Hasher::new().update(&seed.wrapping_add(i).to_le_bytes()).finalize_xof().fill(&mut choices);
+        let (kind, outcome) = odd_tags::write_and_take_back(&folder.path().join("file"), &choices);
+        let outcome = match outcome {
+            Outcome::Written => "written".to_owned(),
+            Outcome::Refused(reason) => reason,
+        };
+        *counts.entry((kind, outcome)).or_default() += 1;
+    }
+    for ((kind, outcome), count) in &counts {
+        println!("{kind}: {count} {outcome}");
+    }
+    for kind in ["MP3", "FLAC", "Vorbis", "Opus", "M4A", "WAV"] {
+        let written = counts.get(&(kind, "written".to_owned())).copied().unwrap_or(0);
+        let all: u64 =
+            counts.iter().filter(|((of_kind, _), _)| *of_kind == kind).map(|(_, count)| count).sum();
+        assert!(2 * written > all, "{kind}: {written} of {all} written");
+    }
+}

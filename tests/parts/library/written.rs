@@ -1,0 +1,38 @@
+//! Tags written into a file, and what the library keeps to take them back.
+
+use voisin::{TagOutcome, TagWish, write_tags};
+use voisin_audio::tags::{ReversePatch, WriteOptions, restore};
+
+use super::*;
+
+/// As the web page does, where somebody chooses a genre and then another.
+#[test]
+fn a_file_written_twice_in_a_run_gets_its_first_bytes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut library = open(dir.path());
+    let file = dir.path().join("a.mp3");
+    std::fs::copy("tests/data/audio/noxing.mp3", &file).unwrap();
+    let bytes = std::fs::read(&file).unwrap();
+    let options = WriteOptions { overwrite: true, ..WriteOptions::default() };
+    let mut run = None;
+    for genre in ["Dub", "Jazz"] {
+        let wish = TagWish {
+            path: file.clone(),
+            genres: vec![genre.to_owned()],
+            others: Vec::new(),
+            reason: String::new(),
+        };
+        let written = write_tags(&mut library, &[wish], options, run, |result| {
+            assert_eq!(result.outcome, TagOutcome::Written, "{}", result.reason);
+            Ok::<_, LibraryError>(true)
+        });
+        run = Some(written.unwrap());
+    }
+    let written = library.written_tags(run.unwrap()).unwrap();
+    assert_eq!(written.len(), 1);
+    let genres = |values: &voisin_library::TagValues| values["genre"].clone();
+    assert_eq!((genres(&written[0].before), genres(&written[0].after)), (vec![], vec!["Jazz".to_owned()]));
+    let patch = ReversePatch::from_bytes(written[0].patch.as_deref().unwrap()).unwrap();
+    assert!(restore(&file, &patch, options, &mut |_| {}).unwrap());
+    assert!(std::fs::read(&file).unwrap() == bytes);
+}
