@@ -234,6 +234,8 @@ fn is_audio(path: &Path) -> Result<bool, AudioError> {
 
 #[cfg(test)]
 mod tests {
+    use crate::tags::PreparedWrite;
+
     use super::*;
 
     /// A WAV file of 8 kHz and eight bits.
@@ -314,8 +316,9 @@ mod tests {
             std::fs::rename(&path, folder.path().join("kept")).unwrap();
             std::os::unix::fs::symlink(&victim, &path).unwrap();
         };
+        let options = crate::tags::WriteOptions::default();
         let written =
-            crate::tags::write_noting(&path, &[edit], crate::tags::WriteOptions::default(), &mut swap);
+            crate::tags::prepare(&path, &[edit], options, &mut swap).and_then(PreparedWrite::commit);
         assert!(written.is_err());
         assert!(std::fs::read(&victim).unwrap() == wav(&[9; 4000]));
         assert!(path.is_symlink(), "nothing took its place");

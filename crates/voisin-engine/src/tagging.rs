@@ -6,7 +6,6 @@ use serde::Serialize;
 
 use super::EngineError;
 use super::stored::open_named;
-use voisin_audio::AudioError;
 use voisin_audio::tags::{ReversePatch, TagEdit, TagField, WriteOptions, WriteOutcome, prepare, read_tags};
 use voisin_base::text::with_causes;
 use voisin_library::{JournalKind, Library, LibraryError, TagValues, WrittenTags, stored_path};
@@ -174,7 +173,7 @@ fn one(
         Ok(prepared) => prepared,
         Err(error) => {
             file.tags.clear();
-            return Ok(failed(file, error));
+            return Ok(failed(file, &error));
         }
     };
     let patch = prepared.reverse_patch();

@@ -87,7 +87,7 @@ fn dates_that_are_none_stay_in_id3v2() {
     }
     keeps_frames(
         3,
-        &[("TYER", b"\02011"), ("TDAT", b"\0no date"), ("RVA2", b"track\0\x01\x02\0\x10\xff\xff")],
+        &[("TYER", b"\x002011"), ("TDAT", b"\0no date"), ("RVA2", b"track\0\x01\x02\0\x10\xff\xff")],
     );
     for id in ["TDRC", "TDOR", "TDEN"] {
         for text in ["\u{a9}2008", "31.05.2004", "2008/05/06", "ca. 1969", "1998\x002004"] {
@@ -137,7 +137,7 @@ fn texts_of_wav_files_stay_whatever_their_encoding() {
     let after = written("a.wav", &bytes, &[&sound[12..], &title, b"IGNR\x07\0\0\0Zydeco\0\0", &comment]);
     assert_eq!(after.len() as u32 - 8, u32::from_le_bytes(after[4..8].try_into().unwrap()));
 
-    let year = frame(3, "TYER", b"\02011-05-06");
+    let year = frame(3, "TYER", b"\x002011-05-06");
     let tag = id3(3, &[year.clone(), frame(3, "TCON", b"\0Jazz"), frame(3, "TIT2", b"\0A")]);
     let chunks = [text(b"id3 ", &tag), text(b"cue ", &[7; 5])].concat();
     written(

@@ -61,6 +61,12 @@ impl Shelf {
         self.tracks += 1;
         let mut track = testing::track(u64::from(self.tracks), unit, 0);
         path.clone_into(&mut track.file.path);
+        // Of a file that exists: only one that is as it was analysed is written to.
+        if let Ok(metadata) = std::fs::metadata(path) {
+            track.file.size = metadata.len();
+            track.file.mtime_ns = voisin_base::regular_file::mtime_ns(&metadata);
+            track.audio.content = voisin_audio::probe(path).unwrap().content;
+        }
         track.tags = tags(genre, artist);
         track.windows = TrackWindows { vectors: windows, starts: vec![0.0, 1.0, 2.0, 3.0] };
         self.library.insert_track(&track).unwrap();

@@ -5,7 +5,7 @@
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 
-use super::patch::{Item, Splice, growth, replace};
+use super::patch::{Splice, TagItem, growth, replace};
 use super::{TagEdit, TagField, id3};
 
 /// Bytes of a header or footer.
@@ -76,7 +76,7 @@ pub(super) fn little(bytes: &[u8]) -> u32 {
 ///
 /// # Errors
 /// The tag is damaged; in words.
-pub(super) fn parse(tag: &[u8]) -> Result<(Vec<Item>, usize), String> {
+pub(super) fn parse(tag: &[u8]) -> Result<(Vec<TagItem>, usize), String> {
     let damaged = || "its APE tag is damaged: mend it with a tag editor first".to_owned();
     let end = tag.len().checked_sub(MARK).ok_or_else(damaged)?;
     let count = little(&tag[end + 16..]);
@@ -91,7 +91,7 @@ pub(super) fn parse(tag: &[u8]) -> Result<(Vec<Item>, usize), String> {
         if next > end {
             return Err(damaged());
         }
-        items.push(Item { start: at, end: next, field: field(&name), name: format!("item {name}") });
+        items.push(TagItem { start: at, end: next, field: field(&name), name: format!("item {name}") });
         at = next;
     }
     if items.len() as u32 != count {

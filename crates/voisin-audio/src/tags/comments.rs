@@ -3,13 +3,13 @@
 //! Follows the Vorbis I specification, 5, and RFC 7845, 5.2. What is no UTF-8, has no "=", or lies behind the list is kept.
 
 use super::ape::little;
-use super::patch::{Item, Splice, replace};
+use super::patch::{Splice, TagItem, replace};
 use super::read::{R128_OFFSET, decibels};
 use super::{TagEdit, TagField};
 
 /// Comments, how many are announced, and where that is said.
 pub(super) struct Comments {
-    pub(super) items: Vec<Item>,
+    pub(super) items: Vec<TagItem>,
     /// Bytes before the number of comments.
     count_at: usize,
     /// Bytes up to where the last comment ends.
@@ -37,7 +37,7 @@ pub(super) fn parse(list: &[u8]) -> Result<Comments, String> {
         let comment = &list[start + 4..end];
         let name = comment.split(|&byte| byte == b'=').next().unwrap_or_default();
         let field = if name.len() < comment.len() { field(name) } else { None };
-        items.push(Item { start, end, field, name: format!("comment {}", name.escape_ascii()) });
+        items.push(TagItem { start, end, field, name: format!("comment {}", name.escape_ascii()) });
     }
     Ok(Comments { items, count_at, end })
 }
@@ -87,7 +87,7 @@ fn sized(text: &str) -> Vec<u8> {
 pub(super) fn edit(list: &[u8], edits: &[&TagEdit], opus: bool) -> Result<Vec<Splice>, String> {
     let comments = parse(list)?;
     let mut splices = replace(&comments.items, comments.end, edits, |edit| made(edit, opus));
-    let is_edited = |item: &&Item| edits.iter().any(|edit| item.field == Some(edit.field));
+    let is_edited = |item: &&TagItem| edits.iter().any(|edit| item.field == Some(edit.field));
     let kept = comments.items.len() - comments.items.iter().filter(is_edited).count();
     let count = kept + edits.iter().map(|edit| edit.values.len()).sum::<usize>();
     if !splices.is_empty() {

@@ -3,7 +3,7 @@
 //! Follows the structure documents of ID3 2.2, 2.3 and 2.4 (id3.org).
 
 use super::id3::{self, Frame, HEADER};
-use super::patch::{Item, Splice, growth, replace};
+use super::patch::{Splice, TagItem, growth, replace};
 use super::{TagEdit, TagField, TrackTags, carried};
 use voisin_base::text::LONGEST_TEXT;
 
@@ -18,7 +18,7 @@ const GAIN: &str = "REPLAYGAIN_TRACK_GAIN";
 ///
 /// # Errors
 /// What is wrong with the tag, in words: what follows it cannot be told from a frame.
-pub(super) fn parse(tag: &[u8]) -> Result<(Vec<Item>, usize), String> {
+pub(super) fn parse(tag: &[u8]) -> Result<(Vec<TagItem>, usize), String> {
     let damaged = |at: usize, found: &str| {
         format!(
             "its ID3v2 tag is damaged: expected a frame or zeros at byte {at} of the tag, found {found}: mend it with a tag editor first"
@@ -33,7 +33,7 @@ pub(super) fn parse(tag: &[u8]) -> Result<(Vec<Item>, usize), String> {
     }
     let is_stuffed = version < 4 && flags & UNSYNCHRONISED != 0;
     let plain = if is_stuffed { id3::resynchronised(body) } else { body.to_vec() };
-    let mut places = Places { raw: body, is_stuffed, raw_at: 0, plain_at: 0 };
+    let mut places = RawPlaces { raw: body, is_stuffed, raw_at: 0, plain_at: 0 };
     let extended = if flags & EXTENDED != 0 && version > 2 { extended(version, &plain)? } else { 0 };
     let mut rest = &plain[extended..];
     let mut items = Vec::new();
@@ -57,7 +57,12 @@ pub(super) fn parse(tag: &[u8]) -> Result<(Vec<Item>, usize), String> {
             return Err(damaged(HEADER + start, &format!("a {name} that is longer than the tag")));
         }
         let field = field(version, flags, &name, &frame);
-        items.push(Item { start: HEADER + start, end: HEADER + end, field, name: format!("frame {name}") });
+        items.push(TagItem {
+            start: HEADER + start,
+            end: HEADER + end,
+            field,
+            name: format!("frame {name}"),
+        });
     }
     if let Some(odd) = rest.iter().position(|&byte| byte != 0) {
         return Err(damaged(HEADER + end, &format!("{odd} zeros and then others")));
@@ -87,14 +92,14 @@ fn extended(version: u8, plain: &[u8]) -> Result<usize, String> {
 }
 
 /// From places in a body without stuffing, ascending, to those in the body as it is.
-struct Places<'a> {
+struct RawPlaces<'a> {
     raw: &'a [u8],
     is_stuffed: bool,
     raw_at: usize,
     plain_at: usize,
 }
 
-impl Places<'_> {
+impl RawPlaces<'_> {
     /// Stuffing belongs to the byte before it.
     fn raw_of(&mut self, plain: usize) -> usize {
         if !self.is_stuffed {

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::ops::Range;
 
-use super::patch::{Item, Splice, growth, replace, without_values};
+use super::patch::{Splice, TagItem, growth, replace, without_values};
 use super::{TagEdit, TagField, id3};
 
 /// A box of a file, or of another one.
@@ -177,12 +177,12 @@ impl Movie {
     }
 
     /// The items of a list.
-    pub(super) fn items(&self, list: &Atom) -> Result<Vec<Item>, String> {
+    pub(super) fn items(&self, list: &Atom) -> Result<Vec<TagItem>, String> {
         let item = |atom: Atom| {
             let name = self.name(&atom);
             let field = field(atom.kind, &name);
             let name = format!("item {}{name}", atom.kind.escape_ascii());
-            Item { start: atom.start as usize, end: atom.end as usize, field, name }
+            TagItem { start: atom.start as usize, end: atom.end as usize, field, name }
         };
         Ok(self.children(list)?.into_iter().map(item).collect())
     }

@@ -28,13 +28,13 @@ const SEGMENTS: usize = 255;
 const SEGMENT: usize = 255;
 
 /// A page as it lies in a file.
-pub(super) struct Page {
+pub(super) struct OggPage {
     pub(super) at: u64,
     pub(super) bytes: Vec<u8>,
     is_whole: bool,
 }
 
-impl Page {
+impl OggPage {
     /// The next page of a file; `None` at its end and where there is none.
     fn read(file: &mut impl Read, at: u64) -> io::Result<Option<Self>> {
         let mut bytes = vec![0; HEADER];
@@ -81,28 +81,28 @@ fn checksum(page: &[u8]) -> [u8; 4] {
 }
 
 /// Pages from the start of a file up to what is none.
-pub(super) struct Pages<R> {
+pub(super) struct OggPages<R> {
     file: BufReader<R>,
     /// Where the next one begins.
     pub(super) at: u64,
 }
 
-impl<R: Read + Seek> Pages<R> {
+impl<R: Read + Seek> OggPages<R> {
     pub(super) fn new(file: R) -> io::Result<Self> {
         let mut file = BufReader::new(file);
         let at = file.seek(SeekFrom::Start(0))?;
         Ok(Self { file, at })
     }
 
-    fn read(&mut self) -> io::Result<Option<Page>> {
-        let page = Page::read(&mut self.file, self.at)?;
+    fn read(&mut self) -> io::Result<Option<OggPage>> {
+        let page = OggPage::read(&mut self.file, self.at)?;
         self.at += page.as_ref().map_or(0, |page| page.bytes.len() as u64);
         Ok(page)
     }
 }
 
-impl<R: Read + Seek> Iterator for Pages<R> {
-    type Item = io::Result<Page>;
+impl<R: Read + Seek> Iterator for OggPages<R> {
+    type Item = io::Result<OggPage>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.read().transpose()
@@ -112,7 +112,7 @@ impl<R: Read + Seek> Iterator for Pages<R> {
 /// Where the first page begins whose checksum is not its own (bytes); `None` where all are sound, and in what is no Ogg
 /// file. Pages are followed from the start of the file up to what is none.
 pub(super) fn damaged_page(file: impl Read + Seek) -> io::Result<Option<u64>> {
-    for page in Pages::new(file)? {
+    for page in OggPages::new(file)? {
         let page = page?;
         if !page.is_whole || checksum(&page.bytes) != page.bytes[CHECKSUM] {
             return Ok(Some(page.at));
@@ -122,9 +122,9 @@ pub(super) fn damaged_page(file: impl Read + Seek) -> io::Result<Option<u64>> {
 }
 
 /// The pages of a file that hold the packets before its sound.
-pub(super) struct Head {
+pub(super) struct OggHead {
     /// The first packet, which names the codec, has pages of its own.
-    pub(super) pages: Vec<Page>,
+    pub(super) pages: Vec<OggPage>,
     /// The packets behind the first, that of the comments before the others.
     pub(super) packets: Vec<Vec<u8>>,
 }
@@ -138,14 +138,14 @@ pub(super) fn mark(opus: bool) -> &'static [u8] {
 ///
 /// # Errors
 /// They are not where they should be; in words.
-pub(super) fn head(file: &mut File, opus: bool) -> Result<Head, String> {
+pub(super) fn head(file: &mut File, opus: bool) -> Result<OggHead, String> {
     let text = |error: io::Error| error.to_string();
     let odd = |what: &str| format!("the packets at the start of its Ogg stream are odd: {what}");
     let wanted = if opus { 1 } else { 2 };
-    let mut pages = Pages::new(&mut *file).map_err(text)?;
+    let mut pages = OggPages::new(&mut *file).map_err(text)?;
     let first = pages.read().map_err(text)?.ok_or_else(|| odd("there is no page"))?;
     let serial = first.bytes[SERIAL].to_vec();
-    let mut head = Head { pages: Vec::new(), packets: Vec::new() };
+    let mut head = OggHead { pages: Vec::new(), packets: Vec::new() };
     let mut packet = Vec::new();
     let mut room = id3::MOST;
     while head.packets.len() < wanted {
@@ -189,7 +189,7 @@ pub(super) fn head(file: &mut File, opus: bool) -> Result<Head, String> {
 /// What lies in the file cannot be followed; in words.
 pub(super) fn edit(file: &mut File, edits: &[&TagEdit], opus: bool) -> Result<Vec<Splice>, String> {
     let text = |error: io::Error| error.to_string();
-    let Head { pages: old, mut packets } = head(file, opus)?;
+    let OggHead { pages: old, mut packets } = head(file, opus)?;
     let prefix = mark(opus).len();
     let mut changes = comments::edit(&packets[0][prefix..], edits, opus)?;
     changes = changes.into_iter().map(|change| change.moved(prefix as u64)).collect();
@@ -205,7 +205,7 @@ pub(super) fn edit(file: &mut File, edits: &[&TagEdit], opus: bool) -> Result<Ve
     let shift = new.len() as u32;
     let shift = shift.wrapping_sub(old.len() as u32);
     let length = file.metadata().map_err(text)?.len();
-    let mut pages = Pages::new(&mut *file).map_err(text)?;
+    let mut pages = OggPages::new(&mut *file).map_err(text)?;
     let mut is_over = false;
     while let Some(mut page) = pages.read().map_err(text)? {
         if page.at < end || page.bytes[SERIAL] != old[0].bytes[SERIAL] || is_over {
@@ -234,7 +234,7 @@ pub(super) fn edit(file: &mut File, edits: &[&TagEdit], opus: bool) -> Result<Ve
 ///
 /// - `model`: the first one as it was
 /// - `wanted`: pages
-fn paged(model: &Page, wanted: usize, packets: &[Vec<u8>]) -> Vec<Vec<u8>> {
+fn paged(model: &OggPage, wanted: usize, packets: &[Vec<u8>]) -> Vec<Vec<u8>> {
     /// A page on which no packet ends has no time.
     const NO_TIME: [u8; 8] = [0xff; 8];
     let mut segments: Vec<u8> = Vec::new();

@@ -7,14 +7,14 @@ use std::ops::Range;
 use lofty::file::FileType;
 
 use super::mp4::Movie;
-use super::patch::Item;
+use super::patch::TagItem;
 use super::{TagEdit, TagField, ape, comments, flac, frames, id3, mp4, ogg, riff};
 
 /// Boxes within boxes that are followed: a table of places lies four below the movie, an item three.
 const DEEPEST: usize = 4;
 
 /// A frame, comment, item, chunk, block, or the sound.
-pub(super) struct Part {
+pub(super) struct FilePart {
     field: Option<TagField>,
     /// For people.
     name: String,
@@ -22,8 +22,8 @@ pub(super) struct Part {
 }
 
 /// What of `before` that is not edited is missing from `after`, or is there in another order: for people.
-pub(super) fn missing<'a>(before: &'a [Part], after: &[Part], edits: &[&TagEdit]) -> Option<&'a str> {
-    let is_kept = |part: &&Part| !edits.iter().any(|edit| part.field == Some(edit.field));
+pub(super) fn missing<'a>(before: &'a [FilePart], after: &[FilePart], edits: &[&TagEdit]) -> Option<&'a str> {
+    let is_kept = |part: &&FilePart| !edits.iter().any(|edit| part.field == Some(edit.field));
     let mut there = after.iter().filter(is_kept);
     let mut kept = before.iter().filter(is_kept);
     // What is new may lie between.
@@ -34,9 +34,9 @@ pub(super) fn missing<'a>(before: &'a [Part], after: &[Part], edits: &[&TagEdit]
 ///
 /// # Errors
 /// They cannot be followed; in words.
-pub(super) fn parts(file: &mut File, kind: FileType) -> Result<Vec<Part>, String> {
+pub(super) fn parts(file: &mut File, kind: FileType) -> Result<Vec<FilePart>, String> {
     let text = |error: io::Error| error.to_string();
-    let mut all = Parts::default();
+    let mut all = FileParts::default();
     match kind {
         FileType::Mpeg => {
             let found = leading(file, &mut all)?;
@@ -72,7 +72,7 @@ pub(super) fn parts(file: &mut File, kind: FileType) -> Result<Vec<Part>, String
             }
             let at: Vec<u64> = head.pages.iter().map(|page| page.at).collect();
             let mut hasher = blake3::Hasher::new();
-            for page in ogg::Pages::new(&mut *file).map_err(text)? {
+            for page in ogg::OggPages::new(&mut *file).map_err(text)? {
                 let page = page.map_err(text)?;
                 if !at.contains(&page.at) {
                     for bytes in page.without_number() {
@@ -117,7 +117,7 @@ pub(super) fn parts(file: &mut File, kind: FileType) -> Result<Vec<Part>, String
 }
 
 /// The `ID3v2` tags at the start of a file.
-fn leading(file: &mut File, all: &mut Parts) -> Result<id3::Id3Tags, String> {
+fn leading(file: &mut File, all: &mut FileParts) -> Result<id3::Id3Tags, String> {
     let found = id3::find(file).map_err(|error| error.to_string())?;
     if found.is_too_large {
         return Err("its ID3v2 tag is larger than any that is read".to_owned());
@@ -129,11 +129,11 @@ fn leading(file: &mut File, all: &mut Parts) -> Result<id3::Id3Tags, String> {
 }
 
 #[derive(Default)]
-struct Parts(Vec<Part>);
+struct FileParts(Vec<FilePart>);
 
-impl Parts {
+impl FileParts {
     fn add(&mut self, name: String, field: Option<TagField>, digest: blake3::Hash) {
-        self.0.push(Part { field, name, digest });
+        self.0.push(FilePart { field, name, digest });
     }
 
     fn bytes(&mut self, name: &str, bytes: &[u8]) {
@@ -153,7 +153,7 @@ impl Parts {
         Ok(())
     }
 
-    fn items(&mut self, bytes: &[u8], items: Vec<Item>) {
+    fn items(&mut self, bytes: &[u8], items: Vec<TagItem>) {
         for item in items {
             let digest = blake3::hash(&bytes[item.start..item.end]);
             self.add(format!("its {}", item.name), item.field, digest);

@@ -38,7 +38,7 @@ pub(super) fn growth(splices: &[Splice]) -> i64 {
 
 /// Something that tags are made of (a frame, a comment, an item), as a list of such things has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Item {
+pub(super) struct TagItem {
     pub(super) start: usize,
     pub(super) end: usize,
     /// The tag that it holds, if it is one that voisin writes.
@@ -51,7 +51,7 @@ pub(super) struct Item {
 ///
 /// - `made`: the new items of a field, as bytes; none where the field is to be taken out
 pub(super) fn replace(
-    items: &[Item],
+    items: &[TagItem],
     end: usize,
     edits: &[&TagEdit],
     mut made: impl FnMut(&TagEdit) -> Vec<u8>,
@@ -161,12 +161,12 @@ impl<R: Read> Read for Patched<R> {
 
 /// A file's length and digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct State {
+pub(super) struct FileDigest {
     length: u64,
     digest: blake3::Hash,
 }
 
-impl State {
+impl FileDigest {
     /// Of what is read to its end.
     pub(super) fn read(reader: &mut impl Read) -> io::Result<Self> {
         let mut hasher = blake3::Hasher::new();
@@ -179,8 +179,8 @@ impl State {
 /// is kept, with the digests of both states.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReversePatch {
-    pub(super) after: State,
-    pub(super) before: State,
+    pub(super) after: FileDigest,
+    pub(super) before: FileDigest,
     /// One for each time that the file was written, the last one first.
     layers: Vec<Vec<Splice>>,
 }
@@ -197,8 +197,8 @@ impl ReversePatch {
     pub(super) fn new(
         mut file: impl Read + io::Seek,
         splices: &[Splice],
-        before: State,
-        after: State,
+        before: FileDigest,
+        after: FileDigest,
     ) -> io::Result<Option<Self>> {
         let mut splices = splices.to_vec();
         splices.sort_by_key(|splice| (splice.at, splice.removed > 0));
@@ -308,10 +308,10 @@ fn take_number(rest: &mut &[u8]) -> Option<u64> {
     None
 }
 
-fn take_state(rest: &mut &[u8]) -> Option<State> {
+fn take_state(rest: &mut &[u8]) -> Option<FileDigest> {
     let length = take_number(rest)?;
     let digest = blake3::Hash::from_slice(rest.split_off(..blake3::OUT_LEN)?).ok()?;
-    Some(State { length, digest })
+    Some(FileDigest { length, digest })
 }
 
 #[cfg(test)]
@@ -320,8 +320,8 @@ mod tests {
 
     use super::*;
 
-    fn state(bytes: &[u8]) -> State {
-        State::read(&mut &bytes[..]).unwrap()
+    fn state(bytes: &[u8]) -> FileDigest {
+        FileDigest::read(&mut &bytes[..]).unwrap()
     }
 
     fn reverse(bytes: &[u8], splices: &[Splice]) -> (Vec<u8>, ReversePatch) {

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 
 use super::ape::little;
-use super::patch::{Item, Splice, growth, replace, without_values};
+use super::patch::{Splice, TagItem, growth, replace, without_values};
 use super::{TagEdit, TagField, TrackTags, frames, id3};
 use crate::source::read_up_to;
 
@@ -104,7 +104,7 @@ pub(super) fn chunks(file: &mut File) -> Result<Vec<RiffChunk>, String> {
 ///
 /// # Errors
 /// They do not fill the list; in words.
-pub(super) fn texts(list: &[u8]) -> Result<Vec<Item>, String> {
+pub(super) fn texts(list: &[u8]) -> Result<Vec<TagItem>, String> {
     let mut items = Vec::new();
     let mut start = 4;
     while start < list.len() {
@@ -116,7 +116,7 @@ pub(super) fn texts(list: &[u8]) -> Result<Vec<Item>, String> {
         let field = (name == b"IGNR").then_some(TagField::Genre);
         let name = format!("text {}", name.escape_ascii());
         let next = (end + (end - start) % 2).min(list.len());
-        items.push(Item { start, end: next, field, name });
+        items.push(TagItem { start, end: next, field, name });
         start = next;
     }
     Ok(items)

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use lofty::file::FileType;
 
 use super::copy::{self, Copy};
-use super::patch::{Patched, ReversePatch, Splice, State, without_values};
+use super::patch::{FileDigest, Patched, ReversePatch, Splice, without_values};
 use super::read::read_tags;
 use super::{TagEdit, TrackTags, WriteOptions, WriteOutcome};
 use super::{ape, flac, frames, id3, mp4, ogg, parts, riff};
@@ -86,7 +86,7 @@ pub(super) fn prepare(
         return Ok(prepared);
     }
     let io = |error| AudioError::from_io(path, error);
-    let target = Target::of(path, held)?;
+    let target = WriteTarget::of(path, held)?;
     let info = probe(&target.path)?;
     let kind =
         kind(&info).ok_or_else(|| unwritable("voisin writes no tags to files of its format".to_owned()))?;
@@ -102,7 +102,7 @@ pub(super) fn prepare(
         return Ok(prepared);
     }
     let mut copy = target.copy(note)?;
-    let before = State::read(&mut rewound(&mut file).map_err(io)?).map_err(io)?;
+    let before = FileDigest::read(&mut rewound(&mut file).map_err(io)?).map_err(io)?;
     let contents = Patched::new(rewound(&mut file).map_err(io)?, splices.clone());
     copy.fill(&mut contents.map_err(io)?).map_err(io)?;
     let mut new = open(copy.path())?;
@@ -118,11 +118,11 @@ pub(super) fn prepare(
     if probe(copy.path())?.content != info.content {
         return Err(unwritable("writing would change the audio".to_owned()));
     }
-    let after = State::read(&mut rewound(&mut new).map_err(io)?).map_err(io)?;
+    let after = FileDigest::read(&mut rewound(&mut new).map_err(io)?).map_err(io)?;
     prepared.patch = ReversePatch::new(&mut file, &splices, before, after).map_err(io)?;
     if let Some(patch) = &prepared.patch {
         let undone = patch.undone(rewound(&mut new).map_err(io)?);
-        if State::read(&mut undone.map_err(io)?).map_err(io)? != before {
+        if FileDigest::read(&mut undone.map_err(io)?).map_err(io)? != before {
             return Err(unwritable("its bytes of before would not come back".to_owned()));
         }
     }
@@ -139,17 +139,17 @@ pub(super) fn restore(
     let io = |error| AudioError::from_io(path, error);
     let held = HeldFile::open(path)?;
     let mut file = open(path)?;
-    if State::read(&mut file).map_err(io)? != patch.after {
+    if FileDigest::read(&mut file).map_err(io)? != patch.after {
         return Ok(false);
     }
-    let target = Target::of(path, held)?;
+    let target = WriteTarget::of(path, held)?;
     if options.dry_run {
         return Ok(true);
     }
     let mut copy = target.copy(note)?;
     let contents = patch.undone(rewound(&mut file).map_err(io)?);
     copy.fill(&mut contents.map_err(io)?).map_err(io)?;
-    if State::read(&mut open(copy.path())?).map_err(io)? != patch.before {
+    if FileDigest::read(&mut open(copy.path())?).map_err(io)? != patch.before {
         return Ok(false);
     }
     let replacement = Replacement { target, copy, keep_mtime: options.keep_mtime };
@@ -158,7 +158,7 @@ pub(super) fn restore(
 }
 
 pub(super) fn is_as_before(path: &Path, patch: &ReversePatch) -> Result<bool, AudioError> {
-    let state = State::read(&mut open(path)?).map_err(|error| AudioError::from_io(path, error))?;
+    let state = FileDigest::read(&mut open(path)?).map_err(|error| AudioError::from_io(path, error))?;
     Ok(state == patch.before)
 }
 
@@ -167,14 +167,15 @@ fn rewound(file: &mut File) -> io::Result<&mut File> {
     Ok(file)
 }
 
-/// A file that is to be replaced: itself, not a link to it. It is held until then, so that nothing else that takes its name
-/// meanwhile is read or replaced.
-struct Target {
+/// A file that is to be replaced: itself, not a link to it.
+///
+/// It is held until then: nothing that takes its name meanwhile is read or replaced.
+struct WriteTarget {
     path: PathBuf,
     held: HeldFile,
 }
 
-impl Target {
+impl WriteTarget {
     /// # Errors
     /// It may not be replaced, or not without a loss.
     fn of(path: &Path, mut held: HeldFile) -> Result<Self, AudioError> {
@@ -201,7 +202,7 @@ impl Target {
 }
 
 struct Replacement {
-    target: Target,
+    target: WriteTarget,
     copy: Copy,
     keep_mtime: bool,
 }
