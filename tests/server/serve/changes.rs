@@ -156,7 +156,11 @@ fn as_many_compute_as_there_are_threads_and_the_rest_wait_a_little() {
         *counts.entry(status).or_insert(0) += 1;
         if status == 503 {
             assert!(head.contains("retry-after: "), "{head}");
-            assert!(["too many requests", "took too long"].iter().any(|why| text(&body).contains(why)));
+            assert!(
+                ["too many requests", "too many files", "took too long"]
+                    .iter()
+                    .any(|why| text(&body).contains(why))
+            );
         }
     }
     assert!(counts.keys().all(|status| [200, 503].contains(status)), "{counts:?}");
