@@ -2,7 +2,7 @@
 //! after each transaction.
 
 use std::fs;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::common::{Sandbox, code, fine, json, noise_wav, text};
@@ -110,6 +110,9 @@ fn a_pusher_that_is_killed_leaves_no_lock_in_the_pool() {
         assert!(first.try_wait().unwrap().is_none() && begun.elapsed() < Duration::from_mins(1), "it sends");
         std::thread::sleep(Duration::from_millis(5));
     }
+    // It is held still, so that it cannot end before the others have given up.
+    let stopped = Command::new("kill").args(["-STOP", &first.id().to_string()]).status().unwrap();
+    assert!(stopped.success());
     // Meanwhile no other sends, by whichever way.
     for place in [&url, &server.url()] {
         assert!(refused(sandbox.run(["push", "--to", place])).contains("another voisin is sending"));

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use postgres::error::SqlState;
 use postgres::types::{ToSql, Type};
-use postgres::{Client, CopyInWriter, Row};
+use postgres::{Client, CopyInWriter, Row, SimpleQueryMessage};
 
 use crate::address::causes;
 use crate::parameter::SqlParameter;
@@ -236,8 +236,10 @@ impl Lock {
             let begin = "begin; select set_config(name, '0', true) from pg_settings
                 where name in ('idle_in_transaction_session_timeout', 'transaction_timeout')";
             client.batch_execute(begin).map_err(fault)?;
-            let sql = format!("select pg_try_advisory_xact_lock({key})");
-            if client.query_typed_one(&sql, &[]).map_err(fault)?.get(0) {
+            // A row or none, in the simple protocol: a portal of the extended one stays open and keeps its snapshot, for
+            // whose end `create index concurrently` would wait as long as this lock is held.
+            let locked = format!("select 1 where pg_try_advisory_xact_lock({key})");
+            if has_row(&client.simple_query(&locked).map_err(fault)?) {
                 return Ok(Some(Self(client)));
             }
             client.batch_execute("rollback").map_err(fault)?;
@@ -250,6 +252,10 @@ impl Lock {
     pub(crate) fn is_held(&mut self) -> bool {
         let held =
             "select 1 from pg_locks where locktype = 'advisory' and pid = pg_backend_pid() and granted";
-        self.0.query_typed_opt(held, &[]).is_ok_and(|row| row.is_some())
+        self.0.simple_query(held).is_ok_and(|messages| has_row(&messages))
     }
+}
+
+fn has_row(messages: &[SimpleQueryMessage]) -> bool {
+    messages.iter().any(|message| matches!(message, SimpleQueryMessage::Row(_)))
 }
